@@ -1,0 +1,40 @@
+# Everything happens in .venv, which `make setup` builds from the package registry.
+#   make demo    a story from an emulated board        make lint    ruff and mypy
+#   make test    the fast tests                        make slow    the long ones
+#   make clean   remove whatever make made
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# Extra arguments for pytest: make test ARGS="-k emulator"
+ARGS ?=
+
+.PHONY: setup demo test slow lint clean
+
+setup: $(VENV)/.stamp-setup
+
+# Stamps: installed once, and again when the dependencies may have changed.
+$(VENV)/.stamp-setup: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[emulator,test]'
+	@touch $@
+
+$(VENV)/.stamp-lint: $(VENV)/.stamp-setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/picoformer demo
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+slow: setup
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.stamp-lint
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,79 @@
+"""The model file's frame: header, sections, checksums. docs/format.md is the definition."""
+
+import struct
+from binascii import crc32
+
+from .errors import Error
+
+MAGIC = b"\x89PFT"
+VERSION = 1
+META, PROGRAM, TABLES, TOKENIZER, WEIGHTS = 1, 2, 3, 4, 5
+_NAMES = ("metadata", "program", "tables", "tokenizer", "weights")
+
+
+def sections(f):
+    """Read and check the header of an open model file.
+
+    Returns [(offset, bytes, crc)] of the five sections, in file order. Raises Error.
+    """
+    f.seek(0, 2)
+    size = f.tell()
+    f.seek(0)
+    head = f.read(100)
+    if head[:4] != MAGIC:
+        raise Error("not a picoformer model: it begins with %r, expected %r" % (head[:4], MAGIC))
+    if len(head) < 100:
+        raise Error("model file is truncated: %d bytes" % size)
+    version, total, count = struct.unpack_from("<III", head, 4)
+    if version != VERSION:
+        raise Error(
+            "model file has format version %d, this picoformer reads %d: convert the model again "
+            "with the picoformer that matches the board's" % (version, VERSION)
+        )
+    if crc32(head[:96]) & 0xFFFFFFFF != struct.unpack_from("<I", head, 96)[0]:
+        raise Error("model file is corrupt: header checksum differs; copy it to the board again")
+    if total != size:
+        raise Error("model file is truncated: %d bytes, its header says %d" % (size, total))
+    if count != 5:
+        raise Error("model file is corrupt: %d sections, expected 5" % count)
+    out = []
+    end = 100
+    for i in range(5):
+        kind, offset, n, crc = struct.unpack_from("<IIII", head, 16 + 16 * i)
+        if kind != i + 1 or offset != end or n & 3 or n > size - end:
+            raise Error(
+                "model file is corrupt: section %d (%s) has kind %d, offset %d, %d bytes"
+                % (i + 1, _NAMES[i], kind, offset, n)
+            )
+        end += n
+        out.append((offset, n, crc))
+    if end != size:
+        raise Error("model file is corrupt: %d bytes behind the last section" % (size - end))
+    return out
+
+
+def read(f, section, kind, into=None):
+    """Read a section into a buffer (or only check it, block by block) and verify its CRC32."""
+    offset, n, crc = section
+    f.seek(offset)
+    seen = 0
+    if into is not None:
+        got = f.readinto(into) if n else 0
+        seen = crc32(into)
+    else:
+        block = bytearray(min(n, 4096))
+        got = 0
+        while got < n:
+            k = f.readinto(block)
+            if not k:
+                break
+            if k > n - got:
+                k = n - got
+            seen = crc32(memoryview(block)[:k], seen)
+            got += k
+    if got != n or seen & 0xFFFFFFFF != crc:
+        raise Error(
+            "model file is corrupt: checksum of its %s differs; copy it to the board again"
+            % _NAMES[kind - 1]
+        )
+    return into

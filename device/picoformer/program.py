@@ -1,0 +1,190 @@
+"""The program of a model: its steps, and the proof that each stays inside its memory.
+
+The kernels have no bounds checks. `check` is what stands between them and a bad file: it is run
+on the PC and on the board before any kernel. docs/format.md says what it guarantees.
+"""
+
+from .errors import Error
+
+ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
+HEADER = 16  # words in front of the arena's frames, and of the program's steps
+
+# op: (name, one letter a field). o: operand; w: operand in the weights; -: number.
+OPS = {
+    1: ("embed", "ow-----"),
+    2: ("norm", "oo--o--o---"),
+    3: ("linear", "oow-------"),
+    4: ("store", "ooo--o"),
+    5: ("attend", "ooo---ooo-----"),
+    6: ("gate", "oo-o-o"),
+    7: ("last", "o-"),
+}
+
+
+def steps(words):
+    """[(op, first field, fields)] of a program section, and the number of steps of its body."""
+    out = []
+    body = 0
+    i = HEADER + words[11]
+    if not 0 <= words[11] <= 60 or i > len(words):
+        raise Error("bad program: %d caches" % words[11])
+    end = i + words[9]
+    if words[9] < 0 or words[10] < 0 or end + words[10] != len(words):
+        raise Error("bad program: %d words, its parts say %d" % (len(words), end + words[10]))
+    while i < len(words):
+        if i == end:
+            body = len(out)
+        op = words[i]
+        if op not in OPS or i + 2 > len(words) or words[i + 1] != len(OPS[op][1]):
+            raise Error("bad program: unknown step %d at word %d" % (op, i))
+        n = words[i + 1]
+        if i < end < i + 2 + n or i + 2 + n > len(words):
+            raise Error("bad program: the step at word %d is cut off" % i)
+        out.append((op, i + 2, n))
+        i += 2 + n
+    return out, body
+
+
+def arena_words(words, context):
+    """Words of the arena: header, frames, and a scratch for scores or logits."""
+    return HEADER + words[1] * words[2] + max(context, (words[4] + 3) & ~3)
+
+
+def cache_words(words, layer, context):
+    """Words of one layer's cache of keys, values and scales."""
+    return context * words[HEADER + layer] >> 1
+
+
+def check(words, tables, weight_words):
+    """Prove that every step of a program stays inside its regions; raise Error if one may not.
+
+    words: the program section; tables: the table section, both indexables of signed 32-bit words;
+    weight_words: size of the weights section.
+    """
+    if len(words) < HEADER:
+        raise Error("bad program: %d words" % len(words))
+    context, batch, stride, vocab = words[0], words[1], words[2], words[4]
+    n_tables = len(tables)
+    f_end = HEADER + stride  # first frame's end
+    s_at = HEADER + batch * stride  # scratch
+    listing, body = steps(words)
+    step = 0
+    single = False  # True once `last` has left one position
+
+    def need(ok, what):
+        if not ok:
+            raise Error("bad program, step %d: %s" % (step, what))
+
+    def inside(at, n, low, high, what):
+        need(n > 0 and at >= low and n <= high - at, what + " is outside its memory")
+
+    def frame(operand, n, what="operand"):
+        need(operand & 63 == ARENA, what + " is not in the arena")
+        inside(operand >> 6, n, HEADER, f_end, what)
+
+    def table(operand, n, what="table"):
+        need(operand & 63 == TABLES, what + " is not in the tables")
+        inside(operand >> 6, n, 0, n_tables, what)
+
+    def scratch(operand, n, size, what="scratch"):
+        need(operand & 63 == ARENA, what + " is not in the arena")
+        inside(operand >> 6, n, s_at, s_at + size, what)
+
+    def number(v, low, high, what):
+        need(low <= v <= high, "%s is %d, not %d to %d" % (what, v, low, high))
+
+    def cached(operand, heads, size, rope):
+        number(heads, 1, 1024, "heads")
+        number(size, 1, 256, "head size")
+        layer = (operand & 63) - CACHE
+        need(operand >> 6 == 0 and 0 <= layer < words[11], "no such cache")
+        need(words[HEADER + layer] == heads * (size + 2 * ((size + 3) >> 2) + 2), "cache size")
+        if rope:
+            need(size & 1 == 0, "odd head size with rotation")
+            table(rope, context * (size >> 1), "rotation table")
+
+    number(context, 2, 32768, "context")
+    need(context & 1 == 0, "odd context")
+    number(batch, 1, 256, "batch")
+    number(stride, 2, 1 << 20, "frame size")
+    number(vocab, 1, 65535, "vocabulary")
+    number(words[6], 0, 16, "fraction bits of the logits")
+    number(words[7], -1, vocab - 1, "BOS")
+    number(words[8], -1, vocab - 1, "EOS")
+    padded = (vocab + 3) & ~3
+    logits = False
+    for op, i, _n in listing:
+        r = words[i : i + _n]
+        if step == body:
+            need(OPS[op][0] == "last", "the head does not begin with `last`")
+        if op == 1:
+            frame(r[0], r[2])
+            need(r[1] & 63 == WEIGHTS, "embedding is not in the weights")
+            inside(r[1] >> 6, (padded >> 2) * (r[2] + 2), 0, weight_words, "embedding")
+            number(r[3], -8, 31, "shift")
+            need(r[4] == 0 and r[5] == 0 and r[6] == 0, "embedding window")
+            need(not single, "embedding in the head")
+        elif op == 2:
+            n = r[2]
+            frame(r[0], n, "input")
+            frame(r[1], n + 4, "output")
+            number(r[3], 2, 12, "bits")
+            if r[4]:
+                frame(r[4], 1, "exponent")
+            number(r[5], 1 << 14, 32767, "scale")
+            number(r[6], -4096, 4096, "exponent")
+            if r[7]:
+                table(r[7], n, "gain")
+                number(r[8], 0, 20, "shift")
+                need(n <= 1 << r[8], "shift too small for %d elements" % n)
+                number(r[9], 0, 32767, "epsilon")
+                number(r[10], -4096, 4096, "epsilon's exponent")
+        elif op == 3:
+            cols, groups = r[3], r[4]
+            number(groups, 1, 1 << 16, "row groups")
+            frame(r[0], cols + 4, "input")
+            if single and r[1] >> 6 >= s_at:
+                scratch(r[1], 4 * groups, padded, "output")
+                logits = logits or r[1] == words[5] and 4 * groups == padded
+            else:
+                frame(r[1], 4 * groups, "output")
+            need(r[2] & 63 == WEIGHTS, "matrix is not in the weights")
+            inside(r[2] >> 6, groups * (cols + 2), 0, weight_words, "matrix")
+            number(r[5], -4096, 4096, "shift")
+            number(r[6], 0, 14, "room")
+            number(r[7], 0, 1, "add")
+            need(r[8] == 0 and r[9] == groups, "row window")
+        elif op == 4:
+            frame(r[0], r[3] * r[4], "keys")
+            frame(r[1], r[3] * r[4], "values")
+            cached(r[2], r[3], r[4], r[5])
+        elif op == 5:
+            number(r[3], 1, 1024, "heads")
+            cached(r[2], r[4], r[5], r[6])
+            need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
+            frame(r[0], r[3] * r[5], "queries")
+            frame(r[1], r[3] * r[5], "output")
+            table(r[7], 64, "powers of two")
+            for k in range(64):
+                number(tables[(r[7] >> 6) + k], 0, 32768, "power of two")
+            # A largest weight of 2**15 keeps the softmax's divisor away from zero.
+            need(tables[r[7] >> 6] == tables[(r[7] >> 6) + 32] == 32768, "2**0 is not 32768")
+            # The scratch grows with the context chosen at load; it holds a score a position.
+            need(r[8] == s_at << 6, "scores are not in the scratch")
+            number(r[9], 1 << 14, 32767, "scale")
+            number(r[10], -4096, 4096, "exponent")
+            number(r[11], 1 << 28, (1 << 30) - 1, "numerator")
+            number(r[12], -4096, 4096, "exponent")
+            number(r[13], 0, 8, "shift")
+        elif op == 6:
+            frame(r[0], r[2], "gate")
+            frame(r[1], r[2], "input")
+            table(r[3], 257, "activation")
+            number(r[4], 8, 16, "fraction bits")
+            frame(r[5], 1, "exponent")
+        elif op == 7:
+            frame(r[0], r[1])
+            need(step == body, "`last` in the middle")
+            single = True
+        step += 1
+    need(logits, "no logits come out")

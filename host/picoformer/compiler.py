@@ -1,0 +1,372 @@
+"""From a float graph and its calibration to the sections of a model file.
+
+Linears of one input become one step; a residual is added by the linear in front of it; what a
+linear reads is quantized by the norm in front of it, or by a step of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .device import program
+from .errors import Error
+from .graph import ACTIVATIONS, Add, Array, Attention, Embedding, Gate, Graph, Linear, Norm
+from .plan import Life, place
+from .quantize import Matrix, quantize
+
+ACTIVATION_BITS = 12  # of the vectors that a linear reads
+KEY_BITS = 12
+VALUE_BITS = 8
+BATCH = 4  # positions in a group, by default
+
+CODES = {name: op for op, (name, _) in program.OPS.items()}
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A word of a value in the frame; becomes an operand once the frame is planned."""
+
+    value: str
+    offset: int = 0
+
+
+@dataclass
+class Step:
+    """One step before planning: an operation and its fields."""
+
+    op: str
+    fields: list[int | Ref]
+
+
+@dataclass
+class Compiled:
+    """The sections of a model file, and what was made on the way to them."""
+
+    program: Array  # int32 words
+    tables: Array  # int32 words
+    weights: Array  # uint32 words
+    dequantized: dict[str, Array] = field(default_factory=dict)  # by the linear's value
+    matrices: dict[str, tuple[Matrix, Array]] = field(default_factory=dict)  # and the original
+    steps: list[Step] = field(default_factory=list)
+    offsets: dict[str, int] = field(default_factory=dict)
+    lives: dict[str, Life] = field(default_factory=dict)
+
+
+def float_parts(x: float) -> tuple[int, int]:
+    """x > 0 as mantissa * 2**exponent with the mantissa in 2**14..32767."""
+    m, e = np.frexp(x)
+    mantissa = int(np.floor(m * 32768 + 0.5))
+    return (16384, int(e) - 14) if mantissa == 32768 else (mantissa, int(e) - 15)
+
+
+def exp2_table() -> Array:
+    """2**-(i/32) and 2**-(j/1024) in 2**-15, 32 words each; their product is 2**-(f/1024)."""
+    steps = np.concatenate([np.arange(32) / 32, np.arange(32) / 1024])
+    return np.floor(2.0**-steps * 32768 + 0.5).astype(np.int32)
+
+
+def activation_table(name: str) -> Array:
+    """max(x, 0) - f(x) at |x| = i/32, i = 0..512, in 2**-17: two 16-bit halves a word.
+
+    The same for x and -x, and it fades to nothing: SiLU and its kin need one short table.
+    """
+    if name not in ACTIVATIONS:
+        raise Error(f"activation {name!r} is not supported, only {', '.join(ACTIVATIONS)}")
+    x = np.arange(514) / 32
+    d = np.floor((x - ACTIVATIONS[name](x)) * 2.0**17 + 0.5).astype(np.int64)
+    d[513] = 0
+    assert ((d >= 0) & (d < 65536)).all()
+    return (d[0::2] | d[1::2] << 16).astype(np.uint32).view(np.int32)
+
+
+def rotation_table(frequencies: Array, context: int) -> Array:
+    """Cosine and sine in 2**-15, (context, size/2) words: cosine in the low half."""
+    angle = np.outer(np.arange(context), np.asarray(frequencies, np.float64))
+    cos, sin = (np.floor(f(angle) * 32767 + 0.5).astype(np.int64) for f in (np.cos, np.sin))
+    return (cos & 0xFFFF | (sin & 0xFFFF) << 16).astype(np.uint32).view(np.int32)
+
+
+class _Compiler:
+    def __init__(self, graph: Graph, amax: dict[str, float], context: int, batch: int) -> None:
+        self.graph = graph
+        self.amax = amax
+        self.context = context
+        self.batch = batch
+        self.steps: list[Step] = []
+        self.words: dict[str, int] = {}  # of each value in the frame
+        self.bits: dict[str, int] = {}  # fraction bits of each value
+        self.inside: dict[str, tuple[str, int]] = {}  # value -> (buffer, offset)
+        self.dynamic: dict[str, Ref] = {}  # value -> the word with its own exponent
+        self.tables: list[Array] = []
+        self.table_at: dict[bytes, int] = {}
+        self.weights: list[Array] = []
+        self.weight_at: dict[tuple[int, ...], tuple[int, Matrix]] = {}
+        self.weight_words = 0
+        self.caches: list[int] = []
+        self.out = Compiled(np.empty(0), np.empty(0), np.empty(0))
+        self.head = 0
+
+    # Memory
+
+    def table(self, words: Array) -> int:
+        """Operand of a constant table; equal tables are kept once."""
+        key = words.tobytes()
+        if key not in self.table_at:
+            self.table_at[key] = sum(t.size for t in self.tables)
+            self.tables.append(words.reshape(-1))
+        return self.table_at[key] << 6 | program.TABLES
+
+    def matrix(self, parts: list[Array]) -> tuple[int, Matrix]:
+        """Operand of a matrix in the weights; a shared one is kept once."""
+        key = tuple(id(p) for p in parts)
+        if key not in self.weight_at:
+            m = quantize(parts)
+            w = m.words().reshape(-1)
+            self.weight_at[key] = (self.weight_words, m)
+            self.weights.append(w)
+            self.weight_words += w.size
+        at, m = self.weight_at[key]
+        return at << 6 | program.WEIGHTS, m
+
+    def ref(self, value: str) -> Ref:
+        return Ref(*self.inside.get(value, (value, 0)))
+
+    def point(self, value: str, top: int, limit: int = 24) -> int:
+        """Fraction bits that bring the calibrated largest magnitude below 2**top."""
+        amax = max(self.amax.get(value, 0.0), 2.0**-20)
+        return min(limit, top - int(np.ceil(np.log2(amax))))
+
+    # Steps
+
+    def emit(self, op: str, *fields: int | Ref) -> None:
+        self.steps.append(Step(op, list(fields)))
+
+    def embed(self, n: Embedding, residual: str) -> None:
+        at, m = self.matrix([n.weight])
+        # A linear adds whole groups of four rows to it; the padding adds zeros.
+        self.words[n.out] = (n.weight.shape[1] + 3) // 4 * 4
+        bits = self.point(residual, 20)
+        # The shift may not go further left than the format allows.
+        bits = min(bits, 8 - m.exponent)
+        self.bits[n.out] = bits
+        self.emit("embed", Ref(n.out), at, n.weight.shape[1], -(m.exponent + bits), 0, 0, 0)
+        self.out.dequantized[n.out] = m.value
+        self.out.matrices[n.out] = (m, np.asarray(n.weight))
+
+    def quantized(self, value: str, norm: Norm | None) -> str:
+        """The value as a quantized vector in the frame; made by a norm step."""
+        name = "q:" + (norm.out if norm else value)
+        if name in self.words:
+            return name
+        n = self.size[value]
+        top = (1 << (ACTIVATION_BITS - 1)) - 1
+        self.words[name] = 4 + n
+        bits = self.bits[value]
+        if norm is None:
+            c, e = float_parts(1 / top)
+            tail = [0, 0, 0, 0]
+            e -= bits
+        else:
+            peak = float(np.abs(norm.gain).max())
+            exponent = int(np.ceil(np.log2(peak))) if peak > 0 else 0
+            gain = np.floor(np.asarray(norm.gain, np.float64) * 2.0 ** (15 - exponent) + 0.5)
+            gain = np.clip(gain, -32767, 32767).astype(np.int32)
+            lg = int(np.ceil(np.log2(n)))
+            c, e = float_parts(2.0 ** (exponent - 15) * np.sqrt(n / 2**lg) / top)
+            em, ee = (
+                float_parts(norm.eps * n * 2.0 ** (2 * bits - lg)) if norm.eps > 0 else (0, 0)
+            )
+            tail = [self.table(gain), lg, em, ee]
+        self.emit(
+            "norm",
+            self.ref(value),
+            Ref(name),
+            n,
+            ACTIVATION_BITS,
+            self.dynamic.get(value, 0),
+            c,
+            e,
+            *tail,
+        )
+        return name
+
+    def linear(self, group: list[Linear], norm: Norm | None, add: Add | None) -> None:
+        source = norm.x if norm else group[0].x
+        q = self.quantized(source, norm)
+        operand, m = self.matrix([n.weight for n in group])
+        rows, cols = m.q.shape
+        # Proof for each row: no order of additions leaves int32.
+        bound = int(np.abs(m.q).sum(1).max()) * ((1 << (ACTIVATION_BITS - 1)) - 1)
+        if bound >= 1 << 31:
+            raise Error(f"{group[0].name}: {cols} columns overflow a 32-bit sum")
+        room = min(31 - bound.bit_length(), 14)
+        groups = (rows + 3) // 4
+        head = group[0].out == "logits"
+        target: int | Ref
+        if add:
+            target = self.ref(add.x)
+            bits = self.bits[add.x]
+        elif head:
+            bits = max(self.point("logits", 19, 16), 0)
+            target = 0  # the scratch; placed with the frame
+        else:
+            gated = any(n.out in self.gates for n in group)
+            bits = min(self.point(n.out, 19, 16 if gated else 24) for n in group)
+            if gated:
+                bits = max(bits, 8)
+            name = "+".join(n.out for n in group)
+            self.words[name] = groups * 4
+            offset = 0
+            for n in group:
+                self.inside[n.out] = (name, offset)
+                self.bits[n.out] = bits
+                offset += n.weight.shape[0]
+            target = Ref(name)
+        s0 = -(14 + m.exponent + bits)
+        self.emit("linear", Ref(q), target, operand, cols, groups, s0, room, int(bool(add)), 0, groups)
+        row = 0
+        for n in group:
+            self.out.dequantized[n.out] = m.value[row : row + n.weight.shape[0]]
+            part = Matrix(
+                m.q[row : row + n.weight.shape[0]],
+                m.mantissa[row : row + n.weight.shape[0]],
+                m.exponent,
+            )
+            self.out.matrices[n.out] = (part, np.asarray(n.weight))
+            row += n.weight.shape[0]
+        if head:
+            self.bits["logits"] = bits
+
+    def attention(self, a: Attention) -> None:
+        cache = program.CACHE + len(self.caches)
+        self.caches.append(a.kv_heads * (a.size + 2 * ((a.size + 3) // 4) + 2))
+        rope = self.table(rotation_table(a.frequencies, self.context))
+        self.emit("store", self.ref(a.k), self.ref(a.v), cache, a.kv_heads, a.size, rope)
+        top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, (1 << (KEY_BITS - 1)) - 1
+        mc, e = float_parts(np.log2(np.e) / np.sqrt(a.size) / (top_q * top_k))
+        top_v = (1 << (VALUE_BITS - 1)) - 1
+        # Probabilities of 2**15 over more than 512 positions would leave int32.
+        ps = max(0, int(np.ceil(np.log2(self.context))) - 9)
+        self.words[a.out] = a.heads * a.size
+        self.bits[a.out] = self.bits[a.v]
+        self.emit(
+            "attend",
+            self.ref(a.q),
+            Ref(a.out),
+            cache,
+            a.heads,
+            a.kv_heads,
+            a.size,
+            rope,
+            self.table(exp2_table()),
+            0,
+            mc,
+            4 - e + self.bits[a.q] + self.bits[a.k],
+            int(np.floor(2.0**29 * 128 / top_v + 0.5)),
+            19 - ps,
+            ps,
+        )
+
+    def gate(self, n: Gate) -> None:
+        g, u = self.ref(n.g), self.ref(n.u)
+        self.inside[n.out] = (g.value, g.offset)  # the product takes the gate's place
+        self.words["e:" + n.out] = 1
+        self.dynamic[n.out] = Ref("e:" + n.out)
+        self.bits[n.out] = self.bits[n.g] + self.bits[n.u]
+        table = self.table(activation_table(n.activation))
+        self.emit("gate", g, u, self.size[n.g], table, self.bits[n.g], self.dynamic[n.out])
+
+    def run(self) -> Compiled:
+        nodes = self.graph.nodes
+        self.size: dict[str, int] = {}
+        self.gates = {v for n in nodes if isinstance(n, Gate) for v in (n.g, n.u)}
+        norms = {n.out: n for n in nodes if isinstance(n, Norm)}
+        for n in nodes:
+            if isinstance(n, Embedding):
+                self.size[n.out] = n.weight.shape[1]
+            elif isinstance(n, Norm):
+                self.size[n.out] = n.gain.shape[0]
+            elif isinstance(n, Linear):
+                self.size[n.out] = n.weight.shape[0]
+            elif isinstance(n, Attention):
+                self.size[n.out] = n.heads * n.size
+            elif isinstance(n, Gate):
+                self.size[n.out] = self.size[n.g]
+        residual = next(n.out for n in nodes if isinstance(n, Embedding))
+        i = 0
+        while i < len(nodes):
+            n = nodes[i]
+            i += 1
+            if isinstance(n, Embedding):
+                self.embed(n, residual)
+            elif isinstance(n, Linear):
+                group = [n]
+                while i < len(nodes) and isinstance(m := nodes[i], Linear) and m.x == n.x:
+                    group.append(m)
+                    i += 1
+                add = nodes[i] if i < len(nodes) else None
+                add = add if isinstance(add, Add) and add.y == n.out else None
+                i += add is not None
+                if n.out == "logits":
+                    self.head = len(self.steps)
+                    source = norms[n.x].x if n.x in norms else n.x
+                    self.emit("last", self.ref(source), self.size[source])
+                self.linear(group, norms.get(n.x), add)
+            elif isinstance(n, Attention):
+                self.attention(n)
+            elif isinstance(n, Gate):
+                self.gate(n)
+            elif isinstance(n, Add):
+                raise Error("a residual must follow the linear that it adds")
+        return self.finish()
+
+    def finish(self) -> Compiled:
+        lives: dict[str, Life] = {}
+        for s, step in enumerate(self.steps):
+            for f in step.fields:
+                if isinstance(f, Ref):
+                    life = lives.setdefault(f.value, Life(self.words[f.value], s, s))
+                    life.last = s
+        offsets, end = place(lives, program.HEADER + 1)  # word 0 of a frame is its token
+        stride = end - program.HEADER
+        scratch = program.HEADER + self.batch * stride
+
+        def fix(op: str, k: int, f: int | Ref) -> int:
+            if isinstance(f, Ref):
+                return (offsets[f.value] + f.offset) << 6 | program.ARENA
+            if (op, k) in (("attend", 8), ("linear", 1)):
+                return scratch << 6 | program.ARENA
+            return f
+
+        parts: list[list[int]] = [[], []]
+        for s, step in enumerate(self.steps):
+            words = [fix(step.op, k, f) for k, f in enumerate(step.fields)]
+            parts[s >= self.head] += [CODES[step.op], len(words), *words]
+        head = [
+            self.context, self.batch, stride, 0, self.graph.vocab, scratch << 6,
+            self.bits["logits"], self.graph.bos, self.graph.eos,
+            len(parts[0]), len(parts[1]), len(self.caches), 0, 0, 0, 0,
+        ]  # fmt: skip
+        out = self.out
+        out.program = np.array(head + self.caches + parts[0] + parts[1], np.int32)
+        out.tables = np.concatenate(self.tables).astype(np.int32)
+        out.weights = np.concatenate(self.weights)
+        out.steps, out.offsets, out.lives = self.steps, offsets, lives
+        program.check(out.program.tolist(), out.tables.tolist(), out.weights.size)
+        return out
+
+
+def compile_graph(
+    graph: Graph, amax: dict[str, float], context: int | None = None, batch: int = BATCH
+) -> Compiled:
+    """Quantize and compile a graph.
+
+    amax: the largest magnitude of each value, from calibration (`FloatModel.amax`). context:
+    positions, at most the graph's; batch: positions processed in one sweep of the weights.
+    """
+    context = context or graph.context
+    if not 2 <= context <= graph.context:
+        raise Error(f"context is {context}, this model has 2 to {graph.context}")
+    return _Compiler(graph, amax, context + context % 2, batch).run()

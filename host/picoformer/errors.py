@@ -1,0 +1,5 @@
+"""The package's exceptions: `Error`, shared with the board's code."""
+
+from .device.errors import Error
+
+__all__ = ["Error"]

@@ -1,0 +1,252 @@
+"""The float graph: what an importer makes of a checkpoint, and what is quantized and compiled.
+
+A graph is a list of nodes over named values; every value is a vector per position. Importers
+know architectures, nothing behind them does: Llama, GPT-2 or BERT are arrangements of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Error
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """out = weight[token]; weight (vocab, dim)."""
+
+    out: str
+    weight: Array
+
+
+@dataclass(frozen=True)
+class Norm:
+    """out = x / sqrt(mean(x^2) + eps) * gain (RMSNorm); gain (dim,)."""
+
+    x: str
+    out: str
+    gain: Array
+    eps: float
+
+
+@dataclass(frozen=True)
+class Linear:
+    """out = weight @ x; weight (rows, columns)."""
+
+    x: str
+    out: str
+    weight: Array
+    name: str
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Causal attention over q (heads, size) and k, v (kv_heads, size) of all positions so far.
+
+    q and k are rotated first: element i of a head with element i + size/2, by the angle
+    position * frequencies[i] (Hugging Face's convention; frequencies (size/2,), radians).
+    """
+
+    q: str
+    k: str
+    v: str
+    out: str
+    heads: int
+    kv_heads: int
+    size: int
+    frequencies: Array
+
+
+@dataclass(frozen=True)
+class Gate:
+    """out = activation(g) * u, element by element."""
+
+    g: str
+    u: str
+    out: str
+    activation: str = "silu"
+
+
+@dataclass(frozen=True)
+class Add:
+    """x += y: the residual connection."""
+
+    x: str
+    y: str
+
+
+Node = Embedding | Norm | Linear | Attention | Gate | Add
+
+
+@dataclass
+class Graph:
+    """A model in floating point. The last node makes the value "logits"."""
+
+    nodes: list[Node]
+    vocab: int
+    context: int
+    bos: int = -1
+    eos: int = -1
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters; a shared matrix counts once."""
+        seen: dict[int, int] = {}
+        for node in self.nodes:
+            for tensor in (getattr(node, "weight", None), getattr(node, "gain", None)):
+                if tensor is not None:
+                    seen[id(tensor)] = tensor.size
+        return sum(seen.values())
+
+    def check(self) -> None:
+        """Raise Error if shapes do not fit one another or a tensor is not finite."""
+        size: dict[str, int] = {}
+
+        def expect(value: str, n: int, what: str) -> None:
+            if size.get(value) != n:
+                raise Error(f"{what}: {value} has {size.get(value)} elements, expected {n}")
+
+        for node in self.nodes:
+            for tensor in (getattr(node, "weight", None), getattr(node, "gain", None)):
+                if tensor is not None and not np.isfinite(tensor).all():
+                    raise Error(f"the checkpoint has infinite or NaN values in {node.out}")
+            if isinstance(node, Embedding):
+                size[node.out] = node.weight.shape[1]
+            elif isinstance(node, Norm):
+                expect(node.x, node.gain.shape[0], "norm")
+                size[node.out] = node.gain.shape[0]
+            elif isinstance(node, Linear):
+                expect(node.x, node.weight.shape[1], node.name)
+                size[node.out] = node.weight.shape[0]
+            elif isinstance(node, Attention):
+                expect(node.q, node.heads * node.size, "attention")
+                expect(node.k, node.kv_heads * node.size, "attention")
+                expect(node.v, node.kv_heads * node.size, "attention")
+                if node.size % 2 or node.heads % node.kv_heads:
+                    raise Error(
+                        f"attention of {node.heads} heads of {node.size} over {node.kv_heads}: the "
+                        "head size must be even, and key heads must divide the heads"
+                    )
+                size[node.out] = node.heads * node.size
+            elif isinstance(node, Gate):
+                expect(node.u, size.get(node.g, 0), "gate")
+                size[node.out] = size[node.g]
+            else:
+                expect(node.y, size.get(node.x, 0), "residual")
+        if size.get("logits") != self.vocab:
+            raise Error(f"the model makes {size.get('logits')} logits, expected {self.vocab}")
+
+
+def silu(x: Array) -> Array:
+    """x * sigmoid(x)."""
+    return x / (1 + np.exp(-x))
+
+
+ACTIVATIONS = {"silu": silu}
+
+
+class FloatModel:
+    """Runs a graph in floating point, position after position, for a batch of sequences.
+
+    amax maps each value's name to the largest magnitude seen so far: the calibration.
+    """
+
+    def __init__(self, graph: Graph, dtype: Any = np.float64) -> None:
+        self.graph = graph
+        self.dtype = dtype
+        self.amax: dict[str, float] = {}
+        self.caches: dict[str, tuple[Array, Array]] = {}
+        self.weights = {
+            id(t): np.asarray(t, dtype)
+            for n in graph.nodes
+            for t in (getattr(n, "weight", None), getattr(n, "gain", None))
+            if t is not None
+        }
+
+    def forward(self, tokens: Array) -> Array:
+        """Append tokens (batch, n) to the sequences; return logits (batch, n, vocab)."""
+        v: dict[str, Array] = {}
+        t_new = tokens.shape[1]
+
+        def w(t: Array) -> Array:
+            return self.weights[id(t)]
+
+        for node in self.graph.nodes:
+            if isinstance(node, Embedding):
+                out, y = node.out, w(node.weight)[tokens]
+            elif isinstance(node, Norm):
+                x = v[node.x]
+                scale = np.sqrt((x * x).mean(-1, keepdims=True) + self.dtype(node.eps))
+                out, y = node.out, x / scale * w(node.gain)
+            elif isinstance(node, Linear):
+                out, y = node.out, v[node.x] @ w(node.weight).T
+            elif isinstance(node, Gate):
+                out, y = node.out, ACTIVATIONS[node.activation](v[node.g]) * v[node.u]
+            elif isinstance(node, Add):
+                out, y = node.x, v[node.x] + v[node.y]
+            else:
+                out, y = node.out, self._attention(node, v, t_new)
+            v[out] = y
+            self.amax[out] = max(self.amax.get(out, 0.0), float(np.abs(y).max()))
+        return v["logits"]
+
+    def _attention(self, a: Attention, v: dict[str, Array], t_new: int) -> Array:
+        shape = (v[a.q].shape[0], t_new, -1, a.size)
+        past = self.caches[a.out][0].shape[1] if a.out in self.caches else 0
+        angle = np.outer(np.arange(past, past + t_new), a.frequencies)[:, None, :]
+        cos, sin = np.cos(angle).astype(self.dtype), np.sin(angle).astype(self.dtype)
+
+        def rotate(x: Array) -> Array:
+            x = x.reshape(shape)
+            x0, x1 = np.split(x, 2, axis=-1)
+            return np.concatenate([x0 * cos - x1 * sin, x0 * sin + x1 * cos], -1)
+
+        q, k, val = rotate(v[a.q]), rotate(v[a.k]), v[a.v].reshape(shape)
+        if past:
+            k = np.concatenate([self.caches[a.out][0], k], 1)
+            val = np.concatenate([self.caches[a.out][1], val], 1)
+        self.caches[a.out] = (k, val)
+        share = a.heads // a.kv_heads
+        kk = np.repeat(k, share, axis=2).transpose(0, 2, 3, 1)
+        vv = np.repeat(val, share, axis=2).transpose(0, 2, 1, 3)
+        s = q.transpose(0, 2, 1, 3) @ kk / np.sqrt(a.size).astype(self.dtype)
+        allowed = np.arange(past + t_new)[None, :] <= past + np.arange(t_new)[:, None]
+        s = np.where(allowed, s, -np.inf)
+        p = np.exp(s - s.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        return (p @ vv).transpose(0, 2, 1, 3).reshape(*shape[:2], -1)
+
+
+def log_softmax(z: Array) -> Array:
+    """Natural logarithm of softmax over the last axis."""
+    z = z - z.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
+def sample(
+    graph: Graph, sequences: int, length: int, seed: int = 0
+) -> tuple[Array, FloatModel]:
+    """Token ids (sequences, length) that the float model itself writes at temperature 1.
+
+    Sequences begin with BOS (or token 0). Returns the ids and the model that ran them, whose
+    `amax` covers them.
+    """
+    rng = np.random.default_rng(seed)
+    model = FloatModel(graph, np.float32)
+    tokens = np.full((sequences, 1), max(graph.bos, 0), np.int64)
+    out = [tokens]
+    for _ in range(length - 1):
+        logits = model.forward(tokens)[:, -1]
+        # Gumbel noise turns the largest into a sample.
+        noise = -np.log(-np.log(rng.random(logits.shape) * 0.999999 + 5e-7))
+        tokens = (logits + noise).argmax(-1)[:, None]
+        out.append(tokens)
+    model.forward(tokens)
+    return np.concatenate(out, 1), model

@@ -1,0 +1,33 @@
+"""Importers: each knows one kind of checkpoint and makes a float graph and a tokenizer of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import Error
+from ..graph import Graph
+from ..tokenizer import Vocabulary
+from . import huggingface, llama2c
+
+
+def read(source: str | Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabulary]:
+    """Read a checkpoint: a llama2.c `.bin` file or a Hugging Face folder.
+
+    tokenizer: its file, where it does not lie beside the checkpoint. Raises Error.
+    """
+    path = Path(source)
+    if path.is_dir():
+        graph, vocabulary = huggingface.read(path, tokenizer)
+    elif path.is_file():
+        graph, vocabulary = llama2c.read(path, tokenizer)
+    else:
+        raise Error(
+            f"{path} does not exist; expected a llama2.c checkpoint (.bin) or a Hugging Face folder"
+        )
+    graph.check()
+    if len(vocabulary.pieces) != graph.vocab:
+        raise Error(
+            f"the tokenizer has {len(vocabulary.pieces)} tokens and the model {graph.vocab}: "
+            "is it this checkpoint's tokenizer?"
+        )
+    return graph, vocabulary

@@ -1,0 +1,151 @@
+"""Writing and reading model files on the PC; docs/format.md defines the bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+from binascii import crc32
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .compiler import Compiled
+from .device import modelfile, program
+from .errors import Error
+from .graph import Array
+from .tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a program: its operation's name and its fields, as in the file."""
+
+    op: str
+    fields: list[int]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, read and checked. Words are int32 arrays, weights uint32."""
+
+    meta: dict[str, Any]
+    program: Array
+    tables: Array
+    tokenizer: Tokenizer
+    weights: Array
+    steps: list[Step]
+    body: int  # steps before the head
+    sizes: dict[str, int]  # bytes of each section
+
+    @property
+    def context(self) -> int:
+        return int(self.program[0])
+
+    @property
+    def batch(self) -> int:
+        return int(self.program[1])
+
+    @property
+    def stride(self) -> int:
+        return int(self.program[2])
+
+    @property
+    def vocab(self) -> int:
+        return int(self.program[4])
+
+    @property
+    def logit_bits(self) -> int:
+        return int(self.program[6])
+
+    @property
+    def bos(self) -> int:
+        return int(self.program[7])
+
+    @property
+    def eos(self) -> int:
+        return int(self.program[8])
+
+    def cache_bytes(self, context: int) -> int:
+        """Bytes of the caches of all layers for a context."""
+        layers = int(self.program[11])
+        words = self.program.tolist()
+        return 4 * sum(program.cache_words(words, i, context) for i in range(layers))
+
+    def arena_bytes(self, context: int) -> int:
+        """Bytes of the arena for a context."""
+        return 4 * program.arena_words(self.program.tolist(), context)
+
+
+def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:
+    """The bytes of a model file."""
+    text = json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    parts = [
+        text,
+        compiled.program.astype("<i4").tobytes(),
+        compiled.tables.astype("<i4").tobytes(),
+        tokenizer,
+        compiled.weights.astype("<u4").tobytes(),
+    ]
+    offset = 100
+    entries = b""
+    for kind, part in enumerate(parts, 1):
+        entries += struct.pack("<IIII", kind, offset, len(part), crc32(part))
+        offset += len(part)
+    head = modelfile.MAGIC + struct.pack("<III", modelfile.VERSION, offset, len(parts)) + entries
+    return head + struct.pack("<I", crc32(head)) + b"".join(parts)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it: it is there whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        raise Error(f"cannot write {path}: {e.strerror}") from e
+
+
+def parse(data: bytes) -> ModelFile:
+    """Check the bytes of a model file, all of them, and take it apart. Raises Error."""
+    f = io.BytesIO(data)
+    parts = modelfile.sections(f)
+    raw = []
+    for kind, section in enumerate(parts, 1):
+        raw.append(modelfile.read(f, section, kind, bytearray(section[1])))
+    try:
+        meta = json.loads(bytes(raw[0]))
+    except ValueError as e:
+        raise Error(f"model file is corrupt: its metadata is not JSON ({e})") from e
+    if not isinstance(meta, dict):
+        raise Error("model file is corrupt: its metadata is not a JSON object")
+    words = np.frombuffer(bytes(raw[1]), "<i4")
+    tables = np.frombuffer(bytes(raw[2]), "<i4")
+    weights = np.frombuffer(bytes(raw[4]), "<u4")
+    listed = words.tolist()
+    program.check(listed, tables.tolist(), weights.size)
+    tokenizer = Tokenizer(bytes(raw[3]))
+    if tokenizer.vocab_size != listed[4]:
+        raise Error(
+            f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
+            f"model of {listed[4]}"
+        )
+    listing, body = program.steps(listed)
+    steps = [Step(program.OPS[op][0], listed[i : i + n]) for op, i, n in listing]
+    names = ("metadata", "program", "tables", "tokenizer", "weights")
+    sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
+    return ModelFile(meta, words, tables, tokenizer, weights, steps, body, sizes)
+
+
+def load(path: str | Path) -> ModelFile:
+    """Read and check a model file. Raises Error."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as e:
+        raise Error(f"cannot read model file {path}: {e.strerror}") from e
+    return parse(data)

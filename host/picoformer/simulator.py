@@ -1,0 +1,386 @@
+"""The definition of picoformer's arithmetic, in numpy integers.
+
+Whatever a board computes, it must equal this. Every operation is done in 64 bits, and everything
+that a board keeps in 32 bits is asserted to fit them. docs/numerics.md has the same in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .device import program
+from .device.sampling import sampling, seed_word
+from .errors import Error
+from .graph import Array
+from .modelfile import ModelFile, load
+from .quantize import unpack
+
+
+def bits(v: Array) -> Array:
+    """Number of bits of v >= 0; exact below 2**53."""
+    return np.asarray(np.frexp(np.asarray(v, np.float64))[1], np.int64)
+
+
+def fit(v: Array) -> Array:
+    """v, asserted to fit a signed 32-bit word."""
+    if v.size and (int(v.max()) >= 1 << 31 or int(v.min()) < -(1 << 31)):
+        raise Error("a value does not fit 32 bits: the model's activations left their range")
+    return v
+
+
+def shift(v: Array, s: Array | int) -> Array:
+    """v / 2**s with half added before an arithmetic shift; exact where s <= 0."""
+    s = np.asarray(s, np.int64)
+    right = np.maximum(s, 0)
+    half = np.where(s > 0, np.left_shift(np.int64(1), np.maximum(s - 1, 0)), 0)
+    return fit((fit(v << np.maximum(-s, 0)) + half) >> right)
+
+
+def rescale(acc: Array, m: Array, s: Array, room: Array | int) -> Array:
+    """acc * m / 2**s rounded once; s is held to 17 - room ... 47. m <= 2**15."""
+    k = np.clip(17 - s, 0, room)
+    s = np.clip(s + k, 17, 47)
+    acc = fit(fit(acc) << k)
+    t = fit((acc >> 16) * m) + (fit((acc & 0xFFFF) * m) >> 16)
+    return fit(fit(t) + (np.int64(1) << (s - 17))) >> (s - 16)
+
+
+def amax(v: Array) -> Array:
+    """Largest magnitude along the last axis, which is kept."""
+    return np.abs(v).max(-1, keepdims=True)
+
+
+def normalize(v: Array, floor: int) -> tuple[Array, Array, Array]:
+    """Shift vectors so that their largest magnitude has 15 bits: (v, largest >= 1, shift)."""
+    a = amax(v)
+    s = np.maximum(bits(a) - 15, floor)
+    return shift(v, s), np.maximum(shift(a, s), 1), s
+
+
+def round_to(v: Array, a: Array, n_bits: int) -> Array:
+    """Vectors of magnitude <= a to integers of n_bits bits, a to the largest."""
+    f = 31 - n_bits
+    r = (((1 << (n_bits - 1)) - 1) << f) // a
+    return fit(fit(v * r) + (1 << (f - 1))) >> f
+
+
+def pack_scale(a: Array) -> tuple[Array, Array]:
+    """(mantissa of 11 bits, shift) of the smallest such scale that is not below a."""
+    t = np.maximum(bits(a) - 11, 0)
+    m = (a + (np.int64(1) << t) - 1) >> t
+    over = m == 2048
+    return np.where(over, 1024, m), t + over
+
+
+def rotate(v: Array, table: Array) -> Array:
+    """Rotate heads (..., positions, size) by a table (positions, size/2) of cos, sin halves."""
+    cos = (table & 0xFFFF ^ 0x8000) - 0x8000
+    sin = (table >> 16 & 0xFFFF ^ 0x8000) - 0x8000
+    a, b = np.split(v, 2, axis=-1)
+    first = fit(fit(a * cos) - fit(b * sin)) + 0x4000 >> 15
+    second = fit(fit(a * sin) + fit(b * cos)) + 0x4000 >> 15
+    return np.concatenate([first, second], -1)
+
+
+def exp2(d: Array, table: Array) -> Array:
+    """2**-(d/1024) in 2**-15 for d >= 0; 0 from 16 on. table: the 64 words."""
+    near = np.minimum(d, 16383)
+    v = (table[near >> 5 & 31] * table[32 + (near & 31)] + 0x4000) >> 15
+    return np.where(d < 16384, v >> (near >> 10), 0)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """Exact integer product a @ b: float64 holds every sum, which is below 2**53."""
+    return fit((a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64))
+
+
+@dataclass
+class _Layer:
+    """The cache of a layer: keys, values (heads, positions, size), scales (heads, positions)."""
+
+    k: Array
+    v: Array
+    km: Array
+    ke: Array
+    vm: Array
+    ve: Array
+
+
+class Simulator:
+    """Runs a model file with the integers that a board computes.
+
+    path: a model file (or one already read). Raises Error.
+    """
+
+    def __init__(self, path: str | Path | ModelFile) -> None:
+        self.model = m = path if isinstance(path, ModelFile) else load(path)
+        self.tokenizer = m.tokenizer
+        self.context = m.context
+        self.vocab = m.vocab
+        self.logit_scale = 2.0**-m.logit_bits
+        self._tables = m.tables.astype(np.int64)
+        self._matrices: dict[tuple[int, int, int], tuple[Array, Array]] = {}
+        self._caches: dict[int, _Layer] = {}
+        self._tokens: list[int] = []
+        self._frames = np.zeros((0, 0), np.int64)
+        self._logits = np.zeros((0, 0), np.int64)
+        # Called after each step with (its index, name, fields, frames): for inspection.
+        self.tap: Callable[[int, str, list[int], Array], None] | None = None
+
+    def _matrix(self, operand: int, groups: int, cols: int) -> tuple[Array, Array]:
+        key = (operand, groups, cols)
+        if key not in self._matrices:
+            at = operand >> 6
+            words = self.model.weights[at : at + groups * (cols + 2)].reshape(groups, cols + 2)
+            self._matrices[key] = unpack(words, groups * 4)
+        return self._matrices[key]
+
+    def _table(self, operand: int, n: int) -> Array:
+        return self._tables[operand >> 6 : (operand >> 6) + n]
+
+    def _value(self, operand: int, n: int) -> Array:
+        at = (operand >> 6) - program.HEADER
+        return self._frames[:, at : at + n]
+
+    # The steps; frames are (positions, stride).
+
+    def _embed(self, x: int, w: int, n: int, s: int, *_: int) -> None:
+        q, m = self._matrix(w, (self.vocab + 3) // 4, n)
+        tokens = self._frames[:, 0]
+        self._value(x, n)[:] = shift(q[tokens] * m[tokens, None], s)
+
+    def _norm(
+        self, x: int, out: int, n: int, n_bits: int, dyn: int, c: int, e: int,
+        gain: int, lg: int, eps_m: int, eps_e: int,
+    ) -> None:  # fmt: skip
+        exponent = np.full((len(self._frames), 1), e, np.int64)
+        if dyn:
+            exponent = exponent + self._value(dyn, 1)
+        y, a, s = normalize(self._value(x, n), -15)
+        if gain:
+            square = fit((fit(y * y) >> lg).sum(-1, keepdims=True))
+            y = fit(y * self._table(gain, n))
+            k = eps_e - 2 * s
+            square = fit(square + np.where(
+                k >= 0, eps_m << np.clip(k, 0, 15), eps_m >> np.clip(-k, 0, 31)
+            ))  # fmt: skip
+            k = (30 - bits(square)) >> 1
+            square = np.where(k >= 0, square << np.maximum(2 * k, 0), square >> 2)
+            # The integer square root: exact, as float64 holds the argument.
+            root = np.maximum(np.floor(np.sqrt(fit(square))).astype(np.int64), 1)
+            y, a, s = normalize(y, -15)
+            scale = fit(2 * fit(a * c)) // root
+            exponent = exponent + k - 1
+        else:
+            scale = fit(a * c)
+        y = round_to(y, a, n_bits)
+        b = bits(scale) - 14
+        to = self._value(out, 4 + n)
+        to[:, 0:1] = shift(scale, b)
+        to[:, 1:2] = exponent + s + b
+        to[:, 2] = y.sum(-1)
+        to[:, 4:] = y
+
+    def _linear(
+        self, x: int, out: int, w: int, cols: int, groups: int, s0: int, room: int, add: int, *_: int
+    ) -> None:  # fmt: skip
+        q, m = self._matrix(w, groups, cols)
+        source = self._value(x, 4 + cols)
+        acc = dot(source[:, 4:], q.T)
+        mul = fit(m * source[:, 0:1] + 0x2000) >> 14
+        y = rescale(acc, mul, s0 - source[:, 1:2], room)
+        if out >> 6 >= program.HEADER + self.model.batch * self.model.stride:
+            self._logits = y[:, : self.vocab]
+        else:
+            to = self._value(out, 4 * groups)
+            to[:] = fit(to + y) if add else y
+
+    def _store(self, k: int, v: int, cache: int, heads: int, size: int, rope: int) -> None:
+        start, n = self._start, len(self._frames)
+        layer = self._caches.get(cache)
+        if layer is None:
+            shape = (heads, self.context)
+            layer = self._caches[cache] = _Layer(
+                *(np.zeros((*shape, size), np.int64) for _ in range(2)),
+                *(np.zeros(shape, np.int64) for _ in range(4)),
+            )
+        now = slice(start, start + n)
+        y, a, s = normalize(self._heads(k, heads, size), -10)
+        if rope:
+            y = rotate(y, self._rows(rope, size))
+            a = np.maximum(amax(y), 1)
+        m, e = pack_scale(a)
+        layer.k[:, now] = round_to(y, m << e, 12)
+        layer.km[:, now], layer.ke[:, now] = m[..., 0], (s + e + 10)[..., 0]
+        y, a, s = normalize(self._heads(v, heads, size), -10)
+        m, e = pack_scale(a)
+        layer.v[:, now] = round_to(y, m << e, 8)
+        layer.vm[:, now], layer.ve[:, now] = m[..., 0], (s + e + 10)[..., 0]
+
+    def _heads(self, operand: int, heads: int, size: int) -> Array:
+        """A value as (heads, positions, size)."""
+        return self._value(operand, heads * size).reshape(-1, heads, size).transpose(1, 0, 2)
+
+    def _rows(self, rope: int, size: int) -> Array:
+        half = size // 2
+        return self._table((rope >> 6) + self._start * half << 6, len(self._frames) * half).reshape(
+            -1, half
+        )
+
+    def _attend(
+        self, q: int, out: int, cache: int, heads: int, kv_heads: int, size: int, rope: int,
+        table: int, _scores: int, mc: int, se: int, vn: int, ve: int, ps: int,
+    ) -> None:  # fmt: skip
+        layer = self._caches[cache]
+        end = self._start + len(self._frames)
+        share = heads // kv_heads
+        y, a, s = normalize(self._heads(q, heads, size), -15)
+        if rope:
+            y = rotate(y, self._rows(rope, size))
+            a = np.maximum(amax(y), 1)
+        y = round_to(y, a, 12)
+        a = fit(a * mc)
+        la = bits(a)
+        a = shift(a, la - 15)
+
+        def past(x: Array) -> Array:
+            """What each head of the query sees of the cache."""
+            return np.repeat(x[:, :end], share, axis=0)
+
+        km, ke, vm, v_e = (past(x)[:, None, :] for x in (layer.km, layer.ke, layer.vm, layer.ve))
+        positions = np.arange(self._start, end)
+        seen = np.arange(end)[None, :] <= positions[:, None]
+        acc = dot(y, past(layer.k).transpose(0, 2, 1))
+        mul = fit(a * km + 1024) >> 11
+        score = rescale(acc, mul, se - la - s - ke, 0)
+        best = np.where(seen, score, -(1 << 31)).max(-1, keepdims=True)
+        p = exp2(np.where(seen, fit(np.where(seen, best - score, 0)), 16384), self._table(table, 64))
+        e_max = np.maximum.accumulate(layer.ve[:, :end], axis=1)[:, self._start :]
+        e_max = np.repeat(e_max, share, axis=0)[..., None]
+        down = np.minimum(11 + ps + e_max - v_e, 31)
+        w = np.where(seen, shift(fit(p * vm), np.where(seen, down, 31)), 0)
+        den = fit(p.sum(-1, keepdims=True))
+        n_bits = bits(den)
+        inverse = vn // (den >> (n_bits - 16))
+        room = np.maximum(24 - bits(fit(w.sum(-1, keepdims=True))), 0)
+        acc = dot(w, past(layer.v))
+        y = rescale(acc, inverse, ve + n_bits - e_max, room)
+        self._value(out, heads * size)[:] = y.transpose(1, 0, 2).reshape(-1, heads * size)
+
+    def _gate(self, g: int, u: int, n: int, table: int, f: int, dyn: int) -> None:
+        x = self._value(g, n)
+        words = self._table(table, 257)
+        halves = np.stack([words & 0xFFFF, words >> 16 & 0xFFFF], 1).reshape(-1)
+        k = f - 5
+        i = np.minimum(np.abs(x) >> k, 512)
+        d = halves[i]
+        d = d + (((halves[i + 1] - d) * (np.abs(x) & (1 << k) - 1) + (1 << (k - 1))) >> k)
+        y = np.maximum(x, 0) - np.where(i < 512, shift(d, 17 - f), 0)
+        y, _, s = normalize(y, 0)
+        z, _, s2 = normalize(self._value(u, n), 0)
+        self._value(g, n)[:] = fit(y * z)
+        self._value(dyn, 1)[:] = s + s2
+
+    # Running
+
+    def _run(self, tokens: Sequence[int], start: int) -> None:
+        """Run tokens at positions from `start` on; logits of all of them in self._logits."""
+        m = self.model
+        n = len(tokens)
+        self._start = start
+        self._frames = np.zeros((n, m.stride), np.int64)
+        self._frames[:, 0] = tokens
+        for i, step in enumerate(m.steps):
+            # Here every position goes through the head, so nothing is dropped before it.
+            if step.op != "last":
+                getattr(self, "_" + step.op)(*step.fields)
+            if self.tap:
+                self.tap(i, step.op, step.fields, self._frames)
+
+    def _check(self, tokens: Sequence[int]) -> list[int]:
+        out = [int(t) for t in tokens]
+        if not 0 < len(out) <= self.context:
+            raise Error(f"{len(out)} tokens, expected 1 to {self.context} (the context)")
+        for t in out:
+            if not 0 <= t < self.vocab:
+                raise Error(f"token {t} is not in the vocabulary of {self.vocab}")
+        return out
+
+    def logits(self, tokens: Sequence[int]) -> Array:
+        """int32 logits (len(tokens), vocab) behind each token; no BOS is added."""
+        listed = self._check(tokens)
+        self._tokens = []
+        self._run(listed, 0)
+        self._tokens = listed
+        return self._logits.astype(np.int32)
+
+    def generate(
+        self,
+        prompt: str = "",
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 1,
+    ) -> Iterator[str]:
+        """Yield the text that follows `prompt`, one str per token.
+
+        temperature 0 is greedy. Stops at EOS, BOS or the end of the context. Raises Error.
+        """
+        m, s, p = sampling(thousandths(temperature), thousandths(top_p), self.model.logit_bits)
+        state = seed_word(seed) & 0xFFFFFFFF
+        tokens = self.tokenizer.encode(prompt)
+        if self.model.bos >= 0:
+            tokens = [self.model.bos, *tokens]
+        self._run(self._check(tokens), 0)
+        decoder = self.tokenizer.decoder()
+        n = 0
+        while max_tokens is None or n < max_tokens:
+            token, state = self._sample(self._logits[-1], m, s, p, state)
+            if token in (self.model.eos, self.model.bos):
+                break
+            yield decoder.decode(token, tokens[-1])
+            n += 1
+            if len(tokens) == self.context or n == max_tokens:
+                break
+            tokens.append(token)
+            self._run([token], len(tokens) - 1)
+        rest = decoder.flush()
+        if rest:
+            yield rest
+
+    def _sample(self, logits: Array, m: int, s: int, top_p: int, state: int) -> tuple[int, int]:
+        """(token, next state): greedy where m is 0."""
+        if m == 0:
+            return int(logits.argmax()), state
+        table = next(st.fields[7] for st in self.model.steps if st.op == "attend")
+        d = np.minimum(logits.max() - logits, 1 << 24)
+        p = exp2(rescale(d, np.int64(m), np.int64(s), 6), self._table(table, 64))
+        mass = int(p.sum())
+        assert mass < 1 << 30
+        low = 1
+        if top_p < 32768:
+            keep = (mass * top_p) >> 15
+            high = 32769
+            while high - low > 1:
+                mid = (low + high) >> 1
+                if int(p[p >= mid].sum()) >= keep:
+                    low = mid
+                else:
+                    high = mid
+            p = np.where(p >= low, p, 0)
+            mass = int(p.sum())
+        # xorshift32
+        state = (state ^ state << 13) & 0xFFFFFFFF
+        state ^= state >> 17
+        state = (state ^ state << 5) & 0xFFFFFFFF
+        left = (mass * (state >> 2)) >> 30
+        return int(np.searchsorted(np.cumsum(p), left, side="right")), state
+
+
+def thousandths(x: float) -> int:
+    """A temperature or top-p as boards take it: a whole number of thousandths."""
+    return int(np.floor(x * 1000 + 0.5))
