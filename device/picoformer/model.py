@@ -298,5 +298,3 @@ class Model:
         self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = None
         gc.collect()
-
-

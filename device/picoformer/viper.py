@@ -251,21 +251,39 @@ def linear(rec: ptr32, arena: ptr32):
                     k = left
                 c -= k
                 left -= k
-                # Four rows a word, eight columns a turn: lane i of the sums holds
-                # sum((word >> 8 i) * x), from which the rows follow by subtraction.
+                # Four rows a word, eight columns a turn: sum i is that of (word >> 8 i) * x,
+                # from which the rows follow by subtraction. All modulo 2**32, shifts logical.
                 end = int(w) + ((k >> 3) << 5)
                 while int(w) < end:
-                    a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3] + w[4]*x[4] + w[5]*x[5] + w[6]*x[6] + w[7]*x[7]  # noqa: E501
-                    a1 += (w[0]>>8)*x[0] + (w[1]>>8)*x[1] + (w[2]>>8)*x[2] + (w[3]>>8)*x[3] + (w[4]>>8)*x[4] + (w[5]>>8)*x[5] + (w[6]>>8)*x[6] + (w[7]>>8)*x[7]  # noqa: E501
-                    a2 += (w[0]>>16)*x[0] + (w[1]>>16)*x[1] + (w[2]>>16)*x[2] + (w[3]>>16)*x[3] + (w[4]>>16)*x[4] + (w[5]>>16)*x[5] + (w[6]>>16)*x[6] + (w[7]>>16)*x[7]  # noqa: E501
-                    a3 += int(uint(w[0])>>24)*x[0] + int(uint(w[1])>>24)*x[1] + int(uint(w[2])>>24)*x[2] + int(uint(w[3])>>24)*x[3] + int(uint(w[4])>>24)*x[4] + int(uint(w[5])>>24)*x[5] + int(uint(w[6])>>24)*x[6] + int(uint(w[7])>>24)*x[7]  # noqa: E501
+                    a0 += (
+                        w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3] + w[4]*x[4] + w[5]*x[5]
+                        + w[6]*x[6] + w[7]*x[7]
+                    )
+                    a1 += (
+                        int(uint(w[0])>>8)*x[0] + int(uint(w[1])>>8)*x[1] + int(uint(w[2])>>8)*x[2]
+                        + int(uint(w[3])>>8)*x[3] + int(uint(w[4])>>8)*x[4]
+                        + int(uint(w[5])>>8)*x[5] + int(uint(w[6])>>8)*x[6]
+                        + int(uint(w[7])>>8)*x[7]
+                    )
+                    a2 += (
+                        int(uint(w[0])>>16)*x[0] + int(uint(w[1])>>16)*x[1]
+                        + int(uint(w[2])>>16)*x[2] + int(uint(w[3])>>16)*x[3]
+                        + int(uint(w[4])>>16)*x[4] + int(uint(w[5])>>16)*x[5]
+                        + int(uint(w[6])>>16)*x[6] + int(uint(w[7])>>16)*x[7]
+                    )
+                    a3 += (
+                        int(uint(w[0])>>24)*x[0] + int(uint(w[1])>>24)*x[1]
+                        + int(uint(w[2])>>24)*x[2] + int(uint(w[3])>>24)*x[3]
+                        + int(uint(w[4])>>24)*x[4] + int(uint(w[5])>>24)*x[5]
+                        + int(uint(w[6])>>24)*x[6] + int(uint(w[7])>>24)*x[7]
+                    )
                     w = ptr32(int(w) + 32)
                     x = ptr32(int(x) + 32)
                 end = int(w) + ((k & 7) << 2)
                 while int(w) < end:
                     a0 += w[0] * x[0]
-                    a1 += (w[0] >> 8) * x[0]
-                    a2 += (w[0] >> 16) * x[0]
+                    a1 += int(uint(w[0])>>8)*x[0]
+                    a2 += int(uint(w[0])>>16)*x[0]
                     a3 += int(uint(w[0]) >> 24) * x[0]
                     w = ptr32(int(w) + 4)
                     x = ptr32(int(x) + 4)
@@ -415,14 +433,18 @@ def store(rec: ptr32, arena: ptr32):
                     v = (h * (context >> 1) + (pos >> 1)) * size
                     k = ptr16(cache + (v << 2) + ((pos & 1) << 1))
                     while int(x) < end:
-                        k[0] = ((((x[0] ^ m) - m) * mul + rnd) >> f) + 2048
+                        w = (((x[0] ^ m) - m) * mul + rnd) >> f
+                        x[0] = w
+                        k[0] = w + 2048
                         k = ptr16(int(k) + 4)
                         x = ptr32(int(x) + 4)
                 else:
                     v = cache + ((k_words + h * quads * context + pos) << 2)
                     i = 0
                     while int(x) < end:
-                        ptr8(v + i)[0] = ((((x[0] ^ m) - m) * mul + rnd) >> f) + 128
+                        w = (((x[0] ^ m) - m) * mul + rnd) >> f
+                        x[0] = w
+                        ptr8(v + i)[0] = w + 128
                         i += 1
                         if i == 4:
                             i = 0
@@ -552,13 +574,16 @@ def attend(rec: ptr32, arena: ptr32):
                 end = x0 + ((size >> 2) << 4)
                 while int(x) < end:
                     a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3]
-                    a1 += (w[0]>>16)*x[0] + (w[1]>>16)*x[1] + (w[2]>>16)*x[2] + (w[3]>>16)*x[3]
+                    a1 += (
+                        int(uint(w[0])>>16)*x[0] + int(uint(w[1])>>16)*x[1]
+                        + int(uint(w[2])>>16)*x[2] + int(uint(w[3])>>16)*x[3]
+                    )
                     w = ptr32(int(w) + 16)
                     x = ptr32(int(x) + 16)
                 end = x0 + (size << 2)
                 while int(x) < end:
                     a0 += w[0] * x[0]
-                    a1 += (w[0] >> 16) * x[0]
+                    a1 += int(uint(w[0])>>16)*x[0]
                     w = ptr32(int(w) + 4)
                     x = ptr32(int(x) + 4)
                 v = a0 - (a1 << 16)
@@ -652,16 +677,25 @@ def attend(rec: ptr32, arena: ptr32):
                 end = scores + ((length >> 2) << 4)
                 while int(x) < end:
                     a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3]
-                    a1 += (w[0]>>8)*x[0] + (w[1]>>8)*x[1] + (w[2]>>8)*x[2] + (w[3]>>8)*x[3]
-                    a2 += (w[0]>>16)*x[0] + (w[1]>>16)*x[1] + (w[2]>>16)*x[2] + (w[3]>>16)*x[3]
-                    a3 += int(uint(w[0])>>24)*x[0] + int(uint(w[1])>>24)*x[1] + int(uint(w[2])>>24)*x[2] + int(uint(w[3])>>24)*x[3]  # noqa: E501
+                    a1 += (
+                        int(uint(w[0])>>8)*x[0] + int(uint(w[1])>>8)*x[1] + int(uint(w[2])>>8)*x[2]
+                        + int(uint(w[3])>>8)*x[3]
+                    )
+                    a2 += (
+                        int(uint(w[0])>>16)*x[0] + int(uint(w[1])>>16)*x[1]
+                        + int(uint(w[2])>>16)*x[2] + int(uint(w[3])>>16)*x[3]
+                    )
+                    a3 += (
+                        int(uint(w[0])>>24)*x[0] + int(uint(w[1])>>24)*x[1]
+                        + int(uint(w[2])>>24)*x[2] + int(uint(w[3])>>24)*x[3]
+                    )
                     w = ptr32(int(w) + 16)
                     x = ptr32(int(x) + 16)
                 end = scores + (length << 2)
                 while int(x) < end:
                     a0 += w[0] * x[0]
-                    a1 += (w[0] >> 8) * x[0]
-                    a2 += (w[0] >> 16) * x[0]
+                    a1 += int(uint(w[0])>>8)*x[0]
+                    a2 += int(uint(w[0])>>16)*x[0]
                     a3 += int(uint(w[0]) >> 24) * x[0]
                     w = ptr32(int(w) + 4)
                     x = ptr32(int(x) + 4)

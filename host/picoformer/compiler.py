@@ -225,7 +225,8 @@ class _Compiler:
                 offset += n.weight.shape[0]
             target = Ref(name)
         s0 = -(14 + m.exponent + bits)
-        self.emit("linear", Ref(q), target, operand, cols, groups, s0, room, int(bool(add)), 0, groups)
+        fields = (cols, groups, s0, room, int(add is not None), 0, groups)
+        self.emit("linear", Ref(q), target, operand, *fields)
         row = 0
         for n in group:
             self.out.dequantized[n.out] = m.value[row : row + n.weight.shape[0]]

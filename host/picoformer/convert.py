@@ -41,7 +41,7 @@ class Report:
 
 
 def calibrate(graph: Graph, data: Array | None = None) -> dict[str, float]:
-    """Largest magnitude of every value, over `data` (sequences, tokens) or the model's own text."""
+    """Largest magnitude of each value over `data` (sequences, tokens) or text of the model's."""
     if data is None:
         count, length = CALIBRATION
         _, model = sample(graph, count, min(length, graph.context))

@@ -12,7 +12,8 @@ bytes between them and supplies what the unix port lacks:
 
 - soft reset: the process ends, so it is started again, in the REPL (raw or friendly) that it left;
 - a file system of its own: a folder, mounted at `/`, with `/boot.py`, `/main.py` and `/lib`;
-- `micropython.kbd_intr`, which on the unix port would let Ctrl-C end the process;
+- `micropython.kbd_intr`, which on the unix port would let Ctrl-C end the process, and
+  `machine.reset`;
 - a cable that may be unplugged: what is printed while nobody listens is dropped.
 
 One thing differs from a board: the unix port discards unread input when code starts and when it
@@ -52,6 +53,7 @@ PROMPT_POLL = 0.001  # between looks for the interpreter reaching its prompt
 
 CHUNK = 65536
 QUEUE_LIMIT = 65536  # bytes buffered in either direction before the sender is made to wait
+HARD_RESET = 94  # the interpreter's exit code that stands for machine.reset()
 OLDEST = (1, 27)  # the first version whose unix port has a raw REPL
 
 CTRL_A = b"\x01"
@@ -67,26 +69,27 @@ SOFT_REBOOT = b"MPY: soft reboot\r\n"
 # or when boot.py failed.
 START_UP = r"""
 def start_up(folder, terminal, marks, run_main):
-    import micropython, os, sys, termios, vfs
+    import machine, micropython, os, sys, termios, vfs
     open(terminal).close()
     vfs.umount("/")
     vfs.mount(vfs.VfsPosix(folder), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
 
-    class Micropython:
-        pass
-
     def kbd_intr(char):
         mode = termios.tcgetattr(0)
         mode[3] = mode[3] & ~ISIG if char < 0 else mode[3] | ISIG
         termios.tcsetattr(0, termios.TCSANOW, mode)
 
-    module = Micropython()
-    for name in dir(micropython):
-        setattr(module, name, getattr(micropython, name))
-    module.kbd_intr = kbd_intr
-    sys.modules["micropython"] = module
+    class Module:
+        def __init__(self, original, name, function):
+            for key in dir(original):
+                setattr(self, key, getattr(original, key))
+            setattr(self, name, function)
+            sys.modules[self.__name__] = self
+
+    Module(micropython, "kbd_intr", kbd_intr)
+    Module(machine, "reset", lambda: sys.exit(HARD_RESET))
 
     print(marks[0] + "%d.%d" % sys.implementation.version[:2], end=marks[1])
     try:
@@ -256,7 +259,10 @@ class UnixBoard:
                 elif code < 0:
                     self._raw = False
                     self._say(f"\r\nMPY: the interpreter died of signal {-code}\r\n".encode())
-                self._say(SOFT_REBOOT)
+                if code == HARD_RESET:
+                    self._raw = False
+                else:
+                    self._say(SOFT_REBOOT)
         except Exception as error:
             self._failure = f"the supervisor failed: {error!r}"
             raise
@@ -295,6 +301,7 @@ class UnixBoard:
         termios.tcsetattr(terminal, termios.TCSANOW, mode)
         arguments = (str(self.folder), os.ttyname(terminal), marks, not self._raw)
         script = START_UP.replace("ISIG", str(int(termios.ISIG)))
+        script = script.replace("HARD_RESET", str(HARD_RESET))
         script = script.replace("ARGUMENTS", repr(arguments))
         return subprocess.Popen(
             [self._program, "-X", f"heapsize={self._heap_kb}K", "-i", "-c", script],

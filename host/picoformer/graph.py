@@ -116,7 +116,7 @@ class Graph:
         for node in self.nodes:
             for tensor in (getattr(node, "weight", None), getattr(node, "gain", None)):
                 if tensor is not None and not np.isfinite(tensor).all():
-                    raise Error(f"the checkpoint has infinite or NaN values in {node.out}")
+                    raise Error("the checkpoint has infinite or NaN values")
             if isinstance(node, Embedding):
                 size[node.out] = node.weight.shape[1]
             elif isinstance(node, Norm):
@@ -131,8 +131,8 @@ class Graph:
                 expect(node.v, node.kv_heads * node.size, "attention")
                 if node.size % 2 or node.heads % node.kv_heads:
                     raise Error(
-                        f"attention of {node.heads} heads of {node.size} over {node.kv_heads}: the "
-                        "head size must be even, and key heads must divide the heads"
+                        f"attention of {node.heads} heads of {node.size} over {node.kv_heads}: "
+                        "the head size must be even, and key heads must divide the heads"
                     )
                 size[node.out] = node.heads * node.size
             elif isinstance(node, Gate):
@@ -230,9 +230,7 @@ def log_softmax(z: Array) -> Array:
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
 
-def sample(
-    graph: Graph, sequences: int, length: int, seed: int = 0
-) -> tuple[Array, FloatModel]:
+def sample(graph: Graph, sequences: int, length: int, seed: int = 0) -> tuple[Array, FloatModel]:
     """Token ids (sequences, length) that the float model itself writes at temperature 1.
 
     Sequences begin with BOS (or token 0). Returns the ids and the model that ran them, whose

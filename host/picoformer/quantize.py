@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .graph import Array, Graph
+from .graph import Array, Embedding, Graph, Linear
 
 ROW_MAX = 32700  # largest row mantissa, so that its product with a vector's scale keeps 15 bits
 
@@ -78,7 +78,7 @@ def dequantized(graph: Graph, matrices: dict[str, Array]) -> Graph:
     matrices: values by the name of the node's output, as `compile_graph` reports them.
     """
     nodes = [
-        replace(n, weight=matrices[n.out]) if getattr(n, "out", None) in matrices else n
+        replace(n, weight=matrices[n.out]) if isinstance(n, Embedding | Linear) else n
         for n in graph.nodes
     ]
     return replace(graph, nodes=nodes)

