@@ -1,0 +1,325 @@
+"""The `picoformer` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .convert import DEFAULT_CONTEXT, Report, convert
+from .errors import Error
+from .modelfile import ModelFile, load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status. A user's mistake is one line, no traceback."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 0
+    try:
+        options.run(options)
+    except Error as e:
+        print(f"picoformer: error: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, as `| head` does; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="picoformer", description="Transformers on microcontrollers with stock MicroPython."
+    )
+    parser.add_argument("--version", action="version", version=f"picoformer {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        p = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        p.set_defaults(run=run)
+        return p
+
+    def add_json(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+
+    def add_sampling(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from")
+        p.add_argument("-n", type=int, metavar="N", help="tokens at most (to the context's end)")
+        p.add_argument(
+            "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
+        )
+        p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
+        p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+
+    p = command("convert", _convert, "turn a checkpoint into a model file")
+    p.add_argument("source", help="llama2.c checkpoint (.bin) or Hugging Face folder")
+    p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
+    p.add_argument("--tokenizer", metavar="FILE", help="where it is not beside the source")
+    p.add_argument(
+        "--context", type=int, metavar="N",
+        help=f"positions (default: the model's, at most {DEFAULT_CONTEXT})",
+    )  # fmt: skip
+    p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default)")
+    p.add_argument("--key-bits", type=int, default=12, metavar="BITS", help="12 (default)")
+    p.add_argument(
+        "--data", metavar="FILE",
+        help="text or .npy token ids to calibrate on (default: what the model writes)",
+    )  # fmt: skip
+    p.add_argument("--name", metavar="TITLE", help="title kept in the file")
+    add_json(p)
+
+    p = command("inspect", _inspect, "say what a model file holds and what it costs a board")
+    p.add_argument("model", metavar="MODEL.pft")
+    p.add_argument("--steps", action="store_true", help="list the program, step by step")
+    add_json(p)
+
+    p = command("simulate", _simulate, "generate text on the PC with a board's integers")
+    p.add_argument("model", metavar="MODEL.pft")
+    add_sampling(p)
+    add_json(p)
+
+    p = command("eval", _eval, "compare a model file with the float checkpoint it was made of")
+    p.add_argument("model", metavar="MODEL.pft")
+    p.add_argument("--reference", required=True, metavar="SOURCE", help="the checkpoint")
+    p.add_argument("--tokenizer", metavar="FILE", help="where it is not beside the reference")
+    p.add_argument(
+        "--data", metavar="FILE",
+        help="text or .npy token ids (default: what the float model writes)",
+    )  # fmt: skip
+    add_json(p)
+
+    p = command("emulate", _emulate, "run an emulated board behind a serial port")
+    p.add_argument("--board", default="unix", metavar="BOARD", help="unix (default)")
+    p.add_argument("--folder", metavar="DIR", help="its flash (default: in the user's cache)")
+
+    p = command("demo", _demo, "a story from an emulated board, checked against the PC")
+    p.add_argument(
+        "source", nargs="?", help="a checkpoint (default: the checkout's models/stories)"
+    )
+    p.add_argument("--prompt", default="Once upon a time", metavar="TEXT")
+    p.add_argument("-n", type=int, default=200, metavar="N", help="tokens (default: 200)")
+    add_json(p)
+    return parser
+
+
+def _show(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _size(n: int) -> str:
+    return f"{n:,} bytes"
+
+
+def _table(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> None:
+    """Print rows in columns; the last column flows."""
+    listed = list(rows)
+    widths = [max(len(r[i]) for r in listed) for i in range(len(listed[0]) - 1)]
+    for row in listed:
+        cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=False)]
+        print(indent + "  ".join([*cells, row[-1]]).rstrip())
+
+
+# convert
+
+
+def _convert(o: argparse.Namespace) -> None:
+    source = Path(o.source)
+    output = Path(o.output or (source.resolve().name.removesuffix(".bin") + ".pft"))
+    report = convert(
+        source,
+        output,
+        context=o.context,
+        tokenizer=o.tokenizer,
+        data=o.data,
+        name=o.name,
+        weight_bits=o.weight_bits,
+        key_bits=o.key_bits,
+    )
+    if o.json:
+        _show(report.to_dict())
+    else:
+        _print_report(report)
+
+
+def _print_report(r: Report) -> None:
+    worst = max(r.errors, key=lambda k: r.errors[k])
+    floats = 4 * r.parameters
+    print(f"{r.path}: {_size(r.bytes)}, in {r.seconds:.1f} s")
+    _table(
+        [
+            ("parameters", f"{r.parameters:,}: {_size(floats)} as float32"),
+            ("weights", f"{_size(r.sections['weights'])}, {r.sections['weights'] / floats:.0%}"),
+            ("rounding", f"{max(r.errors.values()):.2%} of the weights' size at worst ({worst})"),
+            ("calibrated on", r.calibration),
+            ("cache", f"{_size(r.cache_bytes)} for {r.context} positions"),
+            ("arena", _size(r.arena_bytes)),
+        ]
+    )
+
+
+# inspect
+
+
+def _describe(m: ModelFile) -> dict[str, Any]:
+    context = m.context
+    return {
+        "meta": m.meta,
+        "context": context,
+        "vocabulary": m.vocab,
+        "bos": m.bos,
+        "eos": m.eos,
+        "batch": m.batch,
+        "logit_bits": m.logit_bits,
+        "bytes": 100 + sum(m.sizes.values()),
+        "sections": m.sizes,
+        "cache_bytes": m.cache_bytes(context),
+        "arena_bytes": m.arena_bytes(context),
+        "steps": len(m.steps),
+        "multiplications": _products(m),
+    }
+
+
+def _products(m: ModelFile) -> int:
+    """Multiply-accumulates of a token in the matrices."""
+    return sum(s.fields[3] * 4 * s.fields[4] for s in m.steps if s.op == "linear")
+
+
+def _inspect(o: argparse.Namespace) -> None:
+    m = load(o.model)
+    d = _describe(m)
+    if o.json:
+        if o.steps:
+            d["program"] = [{"op": s.op, "fields": s.fields} for s in m.steps]
+        _show(d)
+        return
+    print(f"{o.model}: {_size(d['bytes'])}, all checks passed")
+    rows = [(k, str(v)) for k, v in m.meta.items() if v != ""]
+    rows += [
+        ("context", f"{m.context} positions, {m.batch} at a time"),
+        ("vocabulary", f"{m.vocab} tokens, BOS {m.bos}, EOS {m.eos}"),
+        ("steps", f"{len(m.steps)} a token, {d['multiplications']:,} multiplications in matrices"),
+    ]
+    _table(rows)
+    print("\nin the file")
+    _table([(k, f"{v:>9,} bytes") for k, v in m.sizes.items()])
+    ram = d["cache_bytes"] + d["arena_bytes"] + sum(
+        m.sizes[k] for k in ("program", "tables", "tokenizer")
+    )  # fmt: skip
+    print(f"\non the board, at {m.context} positions")
+    _table(
+        [
+            ("cache", f"{d['cache_bytes']:>9,} bytes"),
+            ("arena", f"{d['arena_bytes']:>9,} bytes"),
+            ("all but the weights", f"{ram:>9,} bytes"),
+        ]
+    )
+    if o.steps:
+        print("\nprogram")
+        for i, s in enumerate(m.steps):
+            head = "  (head)" if i == m.body else ""
+            print(f"  {i:3} {s.op:7} {' '.join(map(str, s.fields))}{head}")
+
+
+# simulate
+
+
+def _simulate(o: argparse.Namespace) -> None:
+    from .simulator import Simulator
+
+    sim = Simulator(o.model)
+    _check_n(o.n)
+    start = time.perf_counter()
+    pieces = []
+    if not o.json:
+        print(o.prompt, end="", flush=True)
+    for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed):
+        pieces.append(piece)
+        if not o.json:
+            print(piece, end="", flush=True)
+    seconds = time.perf_counter() - start
+    if o.json:
+        _show(
+            {
+                "prompt": o.prompt,
+                "text": "".join(pieces),
+                "tokens": len(pieces),
+                "seconds": seconds,
+            }
+        )
+    else:
+        print(f"\n\n{len(pieces)} tokens in {seconds:.1f} s, on the PC")
+
+
+def _check_n(n: int | None) -> None:
+    if n is not None and n < 1:
+        raise Error(f"-n is {n}, expected at least 1 token")
+
+
+# eval
+
+
+def _progress(items: Iterable[Any]) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    # disable=None: only where a person can see it.
+    bar: Iterable[Any] = tqdm(items, unit="sequence", leave=False, disable=None)
+    return bar
+
+
+def _eval(o: argparse.Namespace) -> None:
+    from .evaluate import evaluate
+
+    start = time.perf_counter()
+    s = evaluate(
+        o.model, o.reference, data=o.data, tokenizer=o.tokenizer, progress=_progress
+    )  # fmt: skip
+    if o.json:
+        _show(s.to_dict())
+        return
+    change = s.perplexity_int / s.perplexity_float - 1
+    print(f"{s.tokens:,} tokens, {s.sequences} sequences: {s.data}")
+    _table(
+        [
+            ("kl", f"{s.kl:.6f}", "nats a token from the float model"),
+            ("top1", f"{s.top1:.2%}", "of the tokens have the same favourite"),
+            ("perplexity_float", f"{s.perplexity_float:.4f}", ""),
+            ("perplexity_int", f"{s.perplexity_int:.4f}", f"{change:+.3%}"),
+        ]
+    )
+    print(f"in {time.perf_counter() - start:.1f} s")
+
+
+# emulate and demo
+
+
+def _emulate(o: argparse.Namespace) -> None:
+    from .emulator import run_emulate
+
+    run_emulate(o.board, o.folder)
+
+
+def _demo(o: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    _check_n(o.n)
+    result = run_demo(o.source, o.prompt, o.n, quiet=o.json)
+    if o.json:
+        _show(result)
+    if not result["equal"]:
+        raise Error("the board and the simulator differ: please report this, with your system")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
