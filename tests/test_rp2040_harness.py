@@ -87,6 +87,8 @@ def test_runs_scripts_and_keeps_globals(board: rp2040.RP2040) -> None:
     assert board.exec("import gc; gc.collect(); print(gc.mem_free() > 200_000)") == "True\n"
     long_script = "# longer than the USB buffers\n" * 100 + "print('end')"
     assert board.exec(long_script) == "end\n"
+    assert board.exec("") == ""
+    assert board.exec("print(x)") == "42\n"
 
 
 def test_raises_the_boards_traceback_with_the_output(board: rp2040.RP2040) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import struct
 from binascii import crc32
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,15 @@ def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, then rename it: it is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    part = Path(f"{path}.part")
     try:
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise Error(f"cannot write {path}: {e.strerror}") from e
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 def parse(data: bytes) -> ModelFile:
@@ -119,8 +122,8 @@ def parse(data: bytes) -> ModelFile:
     for kind, section in enumerate(parts, 1):
         raw.append(modelfile.read(f, section, kind, bytearray(section[1])))
     try:
-        meta = json.loads(bytes(raw[0]))
-    except ValueError as e:
+        meta = json.loads(raw[0].decode())
+    except (ValueError, RecursionError) as e:
         raise Error(f"model file is corrupt: its metadata is not JSON ({e})") from e
     if not isinstance(meta, dict):
         raise Error("model file is corrupt: its metadata is not a JSON object")

@@ -38,6 +38,8 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
                 f"{folder}: {name} is {config[name]!r}; supported: {expected!r}",
             )
     rope = config.get("rope_parameters") or {}  # where newer transformers keep it
+    if not isinstance(rope, dict):
+        raise Error(f"{folder}: rope_parameters is {rope!r}; expected an object")
     if rope.get("rope_type", "default") != "default":
         raise Error(f"{folder}: rope_type is {rope['rope_type']!r}; supported: 'default'")
 

@@ -34,7 +34,10 @@ def _halves(w: Array, heads: int) -> Array:
 
 def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabulary]:
     """Read a checkpoint and its tokenizer. Raises Error."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise Error(f"cannot read {path}: {e.strerror}") from e
     if len(data) < 28:
         raise Error(f"{path}: {len(data)} bytes are too few for a llama2.c checkpoint")
     version, start = 0, 28
@@ -116,7 +119,7 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
             key = f"layers.{i}.self_attn.{name}.weight"
             tensors[key] = _halves(tensors[key], n)
 
-    file = _find(path, tokenizer)
+    file = find_tokenizer(path, tokenizer)
     vocabulary = read_llama2c(file, vocab)
     graph = llama(
         tensors.__getitem__,
@@ -136,7 +139,7 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
     return graph, vocabulary
 
 
-def _find(path: Path, tokenizer: str | Path | None) -> Path:
+def find_tokenizer(path: Path, tokenizer: str | Path | None) -> Path:
     """The tokenizer's file: the one named, or the only candidate beside the checkpoint."""
     if tokenizer is not None:
         return Path(tokenizer)

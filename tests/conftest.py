@@ -1,0 +1,61 @@
+"""Converted models and emulated boards that tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import models
+import pytest
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory) -> Callable[[str], models.Case]:
+    """case(name): one of `models.CASES`, converted once."""
+    made: dict[str, models.Case] = {}
+
+    def get(name: str) -> models.Case:
+        if name not in made:
+            made[name] = models.Case(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def stories(tmp_path_factory) -> models.Converted:
+    """Our own story model."""
+    path = tmp_path_factory.mktemp("stories") / "stories.pft"
+    return models.Converted(models.STORIES, path)
+
+
+@pytest.fixture(scope="session")
+def stories260k(tmp_path_factory) -> models.Converted:
+    """The real llama2.c checkpoint, where it is."""
+    source = models.STORIES260K / "stories260K.bin"
+    if not source.is_file():
+        pytest.skip(f"no checkpoint {source}")
+    return models.Converted(source, tmp_path_factory.mktemp("stories260K") / "stories260K.pft")
+
+
+@pytest.fixture(scope="session")
+def unix() -> Callable[..., str]:
+    """unix(script, **names): what the script prints on MicroPython's unix port."""
+    reason = models.no_micropython()
+    if reason:
+        pytest.skip(reason)
+    return models.run_unix
+
+
+@pytest.fixture(scope="session")
+def families(unix) -> list[str]:
+    """The kernel families that the unix port here can run."""
+    script = "try:\n import picoformer.viper; print(1)\nexcept (ImportError, SyntaxError): print(0)"
+    return ["viper", "portable"] if unix(script) == "1\n" else ["portable"]
+
+
+@pytest.fixture(scope="session")
+def native(families) -> str:
+    """The name of the native kernels, where the unix port has a code emitter."""
+    if "viper" not in families:
+        pytest.skip("this MicroPython has no native code emitter")
+    return "viper"

@@ -1,0 +1,347 @@
+"""Random Llama checkpoints of odd sizes, in every form that an importer reads.
+
+The weights are random, but not tame: kinds have different scales, and a few rows are much larger
+than the others, as in trained models. `CASES` are the shapes that the tests run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from picoformer import Simulator, convert, importers
+from picoformer.compiler import Compiled, compile_graph
+from picoformer.convert import calibrate, compiled_bytes
+from picoformer.emulator import find_micropython
+from picoformer.errors import Error
+from picoformer.graph import Graph
+from picoformer.tokenizer import Vocabulary
+
+ROOT = Path(__file__).resolve().parents[1]
+DEVICE = ROOT / "device"
+STORIES = ROOT / "models" / "stories"
+STORIES260K = ROOT.parent / "shared" / "data" / "stories260K"
+
+BYTE_NAMES = [f"<0x{b:02X}>" for b in range(256)]
+WORDS = [" t", "he", " the", " a", "nd", " and", "ing", "é", "日本", " 🙂"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    dim: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    context: int
+    shared: bool = True
+    size: int = 0  # of a head; 0: dim / heads, which is all that llama2.c knows
+    outliers: int = 0  # rows and columns that are several times as large
+
+    @property
+    def head(self) -> int:
+        return self.size or self.dim // self.heads
+
+
+# fmt: off
+CASES = {
+    # head size 2, and a hidden size that nothing divides
+    "size2": Shape(52, 97, 1, 26, 13, 259, 20),
+    # one key head for all, head size 26, its own classifier, an odd context
+    "size26": Shape(52, 173, 2, 2, 1, 300, 33, shared=False),
+    # eight layers, a key head for each of five heads
+    "deep": Shape(30, 97, 8, 5, 5, 261, 40),
+    # heads whose sizes do not add up to dim, and a vocabulary without byte tokens
+    "size10": Shape(52, 97, 1, 3, 1, 97, 48, shared=False, size=10),
+    "outliers": Shape(36, 61, 3, 6, 3, 265, 24, outliers=3),
+    # more than 512 positions: probabilities are kept in fewer bits
+    "long": Shape(22, 33, 1, 2, 1, 97, 600, size=6),
+}
+# fmt: on
+LLAMA2C = [name for name, shape in CASES.items() if not shape.size]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by llama2.c's names, layers first, q and k in its order of neighbouring pairs."""
+
+    shape: Shape
+    tensors: dict[str, np.ndarray]
+
+    def half(self) -> Checkpoint:
+        """The same, rounded to float16."""
+        rounded = {n: t.astype(np.float16).astype(np.float32) for n, t in self.tensors.items()}
+        return replace(self, tensors=rounded)
+
+
+def random_checkpoint(shape: Shape, seed: int = 0) -> Checkpoint:
+    rng = np.random.default_rng([seed, shape.dim, shape.hidden, shape.vocab])
+    s, n = shape, shape.layers
+    q, kv = s.heads * s.head, s.kv_heads * s.head
+
+    def normal(*size: int, scale: float = 1.0) -> np.ndarray:
+        w = rng.normal(0, scale / np.sqrt(size[-1]), size)
+        w = w * np.exp(rng.normal(0, 0.4, (*size[:-1], 1)))
+        for _ in range(s.outliers):
+            w[..., rng.integers(size[-2]), :] *= 5
+            w[..., :, rng.integers(size[-1])] *= 2
+        return w.astype(np.float32)
+
+    def gain(*size: int) -> np.ndarray:
+        return (np.exp(rng.normal(0, 0.4, size)) * rng.choice([1, 1, 1, -1], size)).astype("f4")
+
+    tensors = {
+        "embedding": normal(s.vocab, s.dim, scale=3),
+        "norm1": gain(n, s.dim),
+        "wq": normal(n, q, s.dim, scale=0.8),
+        "wk": normal(n, kv, s.dim, scale=0.8),
+        "wv": normal(n, kv, s.dim, scale=0.7),
+        "wo": normal(n, s.dim, q, scale=0.7),
+        "norm2": gain(n, s.dim),
+        "w1": normal(n, s.hidden, s.dim),
+        "w2": normal(n, s.dim, s.hidden, scale=0.8),
+        "w3": normal(n, s.hidden, s.dim, scale=0.8),
+        "norm": gain(s.dim),
+    }
+    if not shape.shared:
+        tensors["head"] = normal(s.vocab, s.dim, scale=2)
+    return Checkpoint(shape, tensors)
+
+
+# llama2.c
+
+
+def legacy_bytes(c: Checkpoint) -> bytes:
+    """A legacy checkpoint, as llama2.c's export.py writes with --version 0."""
+    s = c.shape
+    assert not s.size
+    vocab = s.vocab if s.shared else -s.vocab
+    head = struct.pack("<7i", s.dim, s.hidden, s.layers, s.heads, s.kv_heads, vocab, s.context)
+    names = "embedding norm1 wq wk wv wo norm2 w1 w2 w3 norm".split()
+    parts = [head, *(c.tensors[name].tobytes() for name in names)]
+    angle = np.outer(np.arange(s.context), 10000.0 ** -(np.arange(0, s.head, 2) / s.head))
+    parts += [np.cos(angle).astype("<f4").tobytes(), np.sin(angle).astype("<f4").tobytes()]
+    if not s.shared:
+        parts.append(c.tensors["head"].tobytes())
+    return b"".join(parts)
+
+
+def version1_bytes(c: Checkpoint) -> bytes:
+    """A checkpoint of --version 1."""
+    s = c.shape
+    assert not s.size
+    head = struct.pack("<Ii7iB", 0x616B3432, 1, s.dim, s.hidden, s.layers, s.heads, s.kv_heads,
+                       s.vocab, s.context, s.shared)  # fmt: skip
+    names = "norm1 norm2 norm embedding wq wk wv wo w1 w2 w3".split()
+    if not s.shared:
+        names.append("head")
+    return head.ljust(256, b"\0") + b"".join(c.tensors[name].tobytes() for name in names)
+
+
+def tokenizer_bytes(vocab: int) -> bytes:
+    """A llama2.c tokenizer: controls, bytes, then letters and a few longer pieces."""
+    pieces = [b"<unk>", b"\n<s>\n", b"\n</s>\n"] + [name.encode() for name in BYTE_NAMES]
+    letters = [c.encode() for c in " etaoinshrdlucmfwypvbgkqjxz.,"]
+    pieces += (letters + [w.encode() for w in WORDS])[: vocab - len(pieces)]
+    pieces += [b"%d" % i for i in range(vocab - len(pieces))]
+    scores = [0.0] * 259 + [-float(i) for i in range(len(pieces) - 259)]
+    body = b"".join(
+        struct.pack("<fi", score, len(p)) + p for score, p in zip(scores, pieces, strict=True)
+    )
+    return struct.pack("<i", max(map(len, pieces))) + body
+
+
+def write_llama2c(folder: Path, c: Checkpoint, version: int = 0) -> Path:
+    """model.bin and its tokenizer in `folder`; returns the checkpoint's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.bin"
+    path.write_bytes(version1_bytes(c) if version else legacy_bytes(c))
+    (folder / "tok.bin").write_bytes(tokenizer_bytes(c.shape.vocab))
+    return path
+
+
+# Hugging Face
+
+
+def permuted(w: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of neighbouring pairs to the order of Hugging Face: of a head all evens, then odds."""
+    rows = np.arange(w.shape[0]).reshape(heads, -1)
+    return w[np.concatenate([rows[:, 0::2], rows[:, 1::2]], 1).reshape(-1)]
+
+
+def config(s: Shape) -> dict:
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": s.dim,
+        "intermediate_size": s.hidden,
+        "num_hidden_layers": s.layers,
+        "num_attention_heads": s.heads,
+        "num_key_value_heads": s.kv_heads,
+        "head_dim": s.head,
+        "vocab_size": s.vocab,
+        "max_position_embeddings": s.context,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": s.shared,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+
+
+def hf_tensors(c: Checkpoint) -> dict[str, np.ndarray]:
+    s, t = c.shape, c.tensors
+    out = {"model.embed_tokens.weight": t["embedding"], "model.norm.weight": t["norm"]}
+    if not s.shared:
+        out["lm_head.weight"] = t["head"]
+    for i in range(s.layers):
+        p = f"model.layers.{i}."
+        out[p + "input_layernorm.weight"] = t["norm1"][i]
+        out[p + "post_attention_layernorm.weight"] = t["norm2"][i]
+        out[p + "self_attn.q_proj.weight"] = permuted(t["wq"][i], s.heads)
+        out[p + "self_attn.k_proj.weight"] = permuted(t["wk"][i], s.kv_heads)
+        out[p + "self_attn.v_proj.weight"] = t["wv"][i]
+        out[p + "self_attn.o_proj.weight"] = t["wo"][i]
+        out[p + "mlp.gate_proj.weight"] = t["w1"][i]
+        out[p + "mlp.down_proj.weight"] = t["w2"][i]
+        out[p + "mlp.up_proj.weight"] = t["w3"][i]
+    return {name: np.ascontiguousarray(w) for name, w in out.items()}
+
+
+def tokenizer_json(vocab: int) -> dict:
+    """A Llama-type BPE tokenizer without byte tokens."""
+    pieces = ["<unk>", "<s>", "</s>", "\u2581", *"etaoinshrdlucmfwypvbgkqjxz.,"]
+    words = ["\u2581t", "he", "\u2581the", "an", "in"]
+    merges = [["\u2581", "t"], ["h", "e"], ["\u2581t", "he"], ["a", "n"], ["i", "n"]]
+    pieces += words
+    pieces += [chr(0x100 + i) for i in range(vocab - len(pieces))]
+    assert len(pieces) == vocab
+    return {
+        "added_tokens": [
+            {"id": i, "content": pieces[i], "special": True} for i in range(3)
+        ],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": "\u2581"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+            ],
+        },
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
+        "model": {
+            "type": "BPE",
+            "unk_token": "<unk>",
+            "vocab": {piece: i for i, piece in enumerate(pieces)},
+            "merges": merges,
+        },
+    }  # fmt: skip
+
+
+def write_hf(folder: Path, c: Checkpoint, dtype: str = "float32") -> Path:
+    """A Hugging Face folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config(c.shape)))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json(c.shape.vocab)))
+    tensors = {name: t.astype(dtype) for name, t in hf_tensors(c).items()}
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+# Converted
+
+
+class Case:
+    """A checkpoint of CASES with all that is made of it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.shape = CASES[name]
+        self.checkpoint = random_checkpoint(self.shape)
+        self.folder = folder
+        if self.shape.size:
+            self.source = write_hf(folder / "hf", self.checkpoint)
+        else:
+            self.source = write_llama2c(folder / "llama2c", self.checkpoint)
+        self.graph: Graph
+        self.vocabulary: Vocabulary
+        self.graph, self.vocabulary = importers.read(self.source)
+        self.amax = calibrate(self.graph)
+        self._files: dict[int, Path] = {}
+        self._sims: dict[int, Simulator] = {}
+
+    def compiled(self, batch: int = 4) -> Compiled:
+        return compile_graph(self.graph, self.amax, batch=batch)
+
+    def file(self, batch: int = 4) -> Path:
+        """A model file that runs `batch` positions at once."""
+        if batch not in self._files:
+            path = self.folder / f"{self.name}{batch}.pft"
+            content = compiled_bytes(self.graph, self.vocabulary, self.compiled(batch))
+            path.write_bytes(content)
+            self._files[batch] = path
+        return self._files[batch]
+
+    def sim(self, batch: int = 4) -> Simulator:
+        if batch not in self._sims:
+            self._sims[batch] = Simulator(self.file(batch))
+        return self._sims[batch]
+
+    def tokens(self, n: int, seed: int = 0) -> list[int]:
+        """Random tokens, from BOS on."""
+        rng = np.random.default_rng([seed, n, self.shape.vocab])
+        return [1, *rng.integers(3, self.shape.vocab, n - 1).tolist()]
+
+
+class Converted:
+    """A converted checkpoint that is not random."""
+
+    def __init__(self, source: Path, path: Path) -> None:
+        self.source = source
+        self.report = convert(source, path)
+        self.path = path
+        self.sim = Simulator(path)
+
+
+# MicroPython
+
+
+def no_micropython() -> str:
+    """Why the unix port cannot run here; empty if it can."""
+    try:
+        find_micropython()
+    except Error as e:
+        return str(e)
+    return ""
+
+
+def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: object) -> str:
+    """Run a script on MicroPython's unix port, with `names` as its globals; what it printed."""
+    head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
+    done = subprocess.run(
+        [find_micropython(), "-X", f"heapsize={heap}", "-c", head + script],
+        env={**os.environ, "MICROPYPATH": str(DEVICE)},
+        capture_output=True,
+        timeout=timeout,
+    )
+    if done.returncode:
+        pytest.fail(f"MicroPython ended with {done.returncode}:\n{done.stderr.decode()[-3000:]}")
+    return done.stdout.decode()
