@@ -44,18 +44,19 @@ class Model:
     """A model file, ready to run.
 
     path: the model file (.pft). context: positions of the cache, at most and by default the
-    file's. weights: "ram", "file" (read in tiles for every token) or None for what fits.
+    file's. weights: "flash" (used where they lie, if the board maps its files into memory),
+    "ram", "file" (read in tiles for every token), or None for the first of these that can be.
     kernels: "viper", "portable" or None for the fastest. Raises Error.
     """
 
     def __init__(self, path, context=None, weights=None, kernels=None):
-        self._f = None
+        self._f = self._mapped = None
         try:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:
             raise Error("cannot open model file %s: %s" % (path, e))
         try:
-            self._load(f, context, weights, _family(kernels))
+            self._load(f, path, context, weights, _family(kernels))
         except MemoryError as e:
             f.close()
             raise Error("not enough memory for the model: %s; choose a smaller context" % e)
@@ -67,7 +68,7 @@ class Model:
         else:
             f.close()
 
-    def _load(self, f, context, weights, kernels):
+    def _load(self, f, path, context, weights, kernels):
         parts = modelfile.sections(f)
         native = kernels.BIAS != 0
         gc.collect()
@@ -79,67 +80,87 @@ class Model:
         context = context or limit
         if not 2 <= context <= limit:
             raise Error("context is %r, this model has 2 to %d" % (context, limit))
-        context = (context + 1) & ~1
-        self.context = context
+        self.context = context = (context + 1) & ~1
         self.vocab = words[4]
         self.bos, self.eos = words[7], words[8]
+        self.kernels = kernels.__name__.split(".")[-1]
         self._batch = words[1]
         self._stride = words[2]
+        self._logits = words[5] >> 6
+        self._bits = words[6]
 
         # The large blocks come first, while the heap is in one piece.
-        w_offset, w_bytes, _ = parts[4]
-        matrix = None
-        if weights in (None, "ram"):
+        if weights not in (None, "flash", "ram", "file"):
+            raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
+        choices = (weights,) if weights else ("flash", "ram", "file")
+        for self.weights in choices:
             try:
-                matrix = _zeros(w_bytes >> 2, native)
+                source = self._source(f, path, parts[4], words, native)
+                if source is None:
+                    continue
+                memory = [None, tables, None, source]
+                for i in range(words[11]):
+                    memory.append(_zeros(program.cache_words(words, i, context), native))
+                memory[0] = array("i", bytes(4 * program.arena_words(words, context)))
+                tokens = bytearray(parts[3][1])
+                break
             except MemoryError:
-                if weights:
-                    raise Error("no memory for %d bytes of weights; use weights='file'" % w_bytes)
-        elif weights != "file":
-            raise Error("weights are 'ram' or 'file', not %r" % weights)
-        arena = array("i", bytes(4 * program.arena_words(words, context)))
-        memory = [arena, tables, None, matrix]
-        try:
-            for i in range(words[11]):
-                memory.append(_zeros(program.cache_words(words, i, context), native))
-            tokenizer = bytearray(parts[3][1])
-        except MemoryError:
-            if matrix is None or weights:
-                raise
-            # What the weights took is needed here: read them from the file after all.
-            matrix = memory[3] = None
-            gc.collect()
-            while len(memory) < program.CACHE + words[11]:
-                memory.append(_zeros(program.cache_words(words, len(memory) - 4, context), native))
-            tokenizer = bytearray(parts[3][1])
-        modelfile.read(f, parts[4], modelfile.WEIGHTS, matrix)
-        modelfile.read(f, parts[3], modelfile.TOKENIZER, tokenizer)
-        self.tokenizer = Tokenizer(tokenizer)
+                if self.weights == choices[-1]:
+                    raise
+                source = memory = None
+                gc.collect()
+        else:
+            raise Error("this board does not map the file into memory; use weights='file'")
+        if self.weights == "ram":
+            modelfile.read(f, parts[4], modelfile.WEIGHTS, source)
+        elif self.weights == "file":
+            modelfile.read(f, parts[4], modelfile.WEIGHTS)
+            source.arena = memory[0]
+            memory[3] = source.buffer
+        else:
+            self._mapped = source
+            memory[3] = source.view
+        modelfile.read(f, parts[3], modelfile.TOKENIZER, tokens)
+        self.tokenizer = Tokenizer(tokens)
         if self.tokenizer.vocab_size != self.vocab:
             raise Error(
                 "model file is corrupt: tokenizer of %d tokens, model of %d"
                 % (self.tokenizer.vocab_size, self.vocab)
             )
-        self.weights = "file" if matrix is None else "ram"
-        self.kernels = kernels.__name__.split(".")[-1]
+        arena = self._arena = memory[0]
         arena[2] = context
-        arena[3] = words[2]
-        self._arena = arena
-        self._logits = words[5] >> 6
+        arena[3] = self._stride
+        self._tokens = array("H", bytes(2 * context))
+        self._filled = 0
+        self._bind(kernels, words, memory, source, parts[4][0])
+        gc.collect()
 
-        listing, body = program.steps(words)
-        tiles = None
-        if matrix is None:
+    def _source(self, f, path, section, words, native):
+        """What the weights come from at self.weights, or None where that cannot be."""
+        offset, n, _ = section
+        if self.weights == "ram":
+            return _zeros(n >> 2, native)
+        if self.weights == "file":
             from .weights import Tiles
 
             longest = _TILE
-            for op, i, _ in listing:
+            for op, i, _ in program.steps(words)[0]:
                 if op == 1 or op == 3:
                     longest = max(longest, words[i + (2 if op == 1 else 3)] + 2)
-            tiles = Tiles(f, w_offset, longest, arena)
-            memory[3] = tiles.buffer
-        # A matrix is a list of runs (operand, words); here each is a single one.
-        runs = memory[2] = array("i", bytes(8 * len(listing)))
+            return Tiles(f, offset, longest)
+        if native:
+            from . import flash
+
+            mapped = flash.find(f, path, offset + n)
+            if mapped and mapped.check(section):
+                return mapped
+        return None
+
+    def _bind(self, kernels, words, memory, source, offset):
+        """Make the list of (kernel, record) that a token runs through."""
+        listing, body = program.steps(words)
+        # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
+        runs = []
         view = memoryview(words)
         self._body, self._head = [], []
         for s in range(len(listing)):
@@ -152,16 +173,19 @@ class Model:
                     at = record[k] >> 6
                     groups = (self.vocab + 3) >> 2 if op == 1 else record[4]
                     size = groups * (record[3 if op == 3 else 2] + 2)
-                    if tiles:
-                        from .weights import Tiled
-
-                        kernel = getattr(Tiled(kernel, tiles, at, groups), name)
-                        at = 0
-                        size = tiles.words
-                    runs[2 * s] = at << 6 | program.WEIGHTS
-                    runs[2 * s + 1] = size
-                    record[k] = 2 * s << 6 | program.RUNS
+                    record[k] = len(runs) << 6 | program.RUNS
+                    if self.weights == "file":
+                        kernel = source.step(name, kernel, at, groups)
+                        pieces = ((0, 4 * source.words),)
+                    elif self.weights == "flash":
+                        pieces = source.section(offset + 4 * at, 4 * size)
+                    else:
+                        pieces = ((4 * at, 4 * size),)
+                    for at, size in pieces:
+                        runs.append(at >> 2 << 6 | program.WEIGHTS)
+                        runs.append(size >> 2)
             (self._body if s < body else self._head).append((kernel, record))
+        runs = memory[2] = array("i", runs)
         # The sampler is one more step, whose record the interpreter writes.
         table = 0
         for op, i, _ in listing:
@@ -170,15 +194,11 @@ class Model:
         self._exp2 = table
         self._pick = array("i", (words[5], self.vocab, table, 0, 0, 0, 1, 0))
         self._sample = kernels.sample
-        self._bits = words[6]
-        if native:
+        self._space = memory
+        if kernels.BIAS:
             self._relocate(memory, kernels.BIAS, listing, words)
             self._memory = memory  # keeps the regions alive
-            memory = arena
-        self._space = memory
-        self._tokens = array("H", bytes(2 * context))
-        self._filled = 0
-        gc.collect()
+            self._space = self._arena
 
     def _relocate(self, memory, bias, listing, words):
         """Turn operands into byte distances from the arena, `bias` added."""
@@ -197,8 +217,7 @@ class Model:
 
         runs = memory[program.RUNS]
         for i in range(0, len(runs), 2):
-            if runs[i + 1]:
-                runs[i] = place(runs[i])
+            runs[i] = place(runs[i])
         for op, i, n in listing:
             fields = program.OPS[op][1]
             for k in range(n):
@@ -240,6 +259,8 @@ class Model:
         for t in tokens:
             if not 0 <= t < self.vocab:
                 raise Error("token %d is not in the vocabulary of %d" % (t, self.vocab))
+        if self._mapped and self._mapped.moved():
+            raise Error("the model file was replaced since it was loaded: load it again")
         same = 0
         while same < min(self._filled, n - 1) and self._tokens[same] == tokens[same]:
             same += 1
@@ -296,5 +317,5 @@ class Model:
             self._f.close()
         self._f = None
         self._body = self._head = ()
-        self._arena = self._space = self._memory = self._pick = None
+        self._arena = self._space = self._memory = self._pick = self._mapped = None
         gc.collect()

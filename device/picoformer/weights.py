@@ -8,17 +8,21 @@ from .errors import Error
 class Tiles:
     """A buffer through which matrices are swept, `words` long (at least one row group)."""
 
-    def __init__(self, f, base, words, arena):
+    def __init__(self, f, base, words):
         self.f = f
         self.base = base
         self.buffer = array("i", bytes(4 * words))
         self.words = words
-        self.arena = arena
+        self.arena = None
 
     def read(self, at):
         self.f.seek(self.base + 4 * at)
         if not self.f.readinto(self.buffer):
             raise Error("model file cannot be read any more: was it replaced? load it again")
+
+    def step(self, name, kernel, at, groups):
+        """A kernel that sweeps its matrix, at word `at` of the weights, through the tiles."""
+        return getattr(Tiled(kernel, self, at, groups), name)
 
 
 class Tiled:

@@ -337,7 +337,11 @@ class Simulator:
 
         temperature 0 is greedy. Stops at EOS, BOS or the end of the context. Raises Error.
         """
-        m, s, p = sampling(thousandths(temperature), thousandths(top_p), self.model.logit_bits)
+        m, s, p = sampling(
+            thousandths("temperature", temperature, 0, 100),
+            thousandths("top_p", top_p, 0.001, 1),
+            self.model.logit_bits,
+        )
         state = seed_word(seed) & 0xFFFFFFFF
         tokens = self.tokenizer.encode(prompt)
         if self.model.bos >= 0:
@@ -388,6 +392,8 @@ class Simulator:
         return int(np.searchsorted(np.cumsum(p), left, side="right")), state
 
 
-def thousandths(x: float) -> int:
-    """A temperature or top-p as boards take it: a whole number of thousandths."""
+def thousandths(name: str, x: float, low: float, high: float) -> int:
+    """A temperature or top-p as boards take it: a whole number of thousandths. Raises Error."""
+    if not low <= x <= high:
+        raise Error(f"{name} is {x}, expected {low} to {high}")
     return int(np.floor(x * 1000 + 0.5))

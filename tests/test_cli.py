@@ -1,0 +1,168 @@
+"""The `picoformer` command, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picoformer import Simulator, __version__
+from picoformer.cli import main
+from picoformer.emulator import UnixBoard, find_micropython
+from picoformer.errors import Error
+
+ROOT = Path(__file__).resolve().parents[1]
+STORIES = ROOT / "models" / "stories"
+
+
+def board_missing() -> str | None:
+    if sys.platform == "win32":
+        return "no pseudo-terminals on Windows"
+    try:
+        find_micropython()
+    except Error as e:
+        return str(e)
+    return None
+
+
+needs_board = pytest.mark.skipif(board_missing() is not None, reason=str(board_missing()))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "stories.pft"
+    assert main(["convert", str(STORIES), "-o", str(path), "--context", "64"]) == 0
+    return path
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main([*arguments, "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    return dict(json.loads(out))
+
+
+def test_convert_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.pft"
+    report = run_json(capsys, "convert", str(STORIES), "-o", str(path), "--name", "Märchen")
+    assert report["bytes"] == path.stat().st_size == 100 + sum(report["sections"].values())
+    assert report["context"] == 256 and report["name"] == "Märchen"
+    assert not list(tmp_path.glob("*.part"))
+    assert main(["convert", str(STORIES), "-o", str(path)]) == 0
+    assert f"{report['parameters']:,}" in capsys.readouterr().out
+
+
+def test_convert_names_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["convert", str(STORIES)]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["stories.pft"]
+
+
+def test_convert_is_deterministic(tmp_path: Path, model: Path) -> None:
+    again = tmp_path / "again.pft"
+    assert main(["convert", str(STORIES), "-o", str(again), "--context", "64"]) == 0
+    assert again.read_bytes() == model.read_bytes()
+
+
+def test_inspect(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = run_json(capsys, "inspect", str(model))
+    assert seen["context"] == 64 and seen["vocabulary"] == 512
+    assert seen["bytes"] == model.stat().st_size
+    assert seen["meta"]["picoformer"] == __version__
+    assert main(["inspect", str(model), "--steps"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("attend") == 5 and "all checks passed" in out
+
+
+def test_simulate(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--prompt", "Tom", "-n", "12", "--temperature", "0.8", "--top-p", "0.9"]
+    seen = run_json(capsys, "simulate", str(model), *options, "--seed", "3")
+    expected = "".join(Simulator(model).generate("Tom", 12, 0.8, 0.9, 3))
+    assert seen["text"] == expected and seen["tokens"] == 12
+    assert main(["simulate", str(model), *options, "--seed", "3"]) == 0
+    assert capsys.readouterr().out.startswith("Tom" + expected + "\n")
+
+
+def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "held_out.txt"
+    text.write_text("Once upon a time there was a little boy. He liked to play in the park. " * 4)
+    seen = run_json(
+        capsys, "eval", str(model), "--reference", str(STORIES), "--data", str(text)
+    )  # fmt: skip
+    assert {"kl", "top1", "perplexity_float", "perplexity_int"} <= set(seen)
+    assert 0 < seen["kl"] < 0.005 and seen["top1"] > 0.9
+    assert seen["perplexity_int"] == pytest.approx(seen["perplexity_float"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["convert", "no-such-file"], "does not exist"),
+        (["convert", str(ROOT / "LICENSE")], "not a llama2.c checkpoint"),
+        (["convert", str(STORIES), "--context", "512"], "context is 512"),
+        (["convert", str(STORIES), "--weight-bits", "4"], "4-bit weights"),
+        (["convert", str(STORIES), "-o", "no/such/folder/m.pft"], "cannot write"),
+        (["convert", str(STORIES), "--data", "no-such-file"], "cannot read"),
+        (["inspect", str(ROOT / "LICENSE")], "not a picoformer model"),
+        (["simulate", "no-such-file"], "cannot read model file"),
+        (["simulate", "MODEL", "-n", "0"], "at least 1"),
+        (["simulate", "MODEL", "--temperature", "-1"], "temperature is -1"),
+        (["simulate", "MODEL", "--temperature", "nan"], "temperature is nan"),
+        (["simulate", "MODEL", "--top-p", "2"], "top_p is 2"),
+        (["simulate", "MODEL", "--prompt", "word " * 100], "the context"),
+        (["eval", "MODEL", "--reference", "no-such-file"], "does not exist"),
+        (["emulate", "--board", "toaster"], "toaster"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], words: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(model) if a == "MODEL" else a for a in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("picoformer: error: ") and words in error
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away(model: Path) -> None:
+    command = f"{sys.executable} -m picoformer.cli inspect --steps {model} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+@needs_board
+def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = run_json(capsys, "demo", "-n", "40")
+    assert seen["equal"] is True and seen["tokens"] == 40
+    assert seen["tokens_per_second"] > 0 and seen["heap"] > 0
+    assert main(["demo", "-n", "10", "--prompt", "Tom"]) == 0
+    out = capsys.readouterr().out
+    assert "verdict   equal" in out and "tokens a second" in out
+
+
+@needs_board
+def test_what_the_readme_does(model: Path, tmp_path: Path) -> None:
+    """mpremote mip install and cp, then the script that the README shows."""
+    with UnixBoard(tmp_path) as board:
+
+        def mpremote(*arguments: str) -> str:
+            command = [sys.executable, "-m", "mpremote", "connect", board.port, *arguments]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        mpremote("mip", "install", "package.json")
+        mpremote("cp", str(model), ":/stories.pft")
+        text = mpremote(
+            "exec",
+            "from picoformer import Model\n"
+            "for piece in Model('/stories.pft').generate('Once upon a time', 30):\n"
+            "    print(piece, end='')\n",
+        )
+    assert text == "".join(Simulator(model).generate("Once upon a time", 30))

@@ -1,0 +1,119 @@
+"""Finding a file's blocks in littlefs's memory, as littlefs itself would find them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from picoformer.device.flash import Mapped, pieces
+
+littlefs = pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
+
+BLOCKS = 96
+
+
+def filesystem():
+    """An empty littlefs of the rp2 port's geometry."""
+    return littlefs.LittleFS(block_size=4096, block_count=BLOCKS, prog_size=256, read_size=32)
+
+
+def write(fs, path: str, data: bytes) -> None:
+    with fs.open(path, "wb") as f:
+        f.write(data)
+
+
+def gather(view: bytes, found: list[tuple[int, int]] | None) -> bytes | None:
+    return None if found is None else b"".join(view[at : at + n] for at, n in found)
+
+
+@pytest.mark.parametrize("size", [1025, 4096, 4097, 8187, 8188, 8189, 12280, 40000, 270001])
+def test_every_length_of_list(size: int) -> None:
+    fs = filesystem()
+    data = random.Random(size).randbytes(size)
+    write(fs, "/m.pft", data)
+    view = bytes(fs.context.buffer)
+    assert gather(view, pieces(view, "/m.pft", size)) == data
+    assert gather(view, pieces(view, "m.pft", size)) == data
+    assert pieces(view, "/m.pft", size + 1) is None
+    assert pieces(view, "/n.pft", size) is None
+    assert pieces(view, "/m.pft/x", size) is None
+
+
+def test_a_small_file_has_no_blocks() -> None:
+    fs = filesystem()
+    write(fs, "/small", b"in the directory itself")
+    assert pieces(bytes(fs.context.buffer), "/small", 23) is None
+
+
+def test_after_many_changes() -> None:
+    """Files come, go, grow, move and change places; freed blocks keep their old bytes."""
+    rng = random.Random(5)
+    fs = filesystem()
+    fs.mkdir("/d")
+    fs.mkdir("/d/e")
+    held: dict[str, bytes] = {}
+    checked = 0
+    for turn in range(400):
+        name = f"{rng.choice(['', '/d', '/d/e'])}/f{rng.randrange(12)}"
+        action = rng.randrange(4)
+        if action < 2:
+            held.pop(name, None)
+            total = sum(len(v) for v in held.values())
+            size = rng.choice([100, 3000, 9000, 30000])
+            if total + size > BLOCKS * 4096 // 3:
+                continue
+            held[name] = rng.randbytes(size)
+            write(fs, name, held[name])
+        elif action == 2 and name in held:
+            fs.remove(name)
+            del held[name]
+        elif action == 3 and name in held:
+            to = f"{rng.choice(['', '/d'])}/g{rng.randrange(6)}"
+            fs.rename(name, to)
+            held[to] = held.pop(name)
+        if turn % 10 == 0:
+            view = bytes(fs.context.buffer)
+            for path, data in held.items():
+                found = pieces(view, path, len(data))
+                if found is not None:
+                    assert gather(view, found) == data
+                    checked += 1
+                else:
+                    assert len(data) < 1024, f"{path} of {len(data)} bytes was not found"
+    assert checked > 100
+
+
+def test_a_damaged_file_system_is_not_believed() -> None:
+    """Whatever is flipped: None, or places inside the memory; never an exception or a hang."""
+    rng = random.Random(9)
+    fs = filesystem()
+    for i in range(8):
+        write(fs, f"/f{i}", rng.randbytes(3000 * i + 1))
+    good = bytes(fs.context.buffer)
+    for _ in range(2000):
+        view = bytearray(good)
+        for _ in range(rng.randrange(1, 4)):
+            view[rng.randrange(2 * 4096)] ^= 1 << rng.randrange(8)
+        for at, n in pieces(bytes(view), "/f7", 21001) or ():
+            assert at >= 0 and at + n <= len(view)
+
+
+def test_a_replaced_file_is_noticed() -> None:
+    fs = filesystem()
+    rng = random.Random(2)
+    data = rng.randbytes(30000)
+    write(fs, "/m.pft", data)
+    mapped = Mapped(memoryview(bytes(fs.context.buffer)), "/m.pft", len(data))
+    assert not mapped.moved()
+    parts = mapped.section(4092, 9000)
+    assert gather(mapped.view, parts) == data[4092:13092]
+    write(fs, "/other", b"x" * 5000)
+    mapped.view = memoryview(bytes(fs.context.buffer))
+    assert not mapped.moved()  # other files may change
+    write(fs, "/m.pft", data[::-1])
+    mapped.view = memoryview(bytes(fs.context.buffer))
+    assert mapped.moved()
+    fs.remove("/m.pft")
+    mapped.view = memoryview(bytes(fs.context.buffer))
+    assert mapped.moved()
