@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from picoformer import Simulator
 from picoformer.device.flash import Mapped, pieces
 
 littlefs = pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
@@ -117,3 +118,44 @@ def test_a_replaced_file_is_noticed() -> None:
     fs.remove("/m.pft")
     mapped.view = memoryview(bytes(fs.context.buffer))
     assert mapped.moved()
+
+
+def romfs_image(data: bytes, shift: int) -> bytes:
+    """A ROMFS with data as /m.pft, its first byte at an address that is `shift` modulo 4."""
+    from mpremote.romfs import VfsRomWriter
+
+    for padding in range(4):
+        rom = VfsRomWriter()
+        rom.mkdata(bytes(padding))
+        at = rom.mkdata(data)
+        rom.mkfile("m.pft", (len(data), at))
+        image = bytes(rom.finalise())
+        if image.index(data) % 4 == shift:
+            return image
+    raise AssertionError("no padding aligns the file")
+
+
+@pytest.mark.parametrize(("shift", "place"), [(0, "flash"), (2, "ram")])
+def test_romfs(tmp_path, native, stories, unix, shift: int, place: str) -> None:
+    """An aligned file in a ROMFS is used in place; a crooked one is not."""
+    image = tmp_path / "rom.img"
+    image.write_bytes(romfs_image(stories.path.read_bytes(), shift))
+    script = f"""
+import vfs
+from picoformer import Error, Model
+with open({str(image)!r}, "rb") as f:
+    rom = f.read()
+vfs.mount(vfs.VfsRom(rom), "/rom")
+model = Model("/rom/m.pft", context=32)
+print(model.weights)
+print(*model.logits([1, 400, 300, 500]))
+try:
+    print(Model("/rom/m.pft", weights="flash").weights)
+except Error as e:
+    print(e)
+"""
+    where, logits, forced = unix(script).splitlines()
+    assert where == place
+    expected = Simulator(stories.path).logits([1, 400, 300, 500])[-1]
+    assert list(map(int, logits.split())) == expected.tolist()
+    assert forced == "flash" if place == "flash" else "map" in forced
