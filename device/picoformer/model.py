@@ -18,8 +18,8 @@ def _family(name):
             from . import viper
 
             return viper
-        except (ImportError, SyntaxError):
-            # Ports without a native emitter refuse the decorator.
+        except (AttributeError, ImportError, SyntaxError):
+            # Ports without a native emitter refuse the decorator; CPython has none.
             if name:
                 raise Error("this port cannot run viper kernels; use kernels='portable'")
     if name not in (None, "portable"):
@@ -77,7 +77,7 @@ class Model:
         modelfile.read(f, parts[0], modelfile.META)
         program.check(words, tables, parts[4][1] >> 2)
         limit = words[0]
-        context = context or limit
+        context = limit if context is None else context
         if not 2 <= context <= limit:
             raise Error("context is %r, this model has 2 to %d" % (context, limit))
         self.context = context = (context + 1) & ~1
@@ -132,6 +132,7 @@ class Model:
         arena[3] = self._stride
         self._tokens = array("H", bytes(2 * context))
         self._filled = 0
+        self._turn = 0
         self._bind(kernels, words, memory, source, parts[4][0])
         gc.collect()
 
@@ -249,11 +250,14 @@ class Model:
         for kernel, record in self._head:
             kernel(record, space)
 
+    def _open(self):
+        if not self._body:
+            raise Error("the model is closed")
+
     def _feed(self, tokens):
         """Run the tokens that the cache does not hold yet, at least the last."""
         n = len(tokens)
-        if not self._body:
-            raise Error("the model is closed")
+        self._open()
         if not 0 < n <= self.context:
             raise Error("%d tokens, expected 1 to %d (the context)" % (n, self.context))
         for t in tokens:
@@ -261,6 +265,7 @@ class Model:
                 raise Error("token %d is not in the vocabulary of %d" % (t, self.vocab))
         if self._mapped and self._mapped.moved():
             raise Error("the model file was replaced since it was loaded: load it again")
+        self._turn += 1
         same = 0
         while same < min(self._filled, n - 1) and self._tokens[same] == tokens[same]:
             same += 1
@@ -279,6 +284,7 @@ class Model:
         temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
         0.9). Stops at EOS, BOS or the end of the context. Raises Error.
         """
+        self._open()
         pick = self._pick
         pick[3], pick[4], pick[5] = sampling(temperature, top_p, self._bits)
         pick[6] = seed_word(seed)
@@ -288,6 +294,7 @@ class Model:
         if self.bos >= 0:
             tokens.insert(0, self.bos)
         self._feed(tokens)
+        turn = self._turn
         token = tokens[-1]
         filled = len(tokens)
         self.tokenizer.reset()
@@ -302,7 +309,8 @@ class Model:
             n += 1
             if filled == self.context or n == max_tokens:
                 break
-            if self._filled != filled:
+            self._open()
+            if self._turn != turn:
                 raise Error("the model ran something else between two pieces of this text")
             self._tokens[filled] = token
             self._run(filled, filled + 1)
