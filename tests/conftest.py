@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
-import models
-import pytest
+# Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import models  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")

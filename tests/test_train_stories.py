@@ -122,6 +122,14 @@ def tiny(training):
     }
 
 
+def test_cut_words_are_dropped(training):
+    pieces = ["<unk>", "<s>", "</s>", " a", "b", " c", "\n"]
+    ids = np.array([1, 3, 4, 5, 4, 6, 4])
+    assert training.whole_words(ids, pieces := [p.encode() for p in pieces]).tolist() == [1, 3, 4]
+    assert training.whole_words(np.array([1, 3, 1]), pieces).tolist() == [1, 3, 1]
+    assert training.whole_words(np.array([1, 4, 4]), pieces).tolist() == [1]
+
+
 def hugging_face_logits(tensors, c, ids):
     """A plain float64 reference of LlamaForCausalLM: (time,) ids -> (time, vocab)."""
     w = {name.removesuffix(".weight"): t.astype(np.float64) for name, t in tensors.items()}

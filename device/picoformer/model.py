@@ -5,7 +5,7 @@ from array import array
 
 from . import modelfile, program
 from .errors import Error
-from .sampling import sampling, seed_word
+from .sampling import samples, sampling, seed_word
 from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
@@ -288,8 +288,8 @@ class Model:
         pick = self._pick
         pick[3], pick[4], pick[5] = sampling(temperature, top_p, self._bits)
         pick[6] = seed_word(seed)
-        if pick[3] and not self._exp2:
-            raise Error("this model has no table to sample with; use temperature 0")
+        if pick[3] and not samples(self.vocab, self._exp2):
+            raise Error("this model cannot be sampled from; use temperature 0")
         tokens = self.tokenizer.encode(prompt)
         if self.bos >= 0:
             tokens.insert(0, self.bos)

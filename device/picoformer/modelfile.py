@@ -23,7 +23,7 @@ def sections(f):
     if head[:4] != MAGIC:
         raise Error("not a picoformer model: it begins with %r, expected %r" % (head[:4], MAGIC))
     if len(head) < 100:
-        raise Error("model file is truncated: %d bytes" % size)
+        raise Error("model file is truncated: %d bytes, its header alone has 100" % size)
     version, total, count = struct.unpack_from("<III", head, 4)
     if version != VERSION:
         raise Error(
@@ -33,7 +33,10 @@ def sections(f):
     if crc32(head[:96]) & 0xFFFFFFFF != struct.unpack_from("<I", head, 96)[0]:
         raise Error("model file is corrupt: header checksum differs; copy it to the board again")
     if total != size:
-        raise Error("model file is truncated: %d bytes, its header says %d" % (size, total))
+        raise Error(
+            "model file is truncated or too long: %d bytes, its header says %d; "
+            "copy it to the board again" % (size, total)
+        )
     if count != 5:
         raise Error("model file is corrupt: %d sections, expected 5" % count)
     out = []

@@ -328,9 +328,9 @@ def gate(rec, memory):
                 d = _shift(d, 17 - f)
             arena[at + i] = max(v, 0) - d
         a, s = _normalize(arena, at, n, 0)
-        a, s2 = _normalize(arena, up, n, 0)
+        s2 = max(_bits(_amax(arena, up, n)) - 15, 0)
         for i in range(n):
-            arena[at + i] *= arena[up + i]
+            arena[at + i] *= _shift(arena[up + i], s2)
         arena[(dyn >> 6) + t * stride] = s + s2
 
 

@@ -70,6 +70,8 @@ def check(words, tables, weight_words):
     listing, body = steps(words)
     step = 0
     single = False  # True once `last` has left one position
+    used = []  # the frame's words that this step has named, (first, end)
+    stored = {}  # cache: its (heads, head size)
 
     def need(ok, what):
         if not ok:
@@ -80,25 +82,28 @@ def check(words, tables, weight_words):
 
     def frame(operand, n, what="operand"):
         need(operand & 63 == ARENA, what + " is not in the arena")
-        inside(operand >> 6, n, HEADER, f_end, what)
+        at = operand >> 6
+        # Word 0 of a frame is its token, by which `embed` finds a row: no step may write it.
+        inside(at, n, HEADER + 1, f_end, what)
+        for first, end in used:
+            need(at >= end or at + n <= first, what + " overlaps another operand")
+        used.append((at, at + n))
 
     def table(operand, n, what="table"):
         need(operand & 63 == TABLES, what + " is not in the tables")
         inside(operand >> 6, n, 0, n_tables, what)
 
-    def scratch(operand, n, size, what="scratch"):
-        need(operand & 63 == ARENA, what + " is not in the arena")
-        inside(operand >> 6, n, s_at, s_at + size, what)
-
     def number(v, low, high, what):
-        need(low <= v <= high, "%s is %d, not %d to %d" % (what, v, low, high))
+        if not low <= v <= high:
+            need(False, "%s is %d, not %d to %d" % (what, v, low, high))
 
     def cached(operand, heads, size, rope):
         number(heads, 1, 1024, "heads")
         number(size, 1, 256, "head size")
         layer = (operand & 63) - CACHE
         need(operand >> 6 == 0 and 0 <= layer < words[11], "no such cache")
-        need(words[HEADER + layer] == heads * (size + 2 * ((size + 3) >> 2) + 2), "cache size")
+        n = heads * (size + 2 * ((size + 3) >> 2) + 2)
+        need(words[HEADER + layer] == n and n * context < 1 << 29, "cache size")
         if rope:
             need(size & 1 == 0, "odd head size with rotation")
             table(rope, context * (size >> 1), "rotation table")
@@ -111,17 +116,21 @@ def check(words, tables, weight_words):
     number(words[6], 0, 16, "fraction bits of the logits")
     number(words[7], -1, vocab - 1, "BOS")
     number(words[8], -1, vocab - 1, "EOS")
+    for i in (3, 12, 13, 14, 15):
+        number(words[i], 0, 0, "reserved word")
     padded = (vocab + 3) & ~3
     logits = False
     for op, i, _n in listing:
         r = words[i : i + _n]
+        used.clear()
+        need(step or op == 1, "the program does not begin with `embed`")
         if step == body:
             need(OPS[op][0] == "last", "the head does not begin with `last`")
         if op == 1:
             frame(r[0], r[2])
             need(r[1] & 63 == WEIGHTS, "embedding is not in the weights")
             inside(r[1] >> 6, (padded >> 2) * (r[2] + 2), 0, weight_words, "embedding")
-            number(r[3], -8, 31, "shift")
+            number(r[3], -8, 30, "shift")
             need(r[4] == 0 and r[5] == 0 and r[6] == 0, "embedding window")
             need(not single, "embedding in the head")
         elif op == 2:
@@ -135,17 +144,21 @@ def check(words, tables, weight_words):
             number(r[6], -4096, 4096, "exponent")
             if r[7]:
                 table(r[7], n, "gain")
+                for k in range(n):
+                    number(tables[(r[7] >> 6) + k], -32767, 32767, "gain")
                 number(r[8], 0, 20, "shift")
                 need(n <= 1 << r[8], "shift too small for %d elements" % n)
                 number(r[9], 0, 32767, "epsilon")
                 number(r[10], -4096, 4096, "epsilon's exponent")
         elif op == 3:
             cols, groups = r[3], r[4]
+            number(cols, 1, 1 << 20, "columns")
             number(groups, 1, 1 << 16, "row groups")
             frame(r[0], cols + 4, "input")
-            if single and r[1] >> 6 >= s_at:
-                scratch(r[1], 4 * groups, padded, "output")
-                logits = logits or r[1] == words[5] and 4 * groups == padded
+            if single and r[1] == words[5]:
+                need(r[1] == s_at << 6, "logits are not at the scratch")
+                need(4 * groups == padded and r[7] == 0, "logits are not the vocabulary's")
+                logits = True
             else:
                 frame(r[1], 4 * groups, "output")
             need(r[2] & 63 == WEIGHTS, "matrix is not in the weights")
@@ -155,12 +168,15 @@ def check(words, tables, weight_words):
             number(r[7], 0, 1, "add")
             need(r[8] == 0 and r[9] == groups, "row window")
         elif op == 4:
+            cached(r[2], r[3], r[4], r[5])
             frame(r[0], r[3] * r[4], "keys")
             frame(r[1], r[3] * r[4], "values")
-            cached(r[2], r[3], r[4], r[5])
+            need(not single and r[2] not in stored, "cache is stored in the head or twice")
+            stored[r[2]] = (r[3], r[4])
         elif op == 5:
             number(r[3], 1, 1024, "heads")
             cached(r[2], r[4], r[5], r[6])
+            need(not single and stored.get(r[2]) == (r[4], r[5]), "cache is not stored before")
             need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
             frame(r[0], r[3] * r[5], "queries")
             frame(r[1], r[3] * r[5], "output")
@@ -176,6 +192,7 @@ def check(words, tables, weight_words):
             number(r[11], 1 << 28, (1 << 30) - 1, "numerator")
             number(r[12], -4096, 4096, "exponent")
             number(r[13], 0, 8, "shift")
+            need(context <= 512 << r[13], "shift too small for %d positions" % context)
         elif op == 6:
             frame(r[0], r[2], "gate")
             frame(r[1], r[2], "input")
@@ -188,3 +205,4 @@ def check(words, tables, weight_words):
             single = True
         step += 1
     need(logits, "no logits come out")
+    need(len(stored) == words[11], "a cache is not stored")

@@ -25,6 +25,11 @@ def sampling(temperature, top_p, bits):
     return mantissa, shift, (top_p * 32768 + 500) // 1000
 
 
+def samples(vocab, table):
+    """Whether a model can be sampled from: its mass fits 30 bits, and it has powers of two."""
+    return vocab < 32768 and table != 0
+
+
 def seed_word(seed):
     """The generator's state for a seed: its low 32 bits as a signed word, never 0."""
     seed &= 0xFFFFFFFF

@@ -5,6 +5,8 @@ the arena plus BIAS, which keeps the word positive on 64-bit ports, where ptr32 
 Written for 64-bit and 32-bit registers alike: `m` is 2**31 and `mask` 2**32 - 1 in either width
 (on 32 bits they wrap to the same bits), and `((v & mask) ^ m) - m` makes a word signed.
 
+A magnitude of 2**31 stays negative on 32 bits; loops and table look-ups are written to end there.
+
 Compiler bugs kept out by construction: pointers are indexed with constants only (a register
 index is shifted in place on 1.26 and 1.27), and there is no unary minus or `~` on a local.
 """
@@ -106,7 +108,7 @@ def norm(rec: ptr32, arena: ptr32):
             # Root mean square, and times the gain.
             down = 0 - 15
             v = a
-            while v:
+            while v > 0:
                 v >>= 1
                 down += 1
             up = 0
@@ -142,7 +144,7 @@ def norm(rec: ptr32, arena: ptr32):
                 square += rec[9] >> k
             k = 30
             v = square
-            while v:
+            while v > 0:
                 v >>= 1
                 k -= 1
             k >>= 1
@@ -161,7 +163,7 @@ def norm(rec: ptr32, arena: ptr32):
                 root = 1
         down = 0 - 15
         v = a
-        while v:
+        while v > 0:
             v >>= 1
             down += 1
         e += down
@@ -187,7 +189,7 @@ def norm(rec: ptr32, arena: ptr32):
             a = (a << 1) // root
         down = 0 - 14
         v = a
-        while v:
+        while v > 0:
             v >>= 1
             down += 1
         e += down
@@ -368,7 +370,7 @@ def store(rec: ptr32, arena: ptr32):
                     x = ptr32(int(x) + 4)
                 down = 0 - 15
                 v = a
-                while v:
+                while v > 0:
                     v >>= 1
                     down += 1
                 if down < 0 - 10:
@@ -417,7 +419,7 @@ def store(rec: ptr32, arena: ptr32):
                 # The scale in 11 mantissa bits, never below a.
                 s = 0
                 v = a >> 11
-                while v:
+                while v > 0:
                     v >>= 1
                     s += 1
                 a = (a + (1 << s) - 1) >> s
@@ -502,7 +504,7 @@ def attend(rec: ptr32, arena: ptr32):
                 x = ptr32(int(x) + 4)
             down = 0 - 15
             v = a
-            while v:
+            while v > 0:
                 v >>= 1
                 down += 1
             se = se0 - down
@@ -555,7 +557,7 @@ def attend(rec: ptr32, arena: ptr32):
             a *= rec[9]
             down = 0 - 15
             v = a
-            while v:
+            while v > 0:
                 v >>= 1
                 down += 1
             a = (a + ((1 << down) >> 1)) >> down
@@ -639,14 +641,14 @@ def attend(rec: ptr32, arena: ptr32):
             # Weighted sum: four dimensions a word.
             s = 0
             v = den
-            while v:
+            while v > 0:
                 v >>= 1
                 s += 1
             mul = rec[11] // (den >> (s - 16))
             s += ve0 - e_max
             room = 24
             v = weight
-            while v:
+            while v > 0:
                 v >>= 1
                 room -= 1
             if room < 0:
@@ -746,7 +748,7 @@ def gate(rec: ptr32, arena: ptr32):
             if v < 0:
                 x = 0 - v
                 v = 0
-            if (x >> k) < 512:
+            if int(uint(x) >> k) < 512:
                 p = ptr16(table + ((x >> k) << 1))
                 d = p[0]
                 d += ((p[1] - d) * (x & low) + half) >> k
@@ -759,7 +761,7 @@ def gate(rec: ptr32, arena: ptr32):
             g = ptr32(int(g) + 4)
         s = 0
         v = a >> 15
-        while v:
+        while v > 0:
             v >>= 1
             s += 1
         u = ptr32(base + rec[1] + frame)
@@ -774,7 +776,7 @@ def gate(rec: ptr32, arena: ptr32):
             u = ptr32(int(u) + 4)
         x = 0
         v = a >> 15
-        while v:
+        while v > 0:
             v >>= 1
             x += 1
         ptr32(base + rec[5] + frame)[0] = s + x

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .device import program
-from .device.sampling import sampling, seed_word
+from .device.sampling import samples, sampling, seed_word
 from .errors import Error
 from .graph import Array
 from .modelfile import ModelFile, load
@@ -37,7 +37,7 @@ def shift(v: Array, s: Array | int) -> Array:
     s = np.asarray(s, np.int64)
     right = np.maximum(s, 0)
     half = np.where(s > 0, np.left_shift(np.int64(1), np.maximum(s - 1, 0)), 0)
-    return fit((fit(v << np.maximum(-s, 0)) + half) >> right)
+    return fit(fit(v << np.maximum(-s, 0)) + half) >> right
 
 
 def rescale(acc: Array, m: Array | int, s: Array | int, room: Array | int) -> Array:
@@ -124,6 +124,7 @@ class Simulator:
         self.logit_scale = 2.0**-m.logit_bits
         self._tables = m.tables.astype(np.int64)
         self._matrices: dict[tuple[int, int, int], tuple[Array, Array]] = {}
+        self._exp2 = next((st.fields[7] for st in m.steps if st.op == "attend"), 0)
         self._caches: dict[int, _Layer] = {}
         self._tokens: list[int] = []
         self._frames = np.zeros((0, 0), np.int64)
@@ -342,6 +343,8 @@ class Simulator:
             thousandths("top_p", top_p, 0.001, 1),
             self.model.logit_bits,
         )
+        if m and not samples(self.vocab, self._exp2):
+            raise Error("this model cannot be sampled from; use temperature 0")
         state = seed_word(seed) & 0xFFFFFFFF
         tokens = self.tokenizer.encode(prompt)
         if self.model.bos >= 0:
@@ -367,11 +370,10 @@ class Simulator:
         """(token, next state): greedy where m is 0."""
         if m == 0:
             return int(logits.argmax()), state
-        table = next(st.fields[7] for st in self.model.steps if st.op == "attend")
+        table = self._exp2
         d = np.minimum(logits.max() - logits, 1 << 24)
         p = exp2(rescale(d, m, s, 6), self._table(table, 64))
         mass = int(p.sum())
-        assert mass < 1 << 30
         low = 1
         if top_p < 32768:
             keep = (mass * top_p) >> 15

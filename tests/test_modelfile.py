@@ -1,0 +1,854 @@
+"""The model file: written and read back, and every way in which it can be bad.
+
+Bad files are tried on the PC's reader and on the board's loader (under CPython, some under
+MicroPython with native kernels): each is refused with one clear Error, or runs. The documents
+that define the file and its arithmetic are held against the code at the end.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import random
+import re
+import struct
+from array import array
+from binascii import crc32
+from dataclasses import dataclass, field
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import models
+from picoformer import convert, modelfile, simulator
+from picoformer.compiler import Compiled, activation_table, compile_graph, exp2_table, float_parts
+from picoformer.convert import calibrate
+from picoformer.device import model as device_model
+from picoformer.device import portable, program, sampling
+from picoformer.errors import Error
+from picoformer.graph import Graph
+from picoformer.importers.llama import llama
+from picoformer.quantize import Matrix, quantize
+from picoformer.simulator import Simulator
+from picoformer.tokenizer import Vocabulary, build
+
+Model = device_model.Model
+DOCS = models.ROOT / "docs"
+WORD = 1 << 31
+EXTREMES = (0, -1, 1, WORD - 1, -WORD)
+GROUP = [1, 5, 7]  # tokens of one group
+LONGER = [1, 5, 7, 3, 3, 11]  # and of two
+
+
+def small_vocabulary() -> Vocabulary:
+    pieces = [b"", b"", b"", *(c.encode() for c in " abcdefgh")]
+    singles = {ord(p): i for i, p in enumerate(pieces) if p}
+    return Vocabulary(pieces + [b"ab"], singles, {(4, 5): (0, 12)}, unk=0, bos=1, eos=2)
+
+
+def small_graph() -> Graph:
+    """A random Llama of two layers, small enough to run a thousand times."""
+    rng = np.random.default_rng(7)
+    sizes = {
+        "embed_tokens": (13, 8), "q_proj": (8, 8), "k_proj": (4, 8), "v_proj": (4, 8),
+        "o_proj": (8, 8), "gate_proj": (6, 8), "up_proj": (6, 8), "down_proj": (8, 6),
+    }  # fmt: skip
+
+    def tensor(name: str) -> np.ndarray:
+        part = name.split(".")[-2]
+        return rng.normal(0, 0.5, sizes[part]) if part in sizes else 1 + rng.normal(0, 0.1, 8)
+
+    return llama(
+        tensor, layers=2, heads=2, kv_heads=1, size=4, frequencies=np.array([1.0, 0.1]), eps=1e-5,
+        vocab=13, context=8, bos=1, eos=2, tied=True, meta={"name": "small"},
+    )  # fmt: skip
+
+
+@dataclass
+class Parts:
+    """The contents of a file, to be changed and put together again with good checksums."""
+
+    meta: bytes
+    program: list[int]
+    tables: list[int]
+    tokenizer: bytes
+    weights: bytes
+    where: list[str] = field(default_factory=list)  # what each word of the program is
+
+    @classmethod
+    def of(cls, data: bytes) -> Parts:
+        cut = [struct.unpack_from("<II", data, 20 + 16 * i) for i in range(5)]
+        raw = [data[at : at + n] for at, n in cut]
+        words, tables = (list(struct.unpack(f"<{len(r) // 4}i", r)) for r in raw[1:3])
+        where = ["header"] * program.HEADER + ["caches"] * words[11]
+        for op, _, _ in program.steps(words)[0]:
+            name, letters = program.OPS[op]
+            where += ["op", "fields", *(f"{name} {i} {c}" for i, c in enumerate(letters))]
+        return cls(raw[0], words, tables, raw[3], raw[4], where)
+
+    def data(self, words: list[int] | None = None, tables: list[int] | None = None) -> bytes:
+        words, tables = words or self.program, tables or self.tables
+        packed = [struct.pack(f"<{len(w)}i", *w) for w in (words, tables)]
+        return frame([self.meta, *packed, self.tokenizer, self.weights])
+
+
+def frame(sections: list[bytes], version: int = 1, gap: int = 0) -> bytes:
+    """A file of sections, written here from docs/format.md alone. gap: bytes of a hole."""
+    at, table = 100, b""
+    for kind, part in enumerate(sections, 1):
+        table += struct.pack("<4I", kind, at, len(part), crc32(part))
+        at += len(part) + (gap if kind == 2 else 0)
+    sections = [*sections[:2], bytes(gap), *sections[2:]]
+    return signed(b"\x89PFT" + struct.pack("<3I", version, at, 5) + table) + b"".join(sections)
+
+
+def signed(head: bytes) -> bytes:
+    """The first 96 bytes of a file, and their checksum."""
+    return head[:96] + struct.pack("<I", crc32(head[:96]))
+
+
+def changed(data: bytes, at: int, value: int) -> bytes:
+    """The file with one word of its header changed, and the checksum right."""
+    head = data[:at] + struct.pack("<I", value) + data[at + 4 : 96]
+    return signed(head) + data[100:]
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Compiled:
+    graph = small_graph()
+    return compile_graph(graph, calibrate(graph))
+
+
+@pytest.fixture(scope="module")
+def good(compiled) -> bytes:
+    return modelfile.encode(compiled, build(small_vocabulary()), {"name": "small"})
+
+
+@pytest.fixture
+def on_board(tmp_path, monkeypatch):
+    """Loads bytes with the board's loader."""
+    # Collecting garbage takes 100 times as long here as loading.
+    monkeypatch.setattr(device_model, "gc", SimpleNamespace(collect=lambda: None))
+
+    def load(data: bytes, **options) -> Model:
+        path = tmp_path / "m.pft"
+        path.write_bytes(data)
+        return Model(str(path), kernels="portable", **options)
+
+    return load
+
+
+def refused(on_board, data: bytes, *words: str) -> None:
+    """Both readers refuse the file, and their messages hold the words."""
+    for reader in (modelfile.parse, on_board):
+        with pytest.raises(Error) as e:
+            reader(data)
+        for word in words:
+            assert word in str(e.value)
+
+
+# Written and read back
+
+
+def test_round_trip(compiled, good):
+    m = modelfile.parse(good)
+    assert m.meta == {"name": "small"}
+    assert (m.program == compiled.program).all()
+    assert (m.tables == compiled.tables).all()
+    assert (m.weights == compiled.weights).all()
+    assert m.tokenizer.encode("ab") == [12]
+    assert sum(m.sizes.values()) + 100 == len(good)
+    again = Compiled(m.program, m.tables, m.weights)
+    assert modelfile.encode(again, build(small_vocabulary()), m.meta) == good
+
+
+def test_the_writer_writes_what_the_page_says(good):
+    assert Parts.of(good).data() == good
+
+
+def test_deterministic(tmp_path):
+    for name in ("a", "b"):
+        convert(models.STORIES, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("meta", [{}, {"a": "é日本🙂"}, {"b": [1, {"c": None}]}])
+def test_metadata_is_padded_json(compiled, meta):
+    m = modelfile.parse(modelfile.encode(compiled, build(small_vocabulary()), meta))
+    assert m.meta == meta
+    assert m.sizes["metadata"] % 4 == 0
+
+
+def test_a_reader_made_from_the_page_alone(compiled, good):
+    """Steps by name, a matrix out of its words, all by docs/format.md."""
+    parts = Parts.of(good)
+    words, tables = parts.program, documented_steps()
+    i, seen = 16 + words[11], []
+    while i < len(words):
+        name, fields = tables[words[i]]
+        record = dict(zip(fields, words[i + 2 : i + 2 + words[i + 1]], strict=True))
+        seen.append((name, record))
+        i += 2 + words[i + 1]
+    assert [(s.op, s.fields) for s in modelfile.parse(good).steps] == [
+        (name, list(record.values())) for name, record in seen
+    ]
+    record = next(r for name, r in seen if name == "linear")
+    assert record["weights"] & 63 == 3
+    at, cols = record["weights"] >> 6, record["cols"]
+    q, mantissas = [], []
+    for group in range(record["groups"]):
+        base = 4 * (at + group * (cols + 2))
+        for lane in range(4):
+            q.append([parts.weights[base + 4 * c + lane] - 128 for c in range(cols)])
+        mantissas += struct.unpack_from("<4H", parts.weights, base + 4 * cols)
+    wanted = [compiled.matrices[value][0] for value in ("0.q", "0.k", "0.v")]
+    assert q == np.concatenate([m.q for m in wanted]).tolist()
+    assert mantissas == np.concatenate([m.mantissa for m in wanted]).tolist()
+
+
+# Writing is atomic
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "m.pft"
+    path.write_bytes(b"old")
+
+    def full(self, data):
+        with open(self, "wb") as f:
+            f.write(data[:2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr("pathlib.Path.write_bytes", full)
+        with pytest.raises(Error, match=r"cannot write .*m\.pft: No space"):
+            modelfile.write(path, b"new contents")
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"old", ["m.pft"])
+
+    def stuck(a, b):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "replace", stuck)
+        with pytest.raises(Error, match="Permission denied"):
+            modelfile.write(path, b"new contents")
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"old", ["m.pft"])
+    modelfile.write(path, b"new contents")
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"new contents", ["m.pft"])
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(a, b):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        modelfile.write(tmp_path / "m.pft", b"new")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["none/m.pft", "file/m.pft", "folder", "x" * 300])
+def test_a_place_where_nothing_can_be_written(tmp_path, where):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(Error, match="cannot write"):
+        modelfile.write(tmp_path / where, b"new")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_reading_what_is_not_there(tmp_path):
+    for where in ("none.pft", "."):
+        with pytest.raises(Error, match="cannot read model file"):
+            modelfile.load(tmp_path / where)
+        with pytest.raises(Error, match="cannot open model file"):
+            Model(str(tmp_path / where))
+
+
+# Files that are no model
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x89", b"\x89PNG\r\n\x1a\n" + bytes(200), b"\x7fELF" + bytes(200), b"PFT\x89" * 60,
+     b"Once upon a time, there was a model.\n" * 9, bytes(500), b"\xff" * 500],
+    ids=["empty", "one byte", "png", "elf", "swapped", "text", "zeros", "ones"],
+)  # fmt: skip
+def test_foreign(on_board, data):
+    refused(on_board, data, "not a picoformer model", "expected", "PFT", repr(data[:4])[:5])
+
+
+@pytest.mark.parametrize("version", [0, 2, 0xFFFFFFFF])
+def test_another_version(on_board, good, version):
+    words = (f"format version {version}", "reads 1", "convert the model again")
+    refused(on_board, changed(good, 4, version), *words)
+
+
+def test_every_truncation(on_board, good):
+    rng = random.Random(1)
+    end = len(good)
+    for n in sorted({*range(104), *range(end - 9, end), *rng.sample(range(end), 150)}):
+        refused(on_board, good[:n], "truncated" if n >= 4 else "not a picoformer model")
+    refused(on_board, good + b"\0\0\0\0", "too long", f"{len(good) + 4} bytes")
+
+
+def test_every_flipped_byte(on_board, good):
+    """A checksum finds each; the header's is looked at before anything in it is used."""
+    rng = random.Random(2)
+    for at in {*range(100), *rng.sample(range(len(good)), 300)}:
+        bad = bytearray(good)
+        bad[at] ^= 1 << rng.randrange(8)
+        with pytest.raises(Error, match="corrupt|version|not a picoformer model") as e:
+            modelfile.parse(bytes(bad))
+        if at % 3 == 0:
+            refused(on_board, bytes(bad), str(e.value))
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_each_checksum_says_whose_it_is(on_board, good, kind):
+    name = ("metadata", "program", "tables", "tokenizer", "weights")[kind]
+    refused(on_board, changed(good, 28 + 16 * kind, 0), "checksum of its " + name)
+    at, n = struct.unpack_from("<II", good, 20 + 16 * kind)
+    bad = bytearray(good)
+    bad[at + n - 1] ^= 0x40
+    refused(on_board, bytes(bad), "checksum of its " + name, "copy it to the board again")
+
+
+def test_a_bad_header(on_board, good):
+    size = len(good)
+    refused(on_board, changed(good, 8, size - 4), f"header says {size - 4}")
+    refused(on_board, changed(good, 12, 4), "4 sections, expected 5")
+    refused(on_board, good[:96] + bytes(4) + good[100:], "header checksum")
+    parts = Parts.of(good)
+    raw = [parts.meta, b"", b"", parts.tokenizer, parts.weights]
+    refused(on_board, frame(raw, gap=4), "section 3 (tables)")  # a hole
+    for at in range(16, 96, 4):
+        if (at - 16) % 16 == 12:
+            continue  # the checksums have a test of their own
+        old = struct.unpack_from("<I", good, at)[0]
+        for value in (0, 1, old + 1, old + 4, old - 4, size, 1 << 31, 0xFFFFFFFC, 0xFFFFFFFF):
+            if value != old:
+                refused(on_board, changed(good, at, value % (1 << 32)), "corrupt")
+
+
+@pytest.mark.parametrize("meta", [b"", b"{   ", b"[]  ", b"3   ", b"\xff\xfe  ", b"[" * 100000])
+def test_bad_metadata(good, meta):
+    parts = Parts.of(good)
+    parts.meta = meta
+    with pytest.raises(Error, match="its metadata is not"):
+        modelfile.parse(parts.data())
+
+
+def test_a_tokenizer_of_another_size(on_board, good):
+    parts = Parts.of(good)
+    v = small_vocabulary()
+    v.pieces = [*v.pieces, b"z"]
+    parts.tokenizer = build(v)
+    refused(on_board, parts.data(), "tokenizer of 14 tokens", "model of 13")
+    parts.tokenizer = parts.tokenizer[:-4]
+    refused(on_board, parts.data(), "tokenizer: ")
+
+
+# Programs that are wrong, in files whose checksums are right
+
+
+def operand(parts: Parts, name: str, field: str, nth: int = 0) -> int:
+    """Index of a field of the nth step `name` among the program's words."""
+    start = f"{name} {dict(documented_steps().values())[name].index(field)} "
+    return [i for i, w in enumerate(parts.where) if w.startswith(start)][nth]
+
+
+def test_what_the_errors_say(on_board, good):
+    parts = Parts.of(good)
+
+    def bad(at: int, value: int, *words: str) -> None:
+        changed = parts.program[:]
+        changed[at] = value
+        refused(on_board, parts.data(changed), "bad program", *words)
+
+    p = parts.program
+    bad(0, 7, "odd context")
+    bad(0, 40000, "context is 40000, not 2 to 32768")
+    bad(1, 0, "batch is 0, not 1 to 256")
+    bad(4, 0, "vocabulary is 0")
+    bad(7, 13, "BOS is 13, not -1 to 12")
+    bad(9, p[9] + 1, "its parts say")
+    bad(11, 61, "61 caches")
+    bad(14, 1, "reserved word")
+    bad(16, p[16] + 2, "cache size")
+    bad(16 + p[11], 99, "unknown step 99")
+    bad(operand(parts, "embed", "weights"), 9 << 6 | 3 | WORD >> 1, "embedding is outside")
+    bad(operand(parts, "norm", "gain"), len(parts.tables) << 6 | 1, "gain is outside its memory")
+    bad(operand(parts, "linear", "cols"), -1, "columns is -1, not 1 to")
+    bad(operand(parts, "linear", "weights"), 1 << 6 | 1, "matrix is not in the weights")
+    bad(operand(parts, "linear", "out"), p[operand(parts, "linear", "x")], "overlaps")
+    bad(operand(parts, "linear", "out"), 16 << 6, "outside")  # the frame's token
+    bad(operand(parts, "linear", "out"), 1 << 6, "outside")  # the arena's header
+    bad(operand(parts, "store", "cache"), 4 | 1 << 6, "no such cache")
+    bad(operand(parts, "store", "cache", 1), 4, "twice")
+    bad(operand(parts, "attend", "cache", 0), 5, "not stored before")
+    bad(operand(parts, "attend", "kv_heads"), 0, "heads is 0")
+    bad(operand(parts, "gate", "table"), 0, "activation is not in the tables")
+    bad(operand(parts, "last", "n"), 0, "outside")
+
+
+def test_tables_that_kernels_rely_on(on_board, good):
+    parts = Parts.of(good)
+    exp2 = parts.program[operand(parts, "attend", "exp2")] >> 6
+    gain = parts.program[operand(parts, "norm", "gain")] >> 6
+    for at, value, words in (
+        (exp2, 0, "2**0 is not 32768"),
+        (exp2 + 32, 32767, "2**0 is not 32768"),
+        (exp2 + 5, -1, "power of two is -1"),
+        (exp2 + 63, 32769, "power of two is 32769"),
+        (gain + 1, 32768, "gain is 32768"),
+        (gain + 7, -WORD, "gain is -2147483648"),
+    ):
+        tables = parts.tables[:]
+        tables[at] = value
+        refused(on_board, parts.data(tables=tables), words)
+
+
+def test_the_limits_are_those_of_the_page(on_board, good):
+    """Each "a to b" in the tables of docs/format.md is refused one beyond either end."""
+    parts = Parts.of(good)
+    rows = documented_rows("format.md")
+    tried = 0
+    for op, fields in rows.items():
+        for name, kind, text in fields:
+            limits = re.match(r"(?:.*, )?(-?[\d^]+) to (-?[\d^ -]+)", text)
+            if not limits or kind == "o":
+                continue
+            low, high = (eval(t.replace("^", "**")) for t in limits.groups())
+            for value in (low - 1, high + 1):
+                words = parts.program[:]
+                words[operand(parts, op, name)] = value
+                refused(on_board, parts.data(words), f"is {value}, not {low} to {high}")
+                tried += 1
+    assert tried >= 24
+
+
+def attempt(parts: Parts, words: list[int], tables: list[int] | None, same: bool, on_board) -> str:
+    """Give one file to both sides; say what came of it.
+
+    same: whether both must compute the same. Anything but Error escapes and fails the test.
+    """
+    data = parts.data(words, tables)
+    try:
+        m = modelfile.parse(data)
+    except Error as e:
+        with pytest.raises(Error) as on:
+            on_board(data)
+        assert str(on.value) == str(e)
+        return "refused"
+    board = on_board(data, weights=("ram", "file")[crc32(data) & 1])
+    sim = Simulator(m)
+    out = "ran"
+    wanted = None
+    for tokens in (GROUP[: m.context], LONGER[: m.context]):
+        try:
+            wanted = sim.logits(tokens)[-1].tolist()
+        except Error as e:
+            assert "does not fit 32 bits" in str(e)
+            wanted, out = None, "left its range"
+        try:
+            got = board.logits(tokens)
+        except OverflowError:
+            # Plain Python notices what a native kernel does not: a word that overflows.
+            assert wanted is None or not same
+            continue
+        if same and wanted is not None:
+            assert list(got) == wanted
+    board.close()
+    return out
+
+
+def numbers_only(parts: Parts, i: int) -> bool:
+    """Whether word i of the program is a number that no size or place depends on.
+
+    With other sizes or places a step may read what none has written, which is not defined.
+    """
+    if not parts.where[i].endswith("-"):
+        return False
+    op, field, _ = parts.where[i].split()
+    names = dict(documented_steps().values())[op]
+    return names[int(field)] not in ("n", "cols", "groups", "heads", "kv_heads", "size")
+
+
+def mutations(parts: Parts) -> list[tuple[int, int]]:
+    """(word of the program, its new value): extremes, neighbours, offsets, other regions."""
+    out = set()
+    for i, old in enumerate(parts.program):
+        values = {*EXTREMES, old + 1, old - 1, old * 2, -old}
+        for step in (1, 2, 3, 4, 8, 1000):
+            values |= {old + 64 * step, old - 64 * step}
+        values |= {old & ~63 | region for region in (*range(7), 63)}
+        out |= {(i, v) for v in values if v != old and -WORD <= v < WORD}
+    return sorted(out)
+
+
+def run_mutations(parts: Parts, some: list[tuple[int, int]], on_board) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for i, value in some:
+        words = parts.program[:]
+        words[i] = value
+        out = attempt(parts, words, None, numbers_only(parts, i), on_board)
+        counts[out] = counts.get(out, 0) + 1
+    return counts
+
+
+def test_mutated_programs(on_board, good):
+    parts = Parts.of(good)
+    some = random.Random(3).sample(mutations(parts), 900)
+    counts = run_mutations(parts, some, on_board)
+    assert counts["refused"] > 300
+    assert counts["ran"] > 50, counts
+
+
+def test_mutated_tables_and_weights(on_board, good):
+    """What the checks do not look at may change the numbers and nothing else."""
+    rng = random.Random(4)
+    counts = {"ran": 0}
+    for _ in range(100):
+        parts = Parts.of(good)
+        tables = parts.tables[:]
+        for _ in range(rng.choice((1, 1, 20))):
+            value = rng.choice((*EXTREMES, rng.randrange(-WORD, WORD)))
+            tables[rng.randrange(len(tables))] = value
+        if rng.random() < 0.3:
+            at = 4 * rng.randrange(len(parts.weights) // 4)
+            parts.weights = parts.weights[:at] + rng.randbytes(4) + parts.weights[at + 4 :]
+        out = attempt(parts, parts.program, tables, False, on_board)
+        counts[out] = counts.get(out, 0) + 1
+    assert counts["ran"] > 20, counts
+
+
+@pytest.mark.slow
+def test_all_mutated_programs(on_board, good):
+    parts = Parts.of(good)
+    run_mutations(parts, mutations(parts), on_board)
+
+
+@pytest.mark.slow
+def test_programs_with_several_mutations(on_board, good):
+    parts = Parts.of(good)
+    rng = random.Random(5)
+    for _ in range(20000):
+        words = parts.program[:]
+        for _ in range(rng.choice((2, 2, 3, 5))):
+            i = rng.randrange(len(words))
+            flipped, step = words[i] ^ 1 << rng.randrange(9), 64 * rng.randrange(-30, 30)
+            value = rng.choice((rng.choice(words), words[i] + step, flipped))
+            words[i] = max(-WORD, min(value, WORD - 1))
+        attempt(parts, words, None, False, on_board)
+
+
+BAD_FILES = """
+from picoformer import Error, Model
+for i in range(count):
+    try:
+        m = Model(folder + "/%d" % i, weights=("ram", "file")[i & 1])
+        print(i, list(m.logits(group[: m.context])))
+        m.logits(longer[: m.context])
+        m.close()
+    except Error as e:
+        print(i, "Error", e)
+"""
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(3000, marks=pytest.mark.slow)])
+def test_bad_files_on_micropython(unix, good, tmp_path, count):
+    """With native kernels, where this port has them: they have no bounds checks."""
+    parts = Parts.of(good)
+    rng = random.Random(6)
+    rest = mutations(parts)
+    rng.shuffle(rest)
+    files = [b"", good[:90], b"\x89PNG" + bytes(200), changed(good, 4, 2), good]
+    kinds = [False] * 4 + [True]
+    # Half of them pass the checks, or the kernels would not have much to do.
+    passed = 0
+    while len(files) < count:
+        i, value = rest.pop()
+        words = parts.program[:]
+        words[i] = value
+        data = parts.data(words)
+        try:
+            modelfile.parse(data)
+            passed += 1
+        except Error:
+            if len(files) > 2 * passed + 10:
+                continue
+        files.append(data)
+        kinds.append(numbers_only(parts, i))
+    for i, data in enumerate(files):
+        (tmp_path / str(i)).write_bytes(data)
+    names = {"folder": str(tmp_path), "count": len(files), "group": GROUP, "longer": LONGER}
+    lines = unix(BAD_FILES, **names).splitlines()
+    assert len(lines) == len(files)
+    for line, data, same in zip(lines, files, kinds, strict=True):
+        said = line.split(" ", 1)[1]
+        try:
+            m = modelfile.parse(data)
+        except Error as e:
+            assert said == f"Error {e}" or "begins with" in said
+            continue
+        assert said[0] == "["
+        if same:
+            try:
+                wanted = Simulator(m).logits(GROUP)[-1].tolist()
+            except Error:
+                continue
+            assert said == str(wanted)
+
+
+# The pages
+
+
+@cache
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+@cache
+def documented_rows(name: str) -> dict[str, list[tuple[str, str, str]]]:
+    """op: its fields (name, type, what) as a page's tables list them."""
+    out: dict[str, list[tuple[str, str, str]]] = {}
+    for title, body in re.findall(r"^#### \d+ (\w+)\n(.*?)(?=^##)", page(name), re.M | re.S):
+        rows = re.findall(r"^\| (\d+) \| (\w+) \| ([ow-]) \| (.*?) \|$", body, re.M)
+        assert [int(r[0]) for r in rows] == list(range(len(rows)))
+        out[title] = [(r[1], r[2], r[3]) for r in rows]
+    return out
+
+
+@cache
+def documented_steps() -> dict[int, tuple[str, list[str]]]:
+    """number: (name, names of the fields)."""
+    numbers = dict(re.findall(r"^#### (\d+) (\w+)$", page("format.md"), re.M))
+    rows = documented_rows("format.md")
+    return {int(n): (op, [f for f, _, _ in rows[op]]) for n, op in numbers.items()}
+
+
+def test_every_step_is_on_the_pages():
+    rows = documented_rows("format.md")
+    numbers = {n: op for n, (op, _) in documented_steps().items()}
+    assert numbers == {n: op for n, (op, _) in program.OPS.items()}
+    for op, letters in program.OPS.values():
+        assert "".join(kind for _, kind, _ in rows[op]) == letters
+        assert f"\n### {op}\n" in page("numerics.md")
+
+
+def test_header_words_are_on_the_page(good):
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| ", page("format.md"), re.M)
+    named = {name: int(i) for i, name in rows[: rows.index(("11", "caches")) + 1]}
+    m = modelfile.parse(good)
+    for name in ("context", "batch", "stride", "vocab", "logit_bits", "bos", "eos"):
+        assert m.program[named[name]] == getattr(m, name)
+    words = [int(m.program[named[n]]) for n in ("caches", "body", "head")]
+    assert 16 + sum(words) == m.program.size
+    assert m.program[named["logits"]] == (16 + m.batch * m.stride) << 6
+
+
+def test_sizes_are_those_of_the_page(good):
+    m = modelfile.parse(good)
+    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + max(8, 16))
+    heads, size, layers = 1, 4, 2
+    assert m.cache_bytes(8) == layers * 4 * heads * (8 // 2 * size + (size + 3) // 4 * 8 + 8)
+    assert m.program[16] == heads * (size + 2 * ((size + 3) // 4) + 2)
+
+
+def hexdump(data: bytes) -> None:
+    for at in range(0, len(data), 16):
+        print(f"{at:08x} ", data[at : at + 16].hex(" "))
+
+
+def encode_empty() -> bytes:
+    none = np.empty(0, np.int32)
+    return modelfile.encode(Compiled(none, none, none), b"", {})
+
+
+def matrix(rows: list[list[float]]) -> Matrix:
+    return quantize([np.array(rows)])
+
+
+def plain(x):
+    """numpy to Python numbers."""
+    if isinstance(x, tuple):
+        return tuple(plain(v) for v in x)
+    return x.tolist() if isinstance(x, np.ndarray | np.generic) else x
+
+
+class Bench:
+    """Runs steps of a made-up program, whose fields a page names, on frames."""
+
+    context = 2
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+
+    def run(self, steps, frames):
+        """Frames after the steps [(op, fields)]; (frames, cache words) where there is a cache.
+
+        A field that is a list goes to the tables, a Matrix to the weights.
+        """
+        tables: list[int] = []
+        weights: list[int] = []
+        runs: list[int] = []
+        stride, n = len(frames[0]), len(frames)
+        listed = []
+        shape = None
+        documented = dict(documented_steps().values())
+        letters = dict(program.OPS.values())
+        for op, fields in steps:
+            assert list(fields) == documented[op]
+            if op == "store":
+                shape = fields["heads"], fields["size"]
+            record = []
+            for (name, v), kind in zip(fields.items(), letters[op], strict=True):
+                if isinstance(v, Matrix):
+                    words = v.words().reshape(-1).tolist()
+                    runs += [len(weights) << 6 | program.WEIGHTS, len(words)]
+                    v = len(weights) << 6 | program.WEIGHTS
+                    if self.family == "portable":
+                        v = len(runs) - 2 << 6 | program.RUNS
+                    weights += words
+                elif isinstance(v, list):
+                    tables += v
+                    v = len(tables) - len(v) << 6 | program.TABLES
+                elif name == "cache":
+                    v = program.CACHE
+                elif name == "scores":
+                    v = 16 + n * stride << 6
+                elif kind == "o" and v:
+                    v = 16 + v << 6
+                record.append(v)
+            listed.append((op, record))
+        size = program.HEADER + n * stride + 16
+        if self.family == "portable":
+            cache = self._cache_words(shape)
+            arena = array("i", [0, n, self.context, stride] + [0] * 12 + sum(frames, []))
+            arena.extend([0] * (size - len(arena)))
+            memory = [arena, tables, runs, weights, array("i", [0] * cache)]
+            for op, record in listed:
+                getattr(portable, op)(record, memory)
+            flat = arena[16 : 16 + n * stride].tolist()
+            out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
+            return (out, memory[4].tolist()) if shape else out
+        sim = Simulator.__new__(Simulator)
+        sim.model = SimpleNamespace(weights=np.array(weights, np.uint32), batch=n, stride=stride)
+        sim.context, sim.vocab = self.context, 4
+        sim._tables = np.array(tables, np.int64)
+        sim._matrices, sim._caches, sim._start = {}, {}, 0
+        sim._frames = np.array(frames, np.int64)
+        for op, record in listed:
+            getattr(sim, "_" + op)(*record)
+        out = sim._frames.tolist()
+        return (out, self._packed(sim._caches[program.CACHE])) if shape else out
+
+    def _cache_words(self, shape):
+        if not shape:
+            return 0
+        heads, size = shape
+        return self.context * heads * (size + 2 * ((size + 3) // 4) + 2) // 2
+
+    def _packed(self, layer) -> list[int]:
+        """The cache of the simulator as the words that format.md defines."""
+        out = []
+        heads, positions, size = layer.k.shape
+        for h in range(heads):
+            for p in range(0, positions, 2):
+                for i in range(size):
+                    out.append(layer.k[h, p, i] + 2048 | layer.k[h, p + 1, i] + 2048 << 16)
+        for h in range(heads):
+            for i in range(0, size, 4):
+                for p in range(positions):
+                    lanes = layer.v[h, p, i : i + 4]
+                    out.append(sum((int(v) + 128) << 8 * j for j, v in enumerate(lanes)))
+        for h in range(heads):
+            for p in range(positions):
+                key = layer.km[h, p] | layer.ke[h, p] << 11
+                out.append(key | (layer.vm[h, p] | layer.ve[h, p] << 11) << 16)
+        return np.array(out, np.int64).astype(np.uint32).view(np.int32).tolist()
+
+
+def simulator_functions() -> dict:
+    """The functions that the pages name, as the simulator has them."""
+
+    def column(*v):
+        return [np.array(x, np.int64) for x in v]
+
+    def normalize(v, floor):
+        y, a, s = simulator.normalize(np.array(v, np.int64), floor)
+        return plain((y, a[0], s[0]))
+
+    return {
+        "shift": lambda v, s: plain(simulator.shift(*column(v, s))),
+        "rescale": lambda *a: plain(simulator.rescale(*column(*a))),
+        "normalize": normalize,
+        "quantize": lambda v, a, n: plain(simulator.round_to(*column(v, a), n)),
+        "pack_scale": lambda a: plain(simulator.pack_scale(np.array(a))),
+        "exp2": lambda d: plain(simulator.exp2(np.array(d), exp2_table().astype(np.int64))),
+        "run": Bench("simulator").run,
+    }
+
+
+def portable_functions() -> dict:
+    """The same, as the portable kernels have them."""
+
+    def normalize(v, floor):
+        v = list(v)
+        a, s = portable._normalize(v, 0, len(v), floor)
+        return v, a, s
+
+    def quantize(v, a, n):
+        v = list(v)
+        assert portable._quantize(v, 0, len(v), a, n) == sum(v)
+        return v
+
+    return {
+        "shift": portable._shift,
+        "rescale": portable._rescale,
+        "normalize": normalize,
+        "quantize": quantize,
+        "pack_scale": lambda a: portable._pack(a, 0),
+        "run": Bench("portable").run,
+    }
+
+
+def xorshift(x: int) -> int:
+    """A step of the generator, as the sampler's kernel takes it."""
+    record = [0, 2, 1, 1, 19, 32768, x, 0]
+    portable.sample(record, [[0, 0], exp2_table().tolist()])
+    return record[6] & 0xFFFFFFFF
+
+
+NAMES = {
+    "encode_empty": encode_empty,
+    "float_parts": float_parts,
+    "hexdump": hexdump,
+    "matrix": matrix,
+    "powers": exp2_table().tolist(),
+    "sampling": sampling.sampling,
+    "silu": activation_table("silu").tolist(),
+    "seed_word": sampling.seed_word,
+    "xorshift": xorshift,
+}
+
+
+@pytest.mark.parametrize("family", [simulator_functions, portable_functions])
+@pytest.mark.parametrize("name", ["format.md", "numerics.md"])
+def test_the_examples_on_the_pages(name, family):
+    names = {**simulator_functions(), **NAMES, **family()}
+    blocks = re.findall(r"^```\n(>>> .*?)^```$", page(name), re.M | re.S)
+    text = "\n".join(blocks)
+    test = doctest.DocTestParser().get_doctest(text, names, name, name, 0)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
+    assert not said, "".join(said)
+    assert len(test.examples) >= 3
+
+
+def test_each_example_is_in_a_block_that_runs():
+    for name in ("format.md", "numerics.md"):
+        text = page(name)
+        inside = re.findall(r"^```\n(>>> .*?)^```$", text, re.M | re.S)
+        assert sum(b.count(">>> ") for b in inside) == text.count(">>> ")
