@@ -8,8 +8,9 @@ from collections.abc import Callable
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import models  # noqa: E402
 import pytest  # noqa: E402
+
+import models  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,13 @@ def unix() -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def families(unix) -> list[str]:
     """The kernel families that the unix port here can run."""
-    script = "try:\n import picoformer.viper; print(1)\nexcept (ImportError, SyntaxError): print(0)"
+    script = """
+try:
+    import picoformer.viper
+    print(1)
+except (ImportError, SyntaxError):
+    print(0)
+"""
     return ["viper", "portable"] if unix(script) == "1\n" else ["portable"]
 
 

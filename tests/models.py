@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from picoformer import Simulator, convert, importers
 from picoformer.compiler import Compiled, compile_graph
-from picoformer.convert import calibrate, compiled_bytes
+from picoformer.converter import calibrate, compiled_bytes
 from picoformer.emulator import find_micropython
 from picoformer.errors import Error
 from picoformer.graph import Graph
@@ -126,7 +126,7 @@ def legacy_bytes(c: Checkpoint) -> bytes:
     assert not s.size
     vocab = s.vocab if s.shared else -s.vocab
     head = struct.pack("<7i", s.dim, s.hidden, s.layers, s.heads, s.kv_heads, vocab, s.context)
-    names = "embedding norm1 wq wk wv wo norm2 w1 w2 w3 norm".split()
+    names = ["embedding", "norm1", "wq", "wk", "wv", "wo", "norm2", "w1", "w2", "w3", "norm"]
     parts = [head, *(c.tensors[name].tobytes() for name in names)]
     angle = np.outer(np.arange(s.context), 10000.0 ** -(np.arange(0, s.head, 2) / s.head))
     parts += [np.cos(angle).astype("<f4").tobytes(), np.sin(angle).astype("<f4").tobytes()]
@@ -141,7 +141,7 @@ def version1_bytes(c: Checkpoint) -> bytes:
     assert not s.size
     head = struct.pack("<Ii7iB", 0x616B3432, 1, s.dim, s.hidden, s.layers, s.heads, s.kv_heads,
                        s.vocab, s.context, s.shared)  # fmt: skip
-    names = "norm1 norm2 norm embedding wq wk wv wo w1 w2 w3".split()
+    names = ["norm1", "norm2", "norm", "embedding", "wq", "wk", "wv", "wo", "w1", "w2", "w3"]
     if not s.shared:
         names.append("head")
     return head.ljust(256, b"\0") + b"".join(c.tensors[name].tobytes() for name in names)
@@ -348,12 +348,13 @@ def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: obje
     return done.stdout.decode()
 
 
-# Runs the steps of FILE in viper and in plain Python, each on random and extreme values that the
-# model itself would not give it, and stops at the first word that differs. Prints the steps.
+# Runs the steps of FILE in the kernels NATIVE and in plain Python, each on random and extreme
+# values that the model itself would not give it, and stops at the first word that differs.
+# Prints the steps.
 EXTREMES = """
 from picoformer import Model
 
-native, plain = (Model(FILE, kernels=k, weights="ram") for k in ("viper", "portable"))
+native, plain = (Model(FILE, kernels=k, weights="ram") for k in (NATIVE, "portable"))
 a, b = native._arena, plain._arena
 caches = list(zip(native._memory[4:], plain._space[4:]))
 state = SEED

@@ -24,7 +24,7 @@ import pytest
 import models
 from picoformer import convert, modelfile, simulator
 from picoformer.compiler import Compiled, activation_table, compile_graph, exp2_table, float_parts
-from picoformer.convert import calibrate
+from picoformer.converter import calibrate
 from picoformer.device import model as device_model
 from picoformer.device import portable, program, sampling
 from picoformer.errors import Error

@@ -59,7 +59,8 @@ class Model:
             self._load(f, path, context, weights, _family(kernels))
         except MemoryError as e:
             f.close()
-            raise Error("not enough memory for the model: %s; choose a smaller context" % e)
+            hint = " or weights='file'" if weights == "ram" else ""
+            raise Error("not enough memory: %s; choose a smaller context%s" % (e, hint))
         except Exception:
             f.close()
             raise

@@ -5,11 +5,30 @@
     print("".join(Simulator("stories.pft").generate("Once upon a time", 100)))
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .converter import convert
+    from .errors import Error
+    from .evaluation import evaluate
+    from .simulator import Simulator
+
 __version__ = "0.1.0"
 
-from .convert import convert
-from .errors import Error
-from .evaluate import evaluate
-from .simulator import Simulator
+_FROM = {
+    "convert": "converter",
+    "Error": "errors",
+    "evaluate": "evaluation",
+    "Simulator": "simulator",
+}
+__all__ = ["Error", "Simulator", "convert", "evaluate"]
 
-__all__ = ["Error", "Simulator", "__version__", "convert", "evaluate"]
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: the command starts at once, and sets numpy up before it is imported.
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_FROM[name]}", __name__), name)

@@ -19,6 +19,7 @@ from .quantize import Matrix, quantize
 ACTIVATION_BITS = 12  # of the vectors that a linear reads
 KEY_BITS = 12
 VALUE_BITS = 8
+SPREAD = 4  # bits by which the sizes of outputs that share a step may differ
 BATCH = 4  # positions in a group, by default
 
 CODES = {name: op for op, (name, _) in program.OPS.items()}
@@ -138,6 +139,12 @@ class _Compiler:
         amax = max(self.amax.get(value, 0.0), 2.0**-20)
         return min(limit, top - int(np.ceil(np.log2(amax))))
 
+    def output_point(self, n: Linear) -> int:
+        """Fraction bits of a linear's output; a gate's activation takes 8 to 16."""
+        if n.out in self.gates:
+            return max(self.point(n.out, 19, 16), 8)
+        return self.point(n.out, 19)
+
     # Steps
 
     def emit(self, op: str, *fields: int | Ref) -> None:
@@ -212,10 +219,7 @@ class _Compiler:
             bits = max(self.point("logits", 19, 16), 0)
             target = 0  # the scratch; placed with the frame
         else:
-            gated = any(n.out in self.gates for n in group)
-            bits = min(self.point(n.out, 19, 16 if gated else 24) for n in group)
-            if gated:
-                bits = max(bits, 8)
+            bits = min(map(self.output_point, group))
             name = "+".join(n.out for n in group)
             self.words[name] = groups * 4
             offset = 0
@@ -282,7 +286,7 @@ class _Compiler:
     def run(self) -> Compiled:
         nodes = self.graph.nodes
         self.size: dict[str, int] = {}
-        self.gates = {v for n in nodes if isinstance(n, Gate) for v in (n.g, n.u)}
+        self.gates = {n.g for n in nodes if isinstance(n, Gate)}
         norms = {n.out: n for n in nodes if isinstance(n, Norm)}
         for n in nodes:
             if isinstance(n, Embedding):
@@ -304,7 +308,14 @@ class _Compiler:
                 self.embed(n, residual)
             elif isinstance(n, Linear):
                 group = [n]
-                while i < len(nodes) and isinstance(m := nodes[i], Linear) and m.x == n.x:
+                # One step has one number of fraction bits: outputs of very different size would
+                # cost the smaller ones their precision.
+                while (
+                    i < len(nodes)
+                    and isinstance(m := nodes[i], Linear)
+                    and m.x == n.x
+                    and abs(self.output_point(m) - self.output_point(n)) <= SPREAD
+                ):
                     group.append(m)
                     i += 1
                 add = nodes[i] if i < len(nodes) else None
@@ -367,7 +378,7 @@ def compile_graph(
     amax: the largest magnitude of each value, from calibration (`FloatModel.amax`). context:
     positions, at most the graph's; batch: positions processed in one sweep of the weights.
     """
-    context = context or graph.context
+    context = graph.context if context is None else context
     if not 2 <= context <= graph.context:
         raise Error(f"context is {context}, this model has 2 to {graph.context}")
     return _Compiler(graph, amax, context + context % 2, batch).run()

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .convert import convert
+from .converter import convert
 from .emulator import UnixBoard
 from .errors import Error
 from .simulator import Simulator

@@ -14,6 +14,8 @@ bytes between them and supplies what the unix port lacks:
 - a file system of its own: a folder, mounted at `/`, with `/boot.py`, `/main.py` and `/lib`;
 - `micropython.kbd_intr`, which on the unix port would let Ctrl-C end the process, and
   `machine.reset`;
+- `os.rename` of absolute paths, which the unix port loses in a mounted folder (it builds both
+  paths in one buffer);
 - a cable that may be unplugged: what is printed while nobody listens is dropped.
 
 One thing differs from a board: the unix port discards unread input when code starts and when it
@@ -81,6 +83,17 @@ def start_up(folder, terminal, marks, run_main):
         mode[3] = mode[3] & ~ISIG if char < 0 else mode[3] | ISIG
         termios.tcsetattr(0, termios.TCSANOW, mode)
 
+    rename_relative = os.rename
+
+    def rename(old, new):
+        here = os.getcwd()
+        base = here.rstrip("/") + "/"
+        os.chdir("/")
+        try:
+            rename_relative(*((p if p[0] == "/" else base + p)[1:] for p in (old, new)))
+        finally:
+            os.chdir(here)
+
     class Module:
         def __init__(self, original, name, function):
             for key in dir(original):
@@ -88,6 +101,7 @@ def start_up(folder, terminal, marks, run_main):
             setattr(self, name, function)
             sys.modules[self.__name__] = self
 
+    Module(os, "rename", rename)
     Module(micropython, "kbd_intr", kbd_intr)
     Module(machine, "reset", lambda: sys.exit(HARD_RESET))
 

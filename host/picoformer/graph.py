@@ -145,8 +145,8 @@ class Graph:
 
 
 def silu(x: Array) -> Array:
-    """x * sigmoid(x)."""
-    return x / (1 + np.exp(-x))
+    """x * sigmoid(x), by a tangent that no x overflows."""
+    return x * (0.5 * np.tanh(0.5 * x) + 0.5)
 
 
 ACTIVATIONS = {"silu": silu}

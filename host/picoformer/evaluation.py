@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import importers
-from .convert import read_tokens
+from .converter import read_tokens
 from .errors import Error
 from .graph import Array, FloatModel, log_softmax, sample
 from .simulator import Simulator
