@@ -37,7 +37,6 @@ SAMPLE_LENGTH = 288  # teacher tokens a sequence after BOS: about 262 of the stu
 BATCH = 64  # sequences sampled at a time: their key-value cache just fits a core's share of L3
 SHARD_BATCHES = 64  # 64 * 64 * 289 = 1.18 million tokens a shard
 
-
 CONTEXT, VOCAB = 256, 512
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
