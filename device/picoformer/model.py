@@ -1,6 +1,7 @@
 """The interpreter: load a model file, run its program, turn tokens into text."""
 
 import gc
+import sys
 from array import array
 
 from . import modelfile, program
@@ -13,17 +14,23 @@ _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 
 def _family(name):
     """The kernels `name`, or the fastest family that this port can compile."""
-    if name in (None, "viper"):
-        try:
-            from . import viper
-
-            return viper
-        except (AttributeError, ImportError, SyntaxError):
-            # Ports without a native emitter refuse the decorator; CPython has none.
-            if name:
-                raise Error("this port cannot run viper kernels; use kernels='portable'")
+    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M.
+    arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    for family in ("thumb", "viper") if 4 <= arch <= 8 else ("viper",):
+        if name in (None, family):
+            try:
+                if family == "thumb":
+                    from . import thumb as kernels
+                else:
+                    from . import viper as kernels
+                return kernels
+            except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
+                # No emitter, an .mpy of another processor, or no memory to compile the source.
+                gc.collect()
+    if name in ("thumb", "viper"):
+        raise Error("this port cannot run %s kernels; use kernels='portable'" % name)
     if name not in (None, "portable"):
-        raise Error("no kernels %r: there are 'viper' and 'portable'" % name)
+        raise Error("no kernels %r: there are 'thumb', 'viper' and 'portable'" % name)
     from . import portable
 
     return portable
@@ -46,7 +53,7 @@ class Model:
     path: the model file (.pft). context: positions of the cache, at most and by default the
     file's. weights: "flash" (used where they lie, if the board maps its files into memory),
     "ram", "file" (read in tiles for every token), or None for the first of these that can be.
-    kernels: "viper", "portable" or None for the fastest. Raises Error.
+    kernels: "thumb", "viper", "portable" or None for the fastest. Raises Error.
     """
 
     def __init__(self, path, context=None, weights=None, kernels=None):
@@ -96,19 +103,21 @@ class Model:
         choices = (weights,) if weights else ("flash", "ram", "file")
         for self.weights in choices:
             try:
-                source = self._source(f, path, parts[4], words, native)
-                if source is None:
-                    continue
-                memory = [None, tables, None, source]
+                matrix = _zeros(parts[4][1] >> 2, native) if self.weights == "ram" else None
+                memory = [None, tables, None, matrix]
                 for i in range(words[11]):
                     memory.append(_zeros(program.cache_words(words, i, context), native))
                 memory[0] = array("i", bytes(4 * program.arena_words(words, context)))
                 tokens = bytearray(parts[3][1])
-                break
+                source = matrix or self._source(f, path, parts[4], words, native)
+                if source:
+                    break
+                matrix = memory = None
+                gc.collect()
             except MemoryError:
                 if self.weights == choices[-1]:
                     raise
-                source = memory = None
+                matrix = memory = None
                 gc.collect()
         else:
             raise Error("this board does not map the file into memory; use weights='file'")
@@ -138,10 +147,8 @@ class Model:
         gc.collect()
 
     def _source(self, f, path, section, words, native):
-        """What the weights come from at self.weights, or None where that cannot be."""
+        """What the weights come from unless they are in RAM, or None where that cannot be."""
         offset, n, _ = section
-        if self.weights == "ram":
-            return _zeros(n >> 2, native)
         if self.weights == "file":
             from .weights import Tiles
 

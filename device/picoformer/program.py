@@ -46,8 +46,11 @@ def steps(words):
 
 
 def arena_words(words, context):
-    """Words of the arena: header, frames, and a scratch for scores or logits."""
-    return HEADER + words[1] * words[2] + max(context, (words[4] + 3) & ~3)
+    """Words of the arena: header, frames, a scratch for scores or logits, and a spare word.
+
+    Kernels that load one element ahead read the spare word, and do not use it.
+    """
+    return HEADER + words[1] * words[2] + max(context, (words[4] + 3) & ~3) + 1
 
 
 def cache_words(words, layer, context):

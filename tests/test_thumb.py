@@ -1,0 +1,563 @@
+"""The assembler kernels, on an emulated Cortex-M0, against the simulator's arithmetic."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cortex import RAM, Cortex, Memory, functions
+from picoformer import simulator
+from picoformer.device import portable, program
+from picoformer.device.sampling import sampling
+
+SOURCES = sorted((Path(__file__).resolve().parents[1] / "device" / "picoformer").glob("thumb*.py"))
+BIAS = 0x20000000
+
+
+@pytest.fixture(scope="module")
+def cpu() -> Cortex:
+    return Cortex(*SOURCES)
+
+
+# What the file says about itself
+
+_REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
+
+
+def encoded(text: str) -> int:
+    """The machine code of an instruction that asm_thumb lacks."""
+    op, rest = text.split(" ", 1)
+    if op in ("ldmia", "stmia"):
+        base, listed = re.fullmatch(r"(r[0-7])!, \{(.*)\}", rest).groups()
+        bits = 0
+        for part in listed.split(", "):
+            first, _, last = part.partition("-")
+            for i in range(_REGISTERS[first], _REGISTERS[last or first] + 1):
+                bits |= 1 << i
+        return (0xC800 if op == "ldmia" else 0xC000) | _REGISTERS[base] << 8 | bits
+    if found := re.fullmatch(r"(r[0-7]), \[sp, (\d+)\]", rest):
+        return {"ldr": 0x9800, "str": 0x9000}[op] | _REGISTERS[found[1]] << 8 | int(found[2]) // 4
+    if found := re.fullmatch(r"sp, (\d+)", rest):
+        return {"add": 0xB000, "sub": 0xB080}[op] | int(found[1]) // 4
+    if found := re.fullmatch(r"(r[0-7]), \[(r[0-7]), (r[0-7])\]", rest):
+        t, n, m = (_REGISTERS[r] for r in found.groups())
+        return {"ldr": 0x5800}[op] | m << 6 | n << 3 | t
+    d, m = (_REGISTERS[r] for r in rest.split(", "))
+    if op in ("sxth", "uxth", "uxtb"):
+        return {"sxth": 0xB200, "uxth": 0xB280, "uxtb": 0xB2C0}[op] | m << 3 | d
+    return {"add": 0x4400, "cmp": 0x4500}[op] | (d & 8) << 4 | m << 3 | d & 7
+
+
+def test_comments_say_what_the_code_is():
+    lines = [x for s in SOURCES for x in s.read_text(encoding="utf-8").splitlines()]
+    found = [re.fullmatch(r"    data\(2, (0x\w{4})\)  # ([^;:]*).*", line) for line in lines]
+    assert sum(map(bool, found)) > 500
+    for m in filter(None, found):
+        assert int(m[1], 16) == encoded(m[2]), m[0]
+    # Everything else is a copy of what is written out above it.
+    assert all(
+        m or "#" not in line for m, line in zip(found, lines, strict=True) if "data(" in line
+    )
+
+
+@pytest.mark.parametrize(
+    "name, copies", [("linear", [(26, 2), (70, 8)]), ("attend", [(14, 2), (34, 4)])]
+)
+def test_unrolled_columns_are_alike(name, copies):
+    code = functions(*SOURCES)[name]
+    for size, times in copies:
+        assert any(
+            code[i : i + size * times] == code[i : i + size] * times and code[i + 1] == 0xC8
+            for i in range(0, len(code), 2)
+        )
+
+
+def test_attend_sums_as_linear_does():
+    code = functions(*SOURCES)
+    i = code["attend"].index(bytes.fromhex("10c8230a"))  # ldmia r0!, {r4}; lsrs r3, r4, 8
+    assert code["attend"][i : i + 58 + 4 * 70] in code["linear"]
+
+
+def check(memory: Memory, left: np.ndarray, expected: np.ndarray) -> None:
+    """Whether a call left the words that it should have."""
+    wrong = np.flatnonzero(left != expected)
+    if len(wrong):
+        i = int(wrong[0])
+        pytest.fail(
+            f"{len(wrong)} words differ, first {RAM + 4 * i:#x}: {int(left[i]):#x}, expected "
+            f"{int(expected[i]):#x} (before: {int(memory.words[i]):#x})"
+        )
+
+
+# Matrix products
+
+
+def packed(q: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Words (row groups, columns + 2) of int8 rows and their mantissas."""
+    rows, cols = q.shape
+    lanes = (q + 128).reshape(-1, 4, cols)
+    words = sum(lanes[:, i] << 8 * i for i in range(4))
+    pairs = m.reshape(-1, 2, 2)
+    return np.concatenate([words, pairs[:, :, 0] | pairs[:, :, 1] << 16], 1)
+
+
+def linear(
+    cpu: Cortex, seed: object, cols: int, groups: int, total: int = 1, cuts: object = (),
+    add: int = 0, first: int = 0, s0: int = 24, room: int = 2, extreme: int = 0, bits: int = 8,
+    count: int | None = None, watch: bool = False,
+) -> None:  # fmt: skip
+    """Run one product. `cuts`: words at which the matrix is cut into runs; `count`: row groups."""
+    count = groups if count is None else count
+    rng = np.random.default_rng(seed)
+    top = (1 << (bits - 1)) - 1
+    q = rng.integers(-128, 128, (4 * groups, cols))
+    m = rng.integers(1, 32768, 4 * groups)
+    x = rng.integers(-top, top + 1, (total, cols))
+    if extreme:
+        # Everything as large as it gets, with equal or opposite signs.
+        q = np.full_like(q, -128 if extreme & 1 else 127)
+        x = np.full_like(x, -top if extreme & 2 else top)
+        m = np.full_like(m, 32767)
+        q[1::4] = -q[1::4].clip(-127)
+    scale = (
+        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16383)
+    )
+    e = rng.integers(-6, 7, (total, 1))
+    rows = 4 * (groups + first)
+    stride = 1 + cols + 4 + rows + 3
+    memory = Memory(rng)
+    frames = rng.integers(-(1 << 28), 1 << 28, (total, stride))
+    frames[:, 1:2], frames[:, 2:3] = scale, e
+    frames[:, 3] = x.sum(1)
+    frames[:, 5 : 5 + cols] = x
+    arena = memory.put([0, total, 32, stride, *[0] * 12, *frames.reshape(-1)])
+    words = packed(q, m).reshape(-1)
+    cuts = [0, *cuts, len(words)]
+    runs = []
+    for a, b in zip(cuts, cuts[1:], strict=False):
+        runs += [memory.put(words[a:b]) - arena + BIAS, b - a]
+    x_at, to = 4 * 17, 4 * (16 + 5 + cols)
+    record = memory.put(
+        [x_at + BIAS, to + BIAS, memory.put(runs) - arena + BIAS, cols, groups, s0, room, add,
+         first, count]
+    )  # fmt: skip
+    acc = x @ q.T
+    y = simulator.rescale(acc, (m * scale + 0x2000) >> 14, s0 - e, room)
+    left = cpu.call("linear", memory, record, arena, watch=watch)
+    expected = memory.words.copy()
+    out = frames[:, 5 + cols + 4 * first :][:, : 4 * count]
+    out[:] = y[:, : 4 * count] + add * out
+    at = (arena - RAM) // 4 + 16
+    expected[at : at + frames.size] = (frames.reshape(-1) & 0xFFFFFFFF).astype(np.uint32)
+    check(memory, left, expected)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_linear_of_every_number_of_columns(cpu, total):
+    for cols in range(1, 60):
+        linear(cpu, [cols, total], cols, 1 + cols % 3, total, add=cols & 1, watch=cols < 30)
+
+
+def test_linear_of_long_rows(cpu):
+    """More columns than the unrolled code takes at once, and more than its division takes."""
+    for cols in (95, 96, 97, 172, 191, 256, 1000, 4079, 4080):
+        linear(cpu, cols, cols, 2)
+    for cols in (49_151, 98_303, 98_304, 100_001):
+        linear(cpu, cols, cols, 1, s0=30, room=0)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+@pytest.mark.parametrize("cols", [1, 7, 27])
+def test_linear_with_a_matrix_in_two_runs(cpu, cols, total):
+    for cut in range(1, 3 * (cols + 2)):
+        linear(cpu, [cols, cut], cols, 3, total, [cut], watch=total == 3)
+
+
+def test_linear_with_a_matrix_in_many_runs(cpu):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cols, groups = int(rng.integers(1, 80)), int(rng.integers(1, 6))
+        words = groups * (cols + 2)
+        # Some cuts fall together: a run may be empty.
+        cuts = sorted(rng.integers(1, words, int(rng.integers(1, 12))).tolist())
+        linear(cpu, seed, cols, groups, int(rng.integers(1, 4)), cuts, seed & 1, watch=True)
+    linear(cpu, 0, 9, 3, 2, list(range(1, 33)), watch=True)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_linear_of_many_rows(cpu, total):
+    """Several vectors share the sweep of eight row groups."""
+    for groups in (7, 8, 9, 15, 16, 17, 33):
+        linear(cpu, groups, 5, groups, total, watch=True)
+        linear(cpu, groups, 5, groups, total, list(range(3, 7 * groups, 11)), add=1, watch=True)
+
+
+def test_linear_of_extremes(cpu):
+    for cols in (1, 2, 3, 64, 256):
+        for extreme in (1, 2, 3):
+            linear(cpu, [cols, extreme], cols, 2, extreme=extreme)
+            linear(cpu, [cols, extreme], cols, 2, 2, extreme=extreme, bits=12, s0=33, room=0)
+
+
+def test_linear_of_all_shifts(cpu):
+    """The shift is clamped at both ends; the room to shift to the left is used, up to 14 bits."""
+    for s0 in range(-8, 60):
+        linear(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=s0 & 1)
+        linear(cpu, s0 + 8, 1, 1, 2, s0=s0, room=14)
+
+
+def test_linear_window(cpu):
+    """A tile of the matrix fills its own rows of the result."""
+    for first in (1, 2, 5):
+        for count in (0, 1, 2):
+            for total in (1, 3):
+                linear(cpu, first, 6, 2, total, first=first, count=count, add=1, watch=True)
+
+
+# The other kernels, against portable.py
+
+
+def like_portable(
+    cpu: Cortex, rng: np.random.Generator, name: str, record: list[int], arena: list[int],
+    tables: np.ndarray | list[int] = (), cache: np.ndarray | list[int] = (),
+    runs: list[int] = (), matrix: np.ndarray | list[int] = (), watch: bool = False,
+    extra: int = 0, scratch: int = 0,
+) -> None:  # fmt: skip
+    """Run a kernel here and in plain Python on the same memory.
+
+    record: its operands as in a file (offset << 6 | region). extra: words that may be read behind
+    the arena. scratch: a word of the arena that may differ.
+    """
+    regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]
+    memory = Memory(rng)
+    at = [memory.put(part, extra if i == 0 else 0) for i, part in enumerate(regions)]
+    fields = {**dict(program.OPS.values()), "sample": "o-o-----"}[name]
+
+    def place(words: list[int], letters: str) -> list[int]:
+        return [
+            at[v & 63] + 4 * (v >> 6) - at[0] + BIAS if letter != "-" and v else v
+            for letter, v in zip(letters, words, strict=True)
+        ]
+
+    memory.set(at[2], place(regions[2], "o-" * (len(runs) // 2)))
+    memory.set(at[5], place(record, fields))
+    left = cpu.call(name, memory, at[5], at[0], watch=watch)
+    getattr(portable, name)(regions[5], regions)
+    before, memory.words = memory.words, memory.words.copy()
+    memory.set(at[0], regions[0])
+    memory.set(at[4], regions[4])
+    # A record keeps its operands, which are placed; the others may change.
+    for i, (old, new) in enumerate(zip(record, regions[5], strict=True)):
+        if old != new:
+            memory.set(at[5] + 4 * i, [new])
+    expected, memory.words = memory.words, before
+    if scratch:
+        i = (at[0] - RAM) // 4 + scratch
+        expected[i] = left[i]
+    check(memory, left, expected)
+
+
+def powers() -> np.ndarray:
+    """The table of powers of two: 32 coarse ones, then 32 fine ones."""
+    i = np.arange(32)
+    both = np.concatenate([2.0 ** (-i / 32), 2.0 ** (-i / 1024)])
+    return np.floor(both * 32768 + 0.5).astype(np.int64)
+
+
+def rotations(rng: np.random.Generator, context: int, half: int) -> np.ndarray:
+    angle = rng.uniform(0, 7, (context, half))
+    cosine, sine = (np.round(32767 * f(angle)).astype(np.int64) for f in (np.cos, np.sin))
+    return signed((sine & 0xFFFF) << 16 | cosine & 0xFFFF).reshape(-1)
+
+
+def signed(words: np.ndarray) -> np.ndarray:
+    return words.astype(np.uint32).astype(np.int32).astype(np.int64)
+
+
+def header(pos: int, total: int, context: int, stride: int) -> list[int]:
+    return [pos, total, context, stride, *[0] * 12]
+
+
+def attend(
+    cpu: Cortex, seed: object, length: int, size: int = 8, total: int = 1, heads: int = 2,
+    kv_heads: int = 1, rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
+    watch: bool = False, **fields: int,
+) -> None:  # fmt: skip
+    """Attend from the last `total` of `length` positions."""
+    rng = np.random.default_rng(seed)
+    context = (length + 1) & ~1
+    quads, half = (size + 3) // 4, size // 2
+    tables = np.concatenate([rotations(rng, context, half), powers()])
+    k = rng.integers(1, 4096, (2, kv_heads * context // 2 * size))
+    v = rng.integers(1, 256, (4, kv_heads * quads * context))
+    mantissa = rng.integers(1024, 2048, (2, kv_heads * context))
+    shift = rng.integers(8, 16, (2, kv_heads * context))
+    n = heads * size
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        k[:], v[:], shift[:] = 4095, 255, 31
+        frames[:] = amax
+    s = mantissa | shift << 11
+    parts = [k[0] | k[1] << 16, sum(v[i] << 8 * i for i in range(4)), s[0] | s[1] << 16]
+    scores = 16 + total * stride
+    number = {"mc": 24000, "se": 40, "vn": (1 << 29) + 12345, "ve": 20, "ps": 0} | fields
+    record = [
+        17 << 6, 17 + n << 6, 4, heads, kv_heads, size, 1 if rope else 0,
+        context * half << 6 | 1, scores << 6, *number.values(),
+    ]  # fmt: skip
+    arena = [*header(length - total, total, context, stride), *frames.reshape(-1), *[77] * context]
+    # The weighted sum reads one score ahead; scores are made in pairs.
+    like_portable(
+        cpu, rng, "attend", record, arena, tables, signed(np.concatenate(parts)), watch=watch,
+        extra=1, scratch=scores + length if length & 1 else 0,
+    )  # fmt: skip
+
+
+def test_attend_at_every_position(cpu):
+    for length in range(1, 41):
+        attend(cpu, length, length, watch=True)
+
+
+@pytest.mark.parametrize("rope", [False, True])
+def test_attend_with_every_head_size(cpu, rope):
+    for size in range(1 + rope, 41, 1 + rope):
+        attend(cpu, size, 1 + size % 7, size, 1, 1, 1, rope, watch=True)
+    attend(cpu, 0, 9, 64)
+    attend(cpu, 0, 5, 256)
+
+
+def test_attend_with_shared_heads_and_groups_of_positions(cpu):
+    for total in (1, 2, 3):
+        for heads, kv_heads in ((1, 1), (3, 3), (8, 4), (6, 1), (12, 3)):
+            attend(cpu, total, total + heads, 6, total, heads, kv_heads, watch=True)
+
+
+def test_attend_far_back(cpu):
+    attend(cpu, 1, 512, 8, 2)
+    attend(cpu, 2, 1027, 4, 1, ps=2)
+
+
+def test_attend_with_queries_of_any_magnitude(cpu):
+    for bits in range(31):
+        attend(cpu, bits, 7, amax=(1 << bits) - 1)
+        attend(cpu, bits, 7, 8, 2, amax=(1 << bits) - 1, rope=False)
+
+
+def test_attend_of_extremes(cpu):
+    for amax in (0, 1, (1 << 15) - 1, 1 << 15, (1 << 29) + 1, (1 << 30) - 1):
+        for size in (1, 8, 64):
+            attend(cpu, amax, 33, size, extreme=True, rope=False, amax=amax)
+
+
+def test_attend_with_all_numbers(cpu):
+    """Both ends of every shift, from a flat distribution to a single position."""
+    for se in range(-8, 90, 3):
+        attend(cpu, se + 8, 11, se=se)
+    for ve in range(-60, 60, 5):
+        attend(cpu, ve + 60, 11, ve=ve)
+    for vn in (1 << 28, (1 << 30) - 1):
+        for mc in (1 << 14, 32767):
+            for ps in (0, 8):
+                attend(cpu, ps, 12, mc=mc, vn=vn, ps=ps)
+
+
+def store(
+    cpu: Cortex, seed: object, pos: int, size: int, total: int = 1, heads: int = 1,
+    rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    context = (pos + total + 2) & ~1
+    n = heads * size
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        frames[:] = amax
+    words = heads * (context // 2 * size + (size + 3) // 4 * context + context)
+    cache = rng.integers(-(1 << 31), 1 << 31, words)
+    record = [17 << 6, 17 + n << 6, 4, heads, size, 1 if rope else 0]
+    arena = [*header(pos, total, context, stride), *frames.reshape(-1)]
+    tables = rotations(rng, context, size // 2)
+    like_portable(cpu, rng, "store", record, arena, tables, cache, watch=True)
+
+
+def test_store_with_every_head_size(cpu):
+    for size in range(1, 41):
+        store(cpu, size, size % 5, size, rope=size % 2 == 0)
+    store(cpu, 0, 3, 256)
+
+
+def test_store_of_heads_and_groups_of_positions(cpu):
+    for total in (1, 2, 3):
+        for heads in (1, 2, 5):
+            for pos in range(5):
+                store(cpu, pos, pos, 6, total, heads, rope=heads > 1)
+
+
+def test_store_of_any_magnitude(cpu):
+    for bits in range(31):
+        for less in range(min(bits, 2) + 1):
+            amax = (1 << bits) - 1 - less if bits else 0
+            store(cpu, bits, 1, 8, amax=max(amax, 0))
+            store(cpu, bits, 2, 7, rope=False, amax=max(amax, 0), extreme=True)
+    for amax in range(2040, 2056):  # where the scale's mantissa overflows
+        store(cpu, amax, 0, 1, rope=False, amax=amax << 4, extreme=True)
+        store(cpu, amax, 0, 1, rope=False, amax=amax * 16 + 15, extreme=True)
+
+
+def norm(
+    cpu: Cortex, seed: object, n: int, bits: int = 8, total: int = 1, dyn: bool = False,
+    gain: bool = True, amax: int = 1 << 20, extreme: bool = False, **fields: int,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    stride = 2 + n + 4 + n + 2
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        frames[:] = amax
+    frames[:, 1] = rng.integers(-40, 40, total)
+    number = {"c": 25000, "e": -3, "lg": (n - 1).bit_length(), "eps": 20000, "eps_e": 3} | fields
+    record = [
+        18 << 6, 18 + n << 6, n, bits, 17 << 6 if dyn else 0, number["c"], number["e"],
+        1 if gain else 0, number["lg"], number["eps"], number["eps_e"],
+    ]  # fmt: skip
+    # Operand 1 is the first word of the tables.
+    tables = rng.integers(-32767, 32768, n)
+    if extreme:
+        tables[:] = 32767
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "norm", record, arena, tables, watch=True)
+
+
+@pytest.mark.parametrize("gain", [False, True])
+def test_norm(cpu, gain):
+    for n in range(1, 41):
+        norm(cpu, n, n, total=1 + n % 3, dyn=n % 2 == 0, gain=gain)
+    for bits in range(2, 13):
+        norm(cpu, bits, 24, bits, gain=gain)
+    norm(cpu, 0, 1000, 12, gain=gain)
+
+
+@pytest.mark.parametrize("gain", [False, True])
+def test_norm_of_any_magnitude(cpu, gain):
+    for bits in range(31):
+        norm(cpu, bits, 9, gain=gain, amax=(1 << bits) - 1)
+        for n in (1, 16):
+            norm(cpu, bits, n, 12, gain=gain, amax=(1 << bits) - 1, extreme=True, c=32767)
+
+
+def test_norm_with_every_epsilon(cpu):
+    for eps_e in range(-40, 60, 3):
+        for amax in (0, 3, 1 << 14, 1 << 25):
+            norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
+
+
+def gate(
+    cpu: Cortex, seed: object, n: int, f: int = 12, total: int = 1, amax: int = 1 << 15,
+    extreme: int = 0,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        frames[:] = extreme * amax
+    entries = rng.integers(0, 36600, 514)
+    tables = signed(entries[::2] | entries[1::2] << 16)
+    record = [17 << 6, 17 + n << 6, n, 1, f, 17 + 2 * n << 6]
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "gate", record, arena, tables, watch=True)
+
+
+def test_gate(cpu):
+    for n in range(1, 41):
+        gate(cpu, n, n, total=1 + n % 3)
+    for f in range(8, 17):
+        gate(cpu, f, 100, f)
+        gate(cpu, f, 100, f, amax=(1 << 9 + f - 5) + 50)
+
+
+def test_gate_of_any_magnitude(cpu):
+    for bits in range(31):
+        gate(cpu, bits, 9, amax=(1 << bits) - 1)
+        for sign in (-1, 1):
+            gate(cpu, bits, 3, amax=(1 << bits) - 1, extreme=sign)
+
+
+def embed(
+    cpu: Cortex, seed: object, n: int, shift: int = 6, total: int = 1, cuts: object = (),
+    window: tuple[int, int, int] = (0, 0, 0),
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    groups = 5
+    q = rng.integers(-127, 128, (4 * groups, n))
+    words = packed(q, rng.integers(0, 1 << 15, 4 * groups)).reshape(-1)
+    matrix: list[int] = []
+    runs: list[int] = []
+    cuts = [0, *cuts, len(words)]
+    for a, b in zip(cuts, cuts[1:], strict=False):
+        runs += [len(matrix) << 6 | 3, b - a]
+        matrix += [*signed(words[a:b]), 1234567]
+    stride = n + 4
+    frames = rng.integers(-(1 << 31), 1 << 31, (total, stride))
+    frames[:, 0] = rng.integers(4 * window[2], 4 * groups, total)
+    record = [17 << 6, 2, n, shift, *window]
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "embed", record, arena, runs=runs, matrix=matrix, watch=True)
+
+
+def test_embed(cpu):
+    for n in range(1, 41):
+        embed(cpu, n, n, total=1 + n % 3)
+    for shift in range(-8, 31):
+        embed(cpu, 8 + shift, 5, shift, 3)
+    # Some of the vectors; a matrix that begins with the third row group.
+    embed(cpu, 0, 5, total=4, window=(1, 3, 0))
+    embed(cpu, 0, 5, total=4, window=(3, 4, 2))
+
+
+def test_embed_from_runs(cpu):
+    for n in (1, 3, 6):
+        for cut in range(1, 5 * (n + 2)):
+            embed(cpu, cut, n, 6, 3, [cut])
+            embed(cpu, cut, n, 6, 3, sorted({cut, cut // 2 + 1, 5 * (n + 2) - 1}))
+        embed(cpu, 0, n, 6, 6, list(range(1, 5 * (n + 2))))
+
+
+def test_last(cpu):
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7):
+        for total in (1, 2, 3):
+            arena = [*header(0, total, 2, n + 3), *rng.integers(-(1 << 31), 1 << 31, 40)]
+            like_portable(cpu, rng, "last", [17 << 6, n], arena, watch=True)
+
+
+def sample(
+    cpu: Cortex, seed: object, n: int, m: int = 0, s: int = 0, top_p: int = 32768,
+    logits: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    if logits is None:
+        logits = rng.integers(-5000, 5000, n)
+    state = int(rng.integers(-(1 << 31), 1 << 31))
+    record = [16 << 6, n, 1, m, s, top_p, state, -1]
+    like_portable(cpu, rng, "sample", record, [*header(0, 1, 2, 1), *logits], powers(), watch=True)
+
+
+def test_sample_the_largest(cpu):
+    for n in range(1, 41):
+        sample(cpu, n, n)
+    sample(cpu, 0, 7, logits=np.array([3, -4, 9, 9, 1, 9, 0]))
+    sample(cpu, 0, 4, logits=np.array([-(1 << 31)] * 4))
+    sample(cpu, 0, 3, logits=np.array([-(1 << 30), (1 << 30) - 1, (1 << 30) - 1]))
+
+
+def test_sample(cpu):
+    for n in range(1, 41):
+        sample(cpu, n, n, *sampling(800, 900, 10))
+    for seed in range(40):
+        t = (1, 100, 1000, 5000, 100_000)[seed % 5]
+        sample(cpu, seed, 97, *sampling(t, (1, 500, 950, 999, 1000)[seed // 8], seed % 17))
+    for m, s in ((16384, -20), (32767, 17), (32767, 60)):
+        sample(cpu, s + 20, 33, m, s)

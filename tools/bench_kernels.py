@@ -1,0 +1,262 @@
+"""Cycles of every kernel in every family on the emulated Raspberry Pi Pico, as a table.
+
+    python tools/bench_kernels.py [--families viper,thumb] [--quick] [--json]
+
+Each kernel is called from MicroPython as the interpreter calls it; the call is included, and so is
+the requantization of `linear`. Weights, arena and cache are in SRAM. The official firmware runs in
+rp2040py (see tools/rp2040.py), which counts the cycles of every instruction. The families must
+leave the same memory behind. The portable kernels take a minute or two; --quick leaves them out.
+
+The shapes are those of a small story model: 64 wide, hidden 172, 8 heads of 8 sharing 4 heads of
+keys and values, 64 positions seen, vocabulary 512.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench_rp2040 import runtime
+from rp2040 import CLOCK_HZ, CYCLES, RP2040, missing
+
+FAMILIES = ("portable", "viper", "thumb")
+_HEADER = 16
+
+# Loads a case, runs it `times` times on fresh memory, prints its cycles and a checksum.
+SETUP = f"""
+import gc, machine
+from array import array
+from picoformer import program
+
+def load(n):
+    global record, regions, fields
+    record = regions = None
+    f = open("/case%d.bin" % n, "rb")
+    sizes = array("i", bytes(28))
+    f.readinto(sizes)
+    fields = program.OPS[sizes[0]][1] if sizes[0] else "o-o-----"
+    parts = []
+    for size in sizes[1:]:
+        gc.collect()
+        parts.append(array("i", bytes(4 * size)))
+        f.readinto(parts[-1])
+    record, regions = parts[0], parts[1:]
+
+def relocate(bias):
+    from uctypes import addressof
+    home = addressof(regions[0])
+    def place(v):
+        d = (addressof(regions[v & 63]) + 4 * (v >> 6) - home + bias) & 0xFFFFFFFF
+        return d - 0x100000000 if d & 0x80000000 else d
+    runs = regions[2]
+    for i in range(0, len(runs), 2):
+        runs[i] = place(runs[i])
+    for i in range(len(record)):
+        if fields[i] != "-" and record[i]:
+            record[i] = place(record[i])
+
+def run(n, family, name, times):
+    load(n)
+    memory = regions
+    if family.BIAS:
+        relocate(family.BIAS)
+        memory = regions[0]
+    kernel = getattr(family, name)
+    arena = regions[0]
+    saved = arena[:] if times > 1 else None
+    view = memoryview(record)
+    best = 1 << 30
+    m, off, on = machine.mem32, machine.disable_irq, machine.enable_irq
+    for _ in range(times):
+        if saved:
+            for i in range(len(saved)):
+                arena[i] = saved[i]
+        gc.collect()
+        s = off()
+        a = m[{CYCLES}]
+        b = m[{CYCLES}]
+        c = m[{CYCLES}]
+        kernel(view, memory)
+        d = m[{CYCLES}]
+        on(s)
+        best = min(best, ((d - c) - (b - a)) & 0x3FFFFFFF)
+    check = 0
+    for part in (arena, regions[4]):
+        for v in part:
+            check = (check * 31 + v) & 0xFFFFFF
+    print(best, check)
+"""
+
+
+@dataclass
+class Case:
+    title: str
+    op: int  # of the program; 0: the sampler
+    kernel: str
+    work: int  # what its cycles are divided by
+    unit: str
+    record: list[int]
+    frame: np.ndarray
+    tables: np.ndarray
+    matrix: np.ndarray
+    cache: np.ndarray
+    context: int = 128
+    pos: int = 63
+
+    def content(self) -> bytes:
+        """The case as the board loads it: seven sizes, then six arrays of words."""
+        arena = np.concatenate([
+            [self.pos, 1, self.context, len(self.frame)], np.zeros(_HEADER - 4, np.int64),
+            self.frame, np.zeros(max(self.context, 512), np.int64),
+        ])  # fmt: skip
+        runs = [3, len(self.matrix)] if len(self.matrix) else []
+        parts = [self.record, arena, self.tables, runs, self.matrix, self.cache]
+        words = [np.asarray(p, np.int64).astype(np.uint32).astype("<u4") for p in parts]
+        head = np.array([self.op, *map(len, words)], "<i4")
+        return b"".join([head.tobytes(), *(w.tobytes() for w in words)])
+
+
+def at(word: int) -> int:
+    """The operand of a word of the first frame."""
+    return _HEADER + word << 6
+
+
+def cases() -> list[Case]:
+    rng = np.random.default_rng(1)
+    none = np.zeros(0, np.int64)
+
+    def matrix(rows: int, cols: int) -> np.ndarray:
+        """Row groups of weights, each with two words of multipliers."""
+        w = rng.integers(0, 1 << 32, (rows // 4, cols + 2))
+        w[:, cols:] = rng.integers(1 << 8, 1 << 14, (rows // 4, 2)) * 0x10001
+        return w.reshape(-1)
+
+    def values(n: int, top: int) -> np.ndarray:
+        return rng.integers(-top, top + 1, n)
+
+    out = []
+    for rows, cols in ((64, 64), (128, 64), (172, 64), (64, 172), (256, 256)):
+        x = values(cols, 127)
+        frame = np.concatenate([[0, 16000, 3, x.sum(), 0], x, np.zeros(rows, np.int64)])
+        record = [at(1), at(5 + cols), 2, cols, rows // 4, 30, 4, 0, 0, rows // 4]
+        out.append(Case(
+            f"linear {rows} x {cols}", 3, "linear", rows * cols, "multiply-accumulate", record,
+            frame, none, matrix(rows, cols), none,
+        ))  # fmt: skip
+    n, hidden, heads, kv, size, context = 64, 172, 8, 4, 8, 128
+    out.append(Case(
+        "embed 64", 1, "embed", n, "element", [at(1), 2, n, 6, 0, 0, 0],
+        np.concatenate([[130], np.zeros(n, np.int64)]), none, matrix(512, n), none,
+    ))  # fmt: skip
+    frame = np.concatenate([[0], values(n, 1 << 22), np.zeros(n + 4, np.int64)])
+    out.append(Case(
+        "norm 64, with gain", 2, "norm", n, "element",
+        [at(1), at(1 + n), n, 8, 0, 25000, -3, 1, 6, 20000, 3], frame,
+        values(n, 32767), none, none,
+    ))  # fmt: skip
+    frame = np.concatenate([[0], values(hidden, 1 << 28), np.zeros(hidden + 4, np.int64)])
+    out.append(Case(
+        "norm 172", 2, "norm", hidden, "element",
+        [at(1), at(1 + hidden), hidden, 8, 0, 25000, -3, 0, 0, 0, 0], frame, none, none, none,
+    ))  # fmt: skip
+    words = rng.integers(0, 36000, 257) * 0x10001
+    out.append(Case(
+        "gate 172", 6, "gate", hidden, "element",
+        [at(1), at(1 + hidden), hidden, 1, 12, at(1 + 2 * hidden)],
+        np.concatenate([[0], values(2 * hidden, 1 << 16), [0]]), words, none, none,
+    ))  # fmt: skip
+    angle = rng.uniform(0, 7, context * size // 2)
+    cos, sin = (np.round(32767 * f(angle)).astype(np.int64) for f in (np.cos, np.sin))
+    i = np.arange(32)
+    powers = np.concatenate([2.0 ** (-i / 32), 2.0 ** (-i / 1024)])
+    tables = np.concatenate([
+        (sin & 0xFFFF) << 16 | cos & 0xFFFF, np.floor(powers * 32768 + 0.5).astype(np.int64)
+    ])  # fmt: skip
+    k = rng.integers(1, 4096, (2, kv * context // 2 * size))
+    v = rng.integers(1, 256, (4, kv * (size // 4) * context))
+    s = rng.integers(1024, 2048, (2, kv * context)) | 10 << 11
+    cache = np.concatenate([k[0] | k[1] << 16, sum(v[j] << 8 * j for j in range(4)),
+                            s[0] | s[1] << 16])  # fmt: skip
+    frame = np.concatenate([[0], values(2 * kv * size, 1 << 20)])
+    out.append(Case(
+        "store 4 x 8", 4, "store", 2 * kv * size, "element",
+        [at(1), at(1 + kv * size), 4, kv, size, 1], frame, tables, none, cache,
+    ))  # fmt: skip
+    frame = np.concatenate([[0], values(n, 1 << 20), np.zeros(n, np.int64)])
+    out.append(Case(
+        "attend 8 x 8, 64 positions", 5, "attend", 2 * 64 * n, "multiply-accumulate",
+        [at(1), at(1 + n), 4, heads, kv, size, 1, context * size // 2 << 6 | 1,
+         at(len(frame)), 24000, 42, 1 << 29, 20, 0], frame, tables, none, cache,
+    ))  # fmt: skip
+    for title, multiplier in (("sample 512, greedy", 0), ("sample 512", 24000)):
+        out.append(Case(
+            title, 0, "sample", 512, "logit",
+            [at(0), 512, context * size // 2 << 6 | 1, multiplier, 24, 30000, 1, 0],
+            values(512, 1 << 16), tables, none, none,
+        ))  # fmt: skip
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--families", default=",".join(FAMILIES))
+    parser.add_argument("--quick", action="store_true", help="not the portable kernels")
+    parser.add_argument("--json", action="store_true")
+    o = parser.parse_args()
+    families = [f for f in o.families.split(",") if not (o.quick and f == "portable")]
+    unknown = set(families) - set(FAMILIES)
+    if unknown or not families:
+        parser.error(f"families are {', '.join(FAMILIES)}, not {', '.join(sorted(unknown))}")
+    reason = missing()
+    if reason:
+        sys.exit(reason)
+    listed = cases()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = runtime(Path(folder))
+    for n, case in enumerate(listed):
+        files[f"/case{n}.bin"] = case.content()
+    with RP2040(files) as board:
+        for n, case in enumerate(listed):
+            cycles: dict[str, int] = {}
+            checks: dict[str, int] = {}
+            for family in families:
+                times = 1 if family == "portable" else 3
+                code = f"from picoformer import {family}\n"
+                code += f"run({n}, {family}, {case.kernel!r}, {times})\n"
+                board.soft_reset()  # the largest matrix needs most of the heap
+                board.exec(SETUP)
+                text = board.exec(code, timeout=1800).split()
+                cycles[family], checks[family] = int(text[0]), int(text[1])
+            rows.append({
+                "kernel": case.title, "work": case.work, "unit": case.unit, "cycles": cycles,
+                "equal": len(set(checks.values())) == 1,
+            })  # fmt: skip
+            if not o.json:
+                if n == 0:
+                    print(f"{'':28}{'cycles':>12}" + "            " * (len(families) - 1)
+                          + "cycles each")  # fmt: skip
+                    print(" " * 28 + "".join(f"{f:>12}" for f in families * 2))
+                print(
+                    f"{case.title:28}"
+                    + "".join(f"{cycles[f]:12,}" for f in families)
+                    + "".join(f"{cycles[f] / case.work:12,.2f}" for f in families)
+                    + f"   per {case.unit}"
+                    + ("" if rows[-1]["equal"] else "   THE FAMILIES DIFFER"),
+                    flush=True,
+                )
+    if o.json:
+        print(json.dumps({"clock_hz": CLOCK_HZ, "kernels": rows}))
+    if not all(row["equal"] for row in rows):
+        sys.exit("the families differ")
+
+
+if __name__ == "__main__":
+    main()
