@@ -650,7 +650,7 @@ def test_header_words_are_on_the_page(good):
 
 def test_sizes_are_those_of_the_page(good):
     m = modelfile.parse(good)
-    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + max(8, 16))
+    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + max(8, 16) + 1)
     heads, size, layers = 1, 4, 2
     assert m.cache_bytes(8) == layers * 4 * heads * (8 // 2 * size + (size + 3) // 4 * 8 + 8)
     assert m.program[16] == heads * (size + 2 * ((size + 3) // 4) + 2)

@@ -340,6 +340,7 @@ def last(rec, memory):
     at = rec[0] >> 6
     for i in range(rec[1]):
         arena[at + i] = arena[at + i + (total - 1) * stride]
+    arena[0] += total - 1
     arena[1] = 1
 
 

@@ -179,7 +179,7 @@ def check(words, tables, weight_words):
         elif op == 5:
             number(r[3], 1, 1024, "heads")
             cached(r[2], r[4], r[5], r[6])
-            need(not single and stored.get(r[2]) == (r[4], r[5]), "cache is not stored before")
+            need(stored.get(r[2]) == (r[4], r[5]), "cache is not stored before")
             need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
             frame(r[0], r[3] * r[5], "queries")
             frame(r[1], r[3] * r[5], "output")

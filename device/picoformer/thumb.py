@@ -2512,6 +2512,9 @@ def last(r0, r1):
     ldr(r4, [r1, 4])
     str(r2, [r1, 4])
     sub(r4, 1)
+    ldr(r5, [r1, 0])
+    add(r5, r5, r4)
+    str(r5, [r1, 0])  # its position is the first one's now
     ldr(r5, [r1, 12])
     lsl(r5, r5, 2)
     mul(r4, r5)

@@ -802,6 +802,7 @@ def last(rec: ptr32, arena: ptr32):
         to = ptr32(int(to) + 4)
         x = ptr32(int(x) + 4)
         n -= 1
+    arena[0] += arena[1] - 1
     arena[1] = 1
 
 

@@ -163,8 +163,11 @@ class _Compiler:
         self.out.matrices[n.out] = (m, np.asarray(n.weight))
 
     def quantized(self, value: str, norm: Norm | None) -> str:
-        """The value as a quantized vector in the frame; made by a norm step."""
-        name = "q:" + (norm.out if norm else value)
+        """The value as a quantized vector in the frame; made by a norm step.
+
+        The head makes its own: `last` moves the residual only.
+        """
+        name = ("head:" if self.head else "q:") + (norm.out if norm else value)
         if name in self.words:
             return name
         n = self.size[value]
@@ -244,11 +247,20 @@ class _Compiler:
         if head:
             self.bits["logits"] = bits
 
-    def attention(self, a: Attention) -> None:
-        cache = program.CACHE + len(self.caches)
+    def store(self, a: Attention) -> None:
         self.caches.append(a.kv_heads * (a.size + 2 * ((a.size + 3) // 4) + 2))
+        cache = program.CACHE + len(self.caches) - 1
         rope = self.table(rotation_table(a.frequencies, self.context))
         self.emit("store", self.ref(a.k), self.ref(a.v), cache, a.kv_heads, a.size, rope)
+
+    def last(self, residual: str) -> None:
+        """Begin the head: what is only needed of the last position of a prompt."""
+        self.emit("last", Ref(residual), self.size[residual])
+        self.head = len(self.steps) - 1
+
+    def attend(self, a: Attention) -> None:
+        cache = program.CACHE + len(self.caches) - 1
+        rope = self.table(rotation_table(a.frequencies, self.context))
         top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, (1 << (KEY_BITS - 1)) - 1
         mc, e = float_parts(np.log2(np.e) / np.sqrt(a.size) / (top_q * top_k))
         top_v = (1 << (VALUE_BITS - 1)) - 1
@@ -300,6 +312,9 @@ class _Compiler:
             elif isinstance(n, Gate):
                 self.size[n.out] = self.size[n.g]
         residual = next(n.out for n in nodes if isinstance(n, Embedding))
+        # Behind the last layer's keys and values, only the last position of a prompt matters.
+        final = [n for n in nodes if isinstance(n, Attention)][-1:]
+        late: list[Linear] = []
         i = 0
         while i < len(nodes):
             n = nodes[i]
@@ -321,13 +336,19 @@ class _Compiler:
                 add = nodes[i] if i < len(nodes) else None
                 add = add if isinstance(add, Add) and add.y == n.out else None
                 i += add is not None
-                if n.out == "logits":
-                    self.head = len(self.steps)
-                    source = norms[n.x].x if n.x in norms else n.x
-                    self.emit("last", self.ref(source), self.size[source])
-                self.linear(group, norms.get(n.x), add)
+                if final and n.x in norms and norms[n.x].x == residual:
+                    late += [m for m in group if m.out == final[0].q]
+                    group = [m for m in group if m.out != final[0].q]
+                if n.out == "logits" and not self.head:
+                    self.last(residual)
+                if group:
+                    self.linear(group, norms.get(n.x), add)
             elif isinstance(n, Attention):
-                self.attention(n)
+                self.store(n)
+                if late:
+                    self.last(residual)
+                    self.linear(late, norms.get(late[0].x), None)
+                self.attend(n)
             elif isinstance(n, Gate):
                 self.gate(n)
             elif isinstance(n, Add):
