@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .board import Board
     from .converter import convert
     from .errors import Error
     from .evaluation import evaluate
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FROM = {
+    "Board": "board",
     "convert": "converter",
     "Error": "errors",
     "evaluate": "evaluation",
     "Simulator": "simulator",
 }
-__all__ = ["Error", "Simulator", "convert", "evaluate"]
+__all__ = ["Board", "Error", "Simulator", "convert", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

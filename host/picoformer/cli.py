@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, boards_cli
 from .converter import DEFAULT_CONTEXT, Report, convert
 from .errors import Error
 from .modelfile import ModelFile, load
@@ -106,8 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     add_json(p)
 
     p = command("emulate", _emulate, "run an emulated board behind a serial port")
-    p.add_argument("--board", default="unix", metavar="BOARD", help="unix (default)")
-    p.add_argument("--folder", metavar="DIR", help="its flash (default: in the user's cache)")
+    p.add_argument("--board", default="unix", metavar="BOARD", help="unix (default) or pico")
+    p.add_argument(
+        "--folder", metavar="PATH",
+        help="its flash: a folder, for pico a file (default: in the user's cache)",
+    )  # fmt: skip
+    p.add_argument("--firmware", metavar="UF2", help="for pico: MicroPython's official RPI_PICO")
 
     p = command("demo", _demo, "a story from an emulated board, checked against the PC")
     p.add_argument(
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--prompt", default="Once upon a time", metavar="TEXT")
     p.add_argument("-n", type=int, default=200, metavar="N", help="tokens (default: 200)")
     add_json(p)
+    boards_cli.add_commands(commands)
     return parser
 
 
@@ -310,6 +315,11 @@ def _eval(o: argparse.Namespace) -> None:
 
 
 def _emulate(o: argparse.Namespace) -> None:
+    if o.board == "pico":
+        from . import pico
+
+        pico.run_emulate(o.folder, o.firmware)
+        return
     from .emulator import run_emulate
 
     run_emulate(o.board, o.folder)

@@ -49,6 +49,7 @@ START_LIMIT = 20.0  # for the interpreter to come up, on a busy machine
 READY_LIMIT = 1.0  # for boot.py and main.py, before the constructor stops waiting for them
 EXIT_LIMIT = 2.0  # for the process to end after it has closed its terminal
 INTERRUPT_LIMIT = 0.25  # for running code to return to the prompt after a Ctrl-C
+RESET_PAUSE = 0.02  # without input, after which the rest of it is meant for the board's next life
 RESTART_DELAY = 0.5  # between attempts to start an interpreter that will not come up
 CLIENT_POLL = 0.02  # between looks for a client that has opened the port
 PROMPT_POLL = 0.001  # between looks for the interpreter reaching its prompt
@@ -189,6 +190,7 @@ class UnixBoard:
         self._raw = False  # is the REPL the raw one?
         self._failure: str | None = None  # why the interpreter does not come up
         self._up = threading.Event()  # it came up, or never will
+        self._gone = threading.Event()  # the supervisor has ended
         self._ready = threading.Event()  # boot.py and main.py are done, the prompt is there
         self._thread = threading.Thread(target=self._serve, name="UnixBoard", daemon=True)
         self._thread.start()
@@ -272,9 +274,11 @@ class UnixBoard:
                     self._pause(RESTART_DELAY)
                 elif code < 0:
                     self._raw = False
+                    self._lose_input()
                     self._say(f"\r\nMPY: the interpreter died of signal {-code}\r\n".encode())
                 if code == HARD_RESET:
                     self._raw = False
+                    self._lose_input()
                 else:
                     self._say(SOFT_REBOOT)
         except Exception as error:
@@ -282,6 +286,14 @@ class UnixBoard:
             raise
         finally:
             self._up.set()
+            self._gone.set()
+
+    def _lose_input(self) -> None:
+        """What is on its way to a board that resets is lost."""
+        self._to_board.clear()
+        while select.select([self._outer], [], [], RESET_PAUSE)[0] and self._client:
+            self._read_client()
+            self._to_board.clear()
 
     def _run_once(self) -> int:
         """Start the interpreter, carry its bytes until it ends, and return its exit code."""
@@ -563,8 +575,9 @@ def run_emulate(
         print(f"""try    mpremote connect {unix.port} exec "print('hello')" """.rstrip())
         print("Ctrl-C here switches it off.", flush=True)
         try:
-            while unix._thread.is_alive():
-                unix._thread.join(1.0)
+            # Not join(): a Ctrl-C inside it makes Python take the thread for ended.
+            while not unix._gone.wait(1.0):
+                pass
         except KeyboardInterrupt:
             print()
             return

@@ -1,0 +1,574 @@
+"""A board on a serial port: put models on it and run them.
+
+    with Board() as board:
+        board.deploy("stories.pft")
+        for piece in board.generate("stories", "Once upon a time", max_tokens=100):
+            print(piece, end="")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import serial
+from serial.tools import list_ports
+
+from . import deploy as runtime
+from . import modelfile
+from .errors import Error
+from .link import EndedError, Info, Link, LinkError, Loaded, LostError, SilentError, Stats, Stored
+from .simulator import thousandths
+
+# Time limits, in seconds.
+WRITE_LIMIT = 20.0  # for the board to take what is sent
+POLL = 0.05  # between looks for bytes and at the clock
+RAW_LIMIT = 3.0  # for the raw REPL's prompt, each time it is asked for
+RESET_LIMIT = 10.0  # for a soft reset
+EXEC_LIMIT = 10.0  # for a short script of ours
+START_LIMIT = 60.0  # for the runtime to be imported, as .py on a slow board
+REST = 0.2  # of silence, after which nothing more is on its way
+RETURN_LIMIT = 15.0  # for a port to come back after a reset
+
+BAUD = 115200
+RAW_ATTEMPTS = 3
+RECOVERIES = 2  # times that a request goes on after the board was reset
+CHUNK = 256  # bytes to the raw REPL at once: it has no flow control
+CHUNK_PAUSE = 0.01
+
+RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
+INTERRUPT = b"\r\x03\x03"
+ENTER_RAW = b"\r\x01"
+LEAVE_RAW = b"\r\x02"
+RUN = b"\x04"
+
+SERVE = "from picoformer.server import serve\nserve()"
+
+Progress = Callable[[str, int, int], object]
+T = TypeVar("T")
+
+
+class PortError(LinkError):
+    """The port cannot be opened."""
+
+
+class NoBoardError(LinkError):
+    """No MicroPython answers on the port."""
+
+
+class ScriptError(Error):
+    """A script raised on the board; the message is the board's traceback."""
+
+
+class NoRuntimeError(Error):
+    """The board has no picoformer, or one that does not start."""
+
+
+class SerialPort:
+    """A real port, a pseudo-terminal or a pyserial URL. Raises PortError, LostError."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            kind = serial.serial_for_url(name, do_not_open=True)
+            kind.baudrate = BAUD
+            kind.timeout = POLL
+            kind.write_timeout = WRITE_LIMIT
+            if "://" not in name and sys.platform != "win32":
+                kind.exclusive = True
+            kind.open()
+        except (OSError, ValueError) as e:
+            raise _cannot_open(name, e) from e
+        self._serial: Any = kind
+
+    def read(self, limit: float) -> bytes:
+        deadline = time.monotonic() + limit
+        try:
+            while True:
+                size = self._serial.in_waiting
+                if size or limit > 0:
+                    data: bytes = self._serial.read(size or 1)
+                    if data:
+                        while more := self._serial.in_waiting:  # sockets tell one at a time
+                            data += self._serial.read(more)
+                        return data
+                if time.monotonic() >= deadline:
+                    return b""
+        except (OSError, TypeError) as e:  # TypeError: pyserial's, when closed meanwhile
+            raise LostError(f"{self.name} is gone: was the board unplugged or reset? ({e})") from e
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._serial.write(data)
+        except serial.SerialTimeoutException as e:
+            raise SilentError(
+                f"the board on {self.name} takes nothing for {WRITE_LIMIT:.0f} s; reset it"
+            ) from e
+        except (OSError, TypeError) as e:
+            raise LostError(f"{self.name} is gone: was the board unplugged or reset? ({e})") from e
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._serial.close()
+
+
+def _cannot_open(name: str, e: Exception) -> PortError:
+    code = getattr(e, "errno", None)
+    words = str(e)
+    if code in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in words or "Access" in words:
+        return PortError(
+            f"{name} is in use by another program (a terminal, mpremote, an IDE?); close that "
+            "one and try again"
+        )
+    if code == errno.EACCES:
+        return PortError(
+            f"no permission to open {name}; on Linux, add yourself to the group that owns it "
+            "(often dialout) and log in again"
+        )
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO) or "FileNotFound" in words:
+        return PortError(f"there is no port {name}; `picoformer ports` lists those that are there")
+    return PortError(f"cannot open {name}: {words}")
+
+
+def ports() -> list[Any]:
+    """The serial ports of this computer that a board may be on, as pyserial describes them."""
+    # On-board ports of the PC have no USB ids and hold no boards.
+    return sorted((p for p in list_ports.comports() if p.vid is not None), key=lambda p: p.device)
+
+
+def find_port() -> str:
+    """The port of the only board that is connected. Raises PortError."""
+    found = ports()
+    if len(found) == 1:
+        return str(found[0].device)
+    if not found:
+        raise PortError(
+            "no board is connected (no USB serial port is there); plug one in, name a port, or "
+            "use --port emulator"
+        )
+    listed = ", ".join(f"{p.device} ({p.description})" for p in found)
+    raise PortError(f"several boards may be connected: {listed}; choose one with --port")
+
+
+class Repl:
+    """The raw REPL of the board on a port."""
+
+    def __init__(self, port: SerialPort) -> None:
+        self.port = port
+        self._seen = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.port.write(data)
+
+    def expect(self, mark: bytes, limit: float) -> bytes:
+        """What comes before `mark`. Raises SilentError, with what was seen."""
+        deadline = time.monotonic() + limit
+        while mark not in self._seen:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                seen = bytes(self._seen[-300:])
+                raise SilentError(
+                    f"the board did not answer {mark!r} within {limit:g} s; "
+                    + (f"it said {seen!r}" if seen else "it said nothing")
+                )
+            self._seen += self.port.read(left)
+        before, _, after = bytes(self._seen).partition(mark)
+        self._seen = bytearray(after)
+        return before
+
+    def rest(self) -> bytes:
+        """What has been read too far."""
+        rest = bytes(self._seen)
+        self._seen.clear()
+        return rest
+
+    def drain(self, quiet: float = 0.1) -> None:
+        """Drop what is still coming."""
+        self._seen.clear()
+        limit = time.monotonic() + 20 * quiet
+        while self.port.read(quiet) and time.monotonic() < limit:
+            pass
+
+    def enter(self) -> None:
+        """Interrupt whatever runs and enter the raw REPL. Raises NoBoardError."""
+        seen = b""
+        for _ in range(RAW_ATTEMPTS):
+            self._seen.clear()
+            self.write(INTERRUPT + ENTER_RAW)
+            try:
+                self.expect(RAW_PROMPT, RAW_LIMIT)
+                self.drain(0.02)
+                return
+            except SilentError:
+                seen += bytes(self._seen)
+        heard = seen.decode(errors="replace").strip()
+        raise NoBoardError(
+            f"no MicroPython answers on {self.port.name}: "
+            + (f"it said {heard[-200:]!r}" if heard else "it said nothing")
+            + "; expected the raw REPL. Check the port, reset the board, or flash MicroPython "
+            "(micropython.org/download)"
+        )
+
+    def reset(self) -> None:
+        """Soft reset: a fresh heap, in which nothing is imported."""
+        for left in range(RAW_ATTEMPTS - 1, -1, -1):
+            self.write(RUN)
+            try:
+                self.expect(b"soft reboot", RAW_LIMIT)
+                break
+            except SilentError:
+                if not left:
+                    raise
+                self.enter()
+        try:
+            self.expect(RAW_PROMPT, RESET_LIMIT)
+        except SilentError:  # boot.py keeps it busy
+            self.enter()
+        self.drain(0.02)
+
+    def start(self, code: str) -> None:
+        """Start a script; what it prints comes next.
+
+        Not by raw paste, in which Ctrl-C does not reach scripts on the unix port.
+        """
+        data = code.encode() or b"\n"
+        self._seen.clear()
+        for at in range(0, len(data), CHUNK):
+            if at:
+                time.sleep(CHUNK_PAUSE)
+            self.write(data[at : at + CHUNK])
+        self.write(RUN)
+        self.expect(b"OK", EXEC_LIMIT)
+
+    def finish(self, limit: float | None = EXEC_LIMIT) -> str:
+        """Wait for the script's end; what it printed. Raises ScriptError, TimeoutError's kin."""
+        try:
+            output = self.expect(RUN, limit if limit is not None else 1e9)
+        except SilentError as e:
+            said = bytes(self._seen).decode(errors="replace")
+            self.enter()
+            raise SilentError(
+                f"the script did not end within {limit:g} s, and was interrupted; it had printed "
+                f"{said[-300:]!r}"
+            ) from e
+        trace = self.expect(RUN + b">", EXEC_LIMIT)
+        if trace:
+            raise ScriptError(_lines(trace).strip())
+        return _lines(output)
+
+    def run(self, code: str, limit: float | None = EXEC_LIMIT) -> str:
+        """Run a script and return what it printed."""
+        self.start(code)
+        return self.finish(limit)
+
+
+def _lines(data: bytes) -> str:
+    return data.decode(errors="replace").replace("\r\n", "\n")
+
+
+class Board:
+    """A board on a serial port; a context manager.
+
+    port: a device path, a pyserial URL, "emulator" or "emulator:pico"; None for the only board
+    that is connected. The board is soft reset, as mpremote does. Methods raise Error.
+    """
+
+    def __init__(self, port: str | None = None) -> None:
+        self._emulator: Any = None
+        self._usb: Any = None  # by which to find a port again that has changed its name
+        self._link: Link | None = None
+        self._loaded: tuple[str, Loaded] | None = None
+        self._closed = False
+        name = port or find_port()
+        if name == "emulator":
+            from .emulator import UnixBoard
+
+            self._emulator = UnixBoard()
+            name = self._emulator.port
+        elif name == "emulator:pico":
+            from .pico import PicoBoard
+
+            self._emulator = PicoBoard()
+            name = self._emulator.port
+        elif name.startswith("emulator:"):
+            raise PortError(f"no emulated board {name!r}: there are emulator and emulator:pico")
+        self.port = name
+        """The port's name: what mpremote connects to."""
+        self.stats = Stats()
+        """What the last text took on the board."""
+        try:
+            for p in list_ports.comports():
+                if p.device == name and p.vid is not None:
+                    self._usb = (p.vid, p.pid, p.serial_number)
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the board at its prompt and close the port; harmless when done before."""
+        if self._closed:
+            return
+        self._closed = True
+        port = getattr(self, "_serial", None)
+        if port:
+            with contextlib.suppress(Error):
+                self._stop_server()
+                port.write(LEAVE_RAW)
+            port.close()
+        if self._emulator:
+            self._emulator.close()
+
+    # The port and the REPL
+
+    def _connect(self) -> None:
+        self._serial = SerialPort(self.port)
+        self._repl = Repl(self._serial)
+        self._repl.enter()
+        self._repl.reset()
+        self.platform = runtime.probe(self._repl)
+        """The board's MicroPython."""
+
+    def _reconnect(self) -> None:
+        """Find the board again after it was reset."""
+        self._link = None
+        self._loaded = None
+        deadline = time.monotonic() + RETURN_LIMIT
+        lost = False
+        while True:
+            try:
+                if lost:
+                    self._serial.close()
+                    self.port = self._find_again()
+                    self._connect()
+                else:
+                    # What was on its way is being typed into a REPL: let it pass.
+                    self._repl.drain(REST)
+                    self._repl.enter()
+                    self._repl.reset()
+                return
+            except LinkError:
+                # Its port may have gone and come back, under another name.
+                lost = True
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _find_again(self) -> str:
+        for p in list_ports.comports() if self._usb else ():
+            if (p.vid, p.pid, p.serial_number) == self._usb:
+                return str(p.device)
+        return self.port
+
+    def _stop_server(self) -> None:
+        """Back to the raw REPL."""
+        link, self._link, self._loaded = self._link, None, None
+        if link is None:
+            return
+        with contextlib.suppress(LinkError):
+            link.bye()
+        self._repl.enter()
+
+    def _server(self) -> Link:
+        """The link, with the server running behind it."""
+        if self._closed:
+            raise LinkError("this Board is closed; open another")
+        if self._link is None:
+            link = Link(self._serial)
+            self._repl.start(SERVE)
+            try:
+                link.feed(self._repl.rest())
+                link.start(START_LIMIT)
+            except EndedError as e:
+                heard = link.heard()
+                while more := self._serial.read(0.1):  # the traceback
+                    heard += _lines(more)
+                heard = " ".join(heard.replace("\x04", "").strip("> ").split())
+                self._repl.enter()
+                if "ImportError" in heard:
+                    raise NoRuntimeError(
+                        "there is no picoformer on the board, or only part of it; `picoformer "
+                        f"deploy` installs it. The board said: {heard[-200:]}"
+                    ) from e
+                raise NoRuntimeError(f"picoformer does not start on the board: {heard}") from e
+            except SilentError:
+                self._repl.enter()
+                raise
+            self._link = link
+        return self._link
+
+    def _do(self, work: Callable[[Link], T]) -> T:
+        """Do something over the link, again where the board was reset meanwhile."""
+        for left in range(RECOVERIES, -1, -1):
+            try:
+                return work(self._server())
+            except LinkError:
+                if self._closed or not left:
+                    raise
+                self._reconnect()
+        raise AssertionError
+
+    def exec(self, code: str, timeout: float | None = EXEC_LIMIT) -> str:
+        """Run a script on the board's REPL; what it printed. timeout in seconds, None for none.
+
+        Raises ScriptError with the board's traceback.
+        """
+        self._stop_server()
+        return self._repl.run(code, timeout)
+
+    # Models
+
+    def deploy(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> str:
+        """Put a model file, and the runtime where it is not up to date, on the board.
+
+        Goes on with an earlier upload that was cut. Returns the name by which the model is
+        known there. progress(what, bytes done, all bytes); what: "runtime" or the name.
+        """
+        path = Path(path)
+        modelfile.load(path)  # a file that is none stays here
+        data = path.read_bytes()
+        name = name or path.name.removesuffix(".pft")
+        self.update(progress)
+        crc = int.from_bytes(data[96:100], "little")
+
+        def put(link: Link) -> None:
+            if any((m.name, m.bytes, m.crc) == (name, len(data), crc) for m in link.models()):
+                if progress:
+                    progress(name, len(data), len(data))
+                return
+            if self._loaded and self._loaded[0] == name:
+                self._loaded = None
+            step = (lambda done, total: progress(name, done, total)) if progress else None
+            link.upload(name, data, step)
+
+        self._do(put)
+        return name
+
+    def update(self, progress: Progress | None = None) -> bool:
+        """Install or update the runtime. Returns whether anything was written."""
+        if self._link is not None:
+            return False  # it was up to date, or good enough, when the server started
+        written = runtime.install(self._repl, self.platform, progress)
+        if written:
+            self._repl.reset()
+        return written
+
+    def models(self) -> list[Stored]:
+        """The models in the board's flash."""
+        return self._do(lambda link: link.models())
+
+    def remove(self, name: str) -> None:
+        """Delete a model from the board's flash."""
+        self._do(lambda link: link.remove(name))
+        if self._loaded and self._loaded[0] == name:
+            self._loaded = None
+
+    def load(self, name: str, context: int = 0) -> Loaded:
+        """Load a model into the board's memory, in place of another. context 0: the file's."""
+        return self._do(lambda link: self._load(link, name, context))
+
+    def _load(self, link: Link, name: str, context: int = 0) -> Loaded:
+        if self._loaded is None or self._loaded[0] != name or context:
+            self._loaded = None
+            self._loaded = name, link.load(name, context)
+        return self._loaded[1]
+
+    def logits(self, name: str, tokens: Sequence[int]) -> np.ndarray:
+        """int32 logits (vocab,) behind the last of `tokens`; no BOS is added."""
+        ids = [int(t) for t in tokens]
+        if any(not 0 <= t < 65536 for t in ids):
+            raise Error("a token is a number from 0 to 65535")
+
+        def run(link: Link) -> np.ndarray:
+            self._load(link, name)
+            return link.logits(ids)
+
+        return self._do(run)
+
+    def generate(
+        self,
+        name: str,
+        prompt: str = "",
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 1,
+    ) -> Generator[str, None, None]:
+        """Yield the text that follows `prompt`, one str per token.
+
+        temperature 0 is greedy. Closing the iterator stops the board. Where the board is reset
+        meanwhile, it writes the same text again, and this goes on where it was.
+        """
+        if max_tokens is not None and max_tokens < 1:
+            return
+        if max_tokens is not None and max_tokens > 65535:
+            max_tokens = None
+        numbers = (
+            thousandths("temperature", temperature, 0, 100),
+            thousandths("top_p", top_p, 0.001, 1),
+            seed,
+        )
+        got = 0
+        for left in range(RECOVERIES, -1, -1):
+            try:
+                link = self._server()
+                self._load(link, name)
+                pieces = link.generate(prompt, max_tokens, *numbers)
+                try:
+                    for index, piece in enumerate(pieces):
+                        if index >= got:
+                            got = index + 1
+                            yield piece
+                finally:
+                    pieces.close()
+                    self.stats = link.stats
+                return
+            except LinkError:
+                if self._closed or not left:
+                    raise
+                self._reconnect()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the board is, its memory (bytes) and its models."""
+
+        def ask(link: Link) -> dict[str, Any]:
+            i: Info = link.info()
+            return {
+                "port": self.port,
+                "platform": self.platform.platform,
+                "machine": i.machine,
+                "micropython": i.version,
+                "architecture": self.platform.architecture,
+                "protocol": f"{link.hello.major}.{link.hello.minor}",
+                "free_heap": i.free_heap,
+                "largest_block": i.largest_block,
+                "free_flash": i.free_flash,
+                "loaded": i.loaded,
+                "models": [vars(m) for m in link.models()],
+            }
+
+        return self._do(ask)

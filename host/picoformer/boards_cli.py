@@ -1,0 +1,219 @@
+"""The commands that talk to a board: ports, boards, deploy, generate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .board import Board, ports
+from .errors import Error
+from .link import Loaded, Stats
+
+PORT_HELP = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers of `picoformer`."""
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        p = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        p.set_defaults(run=run)
+        p.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+        return p
+
+    command("ports", _ports, "list the serial ports that a board may be on")
+
+    p = command("boards", _boards, "say what is on the connected boards: memory, models")
+    p.add_argument("--port", metavar="PORT", help=PORT_HELP.replace("the only board", "all"))
+
+    p = command("deploy", _deploy, "put a model, and the runtime, on a board")
+    p.add_argument("model", metavar="MODEL.pft")
+    p.add_argument("--port", metavar="PORT", help=PORT_HELP)
+    p.add_argument("--name", metavar="NAME", help="its name on the board (default: the file's)")
+
+    p = command("generate", _generate, "let a board write text")
+    p.add_argument("--port", metavar="PORT", help=PORT_HELP)
+    p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+    p.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from")
+    p.add_argument("-n", type=int, metavar="N", help="tokens at most (to the context's end)")
+    p.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
+    )
+    p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
+    p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+
+
+def _show(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _ports(o: argparse.Namespace) -> None:
+    found = [
+        {
+            "port": p.device,
+            "description": p.description,
+            "usb": f"{p.vid:04x}:{p.pid:04x}",
+            "serial_number": p.serial_number,
+        }
+        for p in ports()
+    ]
+    if o.json:
+        _show({"ports": found})
+        return
+    for row in found:
+        print("  ".join(str(v) for v in row.values() if v))
+    if not found:
+        print("no USB serial port; --port emulator is a board that is always there")
+
+
+def _boards(o: argparse.Namespace) -> None:
+    rows: list[dict[str, Any]] = []
+    for port in [o.port] if o.port else [str(p.device) for p in ports()]:
+        try:
+            with Board(port) as board:
+                try:
+                    rows.append(board.info)
+                except Error as e:
+                    known = board.platform
+                    rows.append(
+                        {
+                            "port": board.port,
+                            "platform": known.platform,
+                            "machine": known.machine,
+                            "micropython": ".".join(map(str, known.version)),
+                            "architecture": known.architecture,
+                            "error": str(e),
+                        }
+                    )
+        except Error as e:
+            if o.port:
+                raise
+            rows.append({"port": port, "error": str(e)})
+    if o.json:
+        _show({"boards": rows})
+        return
+    for row in rows:
+        print(f"{row['port']}  {row.get('machine', '')}")
+        if "micropython" in row:
+            native = row["architecture"] or "no native code"
+            print(f"  MicroPython {row['micropython']} on {row['platform']}, {native}")
+        if "error" in row:
+            print(f"  {row['error']}")
+            continue
+        print(
+            f"  heap   {row['free_heap']:,} bytes free, {row['largest_block']:,} in one piece\n"
+            f"  flash  {row['free_flash']:,} bytes free"
+        )
+        for m in row["models"]:
+            print(f"  model  {m['name']}  {m['bytes']:,} bytes")
+    if not rows:
+        print("no board is connected; --port emulator is one that is always there")
+
+
+class _Bars:
+    """A progress bar for each thing that is sent, where a person can see it."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._what = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if what != self._what:
+            self.close()
+            self._what = what
+            self._bar = tqdm(
+                total=total, desc=what, unit="B", unit_scale=True, leave=False,
+                disable=True if self._quiet else None,
+            )  # fmt: skip
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _deploy(o: argparse.Namespace) -> None:
+    bars = _Bars(o.json)
+    start = time.perf_counter()
+    try:
+        with Board(o.port) as board:
+            name = board.deploy(o.model, o.name, bars)
+            size = next(m.bytes for m in board.models() if m.name == name)
+            port = board.port
+    finally:
+        bars.close()
+    seconds = time.perf_counter() - start
+    if o.json:
+        _show({"name": name, "bytes": size, "seconds": seconds, "port": port})
+    else:
+        print(f"{name}: {size:,} bytes are on the board and verified, in {seconds:.1f} s")
+
+
+def _generate(o: argparse.Namespace) -> None:
+    if o.n is not None and o.n < 1:
+        raise Error(f"-n is {o.n}, expected at least 1 token")
+    with Board(o.port) as board:
+        name = o.model or _only_model(board)
+        loaded = board.load(name)
+        if not o.json:
+            print(o.prompt, end="", flush=True)
+        text = ""
+        pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed)
+        interrupted = False
+        try:
+            for piece in pieces:
+                text += piece
+                if not o.json:
+                    print(piece, end="", flush=True)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            pieces.close()
+        _report(o, text, loaded, board.stats)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _only_model(board: Board) -> str:
+    names = [m.name for m in board.models()]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Error("there is no model on the board; deploy one: picoformer deploy MODEL.pft")
+    raise Error(f"there are several models on the board, choose with --model: {', '.join(names)}")
+
+
+def _report(o: argparse.Namespace, text: str, loaded: Loaded, stats: Stats) -> None:
+    figures = {
+        "tokens": stats.tokens,
+        "tokens_per_second": stats.tokens_per_second,
+        "prompt_ms": stats.first_ms,
+        "ms": stats.ms,
+        "stopped": stats.stopped,
+        "heap": loaded.heap,
+        "free_heap": stats.free_heap,
+        "context": loaded.context,
+        "weights": loaded.weights,
+        "kernels": loaded.kernels,
+    }
+    if o.json:
+        _show({"prompt": o.prompt, "text": text, **figures})
+        return
+    print("\n")
+    print(
+        f"{stats.tokens} tokens, {stats.tokens_per_second:,.1f} a second on the board; "
+        f"{stats.first_ms / 1000:.2f} s to the first",
+        file=sys.stderr,
+    )
+    print(
+        f"model {loaded.heap:,} bytes of heap ({loaded.kernels} kernels, weights in "
+        f"{loaded.weights}, {loaded.context} positions), {stats.free_heap:,} free",
+        file=sys.stderr,
+    )

@@ -1,0 +1,552 @@
+"""The serial link's frames, and both its ends over a line that loses, damages and doubles bytes.
+
+The board's end runs here, in a thread of this Python: it is the file that boards run.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from picoformer import link as pc
+from picoformer.device import server as wire
+from picoformer.link import Decoder, Frame, Link, encode_raw, encode_text
+
+ROOT = Path(__file__).resolve().parents[1]
+DOC = (ROOT / "docs" / "protocol.md").read_text()
+
+
+class Line:
+    """Bytes in one direction. `damage` maps the number of a byte to what becomes of it."""
+
+    def __init__(self):
+        self.arrived = threading.Condition()
+        self.bytes = bytearray()
+        self.closed = False
+        self.count = 0
+        self.damage = {}
+
+    def write(self, data):
+        with self.arrived:
+            for value in data:
+                self.bytes += self.damage.get(self.count, lambda v: bytes([v]))(value)
+                self.count += 1
+            self.arrived.notify_all()
+        return len(data)
+
+    def wait(self, size, limit):
+        with self.arrived:
+            return self.arrived.wait_for(lambda: self.closed or len(self.bytes) >= size, limit)
+
+    def read(self, size):
+        with self.arrived:
+            taken = bytes(self.bytes[:size])
+            del self.bytes[:size]
+        return taken
+
+    def close(self):
+        with self.arrived:
+            self.closed = True
+            self.arrived.notify_all()
+
+
+class FakeBoard:
+    """A port with a board's server behind it, whose flash is a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.to_board, self.to_pc = Line(), Line()
+        self.server = None
+        self.start()
+
+    def start(self):
+        def read(size):
+            self.to_board.wait(size, None)
+            return self.to_board.read(size)
+
+        self.server = wire.Server(
+            read,
+            self.to_pc.write,
+            lambda ms: self.to_board.wait(1, ms / 1000),
+            f"{self.folder}/",
+        )
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        self.server.run()
+        self.server.close()
+        self.to_pc.write(b"\x04\x04>")
+
+    def read(self, limit):
+        self.to_pc.wait(1, limit)
+        return self.to_pc.read(1 << 20)
+
+    def write(self, data):
+        self.to_board.write(data)
+
+    def close(self):
+        self.to_board.close()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def board(tmp_path):
+    fake = FakeBoard(tmp_path)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No time is lost on a line without delays."""
+    monkeypatch.setattr(pc, "RESEND", 0.02)
+    monkeypatch.setattr(pc, "DRAIN", 0.004)
+
+
+def begin(board, raw=True, payload=1024, credit=4096):
+    link = Link(board)
+    link.start(5)
+    link.hello.raw, link.hello.payload, link.hello.credit = raw, payload, credit
+    return link
+
+
+# Frames
+
+
+def both_ways(kind, seq, body):
+    text = encode_text(kind, seq, body)
+    assert Decoder().feed(text) == [Frame(kind, seq, body)]
+    for frame in (text, encode_raw(kind, seq, body)):
+        assert b"\x03" not in frame
+        line = Line()
+        line.write(frame)
+        line.close()
+        board = wire.Server(line.read, None, lambda ms, line=line: len(line.bytes) > 0)
+        got = board._receive(0)
+        assert (got[0], got[1], bytes(got[2])) == (kind, seq, body)
+
+
+@pytest.mark.parametrize("size", [*range(20), 255, 256, 257, 1000, 1024])
+def test_frames_of_all_sizes_pass(size):
+    rng = random.Random(size)
+    both_ways(rng.randrange(256), rng.randrange(256), rng.randbytes(size))
+    both_ways(3, 3, bytes([3]) * size)
+    # The bytes that stand in first, and Ctrl-C, in every neighbourhood.
+    both_ways(6, 1, bytes(rng.choices(b"\x03 !\"", k=size)))
+
+
+def test_every_byte_value_passes():
+    for value in range(256):
+        both_ways(wire.PING, value, bytes([value, value]))
+    both_ways(wire.PING, 1, bytes(range(256)))
+
+
+def test_the_boards_frames_are_the_pcs():
+    board = wire.Server(None, None, None)
+    assert board._frame(wire.PING, 7, b"abc") == encode_text(wire.PING, 7, b"abc")
+
+
+EXAMPLES = {
+    "HELLO, sequence 1": (wire.HELLO, 1, bytes([1, 0])),
+    "PING, sequence 3": (wire.PING, 3, b"hi"),
+    "DATA, sequence 7": (wire.DATA, 7, struct.pack("<I", 512) + b"\3\4\5"),
+    "its reply": (wire.DATA | 0x80, 7, struct.pack("<I", 515)),
+    "TOKEN, sequence 9": (wire.TOKEN, 9, b"\0\0\5\0 girl\0\0"),
+    "ERROR, sequence 8": (wire.ERROR, 8, struct.pack("<BI", wire.BAD_OFFSET, 1536)),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_documents_examples(name):
+    found = re.search(
+        rf"^\| {re.escape(name)}[^|]*\| `(\S+)` \|\n(?:\| \| `([0-9a-f ]+)` \|)?", DOC, re.M
+    )
+    assert found
+    assert found[1].replace("\\n", "\n").encode() == encode_text(*EXAMPLES[name])
+    if found[2]:
+        assert bytes.fromhex(found[2]) == encode_raw(*EXAMPLES[name])
+
+
+def test_the_documents_numbers():
+    """Kinds and error codes in the tables are those of the code."""
+    rows = re.findall(r"^\| (\d+|0x[0-9A-F]+) \| ([A-Z_]+) \|", DOC, re.M)
+    names = "HELLO INFO LIST BEGIN DATA COMMIT REMOVE LOAD ARGUMENT LOGITS GENERATE TAKEN STOP"
+    names += " PING BYE READY TOKEN BUSY ERROR BAD_CRC BAD_VERSION BAD_REQUEST BAD_STATE"
+    names += " BAD_OFFSET BAD_NAME NO_FILE NO_SPACE NO_MEMORY BAD_DATA BAD_MODEL UNSUPPORTED"
+    assert sorted(name for _, name in rows) == sorted([*names.split(), "INTERNAL"])
+    for number, name in rows:
+        assert int(number, 0) == getattr(wire, name), name
+
+
+def test_the_decoder_skips_what_is_no_frame():
+    frame = encode_text(wire.PING, 1, b"x")
+    noise = b"printed\r\n~not base64!\n~AAAA\nno end of line"
+    decoder = Decoder()
+    frames = [f for b in noise + frame + b"warning: low\n" for f in decoder.feed(bytes([b]))]
+    assert frames == [Frame(wire.PING, 1, b"x")]
+    assert not decoder.ended
+    decoder.feed(b"MPY: soft reboot\r\n")
+    assert decoder.ended
+
+
+# A session
+
+
+def test_requests(board):
+    link = begin(board)
+    assert link.hello.nonce == board.server._nonce
+    assert link.ping(b"there") == b"there"
+    assert link.models() == []
+    link.upload("one", b"\x89PFT" + bytes(200))
+    (model,) = link.models()
+    assert (model.name, model.bytes) == ("one", 204)
+    link.remove("one")
+    assert link.models() == []
+    with pytest.raises(pc.NoModelError, match="'one'.*deploy it first"):
+        link.remove("one")
+    with pytest.raises(pc.NoModelError):
+        link.load("one")
+    with pytest.raises(pc.BoardError, match="is not a name"):
+        link.upload("a/b", b"x")
+    with pytest.raises(pc.BoardError, match="cannot do this now"):
+        link.logits([1])
+    with pytest.raises(pc.BoardError, match="does not know request 99"):
+        link.request(99)
+    with pytest.raises(pc.BoardError, match="does not understand"):
+        link.request(wire.LOAD, b"")
+    link.bye()
+    with pytest.raises(pc.EndedError):
+        link.ping()
+
+
+def test_one_text_at_a_time(board):
+    link = loaded(board, 0.001)
+    text = link.generate("p", None, 0, 1000, 1)
+    next(text)
+    with pytest.raises(pc.BoardError, match="close its iterator"):
+        link.models()
+    text.close()
+    assert link.models() == []
+
+
+def test_many_models_are_listed(board):
+    for i in range(120):
+        (board.folder / f"model with a long name {i:03}.pft").write_bytes(bytes(100 + i))
+    assert [m.bytes for m in begin(board).models()] == list(range(100, 220))
+
+
+def test_another_major_is_refused(board):
+    link = begin(board)
+    with pytest.raises(pc.BoardError, match="speaks version 1 .* deploy again"):
+        link.request(wire.HELLO, bytes([2, 0]))
+    assert link.ping(b"1") == b"1"
+
+
+def test_a_request_is_done_once(board):
+    link = begin(board)
+    (board.folder / "m.pft").write_bytes(bytes(100))
+    frame = encode_text(wire.REMOVE, 77, b"m")
+    link._port.write(frame + frame)
+    answers = [link.receive(1), link.receive(1)]
+    assert answers == [Frame(wire.REMOVE | 0x80, 77, b"")] * 2
+
+
+def test_prints_between_frames_do_no_harm(board):
+    link = begin(board)
+    board.to_pc.write(b"Warning: flash is worn")
+    assert link.ping(b"x") == b"x"
+    link._port.write(b"typed by hand\r\n")
+    assert link.ping(b"y") == b"y"
+
+
+def test_a_silent_board_is_reported():
+    class Dead:
+        now = 0.0
+        sent = 0
+
+        def read(self, limit):
+            self.now += limit
+            return b""
+
+        def write(self, data):
+            self.sent += 1
+
+    port = Dead()
+    with pytest.raises(pc.SilentError, match="does not answer"):
+        Link(port, lambda: port.now).ping()
+    assert pc.REPLY_LIMIT <= port.now < pc.REPLY_LIMIT + 1
+    assert 3 <= port.sent <= 20
+
+
+def test_a_silent_pc_gets_the_repl_back(board, monkeypatch):
+    link = begin(board)
+    monkeypatch.setattr(wire, "SILENCE", 20)
+    link.ping()
+    with pytest.raises(pc.EndedError):
+        link.receive(5)
+
+
+# Uploads
+
+
+DATA = random.Random(1).randbytes(3000) + bytes(range(256)) * 3
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("payload, credit", [(1024, 4096), (128, 256), (200, 4096)])
+def test_an_upload_arrives(board, raw, payload, credit):
+    seen = []
+    link = begin(board, raw, payload, credit)
+    assert link.upload("m", DATA, lambda done, total: seen.append((done, total))) == 0
+    assert (board.folder / "m.pft").read_bytes() == DATA
+    assert seen[0] == (0, len(DATA)) and seen[-1] == (len(DATA), len(DATA))
+    assert seen == sorted(seen)
+    assert not list(board.folder.glob("*.part"))
+
+
+def test_the_credit_is_kept(board, monkeypatch):
+    link = begin(board, False, 128, 256)
+    monkeypatch.setattr(board.server, "_write", lambda data: None)  # nothing is acknowledged
+    board.to_board.count = 0
+    frame, _ = link._block(DATA, 0, 124, 1)
+    link._stream(DATA, 0, 124, None)
+    assert board.to_board.count == len(frame) <= 256
+
+
+def test_a_cut_upload_goes_on(board):
+    link = begin(board, True, 256, 512)
+
+    class Cut(Exception):
+        pass
+
+    def cut(done, total):
+        if done > total // 2:
+            raise Cut
+
+    (board.folder / "m.pft").write_bytes(b"old")
+    with pytest.raises(Cut):
+        link.upload("m", DATA, cut)
+    assert (board.folder / "m.pft").read_bytes() == b"old"
+    board.close()
+    again = FakeBoard(board.folder)
+    resumed = begin(again).upload("m", DATA)
+    assert len(DATA) // 2 < resumed < len(DATA)
+    assert (board.folder / "m.pft").read_bytes() == DATA
+    again.close()
+
+
+@pytest.mark.parametrize("part", [b"something else", DATA + b"longer", DATA[:99] + b"!"])
+def test_a_part_of_something_else_is_not_taken(board, part):
+    (board.folder / "m.pft.part").write_bytes(part)
+    assert begin(board).upload("m", DATA) == 0
+    assert (board.folder / "m.pft").read_bytes() == DATA
+
+
+def test_a_whole_part_is_only_committed(board):
+    (board.folder / "m.pft.part").write_bytes(DATA)
+    assert begin(board).upload("m", DATA) == len(DATA)
+
+
+def test_worn_flash_is_noticed_and_the_old_model_stays(board, monkeypatch):
+    (board.folder / "m.pft").write_bytes(b"old")
+    monkeypatch.setattr(board.server, "_sum", lambda path, size: 1)
+    with pytest.raises(pc.BoardError, match="may be worn"):
+        begin(board).upload("m", DATA)
+    assert [p.name for p in board.folder.iterdir()] == ["m.pft"]
+    assert (board.folder / "m.pft").read_bytes() == b"old"
+
+
+def test_full_flash(board, monkeypatch):
+    (board.folder / "m.pft").write_bytes(b"old")
+    monkeypatch.setattr(board.server, "_space", lambda: 1000)
+    with pytest.raises(pc.NoSpaceError, match="1,000 bytes are free"):
+        begin(board).upload("m", DATA)
+    assert (board.folder / "m.pft").read_bytes() == b"old"
+
+
+def test_too_little_memory(board, monkeypatch):
+    def load(body):
+        raise error
+
+    link = begin(board)
+    board.server._handlers[wire.LOAD] = load
+    error = MemoryError("memory allocation failed, allocating 5000 bytes")
+    with pytest.raises(pc.NoMemoryError, match="allocating 5000 bytes; convert .* --context"):
+        link.load("m")
+    error = wire.Error("not enough memory for the model; choose a smaller context")
+    with pytest.raises(pc.NoMemoryError, match="smaller context"):
+        link.load("m")
+    error = RuntimeError("a bug")
+    with pytest.raises(pc.BoardError, match="the board failed: RuntimeError.*a bug"):
+        link.load("m")
+    assert link.ping(b"x") == b"x"
+
+
+# Faults
+
+
+def flip(value):
+    return bytes([value ^ 0x10])
+
+
+def to_ctrl(value):
+    return b"\x1f"
+
+
+def drop(value):
+    return b""
+
+
+def double(value):
+    return bytes([value, value])
+
+
+SESSION = random.Random(2).randbytes(250)
+
+
+def session(board, raw):
+    link = begin(board, raw, 100, 300)
+    link.upload("m", SESSION)
+    assert [m.name for m in link.models()] == ["m"]
+    assert link.ping(b"end") == b"end"
+    assert (board.folder / "m.pft").read_bytes() == SESSION
+
+
+@pytest.mark.parametrize("fault", [flip, to_ctrl, drop, double])
+@pytest.mark.parametrize("direction", ["to_board", "to_pc"])
+@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
+def test_one_fault_anywhere_is_repaired(tmp_path, fault, direction, step):
+    """In turns over the two ways to send."""
+    (tmp_path / "clean").mkdir()
+    clean = FakeBoard(tmp_path / "clean")
+    session(clean, True)
+    count = getattr(clean, direction).count
+    clean.close()
+    start = 80 if direction == "to_pc" else 0  # READY comes once; board.py starts again
+    for at in range(start, count, step):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        board = FakeBoard(folder)
+        getattr(board, direction).damage[at] = fault
+        session(board, raw=at % 2 == 0)
+        board.close()
+
+
+def test_a_bad_line_is_reported_and_keeps_the_old_model(board, monkeypatch):
+    (board.folder / "m.pft").write_bytes(b"old")
+    link = begin(board, True, 200, 400)
+    rng = random.Random(5)
+    start = board.to_board.count
+    board.to_board.damage = {start + 60 + i: flip for i in range(4000) if rng.random() < 0.2}
+    monkeypatch.setattr(pc, "REPLY_LIMIT", 0.3)
+    with pytest.raises(pc.LinkError):
+        link.upload("m", DATA)
+    assert (board.folder / "m.pft").read_bytes() == b"old"
+
+
+def test_a_line_with_many_faults_gets_there(board):
+    link = begin(board, True)
+    rng = random.Random(6)
+    for line in (board.to_board, board.to_pc):
+        faults = (flip, drop, double)
+        line.damage = {
+            line.count + i: rng.choice(faults) for i in range(50, 9000) if rng.random() < 0.001
+        }
+    link.upload("m", DATA * 2)
+    assert (board.folder / "m.pft").read_bytes() == DATA * 2
+
+
+# Text
+
+
+class FakeModel:
+    """Says the alphabet, a letter a token, without a model."""
+
+    context, vocab, weights, kernels = 512, 26, "ram", "none"
+
+    def __init__(self, delay=0.0):
+        self.delay = delay
+        self.written = 0
+
+    def generate(self, prompt, n, temperature, top_p, seed):
+        if prompt == "fail":
+            raise wire.Error("temperature is odd")
+        for i in range(n or self.context):
+            time.sleep(self.delay)
+            self.written = i + 1
+            yield (prompt + "abcdefghijklmnopqrstuvwxyz")[i % 26]
+
+    def logits(self, tokens):
+        from array import array
+
+        return array("i", [t * 1000 - 5 for t in tokens] * 100)
+
+    def close(self):
+        pass
+
+
+def expected(n, prompt="p"):
+    return [(prompt + "abcdefghijklmnopqrstuvwxyz")[i % 26] for i in range(n)]
+
+
+def loaded(board, delay=0.0, **options):
+    board.server._model = FakeModel(delay)
+    return begin(board, **options)
+
+
+def test_text(board):
+    link = loaded(board)
+    assert list(link.generate("p", 300, 0, 1000, 1)) == expected(300)
+    assert link.stats.tokens == 300 and not link.stats.stopped
+    with pytest.raises(pc.BoardError, match="temperature is odd"):
+        list(link.generate("fail", 3, 0, 1000, 1))
+    assert list(link.generate("p", 2, 0, 1000, 1)) == expected(2)
+
+
+def test_a_long_prompt_and_many_tokens_go_in_pieces(board):
+    link = loaded(board, payload=64, credit=128)
+    prompt = "é" * 700
+    assert list(link.generate(prompt, 3, 0, 1000, 1)) == ["é"] * 3
+    tokens = list(range(100))
+    assert link.logits(tokens).tolist() == [t * 1000 - 5 for t in tokens] * 100
+
+
+def test_closing_stops_the_board(board):
+    link = loaded(board, 0.005)
+    text = link.generate("p", None, 0, 1000, 1)
+    assert [next(text), next(text)] == ["p", "a"]
+    text.close()
+    stopped_at = board.server._model.written
+    assert stopped_at < 20
+    assert link.stats.stopped and link.stats.tokens <= stopped_at
+    assert link.ping(b"x") == b"x"
+    assert board.server._model.written == stopped_at
+
+
+def test_a_slow_reader_makes_the_board_wait(board):
+    link = loaded(board)
+    text = link.generate("p", None, 0, 1000, 1)
+    next(text)
+    time.sleep(0.1)
+    assert board.server._model.written <= wire.WINDOW
+    assert ["p", *text] == expected(512)
+
+
+@pytest.mark.parametrize("direction", ["to_board", "to_pc"])
+@pytest.mark.parametrize("fault", [flip, drop, double])
+def test_text_survives_faults(board, direction, fault):
+    link = loaded(board)
+    line = getattr(board, direction)
+    for i in range(7):
+        line.damage = {line.count + 13 * i + 1: fault, line.count + 300 + 3 * i: fault}
+        assert list(link.generate("p", 150, 0, 1000, 1)) == expected(150)
+        values = link.logits([1, 2])
+        assert values.tolist() == [995, 1995] * 100
