@@ -114,7 +114,7 @@ def _boards(o: argparse.Namespace) -> None:
         print("no board is connected; --port emulator is one that is always there")
 
 
-class _Bars:
+class Bars:
     """A progress bar for each thing that is sent, where a person can see it."""
 
     def __init__(self, quiet: bool) -> None:
@@ -140,7 +140,7 @@ class _Bars:
 
 
 def _deploy(o: argparse.Namespace) -> None:
-    bars = _Bars(o.json)
+    bars = Bars(o.json)
     start = time.perf_counter()
     try:
         with Board(o.port) as board:
