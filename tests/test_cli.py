@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import models
 from picoformer import Simulator, __version__
 from picoformer.cli import main
 from picoformer.emulator import UnixBoard, find_micropython
@@ -106,6 +108,10 @@ def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["convert", str(ROOT / "LICENSE")], "not a llama2.c checkpoint"),
         (["convert", str(STORIES), "--context", "512"], "context is 512"),
         (["convert", str(STORIES), "--weight-bits", "4"], "4-bit weights"),
+        (["convert", str(STORIES), "--key-bits", "8"], "8-bit keys"),
+        (["convert", str(STORIES), "-o", str(ROOT)], "not a file"),
+        (["convert", str(STORIES), "-o", os.devnull], "not a file"),
+        (["convert", "MODEL", "-o", "MODEL"], "is an input as well"),
         (["convert", str(STORIES), "-o", "no/such/folder/m.pft"], "cannot write"),
         (["convert", str(STORIES), "--data", "no-such-file"], "cannot read"),
         (["inspect", str(ROOT / "LICENSE")], "not a picoformer model"),
@@ -116,13 +122,26 @@ def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["simulate", "MODEL", "--top-p", "2"], "top_p is 2"),
         (["simulate", "MODEL", "--prompt", "word " * 100], "the context"),
         (["eval", "MODEL", "--reference", "no-such-file"], "does not exist"),
+        (["eval", "OTHER", "--reference", str(STORIES)], "is not the checkpoint"),
         (["emulate", "--board", "toaster"], "toaster"),
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: list[str], words: str, model: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    words: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([str(model) if a == "MODEL" else a for a in arguments]) == 1
+    other = tmp_path / "other.pft"
+    if "OTHER" in arguments:
+        shape = models.Shape(12, 20, 2, 2, 1, 512, 64, size=6)
+        folder = models.write_hf(tmp_path / "hf", models.random_checkpoint(shape))
+        assert main(["convert", str(folder), "-o", str(other)]) == 0
+    before = model.read_bytes()
+    names = {"MODEL": str(model), "OTHER": str(other)}
+    assert main([names.get(a, a) for a in arguments]) == 1
+    assert model.read_bytes() == before
     error = capsys.readouterr().err
     assert error.startswith("picoformer: error: ") and words in error
     assert error.count("\n") == 1
@@ -166,3 +185,29 @@ def test_what_the_readme_does(model: Path, tmp_path: Path) -> None:
             "    print(piece, end='')\n",
         )
     assert text == "".join(Simulator(model).generate("Once upon a time", 30))
+
+
+def test_output_that_cannot_be_written(model: Path) -> None:
+    command = f"{sys.executable} -m picoformer.cli inspect --steps {model} > /dev/full"
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("this system has no /dev/full")
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.startswith("picoformer: error: No space")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_the_characters(model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "picoformer.cli", "simulate", str(model), "--prompt", "é", "-n2"],
+        capture_output=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.startswith(b"\\xe9")
+
+
+def test_calibration_data_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "long.txt"
+    text.write_text("Once upon a time there was a big red ball in the park. " * 3000)
+    report = run_json(
+        capsys, "convert", str(STORIES), "-o", str(tmp_path / "m.pft"), "--data", str(text)
+    )  # fmt: skip
+    assert report["calibration"].startswith("64 of ")

@@ -68,6 +68,9 @@ class Model:
             f.close()
             hint = " or weights='file'" if weights == "ram" else ""
             raise Error("not enough memory: %s; choose a smaller context%s" % (e, hint))
+        except OSError as e:
+            f.close()
+            raise Error("cannot read model file %s: %s" % (path, e))
         except Exception:
             f.close()
             raise

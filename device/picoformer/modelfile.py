@@ -20,6 +20,8 @@ def sections(f):
     size = f.tell()
     f.seek(0)
     head = f.read(100)
+    if not head:
+        raise Error("not a picoformer model: the file is empty, expected 100 bytes at least")
     if head[:4] != MAGIC:
         raise Error("not a picoformer model: it begins with %r, expected %r" % (head[:4], MAGIC))
     if len(head) < 100:
@@ -31,11 +33,11 @@ def sections(f):
             "with the picoformer that matches the board's" % (version, VERSION)
         )
     if crc32(head[:96]) & 0xFFFFFFFF != struct.unpack_from("<I", head, 96)[0]:
-        raise Error("model file is corrupt: header checksum differs; copy it to the board again")
+        raise Error("model file is corrupt: header checksum differs; convert or copy it again")
     if total != size:
         raise Error(
             "model file is truncated or too long: %d bytes, its header says %d; "
-            "copy it to the board again" % (size, total)
+            "convert or copy it again" % (size, total)
         )
     if count != 5:
         raise Error("model file is corrupt: %d sections, expected 5" % count)
@@ -76,7 +78,7 @@ def read(f, section, kind, into=None):
             got += k
     if got != n or seen & 0xFFFFFFFF != crc:
         raise Error(
-            "model file is corrupt: checksum of its %s differs; copy it to the board again"
+            "model file is corrupt: checksum of its %s differs; convert or copy it again"
             % _NAMES[kind - 1]
         )
     return into

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse  # noqa: E402
+import io
 import json
 import sys
 import time
@@ -29,8 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser.print_help()
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character gets its code, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options.run(options)
+        sys.stdout.flush()
     except Error as e:
         print(f"picoformer: error: {e}", file=sys.stderr)
         return 1
@@ -41,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader has gone, as `| head` does; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"picoformer: error: {e.strerror or e}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -251,13 +261,11 @@ def _simulate(o: argparse.Namespace) -> None:
     sim = Simulator(o.model)
     _check_n(o.n)
     start = time.perf_counter()
-    pieces = []
-    if not o.json:
-        print(o.prompt, end="", flush=True)
+    pieces: list[str] = []
     for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed):
-        pieces.append(piece)
         if not o.json:
-            print(piece, end="", flush=True)
+            print(piece if pieces else o.prompt + piece, end="", flush=True)
+        pieces.append(piece)
     seconds = time.perf_counter() - start
     if o.json:
         _show(

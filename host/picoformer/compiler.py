@@ -400,6 +400,6 @@ def compile_graph(
     positions, at most the graph's; batch: positions processed in one sweep of the weights.
     """
     context = graph.context if context is None else context
-    if not 2 <= context <= graph.context:
+    if not isinstance(context, int) or not 2 <= context <= graph.context:
         raise Error(f"context is {context}, this model has 2 to {graph.context}")
     return _Compiler(graph, amax, context + context % 2, batch).run()

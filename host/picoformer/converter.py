@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from .tokenizer import Tokenizer, Vocabulary, build
 
 DEFAULT_CONTEXT = 256
 CALIBRATION = (8, 96)  # sequences and tokens that the model writes itself
+CALIBRATION_ROWS = 64  # sequences of given data at most; more move the largest values little
+CALIBRATION_BATCH = 8  # sequences at a time, which bounds the memory
 
 
 @dataclass
@@ -45,10 +48,14 @@ def calibrate(graph: Graph, data: Array | None = None) -> dict[str, float]:
     if data is None:
         count, length = CALIBRATION
         _, model = sample(graph, count, min(length, graph.context))
-    else:
+        return model.amax
+    amax: dict[str, float] = {}
+    for at in range(0, min(len(data), CALIBRATION_ROWS), CALIBRATION_BATCH):
         model = FloatModel(graph, np.float32)
-        model.forward(data[:, : graph.context])
-    return model.amax
+        model.forward(data[at : at + CALIBRATION_BATCH, : graph.context])
+        for value, a in model.amax.items():
+            amax[value] = max(amax.get(value, 0.0), a)
+    return amax
 
 
 def compiled_bytes(
@@ -117,11 +124,13 @@ def convert(
     token ids to calibrate on, by default what the model writes itself. Raises Error.
     """
     start = time.perf_counter()
-    if weight_bits != 8 or key_bits != 12:
-        raise Error(
-            f"{weight_bits}-bit weights and {key_bits}-bit keys are not supported yet: "
-            "use weight_bits=8 and key_bits=12"
-        )
+    for what, bits, supported in (("weights", weight_bits, 8), ("keys", key_bits, 12)):
+        if bits != supported:
+            raise Error(f"{bits}-bit {what} are not supported yet, only {supported}-bit")
+    target = os.path.realpath(output)
+    for used in (source, tokenizer, data):
+        if used is not None and os.path.realpath(used) == target:
+            raise Error(f"the output {output} is an input as well; give it another name")
     graph, vocabulary = importers.read(source, tokenizer)
     if context is None:
         context = min(graph.context, DEFAULT_CONTEXT)
@@ -147,6 +156,10 @@ def convert(
         cache_bytes=model.cache_bytes(model.context),
         arena_bytes=model.arena_bytes(model.context),
         errors=errors,
-        calibration=str(data) if data else "text that the model wrote",
+        calibration=(
+            "text that the model wrote"
+            if rows is None
+            else f"{min(len(rows), CALIBRATION_ROWS)} of {len(rows)} sequences of {data}"
+        ),
         seconds=time.perf_counter() - start,
     )

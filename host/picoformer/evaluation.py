@@ -14,6 +14,7 @@ from .converter import read_tokens
 from .errors import Error
 from .graph import Array, FloatModel, log_softmax, sample
 from .simulator import Simulator
+from .tokenizer import build
 
 SEQUENCES = 8  # that the model writes itself when there is no data
 
@@ -52,11 +53,12 @@ def evaluate(
     progress: wraps the iteration over sequences. Raises Error.
     """
     sim = Simulator(model)
-    graph, _ = importers.read(reference, tokenizer)
-    if graph.vocab != sim.vocab:
+    graph, vocabulary = importers.read(reference, tokenizer)
+    parameters = sim.model.meta.get("parameters", graph.parameters)
+    if graph.parameters != parameters or build(vocabulary) != sim.tokenizer.section:
         raise Error(
-            f"{reference} has a vocabulary of {graph.vocab}, {model} one of {sim.vocab}: "
-            "is it the checkpoint that the model was made of?"
+            f"{reference} ({graph.parameters:,} parameters) is not the checkpoint that {model} "
+            f"({parameters:,} parameters) was made of, or its tokenizer is another one"
         )
     context = min(sim.context, graph.context)
     if data is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import struct
+import tempfile
 from binascii import crc32
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,16 +103,28 @@ def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it: it is there whole or not at all."""
-    part = Path(f"{path}.part")
+    """Write a file under a temporary name, then rename it: it is there whole or not at all.
+
+    A link is followed; what is neither a file nor absent is refused.
+    """
+    path = Path(os.path.realpath(path))
+    part = None
     try:
-        part.write_bytes(data)
+        if path.exists() and not path.is_file():
+            raise Error(f"cannot write {path}: it is not a file")
+        handle, part = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(part, path.stat().st_mode if path.exists() else 0o666 & ~mask)
         os.replace(part, path)
     except OSError as e:
         raise Error(f"cannot write {path}: {e.strerror}") from e
     finally:
-        with suppress(OSError):
-            part.unlink()
+        if part is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
 
 
 def parse(data: bytes) -> ModelFile:
@@ -151,4 +164,7 @@ def load(path: str | Path) -> ModelFile:
         data = Path(path).read_bytes()
     except OSError as e:
         raise Error(f"cannot read model file {path}: {e.strerror}") from e
-    return parse(data)
+    try:
+        return parse(data)
+    except Error as e:
+        raise Error(f"{path}: {e}") from None
