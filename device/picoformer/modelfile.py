@@ -20,10 +20,11 @@ def sections(f):
     size = f.tell()
     f.seek(0)
     head = f.read(100)
-    if not head:
-        raise Error("not a picoformer model: the file is empty, expected 100 bytes at least")
     if head[:4] != MAGIC:
-        raise Error("not a picoformer model: it begins with %r, expected %r" % (head[:4], MAGIC))
+        raise Error(
+            "not a picoformer model: it begins with %r, expected %r%s"
+            % (head[:4], MAGIC, "" if head else "; the file is empty")
+        )
     if len(head) < 100:
         raise Error("model file is truncated: %d bytes, its header alone has 100" % size)
     version, total, count = struct.unpack_from("<III", head, 4)
