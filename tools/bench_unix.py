@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from picoformer import convert
+from picoformer import Error, convert
 from picoformer.emulator import find_micropython
 from picoformer.importers.llama2c import find_tokenizer
 
@@ -58,24 +59,51 @@ def board(model: Path, kernels: str, weights: str, tokens: int) -> dict[str, Any
     command = [find_micropython(), "-X", "heapsize=4m", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+        said = (done.stdout + done.stderr).strip()
+        last = said.rpartition("\n")[2]
+        if last.startswith(("Error: ", "MemoryError: ")):
+            raise Error(f"on the board: {last}")
+        raise RuntimeError(said)  # a defect of ours: all of it
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def check(o: argparse.Namespace) -> None:
+    """Raise Error for options that cannot be, before anything takes time."""
+    for name in ("tokens", "runs", "portable_tokens"):
+        if getattr(o, name) < 1:
+            raise Error(f"--{name.replace('_', '-')} is {getattr(o, name)}, expected at least 1")
+    if o.llama2c is None:
+        return
+    if shutil.which(o.llama2c) is None:
+        raise Error(
+            f"--llama2c {o.llama2c}: there is no such program; build llama2.c's with "
+            "gcc -O3 -o run run.c -lm and give the path to it"
+        )
+    if Path(o.checkpoint).is_dir():
+        raise Error(f"--llama2c needs a llama2.c checkpoint (.bin), {o.checkpoint} is a folder")
+    if Path(o.checkpoint).exists():
+        find_tokenizer(Path(o.checkpoint), None)
 
 
 def llama2c(program: str, checkpoint: Path, tokens: int) -> float:
     """Tokens per second that llama2.c's run prints."""
     command = [program, str(checkpoint), "-z", str(find_tokenizer(checkpoint, None)), "-t", "0"]
-    done = subprocess.run(
-        [*command, "-n", str(tokens)], capture_output=True, text=True, check=False
-    )
+    command += ["-n", str(tokens)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as e:
+        raise Error(f"{program} does not run: {e}") from e
     found = re.search(r"achieved tok/s: ([\d.]+)", done.stdout + done.stderr)
     if not found:
-        sys.exit(f"{program} printed no speed: {done.stdout[-200:]} {done.stderr[-200:]}")
+        said = " ".join((done.stdout[-200:] + " " + done.stderr[-200:]).split())
+        raise Error(f"{program} printed no speed, is it llama2.c's? It said: {said or 'nothing'}")
     return float(found[1])
 
 
-def main() -> None:
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
     parser.add_argument("--llama2c", metavar="RUN", help="llama2.c's program, to compare")
@@ -84,6 +112,7 @@ def main() -> None:
     parser.add_argument("--portable-tokens", type=int, default=16, help="they are slow")
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
+    check(o)
     checkpoint = Path(o.checkpoint)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -115,5 +144,15 @@ def main() -> None:
         print(f"{name:28} {row['tokens_per_second']:>9,.0f} {low:>8,.0f} {high:>8,.0f} {heap}")
 
 
+def main() -> int:
+    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
+    try:
+        run()
+    except Error as e:
+        print(f"bench_unix: error: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
