@@ -76,6 +76,13 @@ class Link:
         self.serial.write(code.encode() + b"\x04")
         self.until(b"OK")
 
+    def paste(self, code):
+        """Start code by raw paste, as mpremote does; its first 256 bytes need no flow control."""
+        self.serial.write(b"\x05A\x01")
+        self.until(b"R\x01\x80\x00\x01")
+        self.serial.write(code.encode() + b"\x04")
+        self.until(b"\x04")
+
     def run(self, code):
         self.start(code)
         return self.until(b"\x04")[:-1], self.until(b"\x04")[:-1], self.until(b">")
@@ -181,6 +188,53 @@ def test_ctrl_c_interrupts(board):
         assert link.until(b"\x04>") == b"OKalive\n\x04\x04>"
 
 
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("body", ["pass", "print('x')"])
+def test_a_new_client_interrupts_what_a_dead_one_left(board, tmp_path, body, end):
+    script = tmp_path / "loop.py"
+    script.write_text(f"open('/started', 'w').close()\nwhile True: {body}\n")
+    command = [sys.executable, "-m", "mpremote", "connect", board.port, "run", str(script)]
+    for _ in range(2):
+        client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(board.folder / "started")
+        client.send_signal(end)
+        client.wait(10)
+        assert mpremote(board, "exec", "print('alive')") == "alive\n"
+        (board.folder / "started").unlink()
+
+
+@needs_proc
+def test_ctrl_c_interrupts_pasted_code(board):
+    with Link(board) as link:
+        link.enter_raw()
+        for body in ("pass", "input()", "time.sleep(9)"):
+            link.paste(f"import time\nwhile True: {body}")
+            time.sleep(0.1)
+            link.serial.write(b"\x03print('alive')\x04")
+            assert b"KeyboardInterrupt" in link.until(b"\x04>")
+            assert link.until(b"\x04>") == b"OKalive\n\x04\x04>"
+        link.start("input()")  # where it was, in code that came in the plain way
+        time.sleep(0.1)
+        link.serial.write(b"\x03")
+        assert b"KeyboardInterrupt" in link.until(b"\x04>")
+        assert link.run("print(1)") == (b"1\n", b"", b">")
+
+
+@needs_proc
+def test_ctrl_c_overtakes_what_a_dead_client_left_unread(board):
+    with Link(board) as link:
+        link.enter_raw()
+        link.start("while True: pass")
+        time.sleep(0.1)
+        link.serial.write(b"x" * 30000)
+        time.sleep(0.1)
+    assert mpremote(board, "exec", "print('alive')") == "alive\n"
+
+
 BINARY_ECHO = """
 import micropython, sys
 def echo(size):
@@ -198,16 +252,17 @@ echo(%d)
 """
 
 
-def test_binary_data_passes_both_ways(board):
+@pytest.mark.parametrize("way", [Link.start, pytest.param(Link.paste, marks=needs_proc)])
+def test_binary_data_passes_both_ways(board, way):
     data = bytes(range(256)) * 64 + b"\r\n\x03\x04\n\r\x11\x13\x1c\x00\xff" * 50
     with Link(board) as link:
         link.enter_raw()
-        link.start(BINARY_ECHO % len(data))
+        way(link, BINARY_ECHO % len(data))
         link.until(b"ready")
         link.serial.write(data)
         assert link.serial.read(len(data)) == data
         link.until(b"\x04\x04>")
-        link.start("while True: pass")  # and Ctrl-C interrupts again
+        way(link, "while True: pass")  # and Ctrl-C interrupts again
         time.sleep(0.1)
         link.serial.write(b"\x03")
         assert b"KeyboardInterrupt" in link.until(b"\x04>")
@@ -259,10 +314,18 @@ def test_output_without_a_listener_is_dropped(board):
 
 
 def test_one_emulator_per_folder(board):
-    with pytest.raises(Error, match="another emulated board is using"):
+    with pytest.raises(Error, match="another emulated board .*is using"):
         UnixBoard(board.folder)
     board.close()
     UnixBoard(board.folder).close()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="no /proc/locks")
+def test_the_lock_error_names_the_holder(tmp_path):
+    with UnixBoard(tmp_path) as board:
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(Error, match=rf"board \(pid {os.getpid()}\) is using"):
+            UnixBoard(board.folder)
 
 
 def test_default_folder_is_in_the_users_cache(monkeypatch, tmp_path):
@@ -307,8 +370,8 @@ def test_a_micropython_that_does_not_start(monkeypatch, tmp_path, script, words)
 EMULATE = "from picoformer.emulator import run_emulate; run_emulate(folder={!r})"
 
 
-def start_emulate(folder):
-    command = [sys.executable, "-c", EMULATE.format(str(folder))]
+def start_emulate(folder, before=""):
+    command = [sys.executable, "-c", before + EMULATE.format(str(folder))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = [process.stdout.readline() for _ in range(4)]
     return process, lines
@@ -324,6 +387,55 @@ def test_run_emulate_serves_until_ctrl_c(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
+
+
+IGNORE = "import signal; signal.signal(signal.{}, signal.SIG_IGN); "
+BUSY = "open('/busy', 'w').close()\nwhile True: pass"
+
+
+def children(pid):
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ps --ppid")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("before", ["", IGNORE.format("SIGINT")])  # as with & in a script
+def test_run_emulate_ends_with_its_child(tmp_path, number, before):
+    process, lines = start_emulate(tmp_path, before)
+    (child,) = children(process.pid)
+    with serial.Serial(lines[1].split()[-1], timeout=10) as link:
+        link.write(b"\r\x01")
+        link.read_until(RAW)
+        link.write(BUSY.encode() + b"\x04")
+        wait_for(tmp_path / "busy")
+    assert alive(child)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors, alive(child)) == (0, "", False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ps --ppid")
+def test_nohup_holds_and_still_no_child_survives(tmp_path):
+    process, _ = start_emulate(tmp_path, IGNORE.format("SIGHUP"))
+    (child,) = children(process.pid)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 5
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(child)
 
 
 def test_a_killed_emulator_leaves_nothing_running(tmp_path):

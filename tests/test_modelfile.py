@@ -466,13 +466,14 @@ def attempt(parts: Parts, words: list[int], tables: list[int] | None, same: bool
 def numbers_only(parts: Parts, i: int) -> bool:
     """Whether word i of the program is a number that no size or place depends on.
 
-    With other sizes or places a step may read what none has written, which is not defined.
+    With other sizes or places a step may read what none has written, which is not defined; so
+    may a linear that adds to its output.
     """
     if not parts.where[i].endswith("-"):
         return False
     op, field, _ = parts.where[i].split()
     names = dict(documented_steps().values())[op]
-    return names[int(field)] not in ("n", "cols", "groups", "heads", "kv_heads", "size")
+    return names[int(field)] not in ("n", "cols", "groups", "heads", "kv_heads", "size", "add")
 
 
 def mutations(parts: Parts) -> list[tuple[int, int]]:

@@ -136,6 +136,7 @@ def check(words, tables, weight_words):
             number(r[3], -8, 30, "shift")
             need(r[4] == 0 and r[5] == 0 and r[6] == 0, "embedding window")
             need(not single, "embedding in the head")
+            embedded = (r[0], r[2])
         elif op == 2:
             n = r[2]
             frame(r[0], n, "input")
@@ -205,6 +206,7 @@ def check(words, tables, weight_words):
         elif op == 7:
             frame(r[0], r[1])
             need(step == body, "`last` in the middle")
+            need((r[0], r[1]) == embedded, "`last` does not move what `embed` made")
             single = True
         step += 1
     need(logits, "no logits come out")

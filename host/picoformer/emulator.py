@@ -14,6 +14,8 @@ bytes between them and supplies what the unix port lacks:
 - a file system of its own: a folder, mounted at `/`, with `/boot.py`, `/main.py` and `/lib`;
 - `micropython.kbd_intr`, which on the unix port would let Ctrl-C end the process, and
   `machine.reset`;
+- Ctrl-C in code that came by raw paste, for which the unix port leaves the terminal as it is at
+  the prompt (known from /proc, so on Linux alone);
 - `os.rename` of absolute paths, which the unix port loses in a mounted folder (it builds both
   paths in one buffer);
 - a cable that may be unplugged: what is printed while nobody listens is dropped.
@@ -29,12 +31,14 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from .errors import Error
 
@@ -52,6 +56,7 @@ INTERRUPT_LIMIT = 0.25  # for running code to return to the prompt after a Ctrl-
 RESET_PAUSE = 0.02  # without input, after which the rest of it is meant for the board's next life
 RESTART_DELAY = 0.5  # between attempts to start an interpreter that will not come up
 CLIENT_POLL = 0.02  # between looks for a client that has opened the port
+STOP_POLL = 0.2  # between looks for a signal that asks to stop
 PROMPT_POLL = 0.001  # between looks for the interpreter reaching its prompt
 
 CHUNK = 65536
@@ -80,8 +85,15 @@ def start_up(folder, terminal, marks, run_main):
     sys.path[:] = ["", ".frozen", "/lib"]
 
     def kbd_intr(char):
+        # In code that came by raw paste the flags are 0, and must be so again when it ends;
+        # NOFLSH alone, which does nothing, says that it takes Ctrl-C for itself.
         mode = termios.tcgetattr(0)
-        mode[3] = mode[3] & ~ISIG if char < 0 else mode[3] | ISIG
+        if char < 0:
+            mode[3] = mode[3] & ~ISIG | NOFLSH
+        elif mode[3] == NOFLSH:
+            mode[3] = 0
+        elif mode[3]:
+            mode[3] |= ISIG
         termios.tcsetattr(0, termios.TCSANOW, mode)
 
     rename_relative = os.rename
@@ -233,10 +245,11 @@ class UnixBoard:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            holder = lock_holder(lock)
             self._close_files()
             raise EmulatorError(
-                f"another emulated board is using {self.folder} as its flash; stop that one, or "
-                "choose another folder"
+                f"another emulated board{holder} is using {self.folder} as its flash; stop that "
+                "one, or choose another folder"
             ) from error
 
     def _open_pty(self) -> tuple[int, int]:
@@ -313,6 +326,8 @@ class UnixBoard:
             if not self._closing:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return process.wait(EXIT_LIMIT)
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)  # and what it may have started
             process.kill()
             return process.wait()
         finally:
@@ -327,6 +342,7 @@ class UnixBoard:
         termios.tcsetattr(terminal, termios.TCSANOW, mode)
         arguments = (str(self.folder), os.ttyname(terminal), marks, not self._raw)
         script = START_UP.replace("ISIG", str(int(termios.ISIG)))
+        script = script.replace("NOFLSH", str(int(termios.NOFLSH)))
         script = script.replace("HARD_RESET", str(HARD_RESET))
         script = script.replace("ARGUMENTS", repr(arguments))
         return subprocess.Popen(
@@ -355,6 +371,8 @@ class UnixBoard:
         else:
             timeout = CLIENT_POLL
         if self._to_board and input_allowed:
+            if session.overtake(self._to_board):
+                return True
             writers.append(inner)
         if not input_allowed and session.polling:
             timeout = PROMPT_POLL
@@ -509,10 +527,35 @@ class _Session:
             self.polling = False
         return self.phase != "entering"
 
+    def overtake(self, data: bytearray) -> bool:
+        """Interrupt by a signal where the terminal would not; True if that was needed.
+
+        It would not when it is in the prompt's mode, as with code that came by raw paste, nor
+        when it is full of input that nobody reads, which then is lost.
+        """
+        count = data.find(CTRL_C) + 1
+        process = self.board._process
+        if not count or not process:
+            return False
+        running = self._running()
+        full = not select.select([], [self.inner], [], 0)[1]
+        if running != "pasted" and not (running == "interruptible" and full):
+            return False
+        _write(self.inner, data[: count - 1])
+        del data[:count]
+        process.send_signal(signal.SIGINT)
+        self._wait_for_prompt(INTERRUPT_LIMIT)
+        return True
+
     def send(self, data: bytearray) -> None:
         """Send input, up to a Ctrl-C that interrupts something."""
         count = data.find(CTRL_C) + 1
         interrupts = count and self._running() == "interruptible"
+        process = self.board._process
+        if interrupts and process and _catches_interrupt(process.pid) is False:
+            # Code is about to run or has just ended: an interrupt would kill the interpreter.
+            time.sleep(PROMPT_POLL)
+            interrupts = self._running() == "interruptible"
         sent = _write(self.inner, data[:count] if interrupts else data)
         del data[:sent]
         if interrupts and sent == count:
@@ -523,14 +566,34 @@ class _Session:
         self.deadline = time.monotonic() + limit
 
     def _running(self) -> str:
-        """Empty at the prompt, where the interpreter takes every byte as it is."""
+        """What the code that runs does with a Ctrl-C; empty when none runs.
+
+        interruptible  the terminal makes it an interrupt
+        protected      the code takes it as data
+        pasted         it should be an interrupt, but the terminal is in the prompt's mode
+        """
         try:
             mode = termios.tcgetattr(self.inner)[3]
         except termios.error:
             return ""
+        # The interpreter catches SIGINT while code runs, and only then.
+        process = self.board._process
+        caught = _catches_interrupt(process.pid) if process else None
         if not mode:
-            return ""
+            return "pasted" if caught else ""
+        if mode == termios.NOFLSH and caught is False:
+            return ""  # at the prompt, after pasted code has left it so
         return "interruptible" if mode & termios.ISIG else "protected"
+
+
+def _catches_interrupt(process: int) -> bool | None:
+    """Whether a process has a handler for SIGINT; None if this system does not say."""
+    try:
+        status = Path(f"/proc/{process}/status").read_bytes()
+    except OSError:
+        return None
+    found = re.search(rb"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return bool(int(found[1], 16) >> signal.SIGINT - 1 & 1) if found else None
 
 
 def _read(file: int) -> bytes:
@@ -559,26 +622,68 @@ def _overlap(data: bytes, mark: bytes) -> int:
     return 0
 
 
+def lock_holder(file: int) -> str:
+    """` (pid N)`: the process whose flock keeps others from `file`; empty if not known."""
+    status = os.fstat(file)
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        locks = Path("/proc/locks").read_text()
+    except OSError:
+        return ""
+    for line in locks.splitlines():
+        words = line.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == device and int(words[4]) > 0:
+            return f" (pid {words[4]})"
+    return ""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Note SIGINT, SIGTERM and SIGHUP in a list instead of dying of them.
+
+    SIGINT counts even where the shell has it ignored, as in a script's background, whereas SIGHUP
+    stays ignored under nohup; but not by the programs started from here, whose end may depend on
+    it. Outside the main thread, where Python allows no handlers, nothing is noted.
+    """
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number != hangup or not nohup:
+            asked.append(number)
+
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    nohup = hangup is not None and signal.getsignal(hangup) == signal.SIG_IGN
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, hangup):
+            if number is not None:
+                before[number] = signal.signal(number, note)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_emulate(
     board: str = "unix",
     folder: str | os.PathLike[str] | None = None,
     heap_kb: int = 2048,
 ) -> None:
-    """Serve an emulated board until Ctrl-C: what `picoformer emulate` does."""
+    """Serve an emulated board until Ctrl-C or SIGTERM: what `picoformer emulate` does."""
     if board != "unix":
         raise EmulatorError(
             f"there is no emulated board {board!r} in this version; use --board unix"
         )
-    with UnixBoard(folder, heap_kb) as unix:
+    with stop_signals() as asked, UnixBoard(folder, heap_kb) as unix:
         print(f"board  MicroPython's unix port, heap {heap_kb} KB, flash in {unix.folder}")
         print(f"port   {unix.port}")
         print(f"""try    mpremote connect {unix.port} exec "print('hello')" """.rstrip())
         print("Ctrl-C here switches it off.", flush=True)
-        try:
-            # Not join(): a Ctrl-C inside it makes Python take the thread for ended.
-            while not unix._gone.wait(1.0):
-                pass
-        except KeyboardInterrupt:
-            print()
+        while not asked and not unix._gone.wait(STOP_POLL):
+            pass
+        if asked:
+            if signal.SIGINT in asked:
+                print()  # after the terminal's ^C
             return
     raise EmulatorError(f"the emulated board stopped: {unix._failure}")

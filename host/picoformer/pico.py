@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .emulator import EmulatorError
+from .emulator import STOP_POLL, EmulatorError, lock_holder, stop_signals
 from .modelfile import write
 
 try:
@@ -161,15 +161,16 @@ class PicoBoard:
 def run_emulate(
     flash: str | os.PathLike[str] | None = None, firmware: str | os.PathLike[str] | None = None
 ) -> None:
-    """Serve an emulated Pico until Ctrl-C: what `picoformer emulate --board pico` does."""
-    with PicoBoard(flash, firmware) as pico:
+    """Serve one until Ctrl-C or SIGTERM: what `picoformer emulate --board pico` does."""
+    with stop_signals() as asked, PicoBoard(flash, firmware) as pico:
         print(f"board  Raspberry Pi Pico, emulated, flash in {pico.flash}")
         print(f"port   {pico.port}")
         print(f"""try    mpremote connect {pico.port} exec "print('hello')" """.rstrip())
         print("Ctrl-C here switches it off.", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            pico._process.wait()
-            raise EmulatorError("the emulated Pico stopped")
+        while not asked:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pico._process.wait(STOP_POLL)
+                raise EmulatorError("the emulated Pico stopped")
 
 
 class _Engine:
@@ -328,7 +329,8 @@ def serve(flash: Path, firmware: Path, ready: Callable[[str], object]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             raise EmulatorError(
-                f"another emulated Pico is using {flash} as its flash; stop that one first"
+                f"another emulated Pico{lock_holder(lock.fileno())} is using {flash} as its "
+                "flash; stop that one first"
             ) from e
         kept = _load(flash)
         output = bytearray()
