@@ -236,7 +236,7 @@ class Repl:
     def start(self, code: str) -> None:
         """Start a script; what it prints comes next.
 
-        Not by raw paste, in which Ctrl-C does not reach scripts on the unix port.
+        Not by raw paste, in which Ctrl-C does not reach scripts on every unix port.
         """
         data = code.encode() or b"\n"
         self._seen.clear()

@@ -16,6 +16,17 @@ from .link import Loaded, Stats
 PORT_HELP = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
 
 
+def add_sampling(p: argparse.ArgumentParser) -> None:
+    """Add the options of everything that writes text."""
+    p.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from")
+    p.add_argument("-n", type=int, metavar="N", help="tokens at most (to the context's end)")
+    p.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
+    )
+    p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
+    p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+
+
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
 
@@ -38,13 +49,7 @@ def add_commands(commands: Any) -> None:
     p = command("generate", _generate, "let a board write text")
     p.add_argument("--port", metavar="PORT", help=PORT_HELP)
     p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
-    p.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from")
-    p.add_argument("-n", type=int, metavar="N", help="tokens at most (to the context's end)")
-    p.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
-    )
-    p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
-    p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+    add_sampling(p)
 
 
 def _show(value: dict[str, Any]) -> None:

@@ -69,15 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     def add_json(p: argparse.ArgumentParser) -> None:
         p.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
 
-    def add_sampling(p: argparse.ArgumentParser) -> None:
-        p.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from")
-        p.add_argument("-n", type=int, metavar="N", help="tokens at most (to the context's end)")
-        p.add_argument(
-            "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
-        )
-        p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
-        p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
-
     p = command("convert", _convert, "turn a checkpoint into a model file")
     p.add_argument("source", help="llama2.c checkpoint (.bin) or Hugging Face folder")
     p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
@@ -102,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     p = command("simulate", _simulate, "generate text on the PC with a board's integers")
     p.add_argument("model", metavar="MODEL.pft")
-    add_sampling(p)
+    boards_cli.add_sampling(p)
     add_json(p)
 
     p = command("eval", _eval, "compare a model file with the float checkpoint it was made of")
