@@ -333,6 +333,17 @@ def no_micropython() -> str:
     return ""
 
 
+def no_board() -> str:
+    """Why no emulated unix board can run here; empty if one can."""
+    try:
+        find_micropython()
+        for file in os.openpty():
+            os.close(file)
+    except (AttributeError, Error, OSError) as e:
+        return f"no emulated board here: {e}"
+    return ""
+
+
 def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: object) -> str:
     """Run a script on MicroPython's unix port, with `names` as its globals; what it printed."""
     head = "".join(f"{name} = {value!r}\n" for name, value in names.items())

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import serial
 
+import models
 from picoformer import board as board_module
-from picoformer import boards_cli, deploy, emulator, link, pico
+from picoformer import boards_cli, deploy, link, pico
 from picoformer.board import Board
 from picoformer.emulator import UnixBoard
 from picoformer.errors import Error
@@ -22,18 +23,7 @@ from picoformer.errors import Error
 PROMPT = "Once upon a time"
 
 
-def reason_to_skip() -> str:
-    """Why no unix board can run here; empty if one can."""
-    try:
-        emulator.find_micropython()
-        for file in os.openpty():
-            os.close(file)
-    except (AttributeError, Error, OSError) as error:
-        return f"no emulated board here: {error}"
-    return ""
-
-
-REASON = reason_to_skip()
+REASON = models.no_board()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 

@@ -13,24 +13,13 @@ import pytest
 import models
 from picoformer import Simulator, __version__
 from picoformer.cli import main
-from picoformer.emulator import UnixBoard, find_micropython
-from picoformer.errors import Error
+from picoformer.emulator import UnixBoard
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = ROOT / "models" / "stories"
 
 
-def board_missing() -> str | None:
-    if sys.platform == "win32":
-        return "no pseudo-terminals on Windows"
-    try:
-        find_micropython()
-    except Error as e:
-        return str(e)
-    return None
-
-
-needs_board = pytest.mark.skipif(board_missing() is not None, reason=str(board_missing()))
+needs_board = pytest.mark.skipif(bool(models.no_board()), reason=models.no_board())
 
 
 @pytest.fixture(scope="module")

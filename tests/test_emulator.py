@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import serial
 
+import models
 from picoformer import emulator
 from picoformer.emulator import UnixBoard
 from picoformer.errors import Error
@@ -18,18 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RAW = b"raw REPL; CTRL-B to exit\r\n>"
 
 
-def reason_to_skip() -> str:
-    """Why no unix board can run here; empty if one can."""
-    try:
-        emulator.find_micropython()
-        for file in os.openpty():
-            os.close(file)
-    except (AttributeError, Error, OSError) as error:
-        return f"no emulated board here: {error}"
-    return ""
-
-
-REASON = reason_to_skip()
+REASON = models.no_board()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
