@@ -431,9 +431,24 @@ print(picoformer.__version__, picoformer.Model, picoformer.Error)
 """
     modules, _ = unix(script).splitlines()
     assert set(ast.literal_eval(modules)) == {
-        "picoformer", "picoformer.errors", "picoformer.model", "picoformer.modelfile",
-        "picoformer.program", "picoformer.sampling", "picoformer.tokenizer",
+        "picoformer", "picoformer.errors", "picoformer.model", "picoformer.sampling",
     }  # fmt: skip
+
+
+def test_what_only_loading_needs_is_dropped(stories, unix):
+    script = """
+import sys
+from picoformer import Error, Model
+for path in (FILE, FILE, "nothing"):
+    try:
+        model = Model(path)
+        print(len(model.logits([1, 2])))
+    except Error as e:
+        print(e)
+    print([n for n in ("loader", "program", "modelfile") if "picoformer." + n in sys.modules])
+"""
+    lines = unix(script, FILE=str(stories.path)).splitlines()
+    assert lines[1::2] == ["[]"] * 3 and "cannot open" in lines[4]
 
 
 def test_only_the_kernels_that_run_are_loaded(case, unix, families):

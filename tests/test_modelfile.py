@@ -8,6 +8,7 @@ that define the file and its arithmetic are held against the code at the end.
 from __future__ import annotations
 
 import doctest
+import gc
 import os
 import random
 import re
@@ -130,7 +131,7 @@ def good(compiled) -> bytes:
 def on_board(tmp_path, monkeypatch):
     """Loads bytes with the board's loader."""
     # Collecting garbage takes 100 times as long here as loading.
-    monkeypatch.setattr(device_model, "gc", SimpleNamespace(collect=lambda: None))
+    monkeypatch.setattr(gc, "collect", lambda: None)
 
     def load(data: bytes, **options) -> Model:
         path = tmp_path / "m.pft"
@@ -373,7 +374,7 @@ def test_what_the_errors_say(on_board, good):
     bad(4, 0, "vocabulary is 0")
     bad(7, 13, "BOS is 13, not -1 to 12")
     bad(9, p[9] + 1, "its parts say")
-    bad(11, 61, "61 caches")
+    bad(11, 61, "caches is 61")
     bad(14, 1, "reserved word")
     bad(16, p[16] + 2, "cache size")
     bad(16 + p[11], 99, "unknown step 99")
@@ -646,12 +647,12 @@ def test_header_words_are_on_the_page(good):
         assert m.program[named[name]] == getattr(m, name)
     words = [int(m.program[named[n]]) for n in ("caches", "body", "head")]
     assert 16 + sum(words) == m.program.size
-    assert m.program[named["logits"]] == (16 + m.batch * m.stride) << 6
+    assert m.program[named["logits"]] == (16 + m.stride) << 6
 
 
 def test_sizes_are_those_of_the_page(good):
     m = modelfile.parse(good)
-    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + max(8, 16) + 1)
+    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + 8 + 1)
     heads, size, layers = 1, 4, 2
     assert m.cache_bytes(8) == layers * 4 * heads * (8 // 2 * size + (size + 3) // 4 * 8 + 8)
     assert m.program[16] == heads * (size + 2 * ((size + 3) // 4) + 2)
@@ -735,7 +736,7 @@ class Bench:
             out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
             return (out, memory[4].tolist()) if shape else out
         sim = Simulator.__new__(Simulator)
-        sim.model = SimpleNamespace(weights=np.array(weights, np.uint32), batch=n, stride=stride)
+        sim.model = SimpleNamespace(weights=np.array(weights, np.uint32), program=[0] * 6)
         sim.context, sim.vocab = self.context, 4
         sim._tables = np.array(tables, np.int64)
         sim._matrices, sim._caches, sim._start = {}, {}, 0

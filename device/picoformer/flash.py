@@ -8,8 +8,10 @@ compared. Whatever is unclear gives None: the file is then read as a file. The o
 littlefs's SPEC.md (2.x).
 """
 
+import gc
 import os
 import struct
+from array import array
 from binascii import crc32
 
 _BLOCK = 4096
@@ -89,7 +91,7 @@ def _entry(view, pair, name):
 
 
 def pieces(view, path, size):
-    """[(offset, bytes)] of a file of `size` bytes in the view of its littlefs, or None."""
+    """Offsets and bytes, in turn, of the pieces of a file in its littlefs, or None."""
     try:
         kind, data = 0x200, b"\0\0\0\0\1\0\0\0"
         for name in path.encode().split(b"/"):
@@ -120,30 +122,34 @@ def pieces(view, path, size):
             at = head * _BLOCK
             if at + _BLOCK > len(view):
                 return None
-            out.append((at + skip, _BLOCK - skip + left))
+            # Backwards, like the list.
+            out.append(_BLOCK - skip + left)
+            out.append(at + skip)
             left = 0
             if skip:
                 head = struct.unpack_from("<I", view, at)[0]
         out.reverse()
-        return out
+        return array("I", out)
     except (TypeError, ValueError, IndexError):
         return None
 
 
 class Mapped:
-    """An open model file of `size` bytes in memory: `view` and the pieces of the file in it."""
+    """A file of `size` bytes in memory: `view`, and where its pieces lie there."""
 
-    def __init__(self, view, path, size):
+    def __init__(self, view, path, size, at):
         self.view = view
         self._path = path
         self._size = size
-        self.pieces = pieces(view, path, size) if path else [(0, size)]
-        self._head = self.pieces and self._crc(0, min(size, 100))
+        self._at = at
+        self._head = self._crc(0, min(size, 100))
 
     def section(self, offset, n):
         """[(offset in the view, bytes)] of a part of the file."""
         out = []
-        for at, k in self.pieces:
+        for i in range(0, len(self._at), 2):
+            at = self._at[i]
+            k = self._at[i + 1]
             if offset < k and n:
                 k = min(n, k - offset)
                 out.append((at + offset, k))
@@ -174,21 +180,29 @@ class Mapped:
         if not self._path:
             return False
         now = pieces(self.view, self._path, self._size)
-        return now != self.pieces or self._crc(0, min(self._size, 100)) != self._head
+        return now != self._at or self._crc(0, min(self._size, 100)) != self._head
 
 
-def find(f, path, size):
-    """The open file `f` at `path` as a Mapped, or None where it is not in memory."""
+def find(f, path, section):
+    """The file `f`, open at `path`, as a Mapped if its last section is in memory, else None."""
+    size = section[0] + section[1]
+    view = None
     try:
-        return Mapped(memoryview(f), None, size)
+        view = memoryview(f)
+        path = None
     except TypeError:
-        pass
-    try:
-        import rp2
+        try:
+            import rp2
 
-        if path[:1] != "/":
-            path = os.getcwd() + "/" + path
-        mapped = Mapped(memoryview(rp2.Flash()), path, size)
-    except (ImportError, AttributeError, TypeError):
+            view = memoryview(rp2.Flash())
+            if path[:1] != "/":
+                path = os.getcwd() + "/" + path
+        except (ImportError, AttributeError, TypeError):
+            return None
+    at = pieces(view, path, size) if path else [0, size]
+    if not at:
         return None
-    return mapped if mapped.pieces else None
+    # What is kept is made anew behind all that was only needed to find it.
+    gc.collect()
+    mapped = Mapped(view, path, size, array("I", at))
+    return mapped if mapped.check(section) else None

@@ -21,13 +21,39 @@ OPS = {
 }
 
 
+# Words of the program's head with their limits; what is not named is 0.
+_HEAD = {
+    0: ("context", 2, 32768),
+    1: ("batch", 1, 256),
+    2: ("frame size", 2, 1 << 20),
+    4: ("vocabulary", 1, 65535),
+    6: ("fraction bits of the logits", 0, 16),
+    7: ("BOS", -1, 65534),
+    8: ("EOS", -1, 65534),
+    11: ("caches", 0, 60),
+}
+
+
 def steps(words):
-    """[(op, first field, fields)] of a program section, and the number of steps of its body."""
+    """[(op, first field, fields)] of a program section, and the number of steps of its body.
+
+    Raises Error if the words are not laid out as a program, or numbers of its head are absurd.
+    """
+    if len(words) < HEADER:
+        raise Error("bad program: %d words" % len(words))
+    for k in range(HEADER):
+        # The logits' operand and the lengths of the two lists are checked where they are used.
+        if k not in (5, 9, 10):
+            name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
+            if not low <= words[k] <= high:
+                raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))
+    if words[0] & 1:
+        raise Error("bad program: odd context")
+    if any(not 0 < n * words[0] < 1 << 29 for n in words[HEADER : HEADER + words[11]]):
+        raise Error("bad program: cache size")
     out = []
     body = 0
     i = HEADER + words[11]
-    if not 0 <= words[11] <= 60 or i > len(words):
-        raise Error("bad program: %d caches" % words[11])
     end = i + words[9]
     if words[9] < 0 or words[10] < 0 or end + words[10] != len(words):
         raise Error("bad program: %d words, its parts say %d" % (len(words), end + words[10]))
@@ -46,11 +72,13 @@ def steps(words):
 
 
 def arena_words(words, context):
-    """Words of the arena: header, frames, a scratch for scores or logits, and a spare word.
+    """Words of the arena: header, frames, a scratch for scores, and a spare word.
 
-    Kernels that load one element ahead read the spare word, and do not use it.
+    The logits lie behind the first frame: the head needs no other. Kernels that load one element
+    ahead read the spare word, and do not use it.
     """
-    return HEADER + words[1] * words[2] + max(context, (words[4] + 3) & ~3) + 1
+    batch, stride = words[1], words[2]
+    return HEADER + max(batch * stride + context, stride + ((words[4] + 3) & ~3)) + 1
 
 
 def cache_words(words, layer, context):
@@ -64,8 +92,6 @@ def check(words, tables, weight_words):
     words: the program section; tables: the table section, both indexables of signed 32-bit words;
     weight_words: size of the weights section.
     """
-    if len(words) < HEADER:
-        raise Error("bad program: %d words" % len(words))
     context, batch, stride, vocab = words[0], words[1], words[2], words[4]
     n_tables = len(tables)
     f_end = HEADER + stride  # first frame's end
@@ -106,21 +132,13 @@ def check(words, tables, weight_words):
         layer = (operand & 63) - CACHE
         need(operand >> 6 == 0 and 0 <= layer < words[11], "no such cache")
         n = heads * (size + 2 * ((size + 3) >> 2) + 2)
-        need(words[HEADER + layer] == n and n * context < 1 << 29, "cache size")
+        need(words[HEADER + layer] == n, "cache size")
         if rope:
             need(size & 1 == 0, "odd head size with rotation")
             table(rope, context * (size >> 1), "rotation table")
 
-    number(context, 2, 32768, "context")
-    need(context & 1 == 0, "odd context")
-    number(batch, 1, 256, "batch")
-    number(stride, 2, 1 << 20, "frame size")
-    number(vocab, 1, 65535, "vocabulary")
-    number(words[6], 0, 16, "fraction bits of the logits")
     number(words[7], -1, vocab - 1, "BOS")
     number(words[8], -1, vocab - 1, "EOS")
-    for i in (3, 12, 13, 14, 15):
-        number(words[i], 0, 0, "reserved word")
     padded = (vocab + 3) & ~3
     logits = False
     for op, i, _n in listing:
@@ -160,7 +178,7 @@ def check(words, tables, weight_words):
             number(groups, 1, 1 << 16, "row groups")
             frame(r[0], cols + 4, "input")
             if single and r[1] == words[5]:
-                need(r[1] == s_at << 6, "logits are not at the scratch")
+                need(r[1] == f_end << 6, "logits are not behind the first frame")
                 need(4 * groups == padded and r[7] == 0, "logits are not the vocabulary's")
                 logits = True
             else:

@@ -220,7 +220,7 @@ class _Compiler:
             bits = self.bits[add.x]
         elif head:
             bits = max(self.point("logits", 19, 16), 0)
-            target = 0  # the scratch; placed with the frame
+            target = 0  # behind the first frame, once that is planned
         else:
             bits = min(map(self.output_point, group))
             name = "+".join(n.out for n in group)
@@ -369,8 +369,10 @@ class _Compiler:
         def fix(op: str, k: int, f: int | Ref) -> int:
             if isinstance(f, Ref):
                 return (offsets[f.value] + f.offset) << 6 | program.ARENA
-            if (op, k) in (("attend", 8), ("linear", 1)):
+            if (op, k) == ("attend", 8):
                 return scratch << 6 | program.ARENA
+            if (op, k) == ("linear", 1):  # the logits, behind the first frame
+                return end << 6 | program.ARENA
             return f
 
         parts: list[list[int]] = [[], []]
@@ -378,7 +380,7 @@ class _Compiler:
             words = [fix(step.op, k, f) for k, f in enumerate(step.fields)]
             parts[s >= self.head] += [CODES[step.op], len(words), *words]
         head = [
-            self.context, self.batch, stride, 0, self.graph.vocab, scratch << 6,
+            self.context, self.batch, stride, 0, self.graph.vocab, end << 6,
             self.bits["logits"], self.graph.bos, self.graph.eos,
             len(parts[0]), len(parts[1]), len(self.caches), 0, 0, 0, 0,
         ]  # fmt: skip

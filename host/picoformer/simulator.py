@@ -195,7 +195,7 @@ class Simulator:
         acc = dot(source[:, 4:], q.T)
         mul = fit(m * source[:, 0:1] + 0x2000) >> 14
         y = rescale(acc, mul, s0 - source[:, 1:2], room)
-        if out >> 6 >= program.HEADER + self.model.batch * self.model.stride:
+        if out == self.model.program[5]:
             self._logits = y[:, : self.vocab]
         else:
             to = self._value(out, 4 * groups)

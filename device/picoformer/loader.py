@@ -1,0 +1,218 @@
+"""Loading a model file: whatever is needed only until the model runs.
+
+This module, `program` and `modelfile` are dropped afterwards: 12 KB of a Pico's heap.
+"""
+
+import gc
+import sys
+from array import array
+
+from . import modelfile, program
+from .errors import Error
+from .tokenizer import Tokenizer
+
+_TILE = 1024  # words of the tile buffer, or one row group if that is longer
+
+
+def _family(name):
+    """The kernels `name`, or the fastest family that this port can compile."""
+    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M.
+    arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    for family in ("thumb", "viper") if 4 <= arch <= 8 else ("viper",):
+        if name in (None, family):
+            try:
+                if family == "thumb":
+                    from . import thumb as kernels
+                else:
+                    from . import viper as kernels
+                return kernels
+            except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
+                # No emitter, an .mpy of another processor, or no memory to compile the source.
+                gc.collect()
+    if name in ("thumb", "viper"):
+        raise Error("this port cannot run %s kernels; use kernels='portable'" % name)
+    if name not in (None, "portable"):
+        raise Error("no kernels %r: there are 'thumb', 'viper' and 'portable'" % name)
+    from . import portable
+
+    return portable
+
+
+def _array(n):
+    """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
+    out = array("i", bytes(4 * (n & 255)))
+    some = array("i", bytes(1024)) if n > 255 else ()
+    while len(out) < n:
+        out.extend(some)
+    return out
+
+
+def _zeros(n, native):
+    """n words; only plain Python indexes whole ones."""
+    return bytearray(4 * n) if native else _array(n)
+
+
+def _words(f, section, kind):
+    out = _array(section[1] >> 2)
+    modelfile.read(f, section, kind, out)
+    return out
+
+
+def load(model, f, path, context, weights, kernels):
+    """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
+    kernels = _family(kernels)
+    parts = modelfile.sections(f)
+    if weights not in (None, "flash", "ram", "file"):
+        raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
+    mapped = None
+    if kernels.BIAS and weights in (None, "flash"):
+        from . import flash
+
+        mapped = flash.find(f, path, parts[4])
+    if weights == "flash" and not mapped:
+        raise Error("this board does not map the file into memory; use weights='file'")
+    model._mapped = mapped
+    for choice in (weights,) if weights else ("flash",) if mapped else ("ram", "file"):
+        gc.collect()
+        try:
+            return _fill(model, f, parts, context, choice, kernels)
+        except MemoryError:
+            if choice != "ram" or weights:
+                raise
+
+
+def _fill(model, f, parts, context, weights, kernels):
+    model.weights = weights
+    native = kernels.BIAS != 0
+    mapped = model._mapped
+    words = _words(f, parts[1], modelfile.PROGRAM)
+    program.steps(words)
+    limit = words[0]
+    context = limit if context is None else context
+    if not 2 <= context <= limit:
+        raise Error("context is %r, this model has 2 to %d" % (context, limit))
+    model.context = context = (context + 1) & ~1
+    # The large blocks come first, while the heap is in one piece.
+    memory = [None, None, None, mapped and mapped.view]
+    if weights == "ram":
+        memory[3] = _zeros(parts[4][1] >> 2, native)
+    for i in range(words[11]):
+        memory.append(_zeros(program.cache_words(words, i, context), native))
+    memory[0] = _array(program.arena_words(words, context))
+    memory[1] = tables = _words(f, parts[2], modelfile.TABLES)
+    modelfile.read(f, parts[0], modelfile.META)
+    program.check(words, tables, parts[4][1] >> 2)
+    model.vocab = words[4]
+    model.bos, model.eos = words[7], words[8]
+    model.kernels = kernels.__name__.split(".")[-1]
+    model._batch = words[1]
+    model._stride = words[2]
+    model._logits = words[5] >> 6
+    model._bits = words[6]
+    source = mapped
+    if not mapped:
+        modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
+        if model.weights == "file":
+            source = _tiles(f, parts[4][0], words, program.steps(words)[0])
+            source.arena = memory[0]
+            memory[3] = source.buffer
+    tokens = bytearray(parts[3][1])
+    modelfile.read(f, parts[3], modelfile.TOKENIZER, tokens)
+    model.tokenizer = Tokenizer(tokens)
+    if model.tokenizer.vocab_size != model.vocab:
+        raise Error(
+            "model file is corrupt: tokenizer of %d tokens, model of %d"
+            % (model.tokenizer.vocab_size, model.vocab)
+        )
+    arena = model._arena = memory[0]
+    arena[2] = context
+    arena[3] = model._stride
+    model._tokens = array("H", bytes(2 * context))
+    model._filled = 0
+    model._turn = 0
+    _bind(model, kernels, words, memory, source, parts[4][0])
+
+
+def _tiles(f, offset, words, listing):
+    """Weights that are read from the file: the buffer holds at least one row group."""
+    from .weights import Tiles
+
+    longest = _TILE
+    for op, i, _ in listing:
+        if op == 1 or op == 3:
+            longest = max(longest, words[i + (2 if op == 1 else 3)] + 2)
+    return Tiles(f, offset, longest)
+
+
+def _bind(model, kernels, words, memory, source, offset):
+    """Make the list of (kernel, record) that a token runs through."""
+    listing, body = program.steps(words)
+    # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
+    runs = []
+    view = memoryview(words)
+    model._body, model._head = [], []
+    for s in range(len(listing)):
+        op, i, n = listing[s]
+        name, fields = program.OPS[op]
+        kernel = getattr(kernels, name)
+        record = view[i : i + n]
+        for k in range(n):
+            if fields[k] == "w":
+                at = record[k] >> 6
+                groups = (model.vocab + 3) >> 2 if op == 1 else record[4]
+                size = groups * (record[3 if op == 3 else 2] + 2)
+                record[k] = len(runs) << 6 | program.RUNS
+                if model.weights == "file":
+                    kernel = source.step(name, kernel, at, groups)
+                    pieces = ((0, 4 * source.words),)
+                elif model.weights == "flash":
+                    pieces = source.section(offset + 4 * at, 4 * size)
+                else:
+                    pieces = ((4 * at, 4 * size),)
+                for at, size in pieces:
+                    runs.append(at >> 2 << 6 | program.WEIGHTS)
+                    runs.append(size >> 2)
+        (model._body if s < body else model._head).append((kernel, record))
+    runs = memory[2] = array("i", runs)
+    # The sampler is one more step, whose record the interpreter writes.
+    table = 0
+    for op, i, _ in listing:
+        if op == 5:
+            table = words[i + 7]
+    model._exp2 = table
+    model._pick = array("i", (words[5], model.vocab, table, 0, 0, 0, 1, 0))
+    model._sample = kernels.sample
+    model._space = memory
+    if kernels.BIAS:
+        _relocate(model, memory, kernels.BIAS, listing, words)
+        model._memory = memory  # keeps the regions alive
+        model._space = model._arena
+
+
+def _relocate(model, memory, bias, listing, words):
+    """Turn operands into byte distances from the arena, `bias` added."""
+    from uctypes import addressof
+
+    home = addressof(memory[0])
+    # Wider than 32 bits only where pointers are; there the distance must stay positive.
+    wide = home >> 32 or addressof(memory[1]) >> 32
+
+    def place(operand):
+        d = addressof(memory[operand & 63]) + 4 * (operand >> 6) - home + bias
+        if wide and not 0 <= d < 0x80000000:
+            raise Error("the heap is too scattered for 32-bit operands")
+        d &= 0xFFFFFFFF
+        return d - 0x100000000 if d & 0x80000000 else d
+
+    runs = memory[program.RUNS]
+    for i in range(0, len(runs), 2):
+        runs[i] = place(runs[i])
+    for op, i, n in listing:
+        fields = program.OPS[op][1]
+        for k in range(n):
+            # Operand 0, the arena's own header, stands for "none".
+            if fields[k] != "-" and words[i + k]:
+                words[i + k] = place(words[i + k])
+    for k in (0, 2):
+        if model._pick[k]:
+            model._pick[k] = place(model._pick[k])
