@@ -22,7 +22,18 @@ from picoformer.compiler import Compiled, compile_graph
 from picoformer.converter import calibrate, compiled_bytes
 from picoformer.emulator import find_micropython
 from picoformer.errors import Error
-from picoformer.graph import Graph
+from picoformer.graph import (
+    Add,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    LayerNorm,
+    Linear,
+    Node,
+    Pool,
+)
+from picoformer.importers.tokenizers import read_tokenizer_json
 from picoformer.tokenizer import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -309,6 +320,117 @@ class Case:
         """Random tokens, from BOS on."""
         rng = np.random.default_rng([seed, n, self.shape.vocab])
         return [1, *rng.integers(3, self.shape.vocab, n - 1).tolist()]
+
+
+# Architectures, as graphs
+
+GPT2, BERT, DISTILBERT, MINILM = "gpt2", "bert", "distilbert", "minilm"
+
+
+def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, vocab: int,
+                 context: int, labels: int = 5, seed: int = 0) -> Graph:  # fmt: skip
+    """A graph of random weights with biases everywhere, as `kind` arranges it."""
+    rng = np.random.default_rng([seed, dim, hidden, vocab])
+
+    def normal(*size: int, scale: float = 1.0) -> np.ndarray:
+        w = rng.normal(0, scale / np.sqrt(size[-1]), size)
+        return (w * np.exp(rng.normal(0, 0.4, (*size[:-1], 1)))).astype(np.float32)
+
+    def vector(size: int, mean: float = 0.0) -> np.ndarray:
+        return (mean + rng.normal(0, 0.3, size)).astype(np.float32)
+
+    def norm(x: str, out: str) -> LayerNorm:
+        return LayerNorm(x, out, vector(dim, 1), vector(dim), 1e-5)
+
+    def linear(x: str, out: str, rows: int, cols: int, scale: float = 1.0) -> Linear:
+        bias = vector(rows) * (np.abs(vector(rows)) * 4) if scale else None
+        return Linear(x, out, normal(rows, cols, scale=scale), out, bias)
+
+    pre = kind == GPT2
+    table = normal(vocab, dim, scale=3)
+    nodes: list[Node] = [
+        Embedding("x", table),
+        Embedding("x", normal(context, dim), position=True),
+    ]
+    if not pre:
+        nodes.append(norm("x", "x"))
+    for i in range(layers):
+        n = {name: f"{i}.{name}" for name in "abqkvoyghz"}
+        a = n["a"] if pre else "x"
+        nodes += [norm("x", n["a"])] if pre else []
+        nodes += [linear(a, n[v], dim, dim, 0.8) for v in "qkv"]
+        nodes += [
+            Attention(n["q"], n["k"], n["v"], n["o"], heads, heads, dim // heads, causal=pre),
+            linear(n["o"], n["y"], dim, dim, 0.7),
+            Add("x", n["y"]),
+            norm("x", n["b"] if pre else "x"),
+            linear(n["b"] if pre else "x", n["g"], hidden, dim),
+            Gate(n["g"], None, n["h"], "gelu_tanh" if pre else "gelu"),
+            linear(n["h"], n["z"], dim, hidden, 0.8),
+            Add("x", n["z"]),
+        ]
+        nodes += [] if pre else [norm("x", "x")]
+    if pre:
+        nodes += [norm("x", "n"), Linear("n", "logits", table, "head")]
+        return Graph(nodes, vocab, context, 1, 2)
+    nodes.append(Pool("x", "mean" if kind == MINILM else "first"))
+    if kind == MINILM:
+        return Graph(nodes, vocab, context, task="embed")
+    activation = "tanh" if kind == BERT else "relu"
+    nodes += [linear("x", "p", dim, dim), Gate("p", None, "t", activation)]
+    nodes.append(linear("t", "logits", labels, dim))
+    names = [f"label {i}" for i in range(labels)]
+    return Graph(nodes, vocab, context, task="classify", labels=names)
+
+
+# fmt: off
+ARCHITECTURES = {
+    "gpt2": (GPT2, 52, 97, 2, 4, 97, 33),
+    "gpt2 deep": (GPT2, 20, 37, 8, 5, 101, 24),
+    "bert": (BERT, 52, 101, 2, 4, 97, 24),
+    "bert one": (BERT, 30, 64, 1, 3, 97, 17, 2),
+    "distilbert": (DISTILBERT, 36, 61, 8, 6, 97, 13, 7),
+    "minilm": (MINILM, 52, 104, 3, 13, 97, 40),
+}
+# fmt: on
+
+
+def vocabulary(vocab: int, folder: Path) -> Vocabulary:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json(vocab)))
+    return read_tokenizer_json(folder / "tokenizer.json", vocab, 1, 2)
+
+
+class Architecture:
+    """One of ARCHITECTURES with all that is made of it; the interface of `Case`."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.graph = architecture(*ARCHITECTURES[name])
+        self.graph.check()
+        self.vocabulary = vocabulary(self.graph.vocab, folder)
+        self.amax = calibrate(self.graph)
+        self.whole = self.graph.whole
+        self._sim: Simulator | None = None
+
+    def compiled(self) -> Compiled:
+        return compile_graph(self.graph, self.amax)
+
+    def file(self) -> Path:
+        path = self.folder / "model.pft"
+        if not path.exists():
+            path.write_bytes(compiled_bytes(self.graph, self.vocabulary, self.compiled()))
+        return path
+
+    def sim(self) -> Simulator:
+        if self._sim is None:
+            self._sim = Simulator(self.file())
+        return self._sim
+
+    def tokens(self, n: int, seed: int = 0) -> list[int]:
+        rng = np.random.default_rng([seed, n, self.graph.vocab])
+        return rng.integers(0, self.graph.vocab, n).tolist()
 
 
 class Converted:

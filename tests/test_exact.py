@@ -214,14 +214,17 @@ OUTPUTS = {
     "linear": lambda r: [(r[1], 4 * r[4])],
     "store": lambda r: [],
     "attend": lambda r: [(r[1], r[3] * r[5])],
-    "gate": lambda r: [(r[0], r[2]), (r[5], 1)],
-    "last": lambda r: [],
+    "gate": lambda r: [(r[0], r[2]), *([(r[5], 1)] if r[1] else [])],
+    "pool": lambda r: [],
+    "layernorm": lambda r: [(r[1], r[2])],
+    "bias": lambda r: [(r[0], r[2])],
 }
 INPUTS = {
     "norm": lambda r: [(r[0], r[2])],
     "store": lambda r: [(r[0], r[3] * r[4]), (r[1], r[3] * r[4])],
     "attend": lambda r: [(r[0], r[3] * r[5])],
-    "gate": lambda r: [(r[0], r[2]), (r[1], r[2])],
+    "gate": lambda r: [(r[0], r[2]), *([(r[1], r[2])] if r[1] else [])],
+    "layernorm": lambda r: [(r[0], r[2])],
 }
 
 
@@ -256,7 +259,7 @@ def test_portable_steps_equal_the_simulators_on_extreme_values(case, name):
                         source = t if arena[1] == n else n - 1
                         arena[(operand >> 6) + t * stride + i] = int(x[source, i])
             kernel(record, model._space)
-            if step.op == "last":
+            if step.op == "pool":
                 continue
             getattr(sim, "_" + step.op)(*step.fields)
             for operand, size in OUTPUTS[step.op](step.fields):

@@ -103,9 +103,15 @@ def _fill(model, f, parts, context, weights, kernels):
     modelfile.read(f, parts[0], modelfile.META)
     program.check(words, tables, parts[4][1] >> 2)
     model.vocab = words[4]
+    model.outputs = words[3]
+    model.task = ("generate", "classify", "embed")[words[12]]
+    model._whole = words[13]
+    model.labels = []
+    if model.task == "classify":
+        model.labels = _labels(f, parts[0], model.outputs)
     model.bos, model.eos = words[7], words[8]
     model.kernels = kernels.__name__.split(".")[-1]
-    model._batch = words[1]
+    model._batch = min(words[1], context)
     model._stride = words[2]
     model._logits = words[5] >> 6
     model._bits = words[6]
@@ -133,14 +139,28 @@ def _fill(model, f, parts, context, weights, kernels):
     _bind(model, kernels, words, memory, source, parts[4][0])
 
 
+def _labels(f, section, n):
+    """The labels' names from the metadata."""
+    import json
+
+    text = modelfile.read(f, section, modelfile.META, bytearray(section[1]))
+    try:
+        labels = json.loads(text)["labels"]
+        if len(labels) == n and all(isinstance(s, str) for s in labels):
+            return labels
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise Error("model file is corrupt: its metadata do not name %d labels" % n)
+
+
 def _tiles(f, offset, words, listing):
     """Weights that are read from the file: the buffer holds at least one row group."""
     from .weights import Tiles
 
     longest = _TILE
     for op, i, _ in listing:
-        if op == 1 or op == 3:
-            longest = max(longest, words[i + (2 if op == 1 else 3)] + 2)
+        if op in (1, 3, 9):
+            longest = max(longest, words[i + (3 if op == 3 else 2)] + 2)
     return Tiles(f, offset, longest)
 
 
@@ -156,11 +176,20 @@ def _bind(model, kernels, words, memory, source, offset):
         name, fields = program.OPS[op]
         kernel = getattr(kernels, name)
         record = view[i : i + n]
+        if op == 5:
+            record[8] = program.scratch(words, model.context) << 6
         for k in range(n):
             if fields[k] == "w":
                 at = record[k] >> 6
-                groups = (model.vocab + 3) >> 2 if op == 1 else record[4]
-                size = groups * (record[3 if op == 3 else 2] + 2)
+                if op == 1:
+                    groups = ((words[0] if record[7] else model.vocab) + 3) >> 2
+                    size = groups * (record[2] + 2)
+                elif op == 3:
+                    groups = record[4]
+                    size = groups * (record[3] + 2)
+                else:
+                    groups = 1
+                    size = record[2]
                 record[k] = len(runs) << 6 | program.RUNS
                 if model.weights == "file":
                     kernel = source.step(name, kernel, at, groups)

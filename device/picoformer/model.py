@@ -59,6 +59,7 @@ class Model:
         space = self._space
         # An interrupted run leaves no more than this behind.
         self._filled = at
+        arena[4] = end
         while at < end:
             n = min(self._batch, end - at)
             arena[0] = at
@@ -91,16 +92,39 @@ class Model:
             raise Error("the model file was replaced since it was loaded: load it again")
         self._turn += 1
         same = 0
-        while same < min(self._filled, n - 1) and self._tokens[same] == tokens[same]:
+        most = 0 if self._whole else min(self._filled, n - 1)
+        while same < most and self._tokens[same] == tokens[same]:
             same += 1
         for i in range(same, n):
             self._tokens[i] = tokens[i]
         self._run(same, n)
 
     def logits(self, tokens):
-        """int32 logits behind the last of `tokens` (no BOS is added), as array('i')."""
+        """int32 logits behind the last of `tokens` (no BOS is added), as array('i').
+
+        Of a model with labels one for each, of an encoder without the embedding.
+        """
         self._feed(tokens)
-        return self._arena[self._logits : self._logits + self.vocab]
+        return self._arena[self._logits : self._logits + self.outputs]
+
+    def _read(self, text, task):
+        """The result for a text, cut where the context ends."""
+        if self.task != task:
+            raise Error("this model is made to %s, not to %s" % (self.task, task))
+        wrap = self.tokenizer.wrap
+        ids = self.tokenizer.encode(text)
+        return self.logits(wrap(ids[: max(0, self.context - len(wrap([])))]))
+
+    def classify(self, text):
+        """[(label, int32 logit)] for a text, best first. Raises Error."""
+        logits = self._read(text, "classify")
+        pairs = [(self.labels[i], logits[i]) for i in range(self.outputs)]
+        pairs.sort(key=lambda pair: -pair[1])
+        return pairs
+
+    def embed(self, text):
+        """The embedding of a text, array('i'); only directions and ratios mean something."""
+        return self._read(text, "embed")
 
     def generate(self, prompt="", max_tokens=None, temperature=0, top_p=1000, seed=1):
         """Yield the text that follows `prompt`, one str per token.
@@ -109,6 +133,8 @@ class Model:
         0.9). Stops at EOS, BOS or the end of the context. Raises Error.
         """
         self._open()
+        if self.task != "generate":
+            raise Error("this model is made to %s, not to generate" % self.task)
         pick = self._pick
         pick[3], pick[4], pick[5] = sampling(temperature, top_p, self._bits)
         pick[6] = seed_word(seed)

@@ -116,17 +116,34 @@ def _frames(arena):
 
 
 def embed(rec, memory):
-    x, w, n, shift, first, count, base = rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6]
+    x, w, n, shift, first, count, base, position = (
+        rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6], rec[7],
+    )  # fmt: skip
     arena = memory[0]
     stride, total = _frames(arena)
     for t in range(first, count or total):
         at = (x >> 6) + t * stride
-        token = arena[16 + t * stride]
-        group = _group(memory, w, ((token >> 2) - base) * (n + 2), n + 2)
-        lane = token & 3
+        row = arena[0] + t if position else arena[16 + t * stride]
+        group = _group(memory, w, ((row >> 2) - base) * (n + 2), n + 2)
+        lane = row & 3
         m = (group[n + (lane >> 1)] >> ((lane & 1) << 4)) & 0xFFFF
         for c in range(n):
-            arena[at + c] = _shift((((group[c] >> (lane << 3)) & 255) - 128) * m, shift)
+            v = _shift((((group[c] >> (lane << 3)) & 255) - 128) * m, shift)
+            arena[at + c] = _low(arena[at + c] + v) if position else v
+
+
+def _root(square, eps, shift):
+    """(r, k): r * 2**-k is the root of square and an epsilon; r is 1 or more."""
+    square += eps << min(shift, 15) if shift >= 0 else eps >> min(-shift, 31)
+    k = (30 - _bits(square)) >> 1
+    square = square << (2 * k) if k >= 0 else square >> 2
+    root = 0
+    bit = 1 << 14
+    while bit:
+        if (root + bit) * (root + bit) <= square:
+            root += bit
+        bit >>= 1
+    return max(root, 1), k
 
 
 def norm(rec, memory):
@@ -150,17 +167,7 @@ def norm(rec, memory):
                 v = arena[to + 4 + i]
                 square += (v * v) >> lg
                 arena[to + 4 + i] = v * g[(gain >> 6) + i]
-            k = rec[10] - 2 * s
-            square += rec[9] << min(k, 15) if k >= 0 else rec[9] >> min(-k, 31)
-            k = (30 - _bits(square)) >> 1
-            square = square << (2 * k) if k >= 0 else square >> 2
-            root = 0
-            bit = 1 << 14
-            while bit:
-                if (root + bit) * (root + bit) <= square:
-                    root += bit
-                bit >>= 1
-            root = max(root, 1)
+            root, k = _root(square, rec[9], rec[10] - 2 * s)
             a, s = _normalize(arena, to + 4, n, -15)
             scale = (2 * a * c) // root
             e_t += k - 1
@@ -242,7 +249,7 @@ def attend(rec, memory):
     q, out, cache, heads, kv_heads, size, rope, table, scores = (
         rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6], rec[7], rec[8],
     )  # fmt: skip
-    mc, se, vn, ve, ps = rec[9], rec[10], rec[11], rec[12], rec[13]
+    mc, se, vn, ve, ps, whole = rec[9], rec[10], rec[11], rec[12], rec[13], rec[14]
     arena = memory[0]
     stride, total = _frames(arena)
     context = arena[2]
@@ -256,7 +263,7 @@ def attend(rec, memory):
     sc = scores >> 6
     for t in range(total):
         pos = arena[0] + t
-        length = pos + 1
+        length = arena[4] if whole else pos + 1
         for h in range(heads):
             g = h // (heads // kv_heads)
             at = (q >> 6) + t * stride + h * size
@@ -308,7 +315,7 @@ def attend(rec, memory):
 
 
 def gate(rec, memory):
-    g, u, n, table, f, dyn = rec[0], rec[1], rec[2], rec[3], rec[4], rec[5]
+    g, u, n, table, f, dyn, odd = rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6]
     arena = memory[0]
     stride, total = _frames(arena)
     tab = memory[table & 63]
@@ -321,12 +328,18 @@ def gate(rec, memory):
             v = arena[at + i]
             x = abs(v)
             d = 0
-            if (x >> k) < 512:
+            if table and (x >> k) < 512:
                 j = at0 + (x >> k)
                 d = _half(tab, j)
                 d += ((_half(tab, j + 1) - d) * (x & ((1 << k) - 1)) + (1 << (k - 1))) >> k
-                d = _shift(d, 17 - f)
-            arena[at + i] = max(v, 0) - d
+                d = _shift(d, (15 if odd else 17) - f)
+            if odd:
+                d = (1 << f) - d if v else 0
+                arena[at + i] = d if v > 0 else -d
+            else:
+                arena[at + i] = max(v, 0) - d
+        if not u:
+            continue
         a, s = _normalize(arena, at, n, 0)
         s2 = max(_bits(_amax(arena, up, n)) - 15, 0)
         for i in range(n):
@@ -334,14 +347,69 @@ def gate(rec, memory):
         arena[(dyn >> 6) + t * stride] = s + s2
 
 
-def last(rec, memory):
+def pool(rec, memory):
     arena = memory[0]
     stride, total = _frames(arena)
     at = rec[0] >> 6
-    for i in range(rec[1]):
-        arena[at + i] = arena[at + i + (total - 1) * stride]
-    arena[0] += total - 1
+    how = rec[2]
+    if how == 0:
+        for i in range(rec[1]):
+            arena[at + i] = arena[at + i + (total - 1) * stride]
+        arena[0] += total - 1
+    elif how == 2:
+        b = _bits(total)
+        m = (1 << (14 + b)) // total
+        for i in range(rec[1]):
+            v = 0
+            for t in range(total):
+                v += arena[at + i + t * stride]
+            arena[at + i] = _rescale(v, m, 14 + b, 2)
     arena[1] = 1
+
+
+def layernorm(rec, memory):
+    x, out, n, scale, e, gain, bias, lg = (
+        rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6], rec[7],
+    )  # fmt: skip
+    arena = memory[0]
+    stride, total = _frames(arena)
+    g = memory[gain & 63]
+    b = memory[bias & 63]
+    for t in range(total):
+        at = (x >> 6) + t * stride
+        to = (out >> 6) + t * stride
+        for i in range(n):
+            arena[to + i] = arena[at + i]
+        _, s = _normalize(arena, to, n, -15)
+        mean = 0
+        for i in range(n):
+            mean += arena[to + i]
+        for i in range(n):
+            arena[to + i] = n * arena[to + i] - mean
+        _, s2 = _normalize(arena, to, n, -15)
+        square = 0
+        for i in range(n):
+            v = arena[to + i]
+            square += (v * v) >> lg
+        root, k = _root(square, rec[8], rec[9] - 2 * (s + s2))
+        m = (scale << 15) // root
+        d = _bits(m) - 15
+        m = _shift(m, d)
+        for i in range(n):
+            v = _rescale(arena[to + i] * g[(gain >> 6) + i], m, e - d - k, 0)
+            arena[to + i] = _low(v + b[(bias >> 6) + i]) if bias else v
+
+
+def bias(rec, memory):
+    out, n, add = rec[0], rec[2], rec[3]
+    arena = memory[0]
+    stride, total = _frames(arena)
+    v = _group(memory, rec[1], 0, n)
+    for t in range(total):
+        at = (out >> 6) + t * stride
+        for i in range(n):
+            # A word of the weights may come unsigned.
+            arena[at + i] = _low(arena[at + i] + v[i] if add else v[i])
 
 
 def sample(rec, memory):

@@ -11,26 +11,32 @@ HEADER = 16  # words in front of the arena's frames, and of the program's steps
 
 # op: (name, one letter a field). o: operand; w: operand in the weights; -: number.
 OPS = {
-    1: ("embed", "ow-----"),
+    1: ("embed", "ow------"),
     2: ("norm", "oo--o--o---"),
     3: ("linear", "oow-------"),
     4: ("store", "ooo--o"),
-    5: ("attend", "ooo---ooo-----"),
-    6: ("gate", "oo-o-o"),
-    7: ("last", "o-"),
+    5: ("attend", "ooo---ooo------"),
+    6: ("gate", "oo-o-o-"),
+    7: ("pool", "o--"),
+    8: ("layernorm", "oo---oo---"),
+    9: ("bias", "ow--"),
 }
+GENERATE, CLASSIFY, EMBED = 0, 1, 2  # tasks
 
 
 # Words of the program's head with their limits; what is not named is 0.
 _HEAD = {
     0: ("context", 2, 32768),
-    1: ("batch", 1, 256),
+    1: ("batch", 1, 32768),
     2: ("frame size", 2, 1 << 20),
+    3: ("results", 1, 1 << 20),
     4: ("vocabulary", 1, 65535),
-    6: ("fraction bits of the logits", 0, 16),
+    6: ("fraction bits of the result", 0, 24),
     7: ("BOS", -1, 65534),
     8: ("EOS", -1, 65534),
     11: ("caches", 0, 60),
+    12: ("task", GENERATE, EMBED),
+    13: ("whole", 0, 1),
 }
 
 
@@ -42,7 +48,7 @@ def steps(words):
     if len(words) < HEADER:
         raise Error("bad program: %d words" % len(words))
     for k in range(HEADER):
-        # The logits' operand and the lengths of the two lists are checked where they are used.
+        # The result's operand and the lengths of the two lists are checked where they are used.
         if k not in (5, 9, 10):
             name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
             if not low <= words[k] <= high:
@@ -77,8 +83,13 @@ def arena_words(words, context):
     The logits lie behind the first frame: the head needs no other. Kernels that load one element
     ahead read the spare word, and do not use it.
     """
-    batch, stride = words[1], words[2]
-    return HEADER + max(batch * stride + context, stride + ((words[4] + 3) & ~3)) + 1
+    stride = words[2]
+    return max(scratch(words, context) + context, HEADER + stride + ((words[3] + 3) & ~3)) + 1
+
+
+def scratch(words, context):
+    """Where in the arena the scores lie: behind the frames of a group."""
+    return HEADER + min(words[1], context) * words[2]
 
 
 def cache_words(words, layer, context):
@@ -92,13 +103,12 @@ def check(words, tables, weight_words):
     words: the program section; tables: the table section, both indexables of signed 32-bit words;
     weight_words: size of the weights section.
     """
-    context, batch, stride, vocab = words[0], words[1], words[2], words[4]
+    listing, body = steps(words)
+    context, stride, outputs, vocab, whole = words[0], words[2], words[3], words[4], words[13]
     n_tables = len(tables)
     f_end = HEADER + stride  # first frame's end
-    s_at = HEADER + batch * stride  # scratch
-    listing, body = steps(words)
     step = 0
-    single = False  # True once `last` has left one position
+    single = False  # True once `pool` has left one position
     used = []  # the frame's words that this step has named, (first, end)
     stored = {}  # cache: its (heads, head size)
 
@@ -122,6 +132,21 @@ def check(words, tables, weight_words):
         need(operand & 63 == TABLES, what + " is not in the tables")
         inside(operand >> 6, n, 0, n_tables, what)
 
+    def weights(operand, n, what):
+        need(operand & 63 == WEIGHTS, what + " is not in the weights")
+        inside(operand >> 6, n, 0, weight_words, what)
+
+    def gains(r, at, n):
+        """A norm's gain, and its constants behind it."""
+        table(r[at], n, "gain")
+        for k in range(n):
+            number(tables[(r[at] >> 6) + k], -32767, 32767, "gain")
+        at = len(r) - 3
+        number(r[at], 0, 20, "shift")
+        need(n <= 1 << r[at], "shift too small for %d elements" % n)
+        number(r[at + 1], 0, 32767, "epsilon")
+        number(r[at + 2], -4096, 4096, "epsilon's exponent")
+
     def number(v, low, high, what):
         if not low <= v <= high:
             need(False, "%s is %d, not %d to %d" % (what, v, low, high))
@@ -139,21 +164,28 @@ def check(words, tables, weight_words):
 
     number(words[7], -1, vocab - 1, "BOS")
     number(words[8], -1, vocab - 1, "EOS")
-    padded = (vocab + 3) & ~3
-    logits = False
+    padded = (outputs + 3) & ~3
+    need(words[12] or outputs == vocab, "%d results, %d tokens" % (outputs, vocab))
+    need(not whole or words[1] >= context, "a group does not hold a whole input")
+    need(whole or not words[12], "only a whole input has labels or an embedding")
+    logits = biased = False
+    embedded = None  # operand and words of what `embed` made
     for op, i, _n in listing:
         r = words[i : i + _n]
         used.clear()
         need(step or op == 1, "the program does not begin with `embed`")
         if step == body:
-            need(OPS[op][0] == "last", "the head does not begin with `last`")
+            need(OPS[op][0] == "pool", "the head does not begin with `pool`")
         if op == 1:
             frame(r[0], r[2])
-            need(r[1] & 63 == WEIGHTS, "embedding is not in the weights")
-            inside(r[1] >> 6, (padded >> 2) * (r[2] + 2), 0, weight_words, "embedding")
+            number(r[7], 0, 1, "position")
+            rows = context if r[7] else vocab
+            weights(r[1], ((rows + 3) >> 2) * (r[2] + 2), "embedding")
             number(r[3], -8, 30, "shift")
             need(r[4] == 0 and r[5] == 0 and r[6] == 0, "embedding window")
             need(not single, "embedding in the head")
+            if r[7]:
+                need(embedded == (r[0], r[2]), "positions are added to something else")
             embedded = (r[0], r[2])
         elif op == 2:
             n = r[2]
@@ -165,13 +197,7 @@ def check(words, tables, weight_words):
             number(r[5], 1 << 14, 32767, "scale")
             number(r[6], -4096, 4096, "exponent")
             if r[7]:
-                table(r[7], n, "gain")
-                for k in range(n):
-                    number(tables[(r[7] >> 6) + k], -32767, 32767, "gain")
-                number(r[8], 0, 20, "shift")
-                need(n <= 1 << r[8], "shift too small for %d elements" % n)
-                number(r[9], 0, 32767, "epsilon")
-                number(r[10], -4096, 4096, "epsilon's exponent")
+                gains(r, 7, n)
         elif op == 3:
             cols, groups = r[3], r[4]
             number(cols, 1, 1 << 20, "columns")
@@ -179,12 +205,12 @@ def check(words, tables, weight_words):
             frame(r[0], cols + 4, "input")
             if single and r[1] == words[5]:
                 need(r[1] == f_end << 6, "logits are not behind the first frame")
-                need(4 * groups == padded and r[7] == 0, "logits are not the vocabulary's")
+                need(4 * groups == padded, "logits are not all the results")
+                need(r[7] == biased, "logits are added to nothing")
                 logits = True
             else:
                 frame(r[1], 4 * groups, "output")
-            need(r[2] & 63 == WEIGHTS, "matrix is not in the weights")
-            inside(r[2] >> 6, groups * (cols + 2), 0, weight_words, "matrix")
+            weights(r[2], groups * (cols + 2), "matrix")
             number(r[5], -4096, 4096, "shift")
             number(r[6], 0, 14, "room")
             number(r[7], 0, 1, "add")
@@ -193,7 +219,9 @@ def check(words, tables, weight_words):
             cached(r[2], r[3], r[4], r[5])
             frame(r[0], r[3] * r[4], "keys")
             frame(r[1], r[3] * r[4], "values")
-            need(not single and r[2] not in stored, "cache is stored in the head or twice")
+            need(not single, "cache is stored in the head")
+            # The whole input has gone through one attention before the next stores its own.
+            need(whole or r[2] not in stored, "cache is stored twice")
             stored[r[2]] = (r[3], r[4])
         elif op == 5:
             number(r[3], 1, 1024, "heads")
@@ -207,25 +235,54 @@ def check(words, tables, weight_words):
                 number(tables[(r[7] >> 6) + k], 0, 32768, "power of two")
             # A largest weight of 2**15 keeps the softmax's divisor away from zero.
             need(tables[r[7] >> 6] == tables[(r[7] >> 6) + 32] == 32768, "2**0 is not 32768")
-            # The scratch grows with the context chosen at load; it holds a score a position.
-            need(r[8] == s_at << 6, "scores are not in the scratch")
+            need(r[8] == 0, "scores are the loader's to place")
             number(r[9], 1 << 14, 32767, "scale")
             number(r[10], -4096, 4096, "exponent")
             number(r[11], 1 << 28, (1 << 30) - 1, "numerator")
             number(r[12], -4096, 4096, "exponent")
             number(r[13], 0, 8, "shift")
             need(context <= 512 << r[13], "shift too small for %d positions" % context)
+            number(r[14], 0, whole, "whole")
         elif op == 6:
             frame(r[0], r[2], "gate")
-            frame(r[1], r[2], "input")
-            table(r[3], 257, "activation")
             number(r[4], 8, 16, "fraction bits")
-            frame(r[5], 1, "exponent")
+            if r[1]:
+                frame(r[1], r[2], "input")
+                frame(r[5], 1, "exponent")
+            else:
+                need(r[5] == 0, "an exponent without a product")
+            if r[3]:
+                table(r[3], 257, "activation")
+            number(r[6], 0, 1 if r[3] and not r[1] else 0, "odd")
         elif op == 7:
             frame(r[0], r[1])
-            need(step == body, "`last` in the middle")
-            need((r[0], r[1]) == embedded, "`last` does not move what `embed` made")
+            number(r[2], 0, 2 if whole else 0, "kind of pool")
+            need(step == body, "`pool` in the middle")
+            need((r[0], r[1]) == embedded, "`pool` does not take what `embed` made")
             single = True
+        elif op == 8:
+            n = r[2]
+            number(n, 1, 1 << 14, "elements")
+            frame(r[0], n, "input")
+            if r[1] != r[0]:
+                frame(r[1], n, "output")
+            number(r[3], 1 << 14, 32767, "scale")
+            number(r[4], -4096, 4096, "exponent")
+            gains(r, 5, n)
+            if r[6]:
+                table(r[6], n, "bias")
+        elif op == 9:
+            number(r[3], 0, 1, "add")
+            if single and r[0] == words[5] == f_end << 6:
+                need(r[2] == padded and not (r[3] or biased), "bias is not all the logits'")
+                biased = True
+            else:
+                frame(r[0], r[2], "output")
+            weights(r[1], r[2], "bias")
         step += 1
-    need(logits, "no logits come out")
+    if words[12] == EMBED:
+        # What was pooled stays in the first frame.
+        need(single and (words[5], outputs) == embedded, "no embedding comes out")
+    else:
+        need(logits, "no logits come out")
     need(len(stored) == words[11], "a cache is not stored")

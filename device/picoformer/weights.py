@@ -49,10 +49,14 @@ class Tiled:
         arena = self.tiles.arena
         t = 0
         while t < arena[1]:
-            g = arena[16 + t * arena[3]] >> 2
+            g = (arena[0] + t if rec[7] else arena[16 + t * arena[3]]) >> 2
             self.tiles.read(self.at + g * (rec[2] + 2))
             rec[4] = t
             rec[5] = t + 1
             rec[6] = g
             self.kernel(rec, memory)
             t += 1
+
+    def bias(self, rec, memory):
+        self.tiles.read(self.at)
+        self.kernel(rec, memory)

@@ -12,7 +12,19 @@ import numpy as np
 
 from .device import program
 from .errors import Error
-from .graph import ACTIVATIONS, Add, Array, Attention, Embedding, Gate, Graph, Linear, Norm
+from .graph import (
+    ACTIVATIONS,
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    LayerNorm,
+    Linear,
+    Norm,
+    Pool,
+)
 from .plan import Life, place
 from .quantize import Matrix, quantize
 
@@ -21,6 +33,11 @@ KEY_BITS = 12
 VALUE_BITS = 8
 SPREAD = 4  # bits by which the sizes of outputs that share a step may differ
 BATCH = 4  # positions in a group, by default
+
+ODD = ("tanh",)  # activations that are odd functions and go to 1
+HOW = {"last": 0, "first": 1, "mean": 2}
+LOGITS = ":logits"  # behind the first frame, once that is planned
+TASKS = ("generate", "classify", "embed")
 
 CODES = {name: op for op, (name, _) in program.OPS.items()}
 
@@ -71,12 +88,13 @@ def exp2_table() -> Array:
 def activation_table(name: str) -> Array:
     """max(x, 0) - f(x) at |x| = i/32, i = 0..512, in 2**-17: two 16-bit halves a word.
 
-    The same for x and -x, and it fades to nothing: SiLU and its kin need one short table.
+    The same for x and -x, and it fades to nothing: SiLU and its kin need one short table. Of an
+    odd function 1 - f(x), in 2**-15.
     """
-    if name not in ACTIVATIONS:
-        raise Error(f"activation {name!r} is not supported, only {', '.join(ACTIVATIONS)}")
     x = np.arange(514) / 32
-    d = np.floor((x - ACTIVATIONS[name](x)) * 2.0**17 + 0.5).astype(np.int64)
+    y = ACTIVATIONS[name](x)
+    real = (1 - y) * 2.0**15 if name in ODD else (x - y) * 2.0**17
+    d = np.floor(real + 0.5).astype(np.int64)
     d[513] = 0
     assert ((d >= 0) & (d < 65536)).all()
     return (d[0::2] | d[1::2] << 16).astype(np.uint32).view(np.int32)
@@ -100,6 +118,7 @@ class _Compiler:
         self.bits: dict[str, int] = {}  # fraction bits of each value
         self.inside: dict[str, tuple[str, int]] = {}  # value -> (buffer, offset)
         self.dynamic: dict[str, Ref] = {}  # value -> the word with its own exponent
+        self.version: dict[str, int] = {}  # how often a value has changed in place
         self.tables: list[Array] = []
         self.table_at: dict[bytes, int] = {}
         self.weights: list[Array] = []
@@ -108,6 +127,7 @@ class _Compiler:
         self.caches: list[int] = []
         self.out = Compiled(np.empty(0), np.empty(0), np.empty(0))
         self.head = 0
+        self.cache = 0  # that was stored last
 
     # Memory
 
@@ -118,6 +138,17 @@ class _Compiler:
             self.table_at[key] = sum(t.size for t in self.tables)
             self.tables.append(words.reshape(-1))
         return self.table_at[key] << 6 | program.TABLES
+
+    def vector(self, bias: Array, bits: int) -> int:
+        """Operand of int32 words in the weights, a whole number of row groups."""
+        v = np.floor(np.asarray(bias, np.float64) * 2.0**bits + 0.5)
+        v = np.clip(v, -(2.0**31), 2.0**31 - 1).astype(np.int64)
+        at = self.weight_words
+        w = np.zeros((v.size + 3) // 4 * 4, np.uint32)
+        w[: v.size] = v & 0xFFFFFFFF
+        self.weights.append(w)
+        self.weight_words += w.size
+        return at << 6 | program.WEIGHTS
 
     def matrix(self, parts: list[Array]) -> tuple[int, Matrix]:
         """Operand of a matrix in the weights; a shared one is kept once."""
@@ -150,24 +181,65 @@ class _Compiler:
     def emit(self, op: str, *fields: int | Ref) -> None:
         self.steps.append(Step(op, list(fields)))
 
-    def embed(self, n: Embedding, residual: str) -> None:
-        at, m = self.matrix([n.weight])
-        # A linear adds whole groups of four rows to it; the padding adds zeros.
-        self.words[n.out] = (n.weight.shape[1] + 3) // 4 * 4
-        bits = self.point(residual, 20)
-        # The shift may not go further left than the format allows.
-        bits = min(bits, 8 - m.exponent)
-        self.bits[n.out] = bits
-        self.emit("embed", Ref(n.out), at, n.weight.shape[1], -(m.exponent + bits), 0, 0, 0)
-        self.out.dequantized[n.out] = m.value
-        self.out.matrices[n.out] = (m, np.asarray(n.weight))
+    def embed(self, n: Embedding) -> None:
+        weight = n.weight[: self.context] if n.position else n.weight
+        at, m = self.matrix([weight])
+        if not n.position:
+            # A linear adds whole groups of four rows to it; the padding adds zeros.
+            self.words[n.out] = (n.weight.shape[1] + 3) // 4 * 4
+            self.bits[n.out] = self.point(n.out, 20)
+            # The shift may not go further left than the format allows.
+            for e in self.graph.nodes:
+                if isinstance(e, Embedding) and e.out == n.out:
+                    self.bits[n.out] = min(self.bits[n.out], 8 - quantize([e.weight]).exponent)
+        bits = self.bits[n.out]
+        cols = n.weight.shape[1]
+        self.emit(
+            "embed", Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, int(n.position)
+        )
+        self.changed(n.out)
+        key = n.out + ":positions" if n.position else n.out
+        self.out.dequantized[key] = m.value
+        self.out.matrices[key] = (m, np.asarray(weight))
+
+    def changed(self, value: str) -> None:
+        """What was made of the value's former content is of no use any more."""
+        self.version[value] = self.version.get(value, 0) + 1
+
+    def layernorm(self, n: LayerNorm) -> None:
+        size = n.gain.shape[0]
+        if n.out != n.x:
+            self.words[n.out] = size
+            self.bits[n.out] = self.point(n.out, 20)
+        bits = self.bits[n.out]
+        gain, exponent, lg, root = self.gain(n.gain)
+        c, e = float_parts(2.0 ** (exponent - 15 + bits) * root)
+        eps = n.eps * size**3 * 2.0 ** (2 * self.bits[n.x] - lg)
+        em, ee = float_parts(eps) if eps > 0 else (0, 0)
+        bias = np.floor(np.asarray(n.bias, np.float64) * 2.0**bits + 0.5)
+        shift = np.clip(bias, -(2.0**31), 2.0**31 - 1).astype(np.int32)
+        self.emit(
+            "layernorm", self.ref(n.x), self.ref(n.out), size, c, 15 - e, gain,
+            self.table(shift) if shift.any() else 0, lg, em, ee,
+        )  # fmt: skip
+        self.changed(n.out)
+
+    def gain(self, gain: Array) -> tuple[int, int, int, float]:
+        """(table of 15-bit gains, their exponent, lg, sqrt(n / 2**lg))."""
+        peak = float(np.abs(gain).max())
+        exponent = int(np.ceil(np.log2(peak))) if peak > 0 else 0
+        words = np.floor(np.asarray(gain, np.float64) * 2.0 ** (15 - exponent) + 0.5)
+        words = np.clip(words, -32767, 32767).astype(np.int32)
+        lg = int(np.ceil(np.log2(gain.size)))
+        return self.table(words), exponent, lg, float(np.sqrt(gain.size / 2**lg))
 
     def quantized(self, value: str, norm: Norm | None) -> str:
         """The value as a quantized vector in the frame; made by a norm step.
 
-        The head makes its own: `last` moves the residual only.
+        The head makes its own: `pool` moves the residual only.
         """
-        name = ("head:" if self.head else "q:") + (norm.out if norm else value)
+        name = f"{'head' if self.head else 'q'}{self.version.get(value, 0)}:"
+        name += norm.out if norm else value
         if name in self.words:
             return name
         n = self.size[value]
@@ -179,16 +251,12 @@ class _Compiler:
             tail = [0, 0, 0, 0]
             e -= bits
         else:
-            peak = float(np.abs(norm.gain).max())
-            exponent = int(np.ceil(np.log2(peak))) if peak > 0 else 0
-            gain = np.floor(np.asarray(norm.gain, np.float64) * 2.0 ** (15 - exponent) + 0.5)
-            gain = np.clip(gain, -32767, 32767).astype(np.int32)
-            lg = int(np.ceil(np.log2(n)))
-            c, e = float_parts(2.0 ** (exponent - 15) * np.sqrt(n / 2**lg) / top)
+            gain, exponent, lg, root = self.gain(norm.gain)
+            c, e = float_parts(2.0 ** (exponent - 15) * root / top)
             em, ee = (
                 float_parts(norm.eps * n * 2.0 ** (2 * bits - lg)) if norm.eps > 0 else (0, 0)
             )
-            tail = [self.table(gain), lg, em, ee]
+            tail = [gain, lg, em, ee]
         self.emit(
             "norm",
             self.ref(value),
@@ -220,7 +288,7 @@ class _Compiler:
             bits = self.bits[add.x]
         elif head:
             bits = max(self.point("logits", 19, 16), 0)
-            target = 0  # behind the first frame, once that is planned
+            target = Ref(LOGITS)
         else:
             bits = min(map(self.output_point, group))
             name = "+".join(n.out for n in group)
@@ -232,7 +300,15 @@ class _Compiler:
                 offset += n.weight.shape[0]
             target = Ref(name)
         s0 = -(14 + m.exponent + bits)
-        fields = (cols, groups, s0, room, int(add is not None), 0, groups)
+        adds = int(add is not None)
+        biases = [n.bias if n.bias is not None else np.zeros(len(n.weight)) for n in group]
+        if any(b.any() for b in biases):
+            vector = self.vector(np.concatenate(biases), bits)
+            self.emit("bias", target, vector, 4 * groups, adds)
+            adds = 1
+        if add:
+            self.changed(add.x)
+        fields = (cols, groups, s0, room, adds, 0, groups)
         self.emit("linear", Ref(q), target, operand, *fields)
         row = 0
         for n in group:
@@ -247,20 +323,30 @@ class _Compiler:
         if head:
             self.bits["logits"] = bits
 
-    def store(self, a: Attention) -> None:
-        self.caches.append(a.kv_heads * (a.size + 2 * ((a.size + 3) // 4) + 2))
-        cache = program.CACHE + len(self.caches) - 1
-        rope = self.table(rotation_table(a.frequencies, self.context))
-        self.emit("store", self.ref(a.k), self.ref(a.v), cache, a.kv_heads, a.size, rope)
+    def rotation(self, a: Attention) -> int:
+        if a.frequencies is None:
+            return 0
+        return self.table(rotation_table(a.frequencies, self.context))
 
-    def last(self, residual: str) -> None:
-        """Begin the head: what is only needed of the last position of a prompt."""
-        self.emit("last", Ref(residual), self.size[residual])
+    def store(self, a: Attention) -> None:
+        words = a.kv_heads * (a.size + 2 * ((a.size + 3) // 4) + 2)
+        # A whole input is through with one attention before the next stores its own.
+        if not (self.graph.whole and words in self.caches):
+            self.caches.append(words)
+            self.cache = len(self.caches) - 1
+        else:
+            self.cache = self.caches.index(words)
+        cache = program.CACHE + self.cache
+        k, v = self.ref(a.k), self.ref(a.v)
+        self.emit("store", k, v, cache, a.kv_heads, a.size, self.rotation(a))
+
+    def pool(self, residual: str, how: str) -> None:
+        """Begin the head: what is only needed of one position, be it the last."""
+        self.emit("pool", Ref(residual), self.size[residual], HOW[how])
         self.head = len(self.steps) - 1
 
     def attend(self, a: Attention) -> None:
-        cache = program.CACHE + len(self.caches) - 1
-        rope = self.table(rotation_table(a.frequencies, self.context))
+        cache = program.CACHE + self.cache
         top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, (1 << (KEY_BITS - 1)) - 1
         mc, e = float_parts(np.log2(np.e) / np.sqrt(a.size) / (top_q * top_k))
         top_v = (1 << (VALUE_BITS - 1)) - 1
@@ -276,7 +362,7 @@ class _Compiler:
             a.heads,
             a.kv_heads,
             a.size,
-            rope,
+            self.rotation(a),
             self.table(exp2_table()),
             0,
             mc,
@@ -284,26 +370,39 @@ class _Compiler:
             int(np.floor(2.0**29 * 128 / top_v + 0.5)),
             19 - ps,
             ps,
+            int(not a.causal),
         )
 
     def gate(self, n: Gate) -> None:
-        g, u = self.ref(n.g), self.ref(n.u)
-        self.inside[n.out] = (g.value, g.offset)  # the product takes the gate's place
-        self.words["e:" + n.out] = 1
-        self.dynamic[n.out] = Ref("e:" + n.out)
-        self.bits[n.out] = self.bits[n.g] + self.bits[n.u]
-        table = self.table(activation_table(n.activation))
-        self.emit("gate", g, u, self.size[n.g], table, self.bits[n.g], self.dynamic[n.out])
+        if n.activation not in ACTIVATIONS:
+            supported = ", ".join(ACTIVATIONS)
+            raise Error(f"activation {n.activation!r} is not supported, only {supported}")
+        g = self.ref(n.g)
+        self.inside[n.out] = (g.value, g.offset)  # the result takes the gate's place
+        table = self.table(activation_table(n.activation)) if n.activation != "relu" else 0
+        odd = int(n.activation in ODD)
+        self.bits[n.out] = self.bits[n.g]
+        u: int | Ref = 0
+        dyn: int | Ref = 0
+        if n.u is not None:
+            if odd:
+                raise Error(f"{n.activation} cannot gate a product")
+            u = self.ref(n.u)
+            self.words["e:" + n.out] = 1
+            dyn = self.dynamic[n.out] = Ref("e:" + n.out)
+            self.bits[n.out] += self.bits[n.u]
+        self.emit("gate", g, u, self.size[n.g], table, self.bits[n.g], dyn, odd)
 
     def run(self) -> Compiled:
         nodes = self.graph.nodes
         self.size: dict[str, int] = {}
         self.gates = {n.g for n in nodes if isinstance(n, Gate)}
         norms = {n.out: n for n in nodes if isinstance(n, Norm)}
+        layernorms = {n.out: n for n in nodes if isinstance(n, LayerNorm) and n.out != n.x}
         for n in nodes:
             if isinstance(n, Embedding):
                 self.size[n.out] = n.weight.shape[1]
-            elif isinstance(n, Norm):
+            elif isinstance(n, Norm | LayerNorm):
                 self.size[n.out] = n.gain.shape[0]
             elif isinstance(n, Linear):
                 self.size[n.out] = n.weight.shape[0]
@@ -312,15 +411,18 @@ class _Compiler:
             elif isinstance(n, Gate):
                 self.size[n.out] = self.size[n.g]
         residual = next(n.out for n in nodes if isinstance(n, Embedding))
-        # Behind the last layer's keys and values, only the last position of a prompt matters.
-        final = [n for n in nodes if isinstance(n, Attention)][-1:]
+        how = next((n.how for n in nodes if isinstance(n, Pool)), "last")
+        # Behind the last layer's keys and values only one position matters, unless it is a mean.
+        final = [n.q for n in nodes if isinstance(n, Attention)][-1:] if how != "mean" else []
         late: list[Linear] = []
         i = 0
         while i < len(nodes):
             n = nodes[i]
             i += 1
             if isinstance(n, Embedding):
-                self.embed(n, residual)
+                self.embed(n)
+            elif isinstance(n, LayerNorm):
+                self.layernorm(n)
             elif isinstance(n, Linear):
                 group = [n]
                 # One step has one number of fraction bits: outputs of very different size would
@@ -336,21 +438,27 @@ class _Compiler:
                 add = nodes[i] if i < len(nodes) else None
                 add = add if isinstance(add, Add) and add.y == n.out else None
                 i += add is not None
-                if final and n.x in norms and norms[n.x].x == residual:
-                    late += [m for m in group if m.out == final[0].q]
-                    group = [m for m in group if m.out != final[0].q]
+                late += [m for m in group if m.out in final]
+                group = [m for m in group if m.out not in final]
                 if n.out == "logits" and not self.head:
-                    self.last(residual)
+                    self.pool(residual, how)
                 if group:
                     self.linear(group, norms.get(n.x), add)
             elif isinstance(n, Attention):
                 self.store(n)
                 if late:
-                    self.last(residual)
+                    self.pool(residual, how)
+                    if late[0].x in layernorms:
+                        self.layernorm(layernorms[late[0].x])
                     self.linear(late, norms.get(late[0].x), None)
                 self.attend(n)
             elif isinstance(n, Gate):
                 self.gate(n)
+            elif isinstance(n, Pool):
+                if n.x != residual:
+                    raise Error("only the residual can be pooled")
+                if not self.head:
+                    self.pool(residual, how)
             elif isinstance(n, Add):
                 raise Error("a residual must follow the linear that it adds")
         return self.finish()
@@ -359,30 +467,30 @@ class _Compiler:
         lives: dict[str, Life] = {}
         for s, step in enumerate(self.steps):
             for f in step.fields:
-                if isinstance(f, Ref):
+                if isinstance(f, Ref) and f.value != LOGITS:
                     life = lives.setdefault(f.value, Life(self.words[f.value], s, s))
                     life.last = s
         offsets, end = place(lives, program.HEADER + 1)  # word 0 of a frame is its token
         stride = end - program.HEADER
-        scratch = program.HEADER + self.batch * stride
+        offsets[LOGITS] = end
 
-        def fix(op: str, k: int, f: int | Ref) -> int:
+        def fix(f: int | Ref) -> int:
             if isinstance(f, Ref):
                 return (offsets[f.value] + f.offset) << 6 | program.ARENA
-            if (op, k) == ("attend", 8):
-                return scratch << 6 | program.ARENA
-            if (op, k) == ("linear", 1):  # the logits, behind the first frame
-                return end << 6 | program.ARENA
             return f
 
         parts: list[list[int]] = [[], []]
         for s, step in enumerate(self.steps):
-            words = [fix(step.op, k, f) for k, f in enumerate(step.fields)]
+            words = [fix(f) for f in step.fields]
             parts[s >= self.head] += [CODES[step.op], len(words), *words]
+        graph = self.graph
+        outputs = self.size[graph.result]
+        result = LOGITS if graph.result == "logits" else graph.result
+        batch = self.context if graph.whole else self.batch
         head = [
-            self.context, self.batch, stride, 0, self.graph.vocab, end << 6,
-            self.bits["logits"], self.graph.bos, self.graph.eos,
-            len(parts[0]), len(parts[1]), len(self.caches), 0, 0, 0, 0,
+            self.context, batch, stride, outputs, graph.vocab, fix(Ref(result)),
+            self.bits[graph.result], graph.bos, graph.eos, len(parts[0]), len(parts[1]),
+            len(self.caches), TASKS.index(graph.task), int(graph.whole), 0, 0,
         ]  # fmt: skip
         out = self.out
         out.program = np.array(head + self.caches + parts[0] + parts[1], np.int32)

@@ -44,7 +44,13 @@ class Report:
 
 
 def calibrate(graph: Graph, data: Array | None = None) -> dict[str, float]:
-    """Largest magnitude of each value over `data` (sequences, tokens) or text of the model's."""
+    """Largest magnitude of each value over `data` (sequences, tokens).
+
+    By default over text that the model writes itself, or random tokens if it writes none.
+    """
+    if data is None and graph.task != "generate":
+        rng = np.random.default_rng(0)
+        data = rng.integers(0, graph.vocab, (CALIBRATION[0], min(CALIBRATION[1], graph.context)))
     if data is None:
         count, length = CALIBRATION
         _, model = sample(graph, count, min(length, graph.context))
@@ -64,7 +70,7 @@ def compiled_bytes(
     """The model file of a compiled graph."""
     meta = {
         "name": name or graph.meta.get("name", ""),
-        "task": "generate",
+        "task": graph.task,
         "architecture": graph.meta.get("architecture", ""),
         "source": graph.meta.get("source", ""),
         "licence": graph.meta.get("licence", ""),
@@ -72,6 +78,8 @@ def compiled_bytes(
         "quantization": "weights int8 per row, activations int12, keys int12, values int8",
         "picoformer": __version__,
     }
+    if graph.labels:
+        meta["labels"] = graph.labels
     return modelfile.encode(compiled, build(vocabulary), meta)
 
 

@@ -6,6 +6,7 @@ know architectures, nothing behind them does: Llama, GPT-2 or BERT are arrangeme
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import erf
 from typing import Any
@@ -224,7 +225,7 @@ def relu(x: Array) -> Array:
     return np.maximum(x, 0)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": silu,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,

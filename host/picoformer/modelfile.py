@@ -56,6 +56,21 @@ class ModelFile:
         return int(self.program[2])
 
     @property
+    def outputs(self) -> int:
+        """Words of a result: logits of the vocabulary or of labels, or an embedding."""
+        return int(self.program[3])
+
+    @property
+    def task(self) -> str:
+        """generate, classify or embed."""
+        return ("generate", "classify", "embed")[int(self.program[12])]
+
+    @property
+    def whole(self) -> bool:
+        """Whether an input is run at once."""
+        return bool(self.program[13])
+
+    @property
     def vocab(self) -> int:
         return int(self.program[4])
 

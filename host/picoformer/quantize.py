@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .graph import Array, Embedding, Graph, Linear
+from .graph import Array, Embedding, Graph, Linear, Node
 
 ROW_MAX = 32700  # largest row mantissa, so that its product with a vector's scale keeps 15 bits
 
@@ -77,8 +77,12 @@ def dequantized(graph: Graph, matrices: dict[str, Array]) -> Graph:
 
     matrices: values by the name of the node's output, as `compile_graph` reports them.
     """
-    nodes = [
-        replace(n, weight=matrices[n.out]) if isinstance(n, Embedding | Linear) else n
-        for n in graph.nodes
-    ]
-    return replace(graph, nodes=nodes)
+
+    def value(n: Node) -> Node:
+        if isinstance(n, Embedding) and n.position:
+            return replace(n, weight=matrices[n.out + ":positions"])
+        if isinstance(n, Embedding | Linear):
+            return replace(n, weight=matrices[n.out])
+        return n
+
+    return replace(graph, nodes=[value(n) for n in graph.nodes])

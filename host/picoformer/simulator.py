@@ -93,6 +93,21 @@ def exp2(d: Array, table: Array) -> Array:
     return np.where(d < 16384, v >> (near >> 10), 0)
 
 
+def root(square: Array, eps_m: int, eps_e: int, s: Array) -> tuple[Array, Array]:
+    """(r, k) with r * 2**-k the square root of a sum of squares and an epsilon, r >= 1.
+
+    s: the shift that the squared vector had; the epsilon is eps_m * 2**(eps_e - 2 s).
+    """
+    k = eps_e - 2 * s
+    square = fit(square + np.where(
+        k >= 0, eps_m << np.clip(k, 0, 15), eps_m >> np.clip(-k, 0, 31)
+    ))  # fmt: skip
+    k = (30 - bits(square)) >> 1
+    square = np.where(k >= 0, square << np.maximum(2 * k, 0), square >> 2)
+    # The integer square root: exact, as float64 holds the argument.
+    return np.maximum(np.floor(np.sqrt(fit(square))).astype(np.int64), 1), k
+
+
 def dot(a: Array, b: Array) -> Array:
     """Exact integer product a @ b: float64 holds every sum, which is below 2**53."""
     return fit((a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64))
@@ -121,6 +136,8 @@ class Simulator:
         self.tokenizer = m.tokenizer
         self.context = m.context
         self.vocab = m.vocab
+        self.outputs = m.outputs
+        self._out = int(m.program[5]) if m.task != "embed" else -1  # operand of the logits
         self.logit_scale = 2.0**-m.logit_bits
         self._tables = m.tables.astype(np.int64)
         self._matrices: dict[tuple[int, int, int], tuple[Array, Array]] = {}
@@ -149,10 +166,18 @@ class Simulator:
 
     # The steps; frames are (positions, stride).
 
-    def _embed(self, x: int, w: int, n: int, s: int, *_: int) -> None:
-        q, m = self._matrix(w, (self.vocab + 3) // 4, n)
-        tokens = self._frames[:, 0]
-        self._value(x, n)[:] = shift(q[tokens] * m[tokens, None], s)
+    def _embed(
+        self, x: int, w: int, n: int, s: int, _first: int, _count: int, _base: int, position: int
+    ) -> None:
+        rows = self.context if position else self.vocab
+        q, m = self._matrix(w, (rows + 3) // 4, n)
+        to = self._value(x, n)
+        if position:
+            at = self._start + np.arange(len(to))
+            to[:] = fit(to + shift(q[at] * m[at, None], s))
+        else:
+            at = self._frames[:, 0]
+            to[:] = shift(q[at] * m[at, None], s)
 
     def _norm(
         self, x: int, out: int, n: int, n_bits: int, dyn: int, c: int, e: int,
@@ -165,16 +190,9 @@ class Simulator:
         if gain:
             square = fit((fit(y * y) >> lg).sum(-1, keepdims=True))
             y = fit(y * self._table(gain, n))
-            k = eps_e - 2 * s
-            square = fit(square + np.where(
-                k >= 0, eps_m << np.clip(k, 0, 15), eps_m >> np.clip(-k, 0, 31)
-            ))  # fmt: skip
-            k = (30 - bits(square)) >> 1
-            square = np.where(k >= 0, square << np.maximum(2 * k, 0), square >> 2)
-            # The integer square root: exact, as float64 holds the argument.
-            root = np.maximum(np.floor(np.sqrt(fit(square))).astype(np.int64), 1)
+            r, k = root(square, eps_m, eps_e, s)
             y, a, s = normalize(y, -15)
-            scale = fit(2 * fit(a * c)) // root
+            scale = fit(2 * fit(a * c)) // r
             exponent = exponent + k - 1
         else:
             scale = fit(a * c)
@@ -195,8 +213,9 @@ class Simulator:
         acc = dot(source[:, 4:], q.T)
         mul = fit(m * source[:, 0:1] + 0x2000) >> 14
         y = rescale(acc, mul, s0 - source[:, 1:2], room)
-        if out == self.model.program[5]:
-            self._logits = y[:, : self.vocab]
+        if out == self._out:
+            y = y[:, : self.outputs]
+            self._logits = fit(self._logits + y) if add else y
         else:
             to = self._value(out, 4 * groups)
             to[:] = fit(to + y) if add else y
@@ -240,10 +259,10 @@ class Simulator:
 
     def _attend(
         self, q: int, out: int, cache: int, heads: int, kv_heads: int, size: int, rope: int,
-        table: int, _scores: int, mc: int, se: int, vn: int, ve: int, ps: int,
+        table: int, _scores: int, mc: int, se: int, vn: int, ve: int, ps: int, whole: int,
     ) -> None:  # fmt: skip
         layer = self._caches[cache]
-        end = self._start + len(self._frames)
+        end = self._end if whole else self._start + len(self._frames)
         share = heads // kv_heads
         y, a, s = normalize(self._heads(q, heads, size), -15)
         if rope:
@@ -259,15 +278,16 @@ class Simulator:
             return np.repeat(x[:, :end], share, axis=0)
 
         km, ke, vm, v_e = (past(x)[:, None, :] for x in (layer.km, layer.ke, layer.vm, layer.ve))
-        positions = np.arange(self._start, end)
-        seen = np.arange(end)[None, :] <= positions[:, None]
+        positions = self._start + np.arange(len(self._frames))
+        last = np.full_like(positions, end - 1) if whole else positions
+        seen = np.arange(end)[None, :] <= last[:, None]
         acc = dot(y, past(layer.k).transpose(0, 2, 1))
         mul = fit(a * km + 1024) >> 11
         score = rescale(acc, mul, se - la - s - ke, 0)
         best = np.where(seen, score, -(1 << 31)).max(-1, keepdims=True)
         d = fit(np.where(seen, best - score, 0))
         p = exp2(np.where(seen, d, 16384), self._table(table, 64))
-        e_max = np.maximum.accumulate(layer.ve[:, :end], axis=1)[:, self._start :]
+        e_max = np.maximum.accumulate(layer.ve[:, :end], axis=1)[:, last]
         e_max = np.repeat(e_max, share, axis=0)[..., None]
         down = np.minimum(11 + ps + e_max - v_e, 31)
         w = np.where(seen, shift(fit(p * vm), np.where(seen, down, 31)), 0)
@@ -279,19 +299,56 @@ class Simulator:
         y = rescale(acc, inverse, ve + n_bits - e_max, room)
         self._value(out, heads * size)[:] = y.transpose(1, 0, 2).reshape(-1, heads * size)
 
-    def _gate(self, g: int, u: int, n: int, table: int, f: int, dyn: int) -> None:
+    def _gate(self, g: int, u: int, n: int, table: int, f: int, dyn: int, odd: int) -> None:
         x = self._value(g, n)
-        words = self._table(table, 257)
-        halves = np.stack([words & 0xFFFF, words >> 16 & 0xFFFF], 1).reshape(-1)
-        k = f - 5
-        i = np.minimum(np.abs(x) >> k, 512)
-        d = halves[i]
-        d = d + (((halves[i + 1] - d) * (np.abs(x) & (1 << k) - 1) + (1 << (k - 1))) >> k)
-        y = np.maximum(x, 0) - np.where(i < 512, shift(d, 17 - f), 0)
+        y = np.maximum(x, 0)
+        if table:
+            words = self._table(table, 257)
+            halves = np.stack([words & 0xFFFF, words >> 16 & 0xFFFF], 1).reshape(-1)
+            k = f - 5
+            i = np.minimum(np.abs(x) >> k, 512)
+            d = halves[i]
+            d = d + (((halves[i + 1] - d) * (np.abs(x) & (1 << k) - 1) + (1 << (k - 1))) >> k)
+            d = np.where(i < 512, shift(d, (15 if odd else 17) - f), 0)
+            y = np.sign(x) * ((1 << f) - d) if odd else y - d
+        if not u:
+            x[:] = y
+            return
         y, _, s = normalize(y, 0)
         z, _, s2 = normalize(self._value(u, n), 0)
         self._value(g, n)[:] = fit(y * z)
         self._value(dyn, 1)[:] = s + s2
+
+    def _layernorm(
+        self, x: int, out: int, n: int, scale: int, e: int, gain: int, bias: int,
+        lg: int, eps_m: int, eps_e: int,
+    ) -> None:  # fmt: skip
+        y, _, s = normalize(self._value(x, n), -15)
+        # n times the distance from the mean: exact.
+        y, _, s2 = normalize(fit(n * y - y.sum(-1, keepdims=True)), -15)
+        r, k = root(fit((fit(y * y) >> lg).sum(-1, keepdims=True)), eps_m, eps_e, s + s2)
+        m = (scale << 15) // r
+        b = bits(m) - 15
+        y = rescale(fit(y * self._table(gain, n)), shift(m, b), e - b - k, 0)
+        self._value(out, n)[:] = fit(y + self._table(bias, n)) if bias else y
+
+    def _bias(self, out: int, w: int, n: int, add: int) -> None:
+        v = self.model.weights[w >> 6 : (w >> 6) + n].view(np.int32).astype(np.int64)
+        if out == self._out:
+            self._logits = np.repeat(v[None, : self.outputs], len(self._frames), 0)
+        else:
+            to = self._value(out, n)
+            to[:] = fit(to + v) if add else v
+
+    def _pool(self, x: int, n: int, how: int) -> None:
+        if how == 0:
+            return  # every position goes through the head here: nothing is dropped before it
+        if how == 2:
+            count = len(self._frames)
+            b = count.bit_length()
+            total = fit(self._value(x, n).sum(0, keepdims=True))
+            self._value(x, n)[:1] = rescale(total, (1 << 14 + b) // count, 14 + b, 2)
+        self._frames = self._frames[:1]
 
     # Running
 
@@ -300,12 +357,11 @@ class Simulator:
         m = self.model
         n = len(tokens)
         self._start = start
+        self._end = start + n
         self._frames = np.zeros((n, m.stride), np.int64)
         self._frames[:, 0] = tokens
         for i, step in enumerate(m.steps):
-            # Here every position goes through the head, so nothing is dropped before it.
-            if step.op != "last":
-                getattr(self, "_" + step.op)(*step.fields)
+            getattr(self, "_" + step.op)(*step.fields)
             if self.tap:
                 self.tap(i, step.op, step.fields, self._frames)
 
@@ -319,11 +375,16 @@ class Simulator:
         return out
 
     def logits(self, tokens: Sequence[int]) -> Array:
-        """int32 logits (len(tokens), vocab) behind each token; no BOS is added."""
+        """int32 logits (len(tokens), vocab) behind each token; no BOS is added.
+
+        Of a model that takes its input whole, (1, outputs): the labels' logits or the embedding.
+        """
         listed = self._check(tokens)
         self._tokens = []
         self._run(listed, 0)
         self._tokens = listed
+        if self.model.task == "embed":
+            self._logits = self._value(int(self.model.program[5]), self.outputs)
         return self._logits.astype(np.int32)
 
     def generate(
