@@ -112,8 +112,10 @@ class Model:
         if self.task != task:
             raise Error("this model is made to %s, not to %s" % (self.task, task))
         wrap = self.tokenizer.wrap
-        ids = self.tokenizer.encode(text)
-        return self.logits(wrap(ids[: max(0, self.context - len(wrap([])))]))
+        ids = wrap(self.tokenizer.encode(text)[: max(0, self.context - len(wrap([])))])
+        if not ids:
+            raise Error("the text has no tokens")
+        return self.logits(ids)
 
     def classify(self, text):
         """[(label, int32 logit)] for a text, best first. Raises Error."""

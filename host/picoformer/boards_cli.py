@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -184,6 +185,34 @@ def _generate(o: argparse.Namespace) -> None:
         _report(o, text, loaded, board.stats)
     if interrupted:
         raise KeyboardInterrupt
+
+
+def show_labels(
+    o: argparse.Namespace, pairs: list[tuple[str, int]], scale: float, **more: Any
+) -> None:
+    """Print labels, best first, with the probabilities that the logits stand for."""
+    best = max(logit for _, logit in pairs)
+    weights = [math.exp((logit - best) * scale) for _, logit in pairs]
+    shares = [w / sum(weights) for w in weights]
+    if o.json:
+        rows = [
+            {"label": label, "logit": logit, "probability": share}
+            for (label, logit), share in zip(pairs, shares, strict=True)
+        ]
+        _show({"label": pairs[0][0], "labels": rows, **more})
+        return
+    width = max(len(label) for label, _ in pairs)
+    for (label, _), share in zip(pairs, shares, strict=True):
+        print(f"{label:{width}}  {share:6.1%}  {'#' * round(30 * share)}".rstrip())
+
+
+def show_embedding(o: argparse.Namespace, values: Any, **more: Any) -> None:
+    """Print an embedding."""
+    listed = [int(v) for v in values]
+    if o.json:
+        _show({"embedding": listed, **more})
+    else:
+        print(*listed)
 
 
 def _only_model(board: Board) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, boards_cli
+from .boards_cli import show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, Report, convert
 from .errors import Error
 from .modelfile import ModelFile, load
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", action="store_true", help="list the program, step by step")
     add_json(p)
 
-    p = command("simulate", _simulate, "generate text on the PC with a board's integers")
+    p = command("simulate", _simulate, "run a model on the PC with a board's integers")
     p.add_argument("model", metavar="MODEL.pft")
     boards_cli.add_sampling(p)
     add_json(p)
@@ -102,8 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--tokenizer", metavar="FILE", help="where it is not beside the reference")
     p.add_argument(
         "--data", metavar="FILE",
-        help="text or .npy token ids (default: what the float model writes)",
+        help="text, .tsv of label and text, or .npy token ids (default: what the float model "
+        "writes, random tokens for an encoder)",
     )  # fmt: skip
+    p.add_argument(
+        "--layers", action="store_true", help="say where the loss arises, value by value"
+    )
+    p.add_argument("--plot", metavar="FILE.png", help="draw confusion matrices and layers")
     add_json(p)
 
     p = command("emulate", _emulate, "run an emulated board behind a serial port")
@@ -251,6 +257,12 @@ def _simulate(o: argparse.Namespace) -> None:
 
     sim = Simulator(o.model)
     _check_n(o.n)
+    if sim.model.task == "classify":
+        show_labels(o, sim.classify(o.prompt), sim.logit_scale)
+        return
+    if sim.model.task == "embed":
+        show_embedding(o, sim.embed(o.prompt))
+        return
     start = time.perf_counter()
     pieces: list[str] = []
     for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed):
@@ -288,25 +300,45 @@ def _progress(items: Iterable[Any]) -> Iterable[Any]:
 
 
 def _eval(o: argparse.Namespace) -> None:
-    from .evaluation import evaluate
+    from .evaluation import evaluate, plot
 
     start = time.perf_counter()
     s = evaluate(
         o.model, o.reference, data=o.data, tokenizer=o.tokenizer, progress=_progress
     )  # fmt: skip
+    if o.plot:
+        plot(s, o.plot)
     if o.json:
         _show(s.to_dict())
         return
-    change = s.perplexity_int / s.perplexity_float - 1
     print(f"{s.tokens:,} tokens, {s.sequences} sequences: {s.data}")
-    _table(
-        [
-            ("kl", f"{s.kl:.6f}", "nats a token from the float model"),
-            ("top1", f"{s.top1:.2%}", "of the tokens have the same favourite"),
-            ("perplexity_float", f"{s.perplexity_float:.4f}", ""),
-            ("perplexity_int", f"{s.perplexity_int:.4f}", f"{change:+.3%}"),
-        ]
-    )
+    rows: list[tuple[str, ...]] = []
+    if s.kl is not None and s.top1 is not None:
+        rows.append(("kl", f"{s.kl:.6f}", "nats a prediction from the float model"))
+        rows.append(("top1", f"{s.top1:.2%}", "of the predictions are the same"))
+    if s.perplexity_float is not None and s.perplexity_int is not None:
+        change = s.perplexity_int / s.perplexity_float - 1
+        rows.append(("perplexity_float", f"{s.perplexity_float:.4f}", ""))
+        rows.append(("perplexity_int", f"{s.perplexity_int:.4f}", f"{change:+.3%}"))
+    if s.accuracy_float is not None and s.accuracy_int is not None:
+        points = 100 * (s.accuracy_int - s.accuracy_float)
+        rows.append(("accuracy_float", f"{s.accuracy_float:.2%}", ""))
+        rows.append(("accuracy_int", f"{s.accuracy_int:.2%}", f"{points:+.2f} points"))
+    if s.cosine is not None:
+        rows.append(("cosine", f"{s.cosine:.6f}", f"at worst {s.cosine_min:.6f}"))
+    _table(rows)
+    if s.confusion_int and s.labels:
+        print("\nintegers; a row for each true label")
+        counts = [[str(n) for n in row] for row in s.confusion_int]
+        _table([(name, *row, "") for name, row in zip(s.labels, counts, strict=True)])
+    if o.layers:
+        print("\nerror of each value, relative to its size")
+        widest = max((e.error for e in s.layers), default=0.0)
+        for e in s.layers:
+            bar = "#" * round(40 * e.error / widest) if widest else ""
+            print(f"  {e.value:12} {e.error:8.3%}  {bar}")
+    if o.plot:
+        print(f"\n{o.plot} shows it")
     print(f"in {time.perf_counter() - start:.1f} s")
 
 

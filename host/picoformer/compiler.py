@@ -56,6 +56,8 @@ class Step:
 
     op: str
     fields: list[int | Ref]
+    value: str = ""  # what it makes
+    bits: int = 0  # fraction bits of that
 
 
 @dataclass
@@ -178,8 +180,8 @@ class _Compiler:
 
     # Steps
 
-    def emit(self, op: str, *fields: int | Ref) -> None:
-        self.steps.append(Step(op, list(fields)))
+    def emit(self, op: str, *fields: int | Ref, value: str = "") -> None:
+        self.steps.append(Step(op, list(fields), value, self.bits.get(value, 0)))
 
     def embed(self, n: Embedding) -> None:
         weight = n.weight[: self.context] if n.position else n.weight
@@ -195,8 +197,9 @@ class _Compiler:
         bits = self.bits[n.out]
         cols = n.weight.shape[1]
         self.emit(
-            "embed", Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, int(n.position)
-        )
+            "embed", Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, int(n.position),
+            value=n.out,
+        )  # fmt: skip
         self.changed(n.out)
         key = n.out + ":positions" if n.position else n.out
         self.out.dequantized[key] = m.value
@@ -220,7 +223,7 @@ class _Compiler:
         shift = np.clip(bias, -(2.0**31), 2.0**31 - 1).astype(np.int32)
         self.emit(
             "layernorm", self.ref(n.x), self.ref(n.out), size, c, 15 - e, gain,
-            self.table(shift) if shift.any() else 0, lg, em, ee,
+            self.table(shift) if shift.any() else 0, lg, em, ee, value=n.out,
         )  # fmt: skip
         self.changed(n.out)
 
@@ -309,7 +312,11 @@ class _Compiler:
         if add:
             self.changed(add.x)
         fields = (cols, groups, s0, room, adds, 0, groups)
-        self.emit("linear", Ref(q), target, operand, *fields)
+        if head:
+            self.bits["logits"] = bits
+        value = add.x if add else "+".join(n.out for n in group)
+        self.bits[value] = bits
+        self.emit("linear", Ref(q), target, operand, *fields, value=value)
         row = 0
         for n in group:
             self.out.dequantized[n.out] = m.value[row : row + n.weight.shape[0]]
@@ -320,8 +327,6 @@ class _Compiler:
             )
             self.out.matrices[n.out] = (part, np.asarray(n.weight))
             row += n.weight.shape[0]
-        if head:
-            self.bits["logits"] = bits
 
     def rotation(self, a: Attention) -> int:
         if a.frequencies is None:
@@ -371,6 +376,7 @@ class _Compiler:
             19 - ps,
             ps,
             int(not a.causal),
+            value=a.out,
         )
 
     def gate(self, n: Gate) -> None:
@@ -391,7 +397,8 @@ class _Compiler:
             self.words["e:" + n.out] = 1
             dyn = self.dynamic[n.out] = Ref("e:" + n.out)
             self.bits[n.out] += self.bits[n.u]
-        self.emit("gate", g, u, self.size[n.g], table, self.bits[n.g], dyn, odd)
+        size, bits = self.size[n.g], self.bits[n.g]
+        self.emit("gate", g, u, size, table, bits, dyn, odd, value=n.out)
 
     def run(self) -> Compiled:
         nodes = self.graph.nodes

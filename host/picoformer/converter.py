@@ -19,7 +19,6 @@ from .tokenizer import Tokenizer, Vocabulary, build
 DEFAULT_CONTEXT = 256
 CALIBRATION = (8, 96)  # sequences and tokens that the model writes itself
 CALIBRATION_ROWS = 64  # sequences of given data at most; more move the largest values little
-CALIBRATION_BATCH = 8  # sequences at a time, which bounds the memory
 
 
 @dataclass
@@ -43,22 +42,23 @@ class Report:
         return asdict(self)
 
 
-def calibrate(graph: Graph, data: Array | None = None) -> dict[str, float]:
-    """Largest magnitude of each value over `data` (sequences, tokens).
+def calibrate(graph: Graph, data: list[Array] | None = None) -> dict[str, float]:
+    """Largest magnitude of each value over `data`, sequences of tokens.
 
     By default over text that the model writes itself, or random tokens if it writes none.
     """
     if data is None and graph.task != "generate":
         rng = np.random.default_rng(0)
-        data = rng.integers(0, graph.vocab, (CALIBRATION[0], min(CALIBRATION[1], graph.context)))
+        length = min(CALIBRATION[1], graph.context)
+        data = list(rng.integers(0, graph.vocab, (CALIBRATION[0], length)))
     if data is None:
         count, length = CALIBRATION
         _, model = sample(graph, count, min(length, graph.context))
         return model.amax
     amax: dict[str, float] = {}
-    for at in range(0, min(len(data), CALIBRATION_ROWS), CALIBRATION_BATCH):
+    for row in data[:CALIBRATION_ROWS]:
         model = FloatModel(graph, np.float32)
-        model.forward(data[at : at + CALIBRATION_BATCH, : graph.context])
+        model.forward(np.asarray(row)[None, : graph.context])
         for value, a in model.amax.items():
             amax[value] = max(amax.get(value, 0.0), a)
     return amax
@@ -78,18 +78,25 @@ def compiled_bytes(
         "quantization": "weights int8 per row, activations int12, keys int12, values int8",
         "picoformer": __version__,
     }
+    # Where a value stands in the program, for reports: its name and its fraction bits.
+    meta["values"] = [[s.value, s.bits] if s.value else [] for s in compiled.steps]
     if graph.labels:
         meta["labels"] = graph.labels
     return modelfile.encode(compiled, build(vocabulary), meta)
 
 
-def read_tokens(path: str | Path, tokenizer: Tokenizer, context: int, vocab: int) -> Array:
-    """Token ids (sequences, length) from a file.
+def read_examples(
+    path: str | Path, tokenizer: Tokenizer, context: int, graph: Graph
+) -> tuple[list[Array], list[str]]:
+    """Token ids, a row for each example, and the labels if the file has them.
 
-    .npy: an integer array of ids. Other files: UTF-8 text, encoded and cut into sequences that
-    begin with BOS, of the context's length; a shorter rest is left out unless it is all there is.
+    .npy: an integer array of ids. .tsv: label and text in each line, for a model that
+    classifies. Other files: UTF-8 text. It is one text for a generative model, encoded and cut
+    into sequences that begin with BOS, of the context's length (a shorter rest is left out
+    unless it is all there is), and a text in each line for others.
     """
     file = Path(path)
+    vocab = graph.vocab
     try:
         if file.suffix == ".npy":
             ids = np.load(file, allow_pickle=False)
@@ -103,14 +110,29 @@ def read_tokens(path: str | Path, tokenizer: Tokenizer, context: int, vocab: int
         ids = np.atleast_2d(ids).astype(np.int64)
         if ids.min() < 0 or ids.max() >= vocab:
             raise Error(f"{file}: ids from {ids.min()} to {ids.max()}, the vocabulary has {vocab}")
-        return np.asarray(ids[:, :context])
-    bos = [tokenizer.bos] if tokenizer.bos >= 0 else []
-    tokens = tokenizer.encode(text)
-    n = min(context - len(bos), len(tokens))
-    if n < 1:
-        raise Error(f"{file} holds no text")
-    rows = [bos + tokens[i : i + n] for i in range(0, len(tokens) - n + 1, n)]
-    return np.array(rows, np.int64)
+        return list(ids[:, :context]), []
+    if graph.task == "generate":
+        bos = [graph.bos] if graph.bos >= 0 else []
+        tokens = tokenizer.encode(text)
+        n = min(context - len(bos), len(tokens))
+        if n < 1:
+            raise Error(f"{file} holds no text")
+        rows = [bos + tokens[i : i + n] for i in range(0, len(tokens) - n + 1, n)]
+        return list(np.array(rows, np.int64)), []
+    lines = [line for line in text.splitlines() if line.strip()]
+    labels: list[str] = []
+    if file.suffix == ".tsv":
+        for i, line in enumerate(lines):
+            label, tab, rest = line.partition("\t")
+            if not tab:
+                raise Error(f"{file}, line {i + 1}: no tab, expected label, tab, text")
+            labels.append(label)
+            lines[i] = rest
+    room = max(0, context - len(tokenizer.wrap([])))
+    examples = [tokenizer.wrap(tokenizer.encode(line)[:room]) for line in lines]
+    if not examples or not all(examples):
+        raise Error(f"{file} holds no text" if not examples else f"{file}: a line has no tokens")
+    return [np.array(row, np.int64) for row in examples], labels
 
 
 def convert(
@@ -144,7 +166,7 @@ def convert(
         context = min(graph.context, DEFAULT_CONTEXT)
     rows = None
     if data is not None:
-        rows = read_tokens(data, Tokenizer(build(vocabulary)), graph.context, graph.vocab)
+        rows, _ = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
     compiled = compile_graph(graph, calibrate(graph, rows), context, batch)
     content = compiled_bytes(graph, vocabulary, compiled, name)
     model = modelfile.parse(content)  # what cannot be read back is not written

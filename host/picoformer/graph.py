@@ -246,6 +246,8 @@ class FloatModel:
         self.amax: dict[str, float] = {}
         self.caches: dict[str, tuple[Array, Array]] = {}
         self.past = 0
+        # Called with (name, value) for what each node makes, pooling aside: for inspection.
+        self.tap: Callable[[str, Array], None] | None = None
         self.weights = {
             id(t): np.asarray(t, dtype)
             for n in graph.nodes
@@ -297,6 +299,8 @@ class FloatModel:
             else:
                 out, y = node.out, self._attention(node, v, t_new)
             v[out] = y
+            if self.tap and not isinstance(node, Pool):
+                self.tap(out, y)
             self.amax[out] = max(self.amax.get(out, 0.0), float(np.abs(y).max()))
         return v[self.graph.result]
 

@@ -387,6 +387,37 @@ class Simulator:
             self._logits = self._value(int(self.model.program[5]), self.outputs)
         return self._logits.astype(np.int32)
 
+    @property
+    def labels(self) -> list[str]:
+        """What the logits stand for, of a model that classifies."""
+        return list(self.model.meta.get("labels", []))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text as the model takes it: special tokens around it, cut to fit."""
+        wrap = self.tokenizer.wrap
+        room = max(0, self.context - len(wrap([])))
+        return list(wrap(self.tokenizer.encode(text)[:room]))
+
+    def classify(self, text: str) -> list[tuple[str, int]]:
+        """[(label, int32 logit)] for a text, best first. Raises Error."""
+        logits = self._read(text, "classify").tolist()
+        return sorted(zip(self.labels, logits, strict=True), key=lambda pair: -pair[1])
+
+    def embed(self, text: str) -> Array:
+        """The embedding of a text, int32 (outputs,); only its direction means something."""
+        return self._read(text, "embed")
+
+    def _read(self, text: str, task: str) -> Array:
+        self._made_to(task)
+        ids = self.encode(text)
+        if not ids:
+            raise Error("the text has no tokens")
+        return self.logits(ids)[-1]
+
+    def _made_to(self, task: str) -> None:
+        if self.model.task != task:
+            raise Error(f"this model is made to {self.model.task}, not to {task}")
+
     def generate(
         self,
         prompt: str = "",
@@ -399,6 +430,7 @@ class Simulator:
 
         temperature 0 is greedy. Stops at EOS, BOS or the end of the context. Raises Error.
         """
+        self._made_to("generate")
         m, s, p = sampling(
             thousandths("temperature", temperature, 0, 100),
             thousandths("top_p", top_p, 0.001, 1),
