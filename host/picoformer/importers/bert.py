@@ -1,0 +1,230 @@
+"""BERT and DistilBERT as float graphs: classifiers, and the encoders of sentences.
+
+An encoder without a classifier's head gives an embedding: of the positions' mean, unless the
+files of sentence-transformers beside it say that it is the first position's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error
+from ..graph import (
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    LayerNorm,
+    Linear,
+    Node,
+    Pool,
+)
+from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
+
+_POOLING = {"mean": "mean", "cls": "first"}
+# What older versions of sentence-transformers have for pooling_mode: one flag a mode.
+_FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+_MODULES = "Transformer", "Pooling", "Normalize"
+
+# The names of a layer's parts: query, key, value, output, norm, up, down, norm.
+_BERT = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
+_DISTILBERT = (
+    "attention.q_lin",
+    "attention.k_lin",
+    "attention.v_lin",
+    "attention.out_lin",
+    "sa_layer_norm",
+    "ffn.lin1",
+    "ffn.lin2",
+    "output_layer_norm",
+)
+
+
+def read(config: Config, tensors: Tensors) -> Graph:
+    """The graph of a BERT classifier or encoder. Raises Error."""
+    classify = "BertForSequenceClassification"
+    known = (classify, "BertModel", "BertForMaskedLM", "BertForPreTraining")
+    kind = config.architecture(known)
+    config.require(
+        position_embedding_type="absolute", is_decoder=False, add_cross_attention=False
+    )
+    dim = config.number("hidden_size", 768)
+    vocab = config.number("vocab_size", 30522)
+    context = config.number("max_position_embeddings", 512)
+    positions = tensors.get("embeddings.position_embeddings.weight", context, dim)
+    types = config.number("type_vocab_size", 2)
+    type0 = tensors.get("embeddings.token_type_embeddings.weight", types, dim)[0]
+    parts = _Parts(tensors, dim, config.real("layer_norm_eps", 1e-12))
+    nodes = parts.encoder(
+        tensors.get("embeddings.word_embeddings.weight", vocab, dim),
+        # every token is of type 0, so that a position's vector has that of the type in it
+        positions.astype(np.float64) + type0.astype(np.float64),
+        [f"encoder.layer.{i}." for i in range(config.number("num_hidden_layers", 12))],
+        _BERT,
+        config.number("num_attention_heads", 12),
+        config.head_size(dim, config.number("num_attention_heads", 12)),
+        config.number("intermediate_size", 3072),
+        config.choice("hidden_act", ACTIVATIONS, "gelu"),
+    )
+    graph = Graph(nodes, vocab, context, meta={"architecture": "bert"})
+    if kind == classify:
+        parts.classifier(graph, config, "pooler.dense", "tanh")
+    else:
+        embed(graph, config.folder)
+    # The heads of the pre-training, and the buffers and the pooler that are not used.
+    tensors.check_used(r"(position|token_type)_ids$", r"^cls\.", r"^(bert\.)?pooler\.")
+    return graph
+
+
+def read_distilbert(config: Config, tensors: Tensors) -> Graph:
+    """The graph of a DistilBERT classifier or encoder. Raises Error."""
+    classify = "DistilBertForSequenceClassification"
+    kind = config.architecture((classify, "DistilBertModel", "DistilBertForMaskedLM"))
+    dim = config.number("dim", 768)
+    heads = config.number("n_heads", 12)
+    vocab = config.number("vocab_size", 30522)
+    context = config.number("max_position_embeddings", 512)
+    parts = _Parts(tensors, dim, 1e-12)
+    nodes = parts.encoder(
+        tensors.get("embeddings.word_embeddings.weight", vocab, dim),
+        # learned or sinusoidal: the file has the table
+        tensors.get("embeddings.position_embeddings.weight", context, dim),
+        [f"transformer.layer.{i}." for i in range(config.number("n_layers", 6))],
+        _DISTILBERT,
+        heads,
+        config.head_size(dim, heads),
+        config.number("hidden_dim", 4 * dim),
+        config.choice("activation", ACTIVATIONS, "gelu"),
+    )
+    graph = Graph(nodes, vocab, context, meta={"architecture": "distilbert"})
+    if kind == classify:
+        parts.classifier(graph, config, "pre_classifier", "relu")
+    else:
+        embed(graph, config.folder)
+    tensors.check_used(r"position_ids$", r"^vocab_(transform|layer_norm|projector)\.")
+    return graph
+
+
+class _Parts:
+    """The nodes that both have, from their tensors."""
+
+    def __init__(self, tensors: Tensors, dim: int, eps: float) -> None:
+        self.tensors = tensors
+        self.dim = dim
+        self.eps = eps
+
+    def norm(self, name: str) -> LayerNorm:
+        gain, bias = (self.tensors.get(f"{name}.{n}", self.dim) for n in ("weight", "bias"))
+        return LayerNorm("x", "x", gain, bias, self.eps)
+
+    def linear(self, x: str, out: str, name: str, rows: int, columns: int) -> Linear:
+        weight = self.tensors.get(name + ".weight", rows, columns)
+        return Linear(x, out, weight, name + ".weight", self.tensors.get(name + ".bias", rows))
+
+    def encoder(
+        self,
+        words: Array,
+        positions: Array,
+        layers: list[str],
+        names: tuple[str, ...],
+        heads: int,
+        size: int,
+        hidden: int,
+        activation: str,
+    ) -> list[Node]:
+        """words (vocab, dim), positions (context, dim); layers: what precedes each one's names."""
+        dim = self.dim
+        nodes: list[Node] = [
+            Embedding("x", words),
+            Embedding("x", positions, position=True),
+            self.norm("embeddings.LayerNorm"),
+        ]
+        for i, p in enumerate(layers):
+            q, k, v, o, y, g, h, z = (f"{i}.{n}" for n in "qkvoyghz")
+            query, key, value, output, norm1, up, down, norm2 = (p + name for name in names)
+            nodes += [
+                self.linear("x", q, query, dim, dim),
+                self.linear("x", k, key, dim, dim),
+                self.linear("x", v, value, dim, dim),
+                Attention(q, k, v, o, heads, heads, size, causal=False),
+                self.linear(o, y, output, dim, dim),
+                Add("x", y),
+                self.norm(norm1),
+                self.linear("x", g, up, hidden, dim),
+                Gate(g, None, h, activation),
+                self.linear(h, z, down, dim, hidden),
+                Add("x", z),
+                self.norm(norm2),
+            ]
+        return nodes
+
+    def classifier(self, graph: Graph, config: Config, pooler: str, activation: str) -> None:
+        """Add the head for classes, of the first position."""
+        graph.task, graph.labels = "classify", config.labels()
+        graph.nodes += [
+            Pool("x", "first"),
+            self.linear("x", "p", pooler, self.dim, self.dim),
+            Gate("p", None, "pt", activation),
+            self.linear("pt", "logits", "classifier", len(graph.labels), self.dim),
+        ]
+
+
+def embed(graph: Graph, folder: Path) -> None:
+    """Add the pooling that the files of sentence-transformers declare; the mean without them.
+
+    Whether the vector is then brought to length 1 is noted in meta: it changes no cosine.
+    """
+    graph.task = "embed"
+    path = folder / "1_Pooling" / "config.json"
+    modules = folder / "modules.json"
+    if modules.is_file():
+        listed = read_json(modules)
+        if not isinstance(listed, list) or not all(isinstance(m, dict) for m in listed):
+            raise Error(f"{modules} is not a list of modules")
+        kinds = [str(m.get("type")).split(".")[-1] for m in listed]
+        for module, kind in zip(listed, kinds, strict=True):
+            if kind not in _MODULES:
+                seen = module.get("type")
+                raise Error(f"{modules}: type is {seen!r}; supported: {', '.join(_MODULES)}")
+            if kind == "Pooling":
+                path = folder / str(module.get("path")) / "config.json"
+        if kinds not in (list(_MODULES), list(_MODULES[:2])):
+            raise Error(
+                f"{modules} lists {', '.join(kinds) or 'nothing'}; supported: "
+                "Transformer, Pooling and perhaps Normalize"
+            )
+        graph.meta["normalize"] = "Normalize" in kinds
+    how = "mean"
+    if path.is_file() or modules.is_file():
+        how = _pooling(path, read_json(path))
+    else:
+        graph.meta["note"] = "no pooling is declared: the mean of all positions"
+    graph.nodes.append(Pool("x", how))
+
+
+def _pooling(path: Path, config: Any) -> str:
+    if not isinstance(config, dict):
+        raise Error(f"{path} is not a JSON object")
+    mode = config.get("pooling_mode")
+    if mode is None:
+        on = [n for n, v in config.items() if n.startswith("pooling_mode_") and v]
+        mode = [_FLAGS.get(name, name) for name in on]
+    if isinstance(mode, list) and len(mode) == 1:
+        mode = mode[0]
+    if not isinstance(mode, str) or mode not in _POOLING:
+        raise Error(f"{path}: pooling_mode is {mode!r}; supported: {', '.join(_POOLING)}")
+    return _POOLING[mode]

@@ -1,0 +1,305 @@
+"""What a Hugging Face folder holds: the fields of config.json and the tensors, read on demand.
+
+Tensors come from model.safetensors, or pytorch_model.bin where torch is installed, each in one
+file or in shards with an index. Every way of asking names what is wrong in one Error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from ..errors import Error
+from ..graph import Array
+
+# Hugging Face's names of the activations, and the graph's.
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+# numpy has no bfloat16: its 16 bits are the upper half of a float32
+_KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+# The files that hold weights, in order of preference.
+_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+# Older names of a norm's tensors, which transformers reads as well.
+_RENAMED = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises Error."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as e:
+        raise Error(f"cannot read {path}: {e.strerror}; expected a Hugging Face folder") from e
+    except (ValueError, RecursionError) as e:
+        raise Error(f"{path} is not JSON: {e}") from e
+
+
+class Config:
+    """config.json of a folder. A field that is null counts as absent."""
+
+    def __init__(self, folder: Path) -> None:
+        fields = read_json(folder / "config.json")
+        if not isinstance(fields, dict):
+            raise Error(f"{folder / 'config.json'} is not a JSON object")
+        self.folder = folder
+        self.fields: dict[str, Any] = fields
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field as it is."""
+        value = self.fields.get(name)
+        return default if value is None else value
+
+    def refusal(self, name: str, value: object, supported: str) -> Error:
+        """The error for a field's value that is not supported."""
+        return Error(f"{self.folder}: {name} is {value!r}; supported: {supported}")
+
+    def require(self, **expected: Any) -> None:
+        """Raise Error unless each field is absent or has the expected value."""
+        for name, value in expected.items():
+            if self.get(name, value) != value:
+                raise self.refusal(name, self.fields[name], repr(value))
+
+    def choice(self, name: str, supported: dict[str, str], default: str) -> str:
+        """What a field's text stands for. Raises Error for any that `supported` lacks."""
+        value = self.get(name, default)
+        if not isinstance(value, str) or value not in supported:
+            raise self.refusal(name, value, ", ".join(supported))
+        return supported[value]
+
+    def number(self, name: str, default: int | None = None) -> int:
+        """A positive integer. Raises Error."""
+        v = self.get(name, default)
+        if not isinstance(v, int) or isinstance(v, bool) or not 0 < v < 1 << 24:
+            raise Error(
+                f"{self.folder}: {name} is {v!r} in config.json, expected a positive number"
+            )
+        return v
+
+    def real(self, name: str, default: float | None = None, fields: Any = None) -> float:
+        """A positive number, of the object `fields` if that is given. Raises Error."""
+        v = (self.fields if fields is None else fields).get(name)
+        v = default if v is None else v
+        if not isinstance(v, int | float) or isinstance(v, bool) or not 0 < v < np.inf:
+            raise Error(
+                f"{self.folder}: {name} is {v!r} in config.json, expected a positive number"
+            )
+        return float(v)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """True or false. Raises Error."""
+        v = self.get(name, default)
+        if not isinstance(v, bool):
+            raise Error(f"{self.folder}: {name} is {v!r} in config.json, expected true or false")
+        return v
+
+    def head_size(self, dim: int, heads: int) -> int:
+        """dim / heads. Raises Error where heads does not divide dim."""
+        if dim % heads:
+            raise Error(f"{self.folder}: {heads} heads do not divide {dim} dimensions")
+        return dim // heads
+
+    def architecture(self, supported: tuple[str, ...]) -> str | None:
+        """The class that the checkpoint is of, None where it is not told. Raises Error."""
+        names = self.get("architectures")
+        if not names:
+            return None
+        if not isinstance(names, list) or len(names) != 1 or names[0] not in supported:
+            raise self.refusal("architectures", names, ", ".join(supported))
+        return str(names[0])
+
+    def token(self, name: str) -> int | None:
+        """The first token id of a field, None where there is none in the vocabulary."""
+        v = self.get(name)
+        v = v[0] if isinstance(v, list) and v else v
+        if not isinstance(v, int) or isinstance(v, bool):
+            return None
+        return v if 0 <= v < self.number("vocab_size") else None
+
+    def labels(self) -> list[str]:
+        """The names of a classifier's classes. Raises Error for a head of another kind."""
+        kind = self.get("problem_type", "single_label_classification")
+        if kind != "single_label_classification":
+            raise self.refusal("problem_type", kind, "'single_label_classification'")
+        names = self.get("id2label")
+        if names is None:
+            n = self.number("num_labels", 2)
+            names = {str(i): f"LABEL_{i}" for i in range(n)}
+        good = isinstance(names, dict) and all(isinstance(v, str) for v in names.values())
+        if not good or {str(i) for i in range(len(names))} != set(names):
+            raise Error(
+                f"{self.folder}: id2label is {str(names)[:100]}, expected names of the classes "
+                "0, 1, 2 and so on"
+            )
+        if len(names) < 2:
+            raise Error(
+                f"{self.folder}: id2label has {len(names)} classes, which is a regression; "
+                "supported: two classes or more"
+            )
+        return [names[str(i)] for i in range(len(names))]
+
+
+class Tensors:
+    """The tensors of a folder, read when they are asked for.
+
+    prefix: what may precede the names ("model."). Raises Error where no file holds weights, or
+    one is not what its name says.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.prefix = prefix
+        self._stored: dict[str, tuple[str, tuple[int, ...], Callable[[], Array]]] = {}
+        self._used: set[str] = set()
+        found = next((f for f in _FILES if (folder / f).is_file()), None)
+        if found is None:
+            raise Error(
+                f"{folder / _FILES[0]} does not exist; expected the model's weights there, or in "
+                + ", ".join(_FILES[1:])
+            )
+        self.path = folder / found
+        if not found.endswith(".index.json"):
+            self._add(self.path, None)
+            return
+        index = read_json(self.path)
+        files = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(files, dict) or not files:
+            raise Error(f"{self.path} has no weight_map: expected the file of each tensor")
+        shards: dict[str, set[str]] = {}
+        for name, file in files.items():
+            if not isinstance(file, str) or Path(file).name != file:
+                raise Error(f"{self.path}: {name} is in {file!r}, expected a file beside it")
+            shards.setdefault(file, set()).add(name)
+        for file, names in sorted(shards.items()):
+            if not (folder / file).is_file():
+                raise Error(f"{folder / file} does not exist; {found} names it")
+            self._add(folder / file, names)
+
+    def _add(self, path: Path, names: set[str] | None) -> None:
+        stored = _torch(path) if path.suffix == ".bin" else _safetensors(path)
+        for name in names or ():
+            if name not in stored:
+                raise Error(f"{path} has no tensor {name}, which {self.path.name} says it has")
+        self._stored.update({n: s for n, s in stored.items() if names is None or n in names})
+
+    def _key(self, name: str) -> str | None:
+        names = [name, *(name.replace(new, old) for new, old in _RENAMED if new in name)]
+        keys = (prefix + n for n in names for prefix in ("", self.prefix))
+        return next((key for key in keys if key in self._stored), None)
+
+    def __contains__(self, name: str) -> bool:
+        return self._key(name) is not None
+
+    def get(self, name: str, *shape: int) -> Array:
+        """A tensor in float32, with or without the prefix. Raises Error unless it has `shape`."""
+        key = self._key(name)
+        if key is None:
+            raise Error(f"{self.path} has no tensor {name}")
+        kind, seen, read = self._stored[key]
+        if seen != shape:
+            raise Error(f"{self.path}: {name} has shape {seen}, config.json says {shape}")
+        if kind not in _KINDS:
+            raise Error(f"{self.path}: {name} is {kind}; supported: {', '.join(_KINDS)}")
+        self._used.add(key)
+        return read()
+
+    def head(self, embedding: Array, tied: bool) -> Array:
+        """lm_head.weight; the embedding itself where it is tied. Raises Error."""
+        name = "lm_head.weight"
+        if not tied:
+            return self.get(name, *embedding.shape)
+        if name in self and not np.array_equal(self.get(name, *embedding.shape), embedding):
+            raise Error(
+                f"{self.path}: {name} is not the embedding, though tie_word_embeddings is True; "
+                "one of the two is wrong"
+            )
+        return embedding
+
+    def check_used(self, *harmless: str) -> None:
+        """Raise Error if a tensor was not asked for, unless one of the patterns is found in it.
+
+        Such a tensor means that the model computes something that the graph does not.
+        """
+        left = [
+            name
+            for name in self._stored
+            if name not in self._used and not any(re.search(p, name) for p in harmless)
+        ]
+        if left:
+            some = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+            raise Error(
+                f"{self.path} has {len(left)} tensors that config.json's model does not have: "
+                f"{some}"
+            )
+
+
+def _safetensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Array]]]:
+    """Name -> (type, shape, how to read it) of a safetensors file."""
+    try:
+        with safe_open(path, framework="np"):
+            pass  # which checks the header: sizes, and that tensors fill the file
+        with path.open("rb") as f:
+            start = 8 + int.from_bytes(f.read(8), "little")
+            header = json.loads(f.read(start - 8))
+    except (SafetensorError, ValueError, OSError) as e:
+        raise Error(f"{path} is truncated or not a safetensors file: {e}") from e
+    header.pop("__metadata__", None)
+
+    def reader(entry: dict[str, Any]) -> Callable[[], Array]:
+        def read() -> Array:
+            kind, shape = entry["dtype"], entry["shape"]
+            count, offset = int(np.prod(shape)), start + entry["data_offsets"][0]
+            raw = np.fromfile(path, _KINDS[kind], count, offset=offset)
+            if kind == "BF16":
+                raw = (raw.astype(np.uint32) << 16).view(np.float32)
+            return raw.reshape(shape).astype(np.float32, copy=False)
+
+        return read
+
+    return {n: (e["dtype"], tuple(e["shape"]), reader(e)) for n, e in header.items()}
+
+
+def _torch(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Array]]]:
+    """The same of what torch.save wrote: tensors only, nothing in it is run."""
+    try:
+        import torch
+    except ImportError:
+        raise Error(
+            f"{path} needs torch to be read: install it (pip install torch), or save the model "
+            "as model.safetensors"
+        ) from None
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # of many kinds, from pickle, zipfile and torch
+        said = str(e).strip().split("\n")[0]
+        raise Error(f"{path} is truncated or not PyTorch weights: {said}") from e
+    if not isinstance(stored, dict) or not all(torch.is_tensor(t) for t in stored.values()):
+        raise Error(f"{path} is not a dictionary of tensors; expected a model's state_dict")
+    kinds = {
+        torch.float16: "F16",
+        torch.bfloat16: "BF16",
+        torch.float32: "F32",
+        torch.float64: "F64",
+    }
+
+    def reader(t: Any) -> Callable[[], Array]:
+        return lambda: np.asarray(t.to(torch.float32).numpy())
+
+    return {
+        str(n): (kinds.get(t.dtype, str(t.dtype)), tuple(t.shape), reader(t))
+        for n, t in stored.items()
+    }

@@ -1,0 +1,324 @@
+"""Random checkpoints of each architecture, as Hugging Face folders, without torch.
+
+The weights come from numpy's generators, seeded by the tensor's name; what transformers computes
+with exactly these is kept in tests/data/architectures.json, which this script writes:
+
+    python tests/architectures.py        (needs torch and transformers)
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EXPECTED = Path(__file__).parent / "data" / "architectures.json"
+VOCAB, DIM, CONTEXT, LENGTH = 97, 52, 40, 12
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A checkpoint: the class of transformers, its config and what else lies in the folder."""
+
+    kind: str
+    config: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "F32"
+    prefix: bool = True  # the names have the prefix of a model with a head
+    files: dict[str, Any] = field(default_factory=dict)
+
+
+def llama(layers: int, heads: int, kv_heads: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "hidden_size": DIM,
+        "intermediate_size": 97,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": 26,
+        "vocab_size": VOCAB,
+        "max_position_embeddings": CONTEXT,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        **more,
+    }
+
+
+def gpt2(layers: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": "gpt2",
+        "n_embd": DIM,
+        "n_layer": layers,
+        "n_head": 4,
+        "n_positions": CONTEXT,
+        "vocab_size": VOCAB,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        **more,
+    }
+
+
+def bert(layers: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": "bert",
+        "hidden_size": DIM,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 83,
+        "max_position_embeddings": CONTEXT,
+        "vocab_size": VOCAB,
+        "hidden_act": "gelu",
+        **more,
+    }
+
+
+def distilbert(layers: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": "distilbert",
+        "dim": DIM,
+        "n_layers": layers,
+        "n_heads": 4,
+        "hidden_dim": 83,
+        "max_position_embeddings": CONTEXT,
+        "vocab_size": VOCAB,
+        **more,
+    }
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+WEATHER = {"id2label": {"2": "rain", "0": "sun", "1": "snow"}}
+
+
+def sentence(mode: str) -> dict[str, Any]:
+    """What sentence-transformers puts beside an encoder; "mean" or "cls"."""
+    flags = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    return {
+        "modules.json": [
+            {"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": DIM,
+            **{name: key == mode for key, name in flags.items()},
+            "pooling_mode_max_tokens": False,
+        },
+    }
+
+
+A = Architecture
+CASES = {
+    "llama-tied": A("LlamaForCausalLM", llama(1, 2, 1, tie_word_embeddings=True)),
+    "llama-deep": A("LlamaForCausalLM", llama(8, 2, 1, rope_theta=500.0), "BF16"),
+    "llama-linear": A(
+        "LlamaForCausalLM",
+        llama(2, 4, 2, rope_scaling={"type": "linear", "factor": 2.5}),
+        "F16",
+    ),
+    "llama-llama3": A("LlamaForCausalLM", llama(2, 2, 1, rope_scaling=LLAMA3)),
+    "llama-dynamic": A(
+        "LlamaForCausalLM",
+        llama(1, 2, 2, rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e3}),
+    ),
+    "llama-biases": A(
+        "LlamaForCausalLM",
+        llama(1, 2, 1, attention_bias=True, mlp_bias=True, hidden_act="gelu_pytorch_tanh"),
+    ),
+    "gpt2": A("GPT2LMHeadModel", gpt2(1), "F16"),
+    "gpt2-bare": A("GPT2LMHeadModel", gpt2(2, n_inner=97), prefix=False),
+    "gpt2-deep": A(
+        "GPT2LMHeadModel", gpt2(8, activation_function="relu", tie_word_embeddings=False), "BF16"
+    ),
+    "bert-classes": A("BertForSequenceClassification", bert(1, **WEATHER)),
+    "bert-deep": A("BertForSequenceClassification", bert(8, hidden_act="gelu_new"), "F16"),
+    "bert-mean": A("BertModel", bert(2, layer_norm_eps=1e-5), "BF16", prefix=False),
+    "bert-first": A("BertModel", bert(1, hidden_act="relu"), prefix=False, files=sentence("cls")),
+    "minilm": A("BertModel", bert(3), "F16", prefix=False, files=sentence("mean")),
+    "distilbert-classes": A("DistilBertForSequenceClassification", distilbert(8, **WEATHER)),
+    "distilbert-mean": A("DistilBertModel", distilbert(1), "BF16", prefix=False),
+}
+
+
+def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
+    """The tensors of a checkpoint by transformers' names."""
+    c = a.config
+    out: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, rows: int, columns: int, bias: bool = True) -> None:
+        out[name + ".weight"] = rows, columns
+        if bias:
+            out[name + ".bias"] = (rows,)
+
+    def norm(name: str) -> None:
+        out[name + ".weight"] = out[name + ".bias"] = (DIM,)
+
+    kind = c["model_type"]
+    prefix = {"llama": "model.", "gpt2": "transformer."}.get(kind, kind + ".")
+    base = prefix if a.prefix else ""
+    if kind == "llama":
+        out[base + "embed_tokens.weight"] = VOCAB, DIM
+        q, kv = (26 * c[n] for n in ("num_attention_heads", "num_key_value_heads"))
+        hidden = c["intermediate_size"]
+        for i in range(c["num_hidden_layers"]):
+            p = f"{base}layers.{i}."
+            for name, rows in ("q", q), ("k", kv), ("v", kv):
+                linear(f"{p}self_attn.{name}_proj", rows, DIM, c["attention_bias"])
+            linear(p + "self_attn.o_proj", DIM, q, c["attention_bias"])
+            linear(p + "mlp.gate_proj", hidden, DIM, c["mlp_bias"])
+            linear(p + "mlp.up_proj", hidden, DIM, c["mlp_bias"])
+            linear(p + "mlp.down_proj", DIM, hidden, c["mlp_bias"])
+            out[p + "input_layernorm.weight"] = out[p + "post_attention_layernorm.weight"] = (DIM,)
+        out[base + "norm.weight"] = (DIM,)
+    elif kind == "gpt2":
+        out[base + "wte.weight"] = VOCAB, DIM
+        out[base + "wpe.weight"] = CONTEXT, DIM
+        hidden = c.get("n_inner") or 4 * DIM
+        for i in range(c["n_layer"]):
+            p = f"{base}h.{i}."
+            norm(p + "ln_1")
+            norm(p + "ln_2")
+            for name, columns, rows in (
+                ("attn.c_attn", DIM, 3 * DIM),
+                ("attn.c_proj", DIM, DIM),
+                ("mlp.c_fc", DIM, hidden),
+                ("mlp.c_proj", hidden, DIM),
+            ):
+                out[f"{p}{name}.weight"] = columns, rows
+                out[f"{p}{name}.bias"] = (rows,)
+        norm(base + "ln_f")
+    else:
+        out[base + "embeddings.word_embeddings.weight"] = VOCAB, DIM
+        out[base + "embeddings.position_embeddings.weight"] = CONTEXT, DIM
+        norm(base + "embeddings.LayerNorm")
+        if kind == "bert":
+            out[base + "embeddings.token_type_embeddings.weight"] = 2, DIM
+            linear(base + "pooler.dense", DIM, DIM)
+            parts = ["attention.self.query", "attention.self.key", "attention.self.value"]
+            parts += ["attention.output.dense", "attention.output.LayerNorm"]
+            parts += ["intermediate.dense", "output.dense", "output.LayerNorm"]
+            layers, hidden, p = c["num_hidden_layers"], c["intermediate_size"], "encoder.layer."
+        else:
+            parts = [f"attention.{n}_lin" for n in ("q", "k", "v", "out")]
+            parts += ["sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"]
+            layers, hidden, p = c["n_layers"], c["hidden_dim"], "transformer.layer."
+        for i in range(layers):
+            names = [f"{base}{p}{i}.{part}" for part in parts]
+            for name in names[:4]:
+                linear(name, DIM, DIM)
+            norm(names[4])
+            linear(names[5], hidden, DIM)
+            linear(names[6], DIM, hidden)
+            norm(names[7])
+    if kind in ("llama", "gpt2") and not c.get("tie_word_embeddings", True):
+        out["lm_head.weight"] = VOCAB, DIM
+    if "Classification" in a.kind:
+        linear("classifier", len(c.get("id2label", "ab")), DIM)
+        if kind == "distilbert":
+            linear("pre_classifier", DIM, DIM)
+    return out
+
+
+def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A tensor in float32, the same for a name and a shape on every machine."""
+    rng = np.random.default_rng([zlib.crc32(name.encode()), *shape])
+    values = rng.normal(0, 1, shape)
+    if len(shape) == 1:
+        norm = "norm" in name.lower() or "ln_" in name
+        values = 0.3 * values + (1 if norm and name.endswith("weight") else 0)
+    elif "embed" in name or name.endswith(("wte.weight", "wpe.weight")):
+        values *= 0.7
+    else:
+        values /= np.sqrt(shape[1 if "c_" not in name else 0])
+    return values.astype(np.float32)
+
+
+def save(path: Path, tensors: dict[str, np.ndarray], dtype: str = "F32") -> None:
+    """A safetensors file, written by hand: numpy has no bfloat16, which is truncated here."""
+    header, parts, at = {}, [], 0
+    for name, tensor in tensors.items():
+        if dtype == "BF16":
+            raw = (np.ascontiguousarray(tensor).view("<u4") >> 16).astype("<u2").tobytes()
+        else:
+            raw = tensor.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
+        span = [at, at + len(raw)]
+        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": span}
+        parts.append(raw)
+        at += len(raw)
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
+
+
+def tensors_of(a: Architecture) -> dict[str, np.ndarray]:
+    return {name: weight(name, shape) for name, shape in shapes(a).items()}
+
+
+def write(folder: Path, a: Architecture) -> Path:
+    """The checkpoint as a folder, without a tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"config.json": {"architectures": [a.kind], **a.config}, **a.files}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    save(folder / "model.safetensors", tensors_of(a), a.dtype)
+    return folder
+
+
+def tokens_of(name: str) -> list[int]:
+    return np.random.default_rng(zlib.crc32(name.encode())).integers(0, VOCAB, LENGTH).tolist()
+
+
+def selected(result: np.ndarray) -> np.ndarray:
+    """The few numbers of a result (positions, outputs) that the file keeps."""
+    return result[:, ::12] if len(result) > 1 else result
+
+
+def framework(folder: Path, a: Architecture, tokens: list[int]) -> np.ndarray:
+    """The result (positions, outputs) of transformers in float64; one position where pooled."""
+    import torch
+    import transformers
+
+    kind = getattr(transformers, a.kind)
+    model, report = kind.from_pretrained(folder, dtype=torch.float64, output_loading_info=True)
+    assert not any(report.get(n) for n in ("missing_keys", "unexpected_keys")), report
+    with torch.no_grad():
+        out = model.eval()(torch.tensor([tokens]))
+    if "logits" in out:
+        return out.logits[0].reshape(-1, out.logits.shape[-1]).numpy()
+    hidden = out.last_hidden_state[0].numpy()
+    pooling = a.files.get("1_Pooling/config.json", {})
+    return hidden[:1] if pooling.get("pooling_mode_cls_token") else hidden.mean(0)[None]
+
+
+def main() -> None:
+    lines = []
+    for name, a in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            result = framework(write(Path(folder), a), a, tokens_of(name))
+        rows = [[round(float(v), 6) for v in row] for row in selected(result)]
+        entry = {"tokens": tokens_of(name), "result": rows}
+        lines.append(f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}")
+        print(name, result.shape, "largest", np.abs(result).max().round(3))
+    EXPECTED.parent.mkdir(exist_ok=True)
+    EXPECTED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()
