@@ -1,14 +1,18 @@
 # Everything happens in .venv, which `make setup` builds from the package registry.
 #   make demo    a story from an emulated board        make lint    ruff and mypy
 #   make test    the fast tests                        make slow    the long ones
+#   make bench   the figures in README.md and docs/speed.md, anew (docs/speed.md says with what)
 #   make clean   remove whatever make made
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # Extra arguments for pytest: make test ARGS="-k emulator"
 ARGS ?=
+# For make bench: llama2.c's stories260K.bin, and its run to compare with (or nothing).
+CHECKPOINT ?= stories260K.bin
+LLAMA2C ?=
 
-.PHONY: setup demo test slow lint clean
+.PHONY: setup demo test slow lint bench clean
 
 setup: $(VENV)/.stamp-setup
 
@@ -34,6 +38,14 @@ slow: setup
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+$(VENV)/.stamp-bench: $(VENV)/.stamp-setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mpy,plot]'
+	@touch $@
+
+bench: $(VENV)/.stamp-bench
+	$(BIN)/python tools/speed_section.py --measure $(CHECKPOINT) \
+		$(if $(LLAMA2C),--llama2c $(LLAMA2C))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

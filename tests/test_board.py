@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -116,6 +120,71 @@ def test_a_stale_runtime_is_replaced_and_sources_do(tmp_path, monkeypatch, stori
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == deploy.sources()
 
 
+def test_a_context_that_was_asked_for_stays(ready, stories):
+    with Board(ready.port) as board:
+        name = board.deploy(stories.path)
+        assert board.load(name, context=64).context == 64
+        board.exec("pass")
+        assert len(list(board.generate(name, PROMPT))) < 64
+        ready._process.kill()
+        assert len(list(board.generate(name, PROMPT))) < 64
+        assert board.load(name).context == 256
+        for context in (-1, 65536, 1, 257):
+            with pytest.raises(Error, match=f"context is {context}"):
+                board.load(name, context)
+        board.load(name, context=64)
+        board.remove(name)
+        board.deploy(stories.path)
+        assert board._load(name).load(name).context == 256
+
+
+def test_a_heap_in_pieces_is_made_anew(ready, stories):
+    with Board(ready.port) as board:
+        name = board.deploy(stories.path)
+        board.load(name)
+        board.exec("import gc; kept = []; gc.collect()")
+        board.exec("while gc.mem_free() > 120000: kept.append(bytearray(1500))")
+        assert board.load(name).free_heap > 1_000_000
+        tokens = stories.sim.tokenizer.encode(PROMPT)
+        assert (board.logits(name, tokens) == stories.sim.logits(tokens)[-1]).all()
+
+
+def test_what_cannot_be_sent(ready, stories):
+    with Board(ready.port) as board:
+        name = board.deploy(stories.path)
+        for tokens in ([1.5], ["a"], [-1], [65536]):
+            with pytest.raises(Error, match="whole number from 0 to 65535"):
+                board.logits(name, tokens)
+        with pytest.raises(Error, match="lone surrogate at index 1"):
+            list(board.generate(name, "x\ud800"))
+        with pytest.raises(Error, match="lone surrogate"):
+            board.remove("\ud800")
+        assert list(board.generate(name, "", max_tokens=0)) == []
+
+
+def small_frames(ready):
+    """A board whose link has the settings of a UART that drops bytes: short lines of text."""
+    board = Board(ready.port)
+    board.exec("from picoformer import server; server.PATIENT = ()")
+    return board
+
+
+def test_small_frames_of_text(ready, flash, stories):
+    sim = stories.sim
+    with small_frames(ready) as board:
+        name = board.deploy(stories.path)
+        hello = board._server().hello
+        assert (hello.raw, hello.payload, hello.credit) == (False, 128, 256)
+        assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
+        tokens = sim.tokenizer.encode(PROMPT) * 14
+        assert 2 * len(tokens) > hello.payload
+        assert (board.logits(name, tokens) == sim.logits(tokens)[-1]).all()
+        for prompt in (PROMPT, PROMPT * 12):
+            for options in ({}, {"temperature": 0.8, "top_p": 0.9, "seed": 7}):
+                text = list(board.generate(name, prompt, max_tokens=50, **options))
+                assert text == list(sim.generate(prompt, 50, **options))
+
+
 def test_loading_another_model_frees_the_first(ready, stories):
     with Board(ready.port) as board:
         board.deploy(stories.path, "a")
@@ -153,6 +222,19 @@ def test_a_cut_deploy_goes_on_where_it_was(ready, flash, stories):
         steps.clear()
         board.deploy(stories.path, progress=lambda *step: steps.append(step))
     assert len(steps) == 1
+
+
+def test_the_old_model_works_until_the_new_one_is_whole(ready, case, stories):
+    old = case("size2")
+    tokens = old.tokens(5)
+    with pytest.raises(KeyboardInterrupt), Board(ready.port) as board:
+        board.deploy(old.file(), "m")
+        board.deploy(stories.path, "m", progress=cut_after(0.5))
+    with Board(ready.port) as board:
+        assert (board.logits("m", tokens) == old.sim().logits(tokens)[-1]).all()
+        board.deploy(stories.path, "m")
+        tokens = stories.sim.tokenizer.encode(PROMPT)
+        assert (board.logits("m", tokens) == stories.sim.logits(tokens)[-1]).all()
 
 
 def test_a_reset_in_the_middle_of_an_upload(ready, flash, stories):
@@ -222,6 +304,85 @@ def test_exec_reports_and_interrupts(ready):
         long = "# a long script\n" * 500 + "print('end')"
         assert board.exec(long) == "end\n"
         assert board.exec("") == ""
+
+
+# Over the network
+
+
+class Bridge:
+    """A serial port on a socket, as ser2net has it: one client at a time."""
+
+    def __init__(self, port):
+        self.port = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.client = None
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.client, _ = self.listener.accept()
+                with serial.Serial(self.port, timeout=0) as board, self.client:
+                    self.carry(board, self.client)
+
+    def carry(self, board, client):
+        with contextlib.suppress(OSError):
+            while True:
+                ready, _, _ = select.select([board, client], [], [])
+                if client in ready:
+                    data = client.recv(4096)
+                    if not data:
+                        return
+                    board.write(data)
+                if board in ready:
+                    client.sendall(board.read(4096))
+
+    def unplug(self):
+        self.client.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture
+def bridge(ready):
+    with contextlib.closing(Bridge(ready.port)) as made:
+        yield made
+
+
+def test_a_board_behind_a_socket(bridge, flash, stories):
+    sim = stories.sim
+    tokens = sim.tokenizer.encode(PROMPT)
+    with Board(bridge.url) as board:
+        assert board.port == bridge.url
+        name = board.deploy(stories.path)
+        assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
+        assert (board.logits(name, tokens) == sim.logits(tokens)[-1]).all()
+        text = board.generate(name, PROMPT, max_tokens=100, temperature=0.8, seed=3)
+        assert list(text) == list(sim.generate(PROMPT, 100, temperature=0.8, seed=3))
+        assert board.exec("print(1)") == "1\n"
+
+
+def test_a_socket_that_breaks(bridge, flash, stories):
+    cuts = []
+
+    def unplug(what, done, total):
+        if not cuts and done > total // 2:
+            cuts.append(done)
+            bridge.unplug()
+
+    with Board(bridge.url) as board:
+        name = board.deploy(stories.path, progress=unplug)
+        assert cuts
+        assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
+        text = []
+        for piece in board.generate(name, PROMPT, max_tokens=120):
+            text.append(piece)
+            if len(text) == 30:
+                bridge.unplug()
+        assert text == list(stories.sim.generate(PROMPT, 120))
 
 
 # Errors that say what to do
@@ -298,15 +459,8 @@ def test_no_runtime_and_no_model_file(unix_board, tmp_path):
 
 
 def picoformer(*arguments):
-    """Run the commands as `picoformer` does; returns what they print, as JSON."""
-    script = (
-        "import argparse, sys\nfrom picoformer import boards_cli, cli\n"
-        "def parser():\n    p = argparse.ArgumentParser()\n"
-        "    boards_cli.add_commands(p.add_subparsers())\n    return p\n"
-        "cli._parser = parser\nsys.exit(cli.main())"
-    )
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", script, *map(str, arguments)],
+        [sys.executable, "-u", "-m", "picoformer.cli", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -333,17 +487,41 @@ def test_commands(monkeypatch, tmp_path, stories):
     assert process.returncode == 1 and "deploy it first" in err and "Traceback" not in err
 
 
+def interrupt_a_text(port, name):
+    """Ctrl-C in `picoformer generate`: the text shown, and the tokens that the board counted."""
+    process = picoformer("generate", "--port", port, "--model", name, "--prompt", PROMPT)
+    assert process.stdout is not None and process.stderr is not None
+    seen = process.stdout.read(len(PROMPT) + 20)
+    process.send_signal(signal.SIGINT)
+    seen += process.stdout.read()  # communicate() would not see what is in this one's buffer
+    err = process.stderr.read()
+    assert process.wait(20) == 130 and "Traceback" not in err, err
+    assert mpremote(port, "print(1)") == "1\n"
+    return seen.rstrip("\n").removeprefix(PROMPT), int(err.split()[0])
+
+
 def test_ctrl_c_in_the_command(ready, stories):
     with Board(ready.port) as board:
-        board.deploy(stories.path, "tales")
-    process = picoformer("generate", "--port", ready.port, "--prompt", PROMPT)
-    assert process.stdout is not None
-    seen = process.stdout.read(len(PROMPT) + 1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
-    assert seen.startswith(PROMPT) and "tokens," in err and "Traceback" not in err
-    assert mpremote(ready.port, "print('mine')") == "mine\n"
+        name = board.deploy(stories.path)
+    text, count = interrupt_a_text(ready.port, name)
+    whole = list(stories.sim.generate(PROMPT))
+    assert "".join(whole).startswith(text)
+    assert count < len(whole)
+
+
+def test_mistakes_in_the_command(ready, stories):
+    with Board(ready.port) as board:
+        board.deploy(stories.path)
+    for option, words in (
+        (("--prompt", "\udcff"), "lone surrogate"),
+        (("--prompt", "x" * 2000), "expected 1 to 256"),
+        (("--temperature", "101"), "expected 0 to 100"),
+        (("-n", "0"), "at least 1"),
+    ):
+        process = picoformer("generate", "--port", ready.port, *option)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (1, "")
+        assert words in err and err.startswith("picoformer: error:") and err.count("\n") == 1
 
 
 def test_the_repl_is_friendly_afterwards(ready):
@@ -388,6 +566,81 @@ def test_the_emulated_pico_is_a_board(tmp_path):
     with pytest.raises(Error, match="expected 1441792"):
         (tmp_path / "bad").write_bytes(b"?")
         pico.PicoBoard(tmp_path / "bad")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, stories):
+    """A Pico's flash with the runtime and the story model in it."""
+    sys.path.insert(0, str(models.ROOT / "tools"))
+    import rp2040
+
+    if reason := rp2040.missing():
+        pytest.skip(reason)
+    runtime = deploy.compiled(4870, "armv6m") or deploy.sources()
+    files = {f"{deploy.FOLDER}/{name}": data for name, data in runtime.items()}
+    path = tmp_path_factory.mktemp("pico") / "prepared.flash"
+    path.write_bytes(rp2040.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
+    return path
+
+
+@pytest.fixture
+def pico_board(prepared, tmp_path):
+    flash = tmp_path / "pico.flash"
+    flash.write_bytes(prepared.read_bytes())
+    with pico.PicoBoard(flash) as emulated:
+        yield emulated
+
+
+def test_ctrl_c_in_the_command_on_the_emulated_pico(pico_board, stories):
+    text, count = interrupt_a_text(pico_board.port, "stories")
+    shown = 0
+    for piece in stories.sim.generate(PROMPT):
+        if not text:
+            break
+        assert text.startswith(piece)
+        text = text.removeprefix(piece)
+        shown += 1
+    assert not text
+    assert shown <= count <= shown + 2  # the one it was at, and the one on its way
+
+
+# A hard reset in the middle of an upload, as when the power fails: no file is closed.
+POWER_CUT = """
+import machine
+from picoformer import server
+def data(self, body, do=server.Server._data):
+    if self._at > {}:
+        machine.reset()
+    return do(self, body)
+server.Server._data = data
+"""
+
+
+@pytest.mark.slow
+def test_mishaps_on_the_emulated_pico(pico_board, case):
+    """An upload is cut, another loses power, and the old model works until the end."""
+    old, new = case("size2"), case("outliers")
+    size = new.file().stat().st_size
+    steps = []
+
+    def works(board, expected):
+        assert board.load("m", context=16).kernels == "thumb"
+        tokens = expected.tokens(5)
+        return (board.logits("m", tokens) == expected.sim().logits(tokens)[-1]).all()
+
+    with pytest.raises(KeyboardInterrupt), Board(pico_board.port) as board:
+        assert not board.update()
+        board.deploy(old.file(), "m")
+        assert works(board, old)
+        board.deploy(new.file(), "m", progress=cut_after(0.3))
+    with Board(pico_board.port) as board:
+        assert works(board, old)
+        board.exec(POWER_CUT.format(int(0.8 * size)))
+        board.deploy(new.file(), "m", progress=lambda *step: steps.append(step[1]))
+        assert steps[0] > 0.3 * size and max(steps) == size
+        again = next(b for a, b in zip(steps, steps[1:], strict=False) if b < a)
+        assert again >= 32768  # bytes that had been made to stay
+        assert works(board, new)
 
 
 @pytest.mark.slow

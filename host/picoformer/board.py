@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import operator
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -24,7 +25,18 @@ from serial.tools import list_ports
 from . import deploy as runtime
 from . import modelfile
 from .errors import Error
-from .link import EndedError, Info, Link, LinkError, Loaded, LostError, SilentError, Stats, Stored
+from .link import (
+    EndedError,
+    Info,
+    Link,
+    LinkError,
+    Loaded,
+    LostError,
+    NoMemoryError,
+    SilentError,
+    Stats,
+    Stored,
+)
 from .simulator import thousandths
 
 # Time limits, in seconds.
@@ -117,6 +129,18 @@ class SerialPort:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._serial.close()
+
+
+def _utf8(text: str) -> str:
+    """text, if it can be sent. Raises Error."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise Error(
+            f"the text has a lone surrogate at index {e.start}, which is not a character; "
+            "expected text that can be written as UTF-8"
+        ) from e
+    return text
 
 
 def _cannot_open(name: str, e: Exception) -> PortError:
@@ -285,6 +309,8 @@ class Board:
         self._usb: Any = None  # by which to find a port again that has changed its name
         self._link: Link | None = None
         self._loaded: tuple[str, Loaded] | None = None
+        self._asked = "", 0  # the model and context that load() was asked for
+        self._fresh = False  # has the heap held nothing since the last reset?
         self._closed = False
         name = port or find_port()
         if name == "emulator":
@@ -343,9 +369,13 @@ class Board:
         self._serial = SerialPort(self.port)
         self._repl = Repl(self._serial)
         self._repl.enter()
-        self._repl.reset()
+        self._reset()
         self.platform = runtime.probe(self._repl)
         """The board's MicroPython."""
+
+    def _reset(self) -> None:
+        self._repl.reset()
+        self._fresh = True
 
     def _reconnect(self) -> None:
         """Find the board again after it was reset."""
@@ -363,7 +393,7 @@ class Board:
                     # What was on its way is being typed into a REPL: let it pass.
                     self._repl.drain(REST)
                     self._repl.enter()
-                    self._repl.reset()
+                    self._reset()
                 return
             except LinkError:
                 # Its port may have gone and come back, under another name.
@@ -432,6 +462,7 @@ class Board:
         Raises ScriptError with the board's traceback.
         """
         self._stop_server()
+        self._fresh = False
         return self._repl.run(code, timeout)
 
     # Models
@@ -459,10 +490,9 @@ class Board:
                 if progress:
                     progress(name, len(data), len(data))
                 return
-            if self._loaded and self._loaded[0] == name:
-                self._loaded = None
+            self._forget(name)
             step = (lambda done, total: progress(name, done, total)) if progress else None
-            link.upload(name, data, step)
+            link.upload(_utf8(name), data, step)
 
         self._do(put)
         return name
@@ -473,7 +503,7 @@ class Board:
             return False  # it was up to date, or good enough, when the server started
         written = runtime.install(self._repl, self.platform, progress)
         if written:
-            self._repl.reset()
+            self._reset()
         return written
 
     def models(self) -> list[Stored]:
@@ -482,31 +512,58 @@ class Board:
 
     def remove(self, name: str) -> None:
         """Delete a model from the board's flash."""
-        self._do(lambda link: link.remove(name))
+        self._do(lambda link: link.remove(_utf8(name)))
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
         if self._loaded and self._loaded[0] == name:
             self._loaded = None
+        if self._asked[0] == name:
+            self._asked = "", 0
 
     def load(self, name: str, context: int = 0) -> Loaded:
-        """Load a model into the board's memory, in place of another. context 0: the file's."""
-        return self._do(lambda link: self._load(link, name, context))
+        """Load a model into the board's memory, in place of another. context 0: the file's.
 
-    def _load(self, link: Link, name: str, context: int = 0) -> Loaded:
-        if self._loaded is None or self._loaded[0] != name or context:
-            self._loaded = None
-            self._loaded = name, link.load(name, context)
+        Other methods load by themselves, with the context that was last asked for here.
+        """
+        if not 0 <= context <= 65535:
+            raise Error(f"context is {context}, expected 0 (the file's) to 65535")
+        self._loaded = None
+        self._asked = name, context
+        self._do(lambda link: self._load(name))
+        assert self._loaded is not None
         return self._loaded[1]
+
+    def _load(self, name: str) -> Link:
+        """The link, with a model loaded behind it."""
+        link = self._server()
+        if self._loaded and self._loaded[0] == name:
+            return link
+        context = self._asked[1] if self._asked[0] == name else 0
+        self._loaded = None
+        fresh, self._fresh = self._fresh, False
+        try:
+            self._loaded = name, link.load(_utf8(name), context)
+        except NoMemoryError:
+            if fresh:
+                raise
+            # What ran before has left the heap in pieces: again, on a new one.
+            self._stop_server()
+            self._reset()
+            link = self._server()
+            self._fresh = False
+            self._loaded = name, link.load(name, context)
+        return link
 
     def logits(self, name: str, tokens: Sequence[int]) -> np.ndarray:
         """int32 logits (vocab,) behind the last of `tokens`; no BOS is added."""
-        ids = [int(t) for t in tokens]
+        try:
+            ids = [operator.index(t) for t in tokens]
+        except TypeError:
+            ids = [-1]
         if any(not 0 <= t < 65536 for t in ids):
-            raise Error("a token is a number from 0 to 65535")
-
-        def run(link: Link) -> np.ndarray:
-            self._load(link, name)
-            return link.logits(ids)
-
-        return self._do(run)
+            raise Error("a token is a whole number from 0 to 65535")
+        return self._do(lambda link: self._load(name).logits(ids))
 
     def generate(
         self,
@@ -522,20 +579,22 @@ class Board:
         temperature 0 is greedy. Closing the iterator stops the board. Where the board is reset
         meanwhile, it writes the same text again, and this goes on where it was.
         """
-        if max_tokens is not None and max_tokens < 1:
-            return
-        if max_tokens is not None and max_tokens > 65535:
-            max_tokens = None
+        if max_tokens is not None:
+            max_tokens = operator.index(max_tokens)
+            if max_tokens < 1:
+                return
+            if max_tokens > 65535:
+                max_tokens = None
         numbers = (
             thousandths("temperature", temperature, 0, 100),
             thousandths("top_p", top_p, 0.001, 1),
-            seed,
+            operator.index(seed),
         )
+        _utf8(prompt)
         got = 0
         for left in range(RECOVERIES, -1, -1):
             try:
-                link = self._server()
-                self._load(link, name)
+                link = self._load(name)
                 pieces = link.generate(prompt, max_tokens, *numbers)
                 try:
                     for index, piece in enumerate(pieces):

@@ -168,16 +168,16 @@ def _generate(o: argparse.Namespace) -> None:
     with Board(o.port) as board:
         name = o.model or _only_model(board)
         loaded = board.load(name)
-        if not o.json:
-            print(o.prompt, end="", flush=True)
         text = ""
         pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed)
         interrupted = False
         try:
+            before = o.prompt  # with the first token: an error has its line to itself
             for piece in pieces:
                 text += piece
                 if not o.json:
-                    print(piece, end="", flush=True)
+                    print(before + piece, end="", flush=True)
+                before = ""
         except KeyboardInterrupt:
             interrupted = True
         finally:

