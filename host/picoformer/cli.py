@@ -300,8 +300,10 @@ def _progress(items: Iterable[Any]) -> Iterable[Any]:
 
 
 def _eval(o: argparse.Namespace) -> None:
-    from .evaluation import evaluate, plot
+    from .evaluation import evaluate, plot, plotter
 
+    if o.plot:
+        plotter()  # what is missing is better said before the work than after it
     start = time.perf_counter()
     s = evaluate(
         o.model, o.reference, data=o.data, tokenizer=o.tokenizer, progress=_progress

@@ -228,8 +228,8 @@ def layer_errors(sim: Simulator, graph: Graph, rows: list[Array]) -> list[LayerE
     ]
 
 
-def plot(scores: Scores, path: str | Path) -> None:
-    """Draw the scores to a PNG file: confusion matrices, and where the loss arises."""
+def plotter() -> Any:
+    """matplotlib's pyplot, drawing to files. Raises Error where it is not installed."""
     try:
         import matplotlib
     except ImportError as e:
@@ -237,6 +237,12 @@ def plot(scores: Scores, path: str | Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def plot(scores: Scores, path: str | Path) -> None:
+    """Draw the scores to a PNG file: confusion matrices, and where the loss arises."""
+    pyplot = plotter()
     pairs = [
         (title, matrix, accuracy)
         for title, matrix, accuracy in (
