@@ -207,8 +207,6 @@ def test_older_names_and_buffers(tmp_path):
     change(folder, masks)
     same(before, read(folder))
 
-    folder = write(tmp_path / "llama", CASES["llama-deep"])
-    shutil.rmtree(folder)
     folder = write(tmp_path / "llama", CASES["llama-llama3"])
     before = read(folder)
     change(folder, lambda t: t.update({"model.rotary_emb.inv_freq": np.ones(13, np.float32)}))
@@ -500,6 +498,8 @@ def test_pytorch_weights_run_nothing(tmp_path):
     refused(folder, "pytorch_model.bin", "truncated")
     torch.save({"transformer.wte.weight": torch.ones(VOCAB, DIM, dtype=torch.int32)}, path)
     refused(folder, "wte.weight is torch.int32", "BF16")
+    torch.save({"transformer.wte.weight": torch.nn.Parameter(torch.ones(VOCAB, DIM))}, path)
+    refused(folder, "no tensor wpe.weight")
 
 
 @pytest.mark.slow

@@ -297,7 +297,7 @@ def _torch(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Arr
     }
 
     def reader(t: Any) -> Callable[[], Array]:
-        return lambda: np.asarray(t.to(torch.float32).numpy())
+        return lambda: np.asarray(t.detach().to(torch.float32).numpy())
 
     return {
         str(n): (kinds.get(t.dtype, str(t.dtype)), tuple(t.shape), reader(t))

@@ -16,7 +16,7 @@ _ROPE = "default, linear, dynamic, llama3"
 
 def read(config: Config, tensors: Tensors) -> Graph:
     """The graph of a Hugging Face folder's Llama language model. Raises Error."""
-    config.architecture(("LlamaForCausalLM", "LlamaModel"))
+    config.architecture(("LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"))
     config.require(sliding_window=None)
     heads = config.number("num_attention_heads")
     dim = config.number("hidden_size")
