@@ -114,7 +114,7 @@ def _fill(model, f, parts, context, weights, kernels):
     model._batch = min(words[1], context)
     model._stride = words[2]
     model._logits = words[5] >> 6
-    model._bits = words[6]
+    model.bits = words[6]
     source = mapped
     if not mapped:
         modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])

@@ -107,8 +107,8 @@ class Model:
         self._feed(tokens)
         return self._arena[self._logits : self._logits + self.outputs]
 
-    def _read(self, text, task):
-        """The result for a text, cut where the context ends."""
+    def read(self, text, task):
+        """The result of a task for a text, cut where the context ends, as array('i')."""
         if self.task != task:
             raise Error("this model is made to %s, not to %s" % (self.task, task))
         wrap = self.tokenizer.wrap
@@ -119,14 +119,14 @@ class Model:
 
     def classify(self, text):
         """[(label, int32 logit)] for a text, best first. Raises Error."""
-        logits = self._read(text, "classify")
+        logits = self.read(text, "classify")
         pairs = [(self.labels[i], logits[i]) for i in range(self.outputs)]
         pairs.sort(key=lambda pair: -pair[1])
         return pairs
 
     def embed(self, text):
         """The embedding of a text, array('i'); only directions and ratios mean something."""
-        return self._read(text, "embed")
+        return self.read(text, "embed")
 
     def generate(self, prompt="", max_tokens=None, temperature=0, top_p=1000, seed=1):
         """Yield the text that follows `prompt`, one str per token.
@@ -138,7 +138,7 @@ class Model:
         if self.task != "generate":
             raise Error("this model is made to %s, not to generate" % self.task)
         pick = self._pick
-        pick[3], pick[4], pick[5] = sampling(temperature, top_p, self._bits)
+        pick[3], pick[4], pick[5] = sampling(temperature, top_p, self.bits)
         pick[6] = seed_word(seed)
         if pick[3] and not samples(self.vocab, self._exp2):
             raise Error("this model cannot be sampled from; use temperature 0")

@@ -23,6 +23,7 @@ RUN = 240  # logits in a frame
 # Requests. A reply has bit 7 set.
 HELLO, INFO, LIST, BEGIN, DATA, COMMIT, REMOVE, LOAD = 1, 2, 4, 5, 6, 7, 8, 9
 ARGUMENT, LOGITS, GENERATE, TAKEN, STOP, PING, BYE = 10, 11, 12, 13, 14, 15, 16
+READ, LABELS = 17, 18
 # What the board says of its own accord.
 READY, TOKEN, BUSY, ERROR = 0x41, 0x42, 0x43, 0x44
 
@@ -113,6 +114,8 @@ class Server:
             LOAD: self._load,
             ARGUMENT: self._keep,
             LOGITS: self._logits,
+            READ: self._text,
+            LABELS: self._labels,
             GENERATE: self._generate,
             STOP: self._nothing,
             PING: self._ping,
@@ -456,14 +459,32 @@ class Server:
     def _logits(self, body):
         tokens = self._use(body)
         tokens = struct.unpack("<%dH" % (len(tokens) // 2), tokens)
-        logits = memoryview(self._model.logits(tokens))
-        n = len(logits)
+        return self._result(LOGITS, self._model.logits(tokens))
+
+    def _text(self, body):
+        text = str(self._use(body[1:]), "utf8")
+        return self._result(READ, self._model.read(text, "embed" if body[0] else "classify"))
+
+    def _result(self, kind, words):
+        words = memoryview(words)
+        n = len(words)
         for i in range(0, n, RUN):
-            part = bytes(logits[i : i + RUN])
-            part = struct.pack("<II", i, n) + part
+            part = struct.pack("<II", i, n) + bytes(words[i : i + RUN])
             if i + RUN >= n:
                 return part
-            self._send(LOGITS | 0x80, self._seq, part)
+            self._send(kind | 0x80, self._seq, part)
+
+    def _labels(self, body):
+        """The labels from number `first` on: as many as fit."""
+        first = struct.unpack_from("<H", body)[0]
+        self._use(b"")
+        labels = self._model.labels
+        out = b""
+        for label in labels[first:]:
+            if len(out) > 512:
+                break
+            out += _text(label)
+        return struct.pack("<BH", self._model.bits, len(labels)) + out
 
     def _generate(self, body):
         limit, temperature, top_p, seed = struct.unpack_from("<HIHI", body)

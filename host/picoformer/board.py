@@ -309,6 +309,7 @@ class Board:
         self._usb: Any = None  # by which to find a port again that has changed its name
         self._link: Link | None = None
         self._loaded: tuple[str, Loaded] | None = None
+        self.logit_scale = 1.0  # the real value of one unit of `classify`'s logits
         self._asked = "", 0  # the model and context that load() was asked for
         self._fresh = False  # has the heap held nothing since the last reset?
         self._closed = False
@@ -564,6 +565,24 @@ class Board:
         if any(not 0 <= t < 65536 for t in ids):
             raise Error("a token is a whole number from 0 to 65535")
         return self._do(lambda link: self._load(name).logits(ids))
+
+    def classify(self, name: str, text: str) -> list[tuple[str, int]]:
+        """[(label, int32 logit)] for a text, best first."""
+        _utf8(text)
+
+        def ask(_: Link) -> list[tuple[str, int]]:
+            link = self._load(name)
+            logits = link.read(text, "classify").tolist()
+            labels, bits = link.labels()
+            self.logit_scale = 2.0**-bits
+            return sorted(zip(labels, logits, strict=True), key=lambda pair: -pair[1])
+
+        return self._do(ask)
+
+    def embed(self, name: str, text: str) -> np.ndarray:
+        """The embedding of a text, int32 (outputs,); only its direction means something."""
+        _utf8(text)
+        return self._do(lambda link: self._load(name).read(text, "embed"))
 
     def generate(
         self,

@@ -52,6 +52,16 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
     add_sampling(p)
 
+    for name, text in (
+        ("classify", "let a board say what a text is"),
+        ("embed", "let a board turn a text into a vector"),
+    ):
+        p = command(name, _read, text)
+        p.add_argument("text", metavar="TEXT")
+        p.add_argument("--port", metavar="PORT", help=PORT_HELP)
+        p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+        p.set_defaults(task=name)
+
 
 def _show(value: dict[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False))
@@ -185,6 +195,36 @@ def _generate(o: argparse.Namespace) -> None:
         _report(o, text, loaded, board.stats)
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _read(o: argparse.Namespace) -> None:
+    with Board(o.port) as board:
+        name = o.model or _only_model(board)
+        loaded = board.load(name)
+        start = time.perf_counter()
+        if o.task == "classify":
+            pairs = board.classify(name, o.text)
+        else:
+            values = board.embed(name, o.text)
+        ms = round(1000 * (time.perf_counter() - start))
+        figures = {
+            "ms": ms,
+            "heap": loaded.heap,
+            "free_heap": loaded.free_heap,
+            "context": loaded.context,
+            "weights": loaded.weights,
+            "kernels": loaded.kernels,
+        }
+        if o.task == "classify":
+            show_labels(o, pairs, board.logit_scale, **figures)
+        else:
+            show_embedding(o, values, **figures)
+    if not o.json:
+        print(
+            f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
+            f"({loaded.kernels} kernels, weights in {loaded.weights}), {loaded.free_heap:,} free",
+            file=sys.stderr,
+        )
 
 
 def show_labels(

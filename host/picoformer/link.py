@@ -526,16 +526,33 @@ class Link:
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """int32 logits (vocab,) behind the last of `tokens`, of the loaded model."""
-        ids = np.asarray(tokens, "<u2").tobytes()
+        return self._result(wire.LOGITS, b"", np.asarray(tokens, "<u2").tobytes())
+
+    def read(self, text: str, task: str) -> np.ndarray:
+        """int32 result (outputs,) of the loaded model for a text; task: classify or embed."""
+        return self._result(wire.READ, bytes([task == "embed"]), text.encode())
+
+    def labels(self) -> tuple[list[str], int]:
+        """What the loaded model's logits stand for, and their fraction bits."""
+        found: list[str] = []
+        while True:
+            r = _Reader(self.request(wire.LABELS, struct.pack("<H", len(found))))
+            bits, total = r.take("BH")
+            while len(found) < total and r.left:
+                found.append(r.text())
+            if len(found) == total:
+                return found, bits
+
+    def _result(self, kind: int, head: bytes, argument: bytes) -> np.ndarray:
         for _ in range(ATTEMPTS):
             parts: dict[int, bytes] = {}
-            rest = self._argue(ids, 0)
-            body = self.request(wire.LOGITS, rest, TOKEN_LIMIT, parts)
+            rest = self._argue(argument, len(head))
+            body = self.request(kind, head + rest, TOKEN_LIMIT, parts)
             (total,) = struct.unpack_from("<I", body, 4)
             values = np.frombuffer(b"".join(parts[at] for at in sorted(parts)), "<i4")
             if len(values) == total:
                 return values.astype(np.int32)
-        raise LinkError("the board's logits did not come whole; check the cable")
+        raise LinkError("the board's result did not come whole; check the cable")
 
     def _argue(self, argument: bytes, fixed: int) -> bytes:
         """Send ahead what does not fit into one frame beside `fixed` bytes; the rest."""
