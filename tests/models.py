@@ -505,8 +505,8 @@ def value(bits, spread):
     return -v if random(2) else v
 
 
-def fill(at, n):
-    bits, spread = (0, 1, 4, 11, 15, 20, 26, 30)[random(8)], random(3)
+def fill(at, n, top):
+    bits, spread = min((0, 1, 4, 11, 15, 20, 26, 30)[random(8)], top), random(3)
     spike = random(n) if random(3) == 0 else -1
     for t in range(a[1]):
         for i in range(n):
@@ -514,7 +514,7 @@ def fill(at, n):
             if bits == 0:
                 v = 0
             if i == spike:
-                v = value(30, 0)
+                v = value(top, 0)
             a[at + t * a[3] + i] = b[at + t * b[3] + i] = v
 
 
@@ -522,7 +522,9 @@ INPUTS = {
     "norm": lambda r: ((r[0] >> 6, r[2]),),
     "store": lambda r: ((r[0] >> 6, r[3] * r[4]), (r[1] >> 6, r[3] * r[4])),
     "attend": lambda r: ((r[0] >> 6, r[3] * r[5]),),
-    "gate": lambda r: ((r[0] >> 6, r[2]), (r[1] >> 6, r[2])),
+    "gate": lambda r: ((r[0] >> 6, r[2]),) + (((r[1] >> 6, r[2]),) if r[1] else ()),
+    "layernorm": lambda r: ((r[0] >> 6, r[2]),),
+    "pool": lambda r: ((r[0] >> 6, r[1]),),
 }
 
 
@@ -540,8 +542,9 @@ seen = {}
 at = 0
 while at < POSITIONS:
     n = min(1 + random(native._batch), POSITIONS - at)
-    a[0] = b[0] = at
+    a[0] = b[0] = 0 if native._whole else at
     a[1] = b[1] = n
+    a[4] = b[4] = a[0] + n
     for t in range(n):
         a[16 + t * a[3]] = b[16 + t * b[3]] = random(native.vocab)
     steps = native._body + native._head
@@ -549,11 +552,12 @@ while at < POSITIONS:
         name = reference.__name__
         if name in INPUTS:
             for start, size in INPUTS[name](fields):
-                fill(start, size)
+                # A mean's sum must fit 32 bits.
+                fill(start, size, 20 if name == "pool" else 30)
         kernel(record, a)
         reference(fields, plain._space)
         seen[name] = seen.get(name, 0) + 1
-        if name == "gate":  # what it multiplied by is dead; families leave it as they like
+        if name == "gate" and fields[1]:  # what it multiplied by is dead; families leave it as they like
             u, size = INPUTS[name](fields)[1]
             for i in range(u, u + (n - 1) * a[3] + size):
                 if (i - u) % a[3] < size:
@@ -562,7 +566,8 @@ while at < POSITIONS:
     # The sampler, on logits of any size.
     for pick in native._pick, plain._pick:
         pick[3:7] = type(pick)("i", (1 << 14, 10 + at % 20, 32768 - at % 2 * 9999, 12345 - at))
-    fill(plain._logits, native.vocab)
+    fill(plain._logits, native.outputs, 30)
+    native._pick[1] = plain._pick[1] = native.outputs
     native._sample(native._pick, a)
     plain._sample(plain._pick, plain._space)
     same((at, "sample"))

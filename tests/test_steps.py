@@ -76,6 +76,15 @@ def test_unix_equals_the_simulator(built, unix, families, tmp_path, name, kernel
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_kernels_agree_on_extreme_values(built, unix, native, name):
+    a = built(name)
+    names = sorted({step.op for step in a.sim().model.steps})
+    for seed in range(2):
+        said = unix(models.EXTREMES, FILE=str(a.file()), NATIVE=native, POSITIONS=20, SEED=seed)
+        assert said == f"{names}\n"
+
+
 @pytest.mark.parametrize("name", ["bert", "minilm"])
 def test_a_smaller_context_takes_less_memory(built, name):
     a = built(name)

@@ -29,6 +29,7 @@ def embed(rec: ptr32, arena: ptr32):
         up = 0 - down
         down = 0
     rnd = (1 << down) >> 1
+    position = rec[7]
     t = rec[4]
     total = rec[5]
     if total == 0:
@@ -36,6 +37,8 @@ def embed(rec: ptr32, arena: ptr32):
     while t < total:
         frame = t * stride
         token = ptr32(int(arena) + 64 + frame)[0]
+        if position:
+            token = arena[0] + t
         skip = ((token >> 2) - rec[6]) * (n + 2)
         run = ptr32(base + rec[1])
         while skip >= run[1]:
@@ -64,7 +67,10 @@ def embed(rec: ptr32, arena: ptr32):
                 left = run[1]
                 p = base + run[0]
             v = (((ptr32(p)[0] >> lane) & 255) - 128) * mul
-            out[0] = ((v << up) + rnd) >> down
+            v = ((v << up) + rnd) >> down
+            if position:
+                v += out[0]
+            out[0] = v
             out = ptr32(int(out) + 4)
             p += 4
             left -= 1
@@ -486,6 +492,8 @@ def attend(rec: ptr32, arena: ptr32):
     while t < arena[1]:
         pos = arena[0] + t
         length = pos + 1
+        if rec[14]:
+            length = arena[4]
         frame = t * stride
         h = 0
         while h < heads:
@@ -728,17 +736,26 @@ def gate(rec: ptr32, arena: ptr32):
     base = int(arena) - 0x20000000
     stride = arena[3] << 2
     n = rec[2] << 2
-    table = base + rec[3]
+    table = rec[3]
+    if table:
+        table += base
     f = rec[4]
     k = f - 5
     half = 1 << (k - 1)
     low = (1 << k) - 1
+    odd = rec[6]
     down = 17 - f
+    up = 0
+    if odd:
+        down -= 2
+        if down < 0:
+            down = 0
+            up = 1
     rnd = (1 << down) >> 1
     t = 0
     while t < arena[1]:
         frame = t * stride
-        # Activation in place: max(x, 0) less a table of |x|.
+        # Activation in place: max(x, 0) less a table of |x|, or 1 less it with the sign of x.
         g = ptr32(base + rec[0] + frame)
         end = int(g) + n
         a = 0
@@ -747,63 +764,266 @@ def gate(rec: ptr32, arena: ptr32):
             x = v
             if v < 0:
                 x = 0 - v
-                v = 0
-            if int(uint(x) >> k) < 512:
-                p = ptr16(table + ((x >> k) << 1))
-                d = p[0]
-                d += ((p[1] - d) * (x & low) + half) >> k
-                v -= (d + rnd) >> down
+            d = 0
+            if table:
+                if int(uint(x) >> k) < 512:
+                    p = ptr16(table + ((x >> k) << 1))
+                    d = p[0]
+                    d += ((p[1] - d) * (x & low) + half) >> k
+                    d = ((d << up) + rnd) >> down
+            if odd:
+                d = (1 << f) - d
+                if v < 0:
+                    v = 0 - d
+                elif v:
+                    v = d
+            else:
+                if v < 0:
+                    v = 0
+                v -= d
             g[0] = v
             if v < 0:
                 v = 0 - v
             if v > a:
                 a = v
             g = ptr32(int(g) + 4)
-        s = 0
-        v = a >> 15
-        while v > 0:
-            v >>= 1
-            s += 1
-        u = ptr32(base + rec[1] + frame)
-        end = int(u) + n
-        a = 0
-        while int(u) < end:
-            v = (u[0] ^ m) - m
-            if v < 0:
-                v = 0 - v
-            if v > a:
-                a = v
-            u = ptr32(int(u) + 4)
-        x = 0
-        v = a >> 15
-        while v > 0:
-            v >>= 1
-            x += 1
-        ptr32(base + rec[5] + frame)[0] = s + x
-        rs = (1 << s) >> 1
-        rx = (1 << x) >> 1
-        g = ptr32(base + rec[0] + frame)
-        u = ptr32(base + rec[1] + frame)
-        while int(u) < end:
-            v = (((g[0] ^ m) - m) + rs) >> s
-            g[0] = v * ((((u[0] ^ m) - m) + rx) >> x)
-            g = ptr32(int(g) + 4)
-            u = ptr32(int(u) + 4)
+        if rec[1]:
+            s = 0
+            v = a >> 15
+            while v > 0:
+                v >>= 1
+                s += 1
+            u = ptr32(base + rec[1] + frame)
+            end = int(u) + n
+            a = 0
+            while int(u) < end:
+                v = (u[0] ^ m) - m
+                if v < 0:
+                    v = 0 - v
+                if v > a:
+                    a = v
+                u = ptr32(int(u) + 4)
+            x = 0
+            v = a >> 15
+            while v > 0:
+                v >>= 1
+                x += 1
+            ptr32(base + rec[5] + frame)[0] = s + x
+            rs = (1 << s) >> 1
+            rx = (1 << x) >> 1
+            g = ptr32(base + rec[0] + frame)
+            u = ptr32(base + rec[1] + frame)
+            while int(u) < end:
+                v = (((g[0] ^ m) - m) + rs) >> s
+                g[0] = v * ((((u[0] ^ m) - m) + rx) >> x)
+                g = ptr32(int(g) + 4)
+                u = ptr32(int(u) + 4)
         t += 1
 
 
 @micropython.viper
-def last(rec: ptr32, arena: ptr32):
+def pool(rec: ptr32, arena: ptr32):
+    m = 1
+    m <<= 31
+    mask = m + m - 1
     to = ptr32(int(arena) - 0x20000000 + rec[0])
-    x = ptr32(int(to) + (arena[1] - 1) * (arena[3] << 2))
+    stride = arena[3] << 2
     n = rec[1]
-    while n:
-        to[0] = x[0]
-        to = ptr32(int(to) + 4)
-        x = ptr32(int(x) + 4)
-        n -= 1
-    arena[0] += arena[1] - 1
+    count = arena[1]
+    if rec[2] == 0:
+        x = ptr32(int(to) + (count - 1) * stride)
+        while n:
+            to[0] = x[0]
+            to = ptr32(int(to) + 4)
+            x = ptr32(int(x) + 4)
+            n -= 1
+        arena[0] += count - 1
+    elif rec[2] == 2:
+        s = 14
+        v = count
+        while v > 0:
+            v >>= 1
+            s += 1
+        mul = (1 << s) // count
+        k = 17 - s
+        if k < 0:
+            k = 0
+        s += k
+        rnd = 1 << (s - 17)
+        s -= 16
+        while n:
+            x = to
+            v = 0
+            t = count
+            while t:
+                v += x[0]
+                x = ptr32(int(x) + stride)
+                t -= 1
+            v = ((v & mask) ^ m) - m
+            v <<= k
+            to[0] = ((v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16) + rnd) >> s
+            to = ptr32(int(to) + 4)
+            n -= 1
     arena[1] = 1
+
+
+@micropython.viper
+def layernorm(rec: ptr32, arena: ptr32):
+    m = 1
+    m <<= 31
+    base = int(arena) - 0x20000000
+    stride = arena[3] << 2
+    n = rec[2]
+    lg = rec[7]
+    t = 0
+    while t < arena[1]:
+        frame = t * stride
+        q = base + rec[1] + frame
+        end = q + (n << 2)
+        # Copy, and find the largest magnitude.
+        x = ptr32(base + rec[0] + frame)
+        y = ptr32(q)
+        a = 0
+        while int(y) < end:
+            v = (x[0] ^ m) - m
+            y[0] = v
+            if v < 0:
+                v = 0 - v
+            if v > a:
+                a = v
+            x = ptr32(int(x) + 4)
+            y = ptr32(int(y) + 4)
+        down = 0 - 15
+        v = a
+        while v > 0:
+            v >>= 1
+            down += 1
+        s = down
+        up = 0
+        if down < 0:
+            up = 0 - down
+            down = 0
+        rnd = (1 << down) >> 1
+        mean = 0
+        y = ptr32(q)
+        while int(y) < end:
+            v = ((((y[0] ^ m) - m) << up) + rnd) >> down
+            y[0] = v
+            mean += v
+            y = ptr32(int(y) + 4)
+        # n times the distance from the mean, which is exact.
+        a = 0
+        y = ptr32(q)
+        while int(y) < end:
+            v = n * ((y[0] ^ m) - m) - mean
+            y[0] = v
+            if v < 0:
+                v = 0 - v
+            if v > a:
+                a = v
+            y = ptr32(int(y) + 4)
+        down = 0 - 15
+        v = a
+        while v > 0:
+            v >>= 1
+            down += 1
+        s += down
+        up = 0
+        if down < 0:
+            up = 0 - down
+            down = 0
+        rnd = (1 << down) >> 1
+        square = 0
+        y = ptr32(q)
+        while int(y) < end:
+            v = ((((y[0] ^ m) - m) << up) + rnd) >> down
+            y[0] = v
+            square += (v * v) >> lg
+            y = ptr32(int(y) + 4)
+        k = ((rec[9] ^ m) - m) - (s << 1)
+        if k >= 0:
+            if k > 15:
+                k = 15
+            square += rec[8] << k
+        else:
+            k = 0 - k
+            if k > 31:
+                k = 31
+            square += rec[8] >> k
+        k = 30
+        v = square
+        while v > 0:
+            v >>= 1
+            k -= 1
+        k >>= 1
+        if k >= 0:
+            square <<= k << 1
+        else:
+            square >>= 2
+        root = 0
+        bit = 1 << 14
+        while bit:
+            v = root + bit
+            if v * v <= square:
+                root = v
+            bit >>= 1
+        if root == 0:
+            root = 1
+        mul = (rec[3] << 15) // root
+        down = 0 - 15
+        v = mul
+        while v > 0:
+            v >>= 1
+            down += 1
+        mul = (mul + ((1 << down) >> 1)) >> down
+        s = ((rec[4] ^ m) - m) - down - k
+        if s < 17:
+            s = 17
+        if s > 47:
+            s = 47
+        rnd = 1 << (s - 17)
+        s -= 16
+        g = ptr32(base + rec[5])
+        b = ptr32(base + rec[6])
+        y = ptr32(q)
+        while int(y) < end:
+            v = ((y[0] ^ m) - m) * ((g[0] ^ m) - m)
+            v = ((v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16) + rnd) >> s
+            if rec[6]:
+                v += b[0]
+                b = ptr32(int(b) + 4)
+            y[0] = v
+            g = ptr32(int(g) + 4)
+            y = ptr32(int(y) + 4)
+        t += 1
+
+
+@micropython.viper
+def bias(rec: ptr32, arena: ptr32):
+    base = int(arena) - 0x20000000
+    stride = arena[3] << 2
+    add = rec[3]
+    t = 0
+    while t < arena[1]:
+        run = ptr32(base + rec[1])
+        left = run[1]
+        p = ptr32(base + run[0])
+        out = ptr32(base + rec[0] + t * stride)
+        n = rec[2]
+        while n:
+            if left == 0:
+                run = ptr32(int(run) + 8)
+                left = run[1]
+                p = ptr32(base + run[0])
+            v = p[0]
+            if add:
+                v += out[0]
+            out[0] = v
+            p = ptr32(int(p) + 4)
+            out = ptr32(int(out) + 4)
+            left -= 1
+            n -= 1
+        t += 1
 
 
 @micropython.viper
