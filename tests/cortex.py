@@ -112,11 +112,15 @@ def functions(*sources: Path) -> dict[str, bytes]:
     out = {}
     for source in sources:
         names = []
+        others = {}  # second names
         for node in ast.parse(source.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
                 kinds = [d.attr for d in node.decorator_list if isinstance(d, ast.Attribute)]
                 names += [node.name] * kinds.count("asm_thumb")
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+                others[node.targets[0].id] = node.value.id
         out.update(zip(names, machine_code(compile_module(source)), strict=True))
+        out.update((name, out[first]) for name, first in others.items())
     return out
 
 

@@ -277,18 +277,40 @@ def signed(words: np.ndarray) -> np.ndarray:
     return words.astype(np.uint32).astype(np.int32).astype(np.int64)
 
 
-def header(pos: int, total: int, context: int, stride: int) -> list[int]:
-    return [pos, total, context, stride, *[0] * 12]
+def header(pos: int, total: int, context: int, stride: int, end: int = 0) -> list[int]:
+    return [pos, total, context, stride, end, *[0] * 11]
+
+
+def test_linear_into_the_logits(cpu):
+    """They lie behind the first frame; a bias may be there already."""
+    for cols in (1, 2, 3, 7, 24):
+        for groups in (1, 2, 9):
+            for add in (0, 1):
+                rng = np.random.default_rng([cols, groups])
+                stride = 1 + cols + 4
+                q = rng.integers(-128, 128, (4 * groups, cols))
+                matrix = signed(packed(q, rng.integers(1, 32768, 4 * groups)).reshape(-1))
+                x = rng.integers(-2047, 2048, cols)
+                frame = [5, 12345, 3, int(x.sum()), 0, *x]
+                logits = rng.integers(-(1 << 24), 1 << 24, 4 * groups)
+                record = [
+                    17 << 6, 16 + stride << 6, 2, cols, groups, 24, 2, add, 0, groups
+                ]  # fmt: skip
+                arena = [*header(3, 1, 8, stride), *frame, *logits]
+                runs = [3, len(matrix)]
+                like_portable(
+                    cpu, rng, "linear", record, arena, runs=runs, matrix=matrix, watch=True
+                )
 
 
 def attend(
     cpu: Cortex, seed: object, length: int, size: int = 8, total: int = 1, heads: int = 2,
     kv_heads: int = 1, rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
-    watch: bool = False, **fields: int,
+    watch: bool = False, end: int = 0, **fields: int,
 ) -> None:  # fmt: skip
-    """Attend from the last `total` of `length` positions."""
+    """Attend from the last `total` of `length` positions; to all before `end`, if it is given."""
     rng = np.random.default_rng(seed)
-    context = (length + 1) & ~1
+    context = (max(length, end) + 1) & ~1
     quads, half = (size + 3) // 4, size // 2
     tables = np.concatenate([rotations(rng, context, half), powers()])
     k = rng.integers(1, 4096, (2, kv_heads * context // 2 * size))
@@ -307,13 +329,15 @@ def attend(
     number = {"mc": 24000, "se": 40, "vn": (1 << 29) + 12345, "ve": 20, "ps": 0} | fields
     record = [
         17 << 6, 17 + n << 6, 4, heads, kv_heads, size, 1 if rope else 0,
-        context * half << 6 | 1, scores << 6, *number.values(),
+        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0),
     ]  # fmt: skip
-    arena = [*header(length - total, total, context, stride), *frames.reshape(-1), *[77] * context]
+    arena = header(length - total, total, context, stride, end or 1)
+    arena += [*frames.reshape(-1), *[77] * context]
+    seen = end or length
     # The weighted sum reads one score ahead; scores are made in pairs.
     like_portable(
         cpu, rng, "attend", record, arena, tables, signed(np.concatenate(parts)), watch=watch,
-        extra=1, scratch=scores + length if length & 1 else 0,
+        extra=1, scratch=scores + seen if seen & 1 else 0,
     )  # fmt: skip
 
 
@@ -334,6 +358,14 @@ def test_attend_with_shared_heads_and_groups_of_positions(cpu):
     for total in (1, 2, 3):
         for heads, kv_heads in ((1, 1), (3, 3), (8, 4), (6, 1), (12, 3)):
             attend(cpu, total, total + heads, 6, total, heads, kv_heads, watch=True)
+
+
+def test_attend_to_the_whole_input(cpu):
+    for end in range(1, 20):
+        for total in range(1, end + 1, 3):
+            # The group may be any part of the input.
+            for length in range(total, end + 1, 4):
+                attend(cpu, length, length, 6, total, 4, 2, total & 1 == 0, watch=True, end=end)
 
 
 def test_attend_far_back(cpu):
@@ -454,83 +486,250 @@ def test_norm_with_every_epsilon(cpu):
             norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
 
 
+def layernorm(
+    cpu: Cortex, seed: object, n: int, total: int = 1, place: bool = False, bias: bool = True,
+    amax: int = 1 << 20, extreme: bool = False, offset: int = 0, **fields: int,
+) -> None:  # fmt: skip
+    """place: the result replaces the input. offset: what all elements have in common."""
+    rng = np.random.default_rng(seed)
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride)) + offset
+    if extreme:
+        # Equal ones, but for one or the half of them.
+        frames[:] = amax
+        frames[:, 17 - 16 : 17 - 16 + (n + 1) // 2 if seed else 2] = -amax
+    number = {"scale": 25000, "e": 30, "lg": (n - 1).bit_length(), "eps": 20000, "eps_e": 3}
+    number |= fields
+    # A gain, something between, and a bias of any magnitude.
+    tables = np.concatenate(
+        [rng.integers(-32767, 32768, n + 3), rng.integers(-(1 << 31), 1 << 31, n)]
+    )
+    if extreme:
+        tables[:n] = 32767
+    record = [
+        17 << 6, 17 + (0 if place else n) << 6, n, number["scale"], number["e"], 1,
+        n + 3 << 6 | 1 if bias else 0, number["lg"], number["eps"], number["eps_e"],
+    ]  # fmt: skip
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "layernorm", record, arena, tables, watch=True)
+
+
+@pytest.mark.parametrize("place", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_layernorm(cpu, place, bias):
+    for n in range(1, 41):
+        layernorm(cpu, n, n, 1 + n % 3, place, bias)
+    for n in (64, 128, 384, 1000):
+        layernorm(cpu, n, n, 2, place, bias)
+
+
+def test_layernorm_of_any_magnitude(cpu):
+    for bits in range(32):
+        # Half the last bit of a shift to the right must still fit a word.
+        amax = min((1 << bits) - 1, (1 << 31) - 1 - (1 << 15))
+        for n in (1, 2, 9, 16):
+            layernorm(cpu, bits, n, amax=amax, lg=20 if bits & 1 else 4)
+            for seed in (0, 1):
+                layernorm(cpu, seed, n, amax=amax, extreme=True, scale=32767)
+        if bits < 30:
+            layernorm(cpu, bits, 24, 2, amax=amax, offset=1 << 29)
+            layernorm(cpu, bits, 24, 2, amax=amax, offset=-(1 << 29))
+    # As many elements as there may be, half of them opposite: the sums are as large as they get.
+    layernorm(cpu, 1, 1 << 14, amax=1 << 30, extreme=True)
+    layernorm(cpu, 0, 1 << 14, amax=32767, extreme=True)
+
+
+def test_layernorm_of_all_numbers(cpu):
+    for e in range(-20, 90):
+        layernorm(cpu, e + 20, 7, e=e, scale=(1 << 14) + 149 * (e + 20))
+    for e in (-4096, 4096):
+        layernorm(cpu, 0, 5, e=e)
+        layernorm(cpu, 0, 5, eps_e=e)
+    for eps_e in range(-40, 60, 3):
+        for amax in (0, 3, 1 << 14, 1 << 25):
+            layernorm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
+    for scale in (1 << 14, 32767):
+        for amax in (0, 1 << 10):
+            layernorm(cpu, scale, 8, amax=amax, eps=0, scale=scale)
+
+
+def test_layernorm_stays_in_memory(cpu):
+    """Whatever the words are; the results of such are nobody's business."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 20))
+        frames = rng.choice([-(1 << 31), (1 << 31) - 1, 0, -1], (2, n + 1))
+        memory = Memory(rng)
+        arena = memory.put([*header(0, 2, 2, n + 1), *frames.reshape(-1)])
+        table = memory.put(rng.integers(-(1 << 31), 1 << 31, 2 * n)) - arena + BIAS
+        at = 4 * 17 + BIAS
+        fields = [at, at, n, 32767, 5, table, table + 4 * n, 5, 32767, -30]
+        left = cpu.call("layernorm", memory, memory.put(fields), arena, watch=True)
+        inside = np.zeros(len(left), bool)
+        for t in range(2):
+            i = (arena - RAM) // 4 + 17 + t * (n + 1)
+            inside[i : i + n] = True
+        assert (left == memory.words)[~inside].all()
+
+
 def gate(
     cpu: Cortex, seed: object, n: int, f: int = 12, total: int = 1, amax: int = 1 << 15,
-    extreme: int = 0,
+    extreme: int = 0, up: bool = True, table: bool = True, odd: bool = False,
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     stride = 1 + 2 * n + 3
     frames = rng.integers(-amax, amax + 1, (total, stride))
     if extreme:
         frames[:] = extreme * amax
+    elif odd:
+        frames[:, 1 : 1 + n][rng.random((total, n)) < 0.1] = 0
     entries = rng.integers(0, 36600, 514)
     tables = signed(entries[::2] | entries[1::2] << 16)
-    record = [17 << 6, 17 + n << 6, n, 1, f, 17 + 2 * n << 6]
+    record = [
+        17 << 6, 17 + n << 6 if up else 0, n, 1 if table else 0, f, 17 + 2 * n << 6 if up else 0,
+        int(odd),
+    ]  # fmt: skip
     arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
     like_portable(cpu, rng, "gate", record, arena, tables, watch=True)
 
 
-def test_gate(cpu):
+GATES = [
+    {},
+    {"table": False},
+    {"up": False},
+    {"up": False, "table": False},
+    {"up": False, "odd": True},
+]
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_gate(cpu, kind):
     for n in range(1, 41):
-        gate(cpu, n, n, total=1 + n % 3)
+        gate(cpu, n, n, total=1 + n % 3, **kind)
     for f in range(8, 17):
-        gate(cpu, f, 100, f)
-        gate(cpu, f, 100, f, amax=(1 << 9 + f - 5) + 50)
+        gate(cpu, f, 100, f, **kind)
+        gate(cpu, f, 100, f, amax=(1 << 9 + f - 5) + 50, **kind)
 
 
-def test_gate_of_any_magnitude(cpu):
-    for bits in range(31):
-        gate(cpu, bits, 9, amax=(1 << bits) - 1)
+@pytest.mark.parametrize("kind", GATES)
+def test_gate_of_any_magnitude(cpu, kind):
+    for bits in range(31 if kind.get("up", True) else 32):
+        gate(cpu, bits, 9, amax=(1 << bits) - 1, **kind)
         for sign in (-1, 1):
-            gate(cpu, bits, 3, amax=(1 << bits) - 1, extreme=sign)
+            gate(cpu, bits, 3, amax=(1 << bits) - 1, extreme=sign, **kind)
+            gate(cpu, bits, 3, 16, amax=(1 << bits) - 1, extreme=sign, **kind)
+    if kind.get("up", True) is False:
+        gate(cpu, 0, 3, amax=1 << 31, extreme=-1, **kind)
 
 
-def embed(
-    cpu: Cortex, seed: object, n: int, shift: int = 6, total: int = 1, cuts: object = (),
-    window: tuple[int, int, int] = (0, 0, 0),
-) -> None:  # fmt: skip
-    rng = np.random.default_rng(seed)
-    groups = 5
-    q = rng.integers(-127, 128, (4 * groups, n))
-    words = packed(q, rng.integers(0, 1 << 15, 4 * groups)).reshape(-1)
+def cut(rng: np.random.Generator, words: np.ndarray, cuts: object) -> tuple[list[int], list[int]]:
+    """Words cut into runs that do not touch: (runs, matrix)."""
     matrix: list[int] = []
     runs: list[int] = []
     cuts = [0, *cuts, len(words)]
     for a, b in zip(cuts, cuts[1:], strict=False):
         runs += [len(matrix) << 6 | 3, b - a]
-        matrix += [*signed(words[a:b]), 1234567]
+        matrix += [*signed(words[a:b]), int(rng.integers(1 << 20))]
+    return runs, matrix
+
+
+def embed(
+    cpu: Cortex, seed: object, n: int, shift: int = 6, total: int = 1, cuts: object = (),
+    window: tuple[int, int, int] = (0, 0, 0), position: int | None = None,
+) -> None:  # fmt: skip
+    """position: the first one, whose row is added to what is there."""
+    rng = np.random.default_rng(seed)
+    groups = 5
+    q = rng.integers(-127, 128, (4 * groups, n))
+    words = packed(q, rng.integers(0, 1 << 15, 4 * groups)).reshape(-1)
+    runs, matrix = cut(rng, words, cuts)
     stride = n + 4
     frames = rng.integers(-(1 << 31), 1 << 31, (total, stride))
     frames[:, 0] = rng.integers(4 * window[2], 4 * groups, total)
-    record = [17 << 6, 2, n, shift, *window]
-    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    record = [17 << 6, 2, n, shift, *window, int(position is not None)]
+    arena = [*header(position or 0, total, 2, stride), *frames.reshape(-1)]
     like_portable(cpu, rng, "embed", record, arena, runs=runs, matrix=matrix, watch=True)
 
 
-def test_embed(cpu):
+@pytest.mark.parametrize("position", [None, 0, 3])
+def test_embed(cpu, position):
     for n in range(1, 41):
-        embed(cpu, n, n, total=1 + n % 3)
+        embed(cpu, n, n, total=1 + n % 3, position=position)
     for shift in range(-8, 31):
-        embed(cpu, 8 + shift, 5, shift, 3)
+        embed(cpu, 8 + shift, 5, shift, 3, position=position)
     # Some of the vectors; a matrix that begins with the third row group.
-    embed(cpu, 0, 5, total=4, window=(1, 3, 0))
-    embed(cpu, 0, 5, total=4, window=(3, 4, 2))
+    embed(cpu, 0, 5, total=4, window=(1, 3, 0), position=position)
+    embed(cpu, 0, 5, total=4, window=(3, 4, 2), position=None if position is None else 8)
 
 
-def test_embed_from_runs(cpu):
+@pytest.mark.parametrize("position", [None, 5])
+def test_embed_from_runs(cpu, position):
     for n in (1, 3, 6):
-        for cut in range(1, 5 * (n + 2)):
-            embed(cpu, cut, n, 6, 3, [cut])
-            embed(cpu, cut, n, 6, 3, sorted({cut, cut // 2 + 1, 5 * (n + 2) - 1}))
-        embed(cpu, 0, n, 6, 6, list(range(1, 5 * (n + 2))))
+        for at in range(1, 5 * (n + 2)):
+            embed(cpu, at, n, 6, 3, [at], position=position)
+            more = sorted({at, at // 2 + 1, 5 * (n + 2) - 1})
+            embed(cpu, at, n, 6, 3, more, position=position)
+        embed(cpu, 0, n, 6, 6, list(range(1, 5 * (n + 2))), position=position)
 
 
-def test_last(cpu):
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 7):
-        for total in (1, 2, 3):
-            arena = [*header(0, total, 2, n + 3), *rng.integers(-(1 << 31), 1 << 31, 40)]
-            like_portable(cpu, rng, "last", [17 << 6, n], arena, watch=True)
+def bias(
+    cpu: Cortex, seed: object, n: int, total: int = 1, add: int = 0, cuts: object = (),
+    more: int = 0, logits: bool = False,
+) -> None:  # fmt: skip
+    """more: words that the last run has behind the vector, as a tile may."""
+    rng = np.random.default_rng(seed)
+    runs, matrix = cut(rng, rng.integers(0, 1 << 32, n + more), cuts)
+    stride = 5 if logits else n + 4
+    arena = [*header(0, total, 2, stride), *rng.integers(-(1 << 31), 1 << 31, total * (n + 5))]
+    record = [16 + stride << 6 if logits else 17 << 6, 2, n, add]
+    like_portable(cpu, rng, "bias", record, arena, runs=runs, matrix=matrix, watch=True)
+
+
+@pytest.mark.parametrize("add", [0, 1])
+def test_bias(cpu, add):
+    for n in range(1, 41):
+        bias(cpu, n, n, 1 + n % 3, add)
+        bias(cpu, n, n, 1 + n % 3, add, more=n % 5)
+        bias(cpu, n, n, 1, add, logits=True)
+        for at in range(1, n):
+            bias(cpu, n, n, 1 + at % 3, add, [at])
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 30))
+        # Some cuts fall together: a run may be empty.
+        cuts = sorted(rng.integers(0, n + 1, int(rng.integers(1, 12))).tolist())
+        bias(cpu, seed, n, 1 + seed % 3, add, cuts, 1)
+    bias(cpu, 0, 9, 2, add, range(1, 9))
+
+
+def pool(cpu: Cortex, seed: object, n: int, total: int, how: int, top: int = 1 << 31) -> None:
+    rng = np.random.default_rng(seed)
+    stride = n + 3
+    frames = rng.integers(-top, top, (total, stride))
+    if how == 2:
+        frames = frames // total
+    arena = [*header(4, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "pool", [17 << 6, n, how], arena, watch=n * total < 1000)
+
+
+@pytest.mark.parametrize("how", [0, 1, 2])
+def test_pool(cpu, how):
+    for n in (1, 2, 7, 64):
+        for total in (1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33):
+            pool(cpu, n, n, total, how)
+
+
+def test_pool_the_mean(cpu):
+    for total in range(1, 200):
+        pool(cpu, total, 3, total, 2, 1 << 12 + total % 18)
+    for total in (255, 256, 257, 1000, 4095, 4096, 8191, 16383, 32767, 32768):
+        pool(cpu, total, 1, total, 2)
+    # Sums at both ends of a word
+    for total in (1, 2, 3, 4, 5, 16):
+        for last in (-(1 << 31), (1 << 31) - 1):
+            arena = [*header(0, total, 2, 1), *[0] * total, last, 0]
+            rng = np.random.default_rng(total)
+            like_portable(cpu, rng, "pool", [17 << 6, 1, 2], arena, watch=True)
 
 
 def sample(

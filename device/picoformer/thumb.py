@@ -25,7 +25,7 @@ import micropython
 BIAS = 0x20000000
 
 
-# A row of a matrix whose words may lie in several runs, with its multiplier.
+# A row of a matrix whose words may lie in several runs, with its multiplier: 19 cycles an element.
 @micropython.asm_thumb
 def embed(r0, r1):
     mov(r4, r8)
@@ -74,7 +74,7 @@ def embed(r0, r1):
     lsr(r6, r6, 1)
     bx(lr)
 
-    # A token: r9 its frame's distance from the first, r11 its number.
+    # A token, or its position: r9 its frame's distance from the first, r11 the row.
     label(TOKEN)
     data(2, 0x9A02)  # ldr r2, [sp, 8]: STRIDE
     mul(r2, r4)
@@ -82,9 +82,16 @@ def embed(r0, r1):
     data(2, 0x4442)  # add r2, r8
     add(r2, 64)
     ldr(r3, [r2, 0])
+    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
+    ldr(r2, [r0, 28])
+    cmp(r2, 0)
+    beq(BYTOKEN)
+    mov(r2, r8)
+    ldr(r3, [r2, 0])
+    add(r3, r3, r4)
+    label(BYTOKEN)
     mov(r11, r3)
     lsr(r3, r3, 2)
-    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
     ldr(r4, [r0, 24])
     sub(r3, r3, r4)
     ldr(r7, [r0, 8])
@@ -130,8 +137,8 @@ def embed(r0, r1):
     lsr(r6, r3)
     data(2, 0xB2B6)  # uxth r6, r6
 
-    # Its row: r0 words, r1 out, r3 lane, r4 and r5 shifts, r6 multiplier, r7 end of the run,
-    # r10 rounding, r12 end of out
+    # Its row: r0 words, r1 out, r3 lane, r4 shift, r6 multiplier, which takes a shift to the left,
+    # r7 -1 to add, else 0, r9 end of the run, r10 rounding, r12 end of out
     ldr(r1, [r0, 0])
     add(r1, r1, r5)
     data(2, 0x4449)  # add r1, r9
@@ -141,28 +148,34 @@ def embed(r0, r1):
     mov(r3, r11)
     lsl(r3, r3, 30)
     lsr(r3, r3, 27)
+    ldr(r7, [r0, 28])
+    neg(r7, r7)
     data(2, 0x9C07)  # ldr r4, [sp, 28]: RUN
     ldr(r0, [r4, 0])
     add(r0, r0, r5)
-    ldr(r7, [r4, 4])
-    lsl(r7, r7, 2)
-    add(r7, r7, r0)
+    ldr(r2, [r4, 4])
+    lsl(r2, r2, 2)
+    add(r2, r2, r0)
+    mov(r9, r2)
     data(2, 0x9A08)  # ldr r2, [sp, 32]: SKIP
     lsl(r2, r2, 2)
     add(r0, r0, r2)
     data(2, 0x9C05)  # ldr r4, [sp, 20]: RIGHT
     data(2, 0x9D06)  # ldr r5, [sp, 24]: LEFT
+    lsl(r6, r5)
     label(ELEMENT)
-    cmp(r0, r7)
+    data(2, 0x4548)  # cmp r0, r9
     beq(RUNOUT)
     data(2, 0xC804)  # ldmia r0!, {r2}
     lsr(r2, r3)
     data(2, 0xB2D2)  # uxtb r2, r2
     sub(r2, 128)
     mul(r2, r6)
-    lsl(r2, r5)
     data(2, 0x4452)  # add r2, r10
     asr(r2, r4)
+    ldr(r5, [r1, 0])
+    and_(r5, r7)
+    add(r2, r2, r5)
     data(2, 0xC104)  # stmia r1!, {r2}
     data(2, 0x4561)  # cmp r1, r12
     bne(ELEMENT)
@@ -180,11 +193,12 @@ def embed(r0, r1):
     add(r2, 8)
     data(2, 0x9207)  # str r2, [sp, 28]: RUN
     ldr(r0, [r2, 0])
-    data(2, 0x9F00)  # ldr r7, [sp, 0]: BASE
-    add(r0, r0, r7)
-    ldr(r7, [r2, 4])
-    lsl(r7, r7, 2)
-    add(r7, r7, r0)
+    data(2, 0x9D00)  # ldr r5, [sp, 0]: BASE
+    add(r0, r0, r5)
+    ldr(r5, [r2, 4])
+    lsl(r5, r5, 2)
+    add(r5, r5, r0)
+    mov(r9, r5)
     b(ELEMENT)
     label(DONE)
     data(2, 0xB009)  # add sp, 36
@@ -198,6 +212,10 @@ def embed(r0, r1):
 
 # First the largest magnitude; with a gain then the products with it, which need 15 bits, and the
 # sum of their squares; at last the quantized values. Passes take 11, 24 and 14 cycles an element.
+#
+# It is `layernorm` as well, which has the same square root: instead of the bits, 12 at most, field
+# 3 is then a scale, 2**14 at least. The record is taken as if it began a word before, which brings
+# the last three fields where norm has them. Passes take 11, 11, 13, 24 and 19 cycles an element.
 @micropython.asm_thumb
 def norm(r0, r1):
     mov(r4, r8)
@@ -205,12 +223,11 @@ def norm(r0, r1):
     mov(r6, r10)
     mov(r7, r11)
     push({r4, r5, r6, r7})
-    data(2, 0xB08A)  # sub sp, 40
+    data(2, 0xB08C)  # sub sp, 48
     mov(r2, 1)
     lsl(r2, r2, 29)
     sub(r2, r1, r2)
     data(2, 0x9200)  # str r2, [sp, 0]: BASE
-    data(2, 0x9001)  # str r0, [sp, 4]: REC
     ldr(r3, [r1, 4])
     data(2, 0x9302)  # str r3, [sp, 8]: T
     ldr(r3, [r1, 12])
@@ -218,7 +235,32 @@ def norm(r0, r1):
     data(2, 0x9303)  # str r3, [sp, 12]: STRIDE
     mov(r3, 0)
     data(2, 0x9304)  # str r3, [sp, 16]: AT
+    data(2, 0x930A)  # str r3, [sp, 40]: SHIFTED
+    ldr(r4, [r0, 12])
+    lsr(r4, r4, 14)
+    beq(SQUARES)
+    sub(r0, 4)
+    ldr(r3, [r0, 12])
+    label(SQUARES)
+    data(2, 0x930B)  # str r3, [sp, 44]: N; 0: not layernorm
+    data(2, 0x9001)  # str r0, [sp, 4]: REC
     b(VECTOR)
+
+    # AMAX: the words from r0 to r1 -> r3, the largest magnitude, r4 its bits. Changes r0, r2, r5,
+    # r6.
+    label(AMAX)
+    mov(r3, 0)
+    label(LARGEST)
+    data(2, 0xC804)  # ldmia r0!, {r2}
+    asr(r4, r2, 31)
+    eor(r2, r4)
+    sub(r2, r2, r4)
+    cmp(r2, r3)
+    bls(SMALLER)
+    mov(r3, r2)
+    label(SMALLER)
+    cmp(r0, r1)
+    bne(LARGEST)
 
     # BITS: r3 >= 0 -> r4, the number of its bits. Changes r5, r6.
     label(BITS)
@@ -298,6 +340,64 @@ def norm(r0, r1):
     data(2, 0x9A00)  # ldr r2, [sp, 0]: BASE
     data(2, 0x9B04)  # ldr r3, [sp, 16]: AT
     add(r2, r2, r3)
+    data(2, 0x990B)  # ldr r1, [sp, 44]: N
+    cmp(r1, 0)
+    beq(ASITIS)
+
+    # To 15 bits: r0 x, r1 out, r4, r5 and r6 shifts, r7 the sum, negative, r12 end of out
+    ldr(r5, [r0, 20])
+    neg(r5, r5)
+    data(2, 0x9505)  # str r5, [sp, 20]: E; negative, and what the root adds is then taken off
+    lsl(r1, r1, 2)
+    ldr(r3, [r0, 8])
+    add(r3, r3, r2)
+    data(2, 0x9306)  # str r3, [sp, 24]: Y
+    data(2, 0x9307)  # str r3, [sp, 28]: SOURCE
+    add(r3, r3, r1)
+    mov(r12, r3)
+    ldr(r0, [r0, 4])
+    add(r0, r0, r2)
+    mov(r9, r0)
+    add(r1, r1, r0)
+    bl(AMAX)
+    sub(r4, 15)
+    data(2, 0x940A)  # str r4, [sp, 40]: SHIFTED
+    bl(SHIFTS)
+    mov(r0, r9)
+    data(2, 0x9906)  # ldr r1, [sp, 24]: Y
+    mov(r7, 0)
+    label(MEAN)
+    data(2, 0xC808)  # ldmia r0!, {r3}
+    lsl(r3, r5)
+    add(r3, r3, r6)
+    asr(r3, r4)
+    sub(r7, r7, r3)
+    data(2, 0xC108)  # stmia r1!, {r3}
+    data(2, 0x4561)  # cmp r1, r12
+    bne(MEAN)
+
+    # n times the distance from the mean; r3 has as many bits as the largest.
+    data(2, 0x9806)  # ldr r0, [sp, 24]: Y
+    data(2, 0x9A0B)  # ldr r2, [sp, 44]: N
+    mov(r3, 0)
+    label(CENTER)
+    ldr(r4, [r0, 0])
+    mul(r4, r2)
+    add(r4, r4, r7)
+    data(2, 0xC010)  # stmia r0!, {r4}
+    asr(r5, r4, 31)
+    eor(r4, r5)
+    sub(r4, r4, r5)
+    orr(r3, r4)
+    data(2, 0x4560)  # cmp r0, r12
+    bne(CENTER)
+    bl(BITS)
+    sub(r4, 15)
+    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
+    ldr(r1, [r0, 24])
+    b(GAIN)
+
+    label(ASITIS)
     ldr(r5, [r0, 24])
     ldr(r3, [r0, 16])
     cmp(r3, 0)
@@ -319,19 +419,7 @@ def norm(r0, r1):
     add(r0, r0, r2)
     data(2, 0x9007)  # str r0, [sp, 28]: SOURCE
     add(r1, r1, r0)
-    mov(r3, 0)
-    label(LARGEST)
-    data(2, 0xC804)  # ldmia r0!, {r2}
-    asr(r4, r2, 31)
-    eor(r2, r4)
-    sub(r2, r2, r4)
-    cmp(r2, r3)
-    bls(SMALLER)
-    mov(r3, r2)
-    label(SMALLER)
-    cmp(r0, r1)
-    bne(LARGEST)
-    bl(BITS)
+    bl(AMAX)
     sub(r4, 15)
     data(2, 0x9801)  # ldr r0, [sp, 4]: REC
     ldr(r1, [r0, 28])
@@ -344,7 +432,9 @@ def norm(r0, r1):
     # square, r8 sum, r9 largest, r10 rounding, r12 end of y
     label(GAIN)
     ldr(r5, [r0, 40])
-    lsl(r6, r4, 1)
+    data(2, 0x9E0A)  # ldr r6, [sp, 40]: SHIFTED
+    add(r6, r6, r4)
+    lsl(r6, r6, 1)
     sub(r5, r5, r6)
     # The exponent of epsilon, seen from the sum of squares
     data(2, 0x9509)  # str r5, [sp, 36]: EPSILON
@@ -437,6 +527,65 @@ def norm(r0, r1):
     bne(ROOTED)
     mov(r0, 1)
     label(ROOTED)
+    data(2, 0x9A0B)  # ldr r2, [sp, 44]: N
+    cmp(r2, 0)
+    beq(NOSCALE)
+
+    # Scale / root, to 15 bits, is what the products are multiplied by.
+    mov(r1, r0)
+    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
+    ldr(r0, [r0, 16])
+    lsl(r0, r0, 15)
+    bl(DIVIDE)
+    mov(r3, r2)
+    bl(BITS)
+    sub(r4, 15)
+    data(2, 0x9F05)  # ldr r7, [sp, 20]: E
+    add(r7, r7, r4)
+    mvn(r7, r7)  # the shift: its negative, less 1, which the root took off
+    sub(r7, 16)
+    bgt(SHORT)
+    mov(r7, 1)
+    label(SHORT)
+    cmp(r7, 31)
+    ble(LONG)
+    mov(r7, 31)
+    label(LONG)
+    bl(SHIFTS)
+    add(r2, r3, r6)
+    lsr(r2, r4)
+
+    # r0 out, r1 bias, r2 multiplier, r5 shift, r6 0, r7 -1, or 0 without a bias
+    mov(r5, r7)
+    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
+    ldr(r7, [r0, 28])
+    data(2, 0x9806)  # ldr r0, [sp, 24]: Y
+    mov(r1, r0)
+    mov(r6, 0)
+    cmp(r7, 0)
+    beq(RESCALE)
+    data(2, 0x9900)  # ldr r1, [sp, 0]: BASE
+    add(r1, r1, r7)
+    mvn(r7, r6)
+    label(RESCALE)
+    ldr(r3, [r0, 0])
+    data(2, 0xB29C)  # uxth r4, r3
+    asr(r3, r3, 16)
+    mul(r4, r2)
+    lsr(r4, r4, 16)
+    mul(r3, r2)
+    add(r3, r3, r4)
+    asr(r3, r5)
+    adc(r3, r6)
+    data(2, 0xC910)  # ldmia r1!, {r4}
+    and_(r4, r7)
+    add(r3, r3, r4)
+    data(2, 0xC008)  # stmia r0!, {r3}
+    data(2, 0x4560)  # cmp r0, r12
+    bne(RESCALE)
+    b(NEXT)
+
+    label(NOSCALE)
     data(2, 0x9008)  # str r0, [sp, 32]: ROOT
     mov(r3, r9)
     bl(BITS)
@@ -515,6 +664,7 @@ def norm(r0, r1):
     data(2, 0x9806)  # ldr r0, [sp, 24]: Y
     sub(r0, 16)
     data(2, 0xC038)  # stmia r0!, {r3-r5}
+    label(NEXT)
     data(2, 0x9804)  # ldr r0, [sp, 16]: AT
     data(2, 0x9903)  # ldr r1, [sp, 12]: STRIDE
     add(r0, r0, r1)
@@ -525,13 +675,16 @@ def norm(r0, r1):
     beq(DONE)
     b(VECTOR)
     label(DONE)
-    data(2, 0xB00A)  # add sp, 40
+    data(2, 0xB00C)  # add sp, 48
     pop({r4, r5, r6, r7})
     mov(r8, r4)
     mov(r9, r5)
     mov(r10, r6)
     mov(r11, r7)
     mov(r0, 0)
+
+
+layernorm = norm
 
 
 # Vectors times a matrix, with requantization; a matrix may be cut into runs at any word.
@@ -1561,6 +1714,13 @@ def attend(r0, r1):
     label(POSITION)
     data(2, 0x9B16)  # ldr r3, [sp, 88]: POS
     add(r3, 1)
+    data(2, 0x9808)  # ldr r0, [sp, 32]: REC
+    ldr(r4, [r0, 56])
+    cmp(r4, 0)
+    beq(CAUSAL)
+    data(2, 0x9A0A)  # ldr r2, [sp, 40]: ARENA
+    ldr(r3, [r2, 16])
+    label(CAUSAL)
     lsl(r4, r3, 2)
     data(2, 0x9418)  # str r4, [sp, 96]: LEN
     data(2, 0x9D01)  # ldr r5, [sp, 4]: X
@@ -2285,8 +2445,8 @@ def attend(r0, r1):
     mov(r0, 0)
 
 
-# An activation by a table, times another vector, both to 15 bits. Passes take 38, 11 and 15 cycles
-# an element.
+# An activation, and by choice times another vector, both to 15 bits. Passes take 38 (without a
+# table 12, odd 31), 11 and 15 cycles an element.
 @micropython.asm_thumb
 def gate(r0, r1):
     mov(r4, r8)
@@ -2383,16 +2543,78 @@ def gate(r0, r1):
     lsl(r4, r7)
     lsr(r4, r4, 1)
     mov(r10, r4)
+    mov(r4, 1)
+    lsl(r4, r3)
+    mov(r9, r4)
     sub(r1, r3, 5)
     mov(r2, 1)
     lsl(r2, r1)
     sub(r2, 1)
+    data(2, 0x9E01)  # ldr r6, [sp, 4]: REC
     data(2, 0x9804)  # ldr r0, [sp, 16]: G
     data(2, 0x9B07)  # ldr r3, [sp, 28]: N
     add(r3, r3, r0)
     mov(r12, r3)
     mov(r3, 0)
     mov(r8, r3)
+    ldr(r3, [r6, 12])
+    cmp(r3, 0)
+    beq(RELU)
+    ldr(r3, [r6, 24])
+    cmp(r3, 0)
+    beq(ACTIVATE)
+
+    # Odd: r9 1.0. The entries have two fraction bits less, so they are taken four times.
+    label(ODD)
+    ldr(r5, [r0, 0])
+    asr(r3, r5, 31)
+    mov(r6, 0)
+    eor(r5, r3)
+    sub(r5, r5, r3)  # |x|
+    beq(SIGNED)
+    mov(r4, r5)
+    lsr(r4, r1)
+    lsr(r6, r4, 9)
+    beq(NEAR)
+    mov(r6, 0)
+    b(FAR)
+    label(NEAR)
+    lsl(r4, r4, 1)
+    data(2, 0x445C)  # add r4, r11
+    ldrh(r6, [r4, 0])
+    ldrh(r4, [r4, 2])
+    sub(r4, r4, r6)
+    and_(r5, r2)
+    mul(r4, r5)
+    asr(r4, r1)
+    adc(r6, r4)
+    lsl(r6, r6, 2)
+    data(2, 0x4456)  # add r6, r10
+    lsr(r6, r7)
+    neg(r6, r6)
+    label(FAR)
+    data(2, 0x444E)  # add r6, r9
+    eor(r6, r3)
+    sub(r6, r6, r3)
+    label(SIGNED)
+    data(2, 0xC040)  # stmia r0!, {r6}
+    data(2, 0x4560)  # cmp r0, r12
+    bne(ODD)
+    b(NEXT)
+
+    label(RELU)
+    ldr(r3, [r0, 0])
+    asr(r4, r3, 31)
+    bic(r3, r4)
+    data(2, 0xC008)  # stmia r0!, {r3}
+    data(2, 0x4543)  # cmp r3, r8
+    bls(RELU2)
+    mov(r8, r3)
+    label(RELU2)
+    data(2, 0x4560)  # cmp r0, r12
+    bne(RELU)
+    b(ACTIVE)
+
     label(ACTIVATE)
     ldr(r3, [r0, 0])
     asr(r4, r3, 31)
@@ -2429,6 +2651,11 @@ def gate(r0, r1):
     bne(ACTIVATE)
 
     # Both to 15 bits, multiplied.
+    label(ACTIVE)
+    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
+    ldr(r3, [r0, 4])
+    cmp(r3, 0)
+    beq(NEXT)
     mov(r3, r8)
     bl(BITS)
     sub(r4, 15)
@@ -2476,6 +2703,7 @@ def gate(r0, r1):
     data(2, 0xC004)  # stmia r0!, {r2}
     data(2, 0x4560)  # cmp r0, r12
     bne(MULTIPLY)
+    label(NEXT)
     data(2, 0x9A03)  # ldr r2, [sp, 12]: STRIDE
     data(2, 0x9804)  # ldr r0, [sp, 16]: G
     add(r0, r0, r2)
@@ -2501,32 +2729,157 @@ def gate(r0, r1):
     mov(r0, 0)
 
 
-# The last position's vector becomes the only one.
+# One position's vector is left: the last one, the first one, or the mean of all.
 @micropython.asm_thumb
-def last(r0, r1):
+def pool(r0, r1):
+    mov(lr, r1)
     mov(r2, 1)
-    lsl(r3, r2, 29)
-    sub(r3, r1, r3)
-    ldr(r4, [r0, 0])
-    add(r3, r3, r4)  # the first frame's
-    ldr(r4, [r1, 4])
-    str(r2, [r1, 4])
-    sub(r4, 1)
-    ldr(r5, [r1, 0])
-    add(r5, r5, r4)
-    str(r5, [r1, 0])  # its position is the first one's now
+    lsl(r2, r2, 29)
+    sub(r2, r1, r2)
+    ldr(r3, [r0, 0])
+    add(r3, r3, r2)  # the first frame's
+    ldr(r2, [r0, 4])
+    lsl(r2, r2, 2)
+    add(r2, r2, r3)
+    mov(r12, r2)  # its end
+    ldr(r2, [r1, 4])
     ldr(r5, [r1, 12])
     lsl(r5, r5, 2)
-    mul(r4, r5)
-    add(r4, r4, r3)
-    ldr(r5, [r0, 4])
-    lsl(r5, r5, 2)
+    ldr(r6, [r0, 8])
+    cmp(r6, 1)
+    beq(DONE)
+    bhi(MEAN)
+    sub(r2, 1)
+    mul(r5, r2)
     add(r5, r5, r3)
+    ldr(r6, [r1, 0])
+    add(r6, r6, r2)
+    str(r6, [r1, 0])  # its position is the first one's now
     label(COPY)
-    data(2, 0xCC40)  # ldmia r4!, {r6}
+    data(2, 0xCD40)  # ldmia r5!, {r6}
     data(2, 0xC340)  # stmia r3!, {r6}
-    cmp(r3, r5)
+    data(2, 0x4563)  # cmp r3, r12
     bne(COPY)
+    b(DONE)
+
+    # r7 2**(r6 + 16) // count, for the least r6 from 1 on that gives 15 bits or more. One more
+    # bit for 2 and 3 than the definition has keeps sums of 32 bits in range, and changes nothing;
+    # one vector is its own mean.
+    label(MEAN)
+    cmp(r2, 1)
+    beq(DONE)
+    mov(r6, 1)
+    lsl(r0, r6, 17)
+    lsr(r7, r2, 3)
+    label(WIDER)
+    beq(WIDE)
+    lsl(r0, r0, 1)
+    add(r6, 1)
+    lsr(r7, r7, 1)
+    b(WIDER)
+    label(WIDE)
+    lsl(r4, r2, 16)
+    mov(r1, 1)
+    lsl(r1, r1, 16)
+    label(DIVIDE)
+    cmp(r0, r4)
+    bcc(LESS)
+    sub(r0, r0, r4)
+    add(r7, r7, r1)
+    label(LESS)
+    lsr(r4, r4, 1)
+    lsr(r1, r1, 1)
+    bne(DIVIDE)
+
+    # r0 sum, r1 and r2 the next vector and the end, r3 out, r5 stride
+    mul(r2, r5)
+    label(ELEMENT)
+    mov(r0, 0)
+    mov(r1, r3)
+    add(r2, r2, r3)
+    label(SUM)
+    ldr(r4, [r1, 0])
+    add(r0, r0, r4)
+    add(r1, r1, r5)
+    cmp(r1, r2)
+    bne(SUM)
+    sub(r2, r2, r3)
+    data(2, 0xB284)  # uxth r4, r0
+    asr(r0, r0, 16)
+    mul(r4, r7)
+    lsr(r4, r4, 16)
+    mul(r0, r7)
+    add(r0, r0, r4)
+    mov(r4, 0)
+    asr(r0, r6)
+    adc(r0, r4)
+    data(2, 0xC301)  # stmia r3!, {r0}
+    data(2, 0x4563)  # cmp r3, r12
+    bne(ELEMENT)
+    label(DONE)
+    mov(r0, 1)
+    mov(r1, lr)
+    str(r0, [r1, 4])
+    mov(r0, 0)
+
+
+# A vector of words that may lie in several runs: 11 cycles an element.
+@micropython.asm_thumb
+def bias(r0, r1):
+    push({r0, r1})
+    mov(r2, 1)
+    lsl(r2, r2, 29)
+    sub(r2, r1, r2)
+    mov(lr, r2)
+    ldr(r3, [r0, 0])
+    add(r3, r3, r2)
+    ldr(r4, [r1, 4])
+    mov(r12, r4)
+
+    # A position: r0 words, r1 their end in out, r2 -1 to add, else 0, r3 out, r6 the next run,
+    # r7 end of out, r12 positions left, lr base
+    label(VECTOR)
+    data(2, 0x9800)  # ldr r0, [sp, 0]: REC
+    ldr(r7, [r0, 8])
+    lsl(r7, r7, 2)
+    add(r7, r7, r3)
+    ldr(r6, [r0, 4])
+    data(2, 0x4476)  # add r6, lr
+    ldr(r2, [r0, 12])
+    neg(r2, r2)
+    label(RUN)
+    data(2, 0xCE03)  # ldmia r6!, {r0, r1}
+    data(2, 0x4470)  # add r0, lr
+    lsl(r1, r1, 2)
+    beq(RUN)
+    sub(r5, r7, r3)
+    cmp(r1, r5)
+    bls(FITS)
+    mov(r1, r5)
+    label(FITS)
+    add(r1, r1, r3)
+    label(ELEMENT)
+    data(2, 0xC810)  # ldmia r0!, {r4}
+    ldr(r5, [r3, 0])
+    and_(r5, r2)
+    add(r4, r4, r5)
+    data(2, 0xC310)  # stmia r3!, {r4}
+    cmp(r3, r1)
+    bne(ELEMENT)
+    cmp(r3, r7)
+    bne(RUN)
+    data(2, 0x9800)  # ldr r0, [sp, 0]: REC
+    ldr(r4, [r0, 8])
+    data(2, 0x9801)  # ldr r0, [sp, 4]: ARENA
+    ldr(r5, [r0, 12])
+    sub(r5, r5, r4)
+    lsl(r5, r5, 2)
+    add(r3, r3, r5)
+    mov(r4, r12)
+    sub(r4, 1)
+    mov(r12, r4)
+    bne(VECTOR)
+    data(2, 0xB002)  # add sp, 8
     mov(r0, 0)
 
 
