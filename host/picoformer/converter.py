@@ -187,9 +187,11 @@ def convert(
         arena_bytes=model.arena_bytes(model.context),
         errors=errors,
         calibration=(
-            "text that the model wrote"
-            if rows is None
-            else f"{min(len(rows), CALIBRATION_ROWS)} of {len(rows)} sequences of {data}"
+            f"{min(len(rows), CALIBRATION_ROWS)} of {len(rows)} sequences of {data}"
+            if rows is not None
+            else "text that the model wrote"
+            if graph.task == "generate"
+            else "random tokens"
         ),
         seconds=time.perf_counter() - start,
     )

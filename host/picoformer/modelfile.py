@@ -166,6 +166,13 @@ def parse(data: bytes) -> ModelFile:
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
+    labels = meta.get("labels")
+    if listed[12] == program.CLASSIFY and not (
+        isinstance(labels, list)
+        and len(labels) == listed[3]
+        and all(isinstance(label, str) for label in labels)
+    ):
+        raise Error(f"model file is corrupt: its metadata do not name {listed[3]} labels")
     listing, body = program.steps(listed)
     steps = [Step(program.OPS[op][0], listed[i : i + n]) for op, i, n in listing]
     names = ("metadata", "program", "tables", "tokenizer", "weights")

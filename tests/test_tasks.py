@@ -1,0 +1,202 @@
+"""Classifying and embedding: our own models and random ones, on the PC and on boards."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+from binascii import crc32
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from models import ROOT
+from picoformer import Error, Simulator, evaluate
+from picoformer.device import modelfile
+from picoformer.device.model import Model
+from picoformer.evaluation import layer_errors, plot
+from picoformer.importers import read
+
+SHARED = ROOT.parent / "shared" / "data"
+TEXTS = [
+    "play some jazz music on spotify",
+    "Will it rain in Zürich tomorrow?",
+    "",
+    "book " + "a table " * 100,
+    "an absolute delight from the first minute to the last 😀",
+    "tedious, unfunny and far too long",
+]
+OWN = ["intents", "sentiment"]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """own(name): a model of ours that classifies."""
+    made: dict[str, models.Converted] = {}
+
+    def get(name: str) -> models.Converted:
+        if name not in made:
+            path = tmp_path_factory.mktemp(name) / f"{name}.pft"
+            made[name] = models.Converted(ROOT / "models" / name, path)
+        return made[name]
+
+    return get
+
+
+CLASSIFY = """
+from picoformer import Model
+m = Model(FILE, **OPTIONS)
+print([m.classify(t) for t in TEXTS])
+print(m.task, m.labels, m.outputs)
+"""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_board_classifies_as_the_simulator(own, unix, families, name):
+    model = own(name)
+    expected = [model.sim.classify(text) for text in TEXTS]
+    assert all(pairs[0][1] >= pairs[-1][1] for pairs in expected)
+    for kernels in families:
+        for weights in ("ram", "file"):
+            options = {"kernels": kernels, "weights": weights}
+            said = unix(CLASSIFY, FILE=str(model.path), TEXTS=TEXTS, OPTIONS=options)
+            first, second = said.splitlines()
+            assert first == repr(expected)
+            assert second == f"classify {model.sim.labels!r} {len(model.sim.labels)}"
+
+
+def test_what_the_models_say(own):
+    assert own("intents").sim.classify(TEXTS[0])[0][0] == "PlayMusic"
+    assert own("intents").sim.classify(TEXTS[1])[0][0] == "GetWeather"
+    assert own("sentiment").sim.classify(TEXTS[4])[0][0] == "positive"
+    assert own("sentiment").sim.classify(TEXTS[5])[0][0] == "negative"
+
+
+def test_long_texts_keep_their_last_special_token(own):
+    sim = own("intents").sim
+    ids = sim.encode(TEXTS[3])
+    assert len(ids) == sim.context
+    assert [ids[0], ids[-1]] == sim.tokenizer.wrap([])
+
+
+def test_a_task_that_the_model_is_not_made_for(own, stories):
+    sim = own("intents").sim
+    for call in (lambda: list(sim.generate("a", 3)), lambda: sim.embed("a")):
+        with pytest.raises(Error, match="made to classify, not to"):
+            call()
+    with pytest.raises(Error, match="made to generate, not to classify"):
+        stories.sim.classify("a")
+    board = Model(str(own("intents").path), kernels="portable")
+    for call in (lambda: list(board.generate("a", 3)), lambda: board.embed("a")):
+        with pytest.raises(Exception, match="made to classify, not to"):
+            call()
+
+
+def test_labels_that_do_not_fit_the_model(own, tmp_path):
+    """Metadata are text from outside: a wrong list is one clear error."""
+    data = own("intents").path.read_bytes()
+    sim = own("intents").sim
+    raw = [data[at : at + n] for at, n, _ in modelfile.sections(io.BytesIO(data))]
+    for labels in ([], ["a"] * 8, [1] * 7, "PlayMusi", None):
+        meta = dict(sim.model.meta, labels=labels)
+        path = tmp_path / "m.pft"
+        path.write_bytes(reframed([json.dumps(meta).encode(), *raw[1:]]))
+        for reader in (Simulator, lambda p: Model(str(p), kernels="portable")):
+            with pytest.raises(Exception, match="7 labels"):
+                reader(path)
+
+
+def reframed(parts: list[bytes]) -> bytes:
+    """A model file of these sections, with right checksums."""
+    parts = [part + b" " * (-len(part) % 4) for part in parts]
+    head = b"\x89PFT" + struct.pack("<III", 1, 100 + sum(map(len, parts)), len(parts))
+    at = 100
+    for kind, part in enumerate(parts, 1):
+        head += struct.pack("<IIII", kind, at, len(part), crc32(part))
+        at += len(part)
+    return head + struct.pack("<I", crc32(head)) + b"".join(parts)
+
+
+# Measured
+
+
+def test_eval_of_a_classifier(own, tmp_path):
+    model = own("intents")
+    data = tmp_path / "four.tsv"
+    data.write_text(
+        "PlayMusic\tplay some jazz\nGetWeather\twill it rain\n"
+        "RateBook\tgive this novel five stars\nPlayMusic\twill it snow in Oslo\n"
+    )
+    scores = evaluate(model.path, model.source, data=data)
+    assert (scores.accuracy_float, scores.accuracy_int, scores.top1) == (0.75, 0.75, 1.0)
+    assert scores.labels and scores.confusion_int == scores.confusion_float
+    row = scores.confusion_int[scores.labels.index("PlayMusic")]
+    assert row[scores.labels.index("GetWeather")] == 1 and sum(row) == 2
+    assert scores.kl is not None and scores.kl < 0.001
+    assert "perplexity_int" not in scores.to_dict()
+    assert [e.value for e in scores.layers][0] == "x"
+    assert scores.layers[-1].value == "logits"
+    assert all(0 < e.error < 0.05 for e in scores.layers)
+    data.write_text("PlayMusic\tplay\nJuggle\tthrow\n")
+    with pytest.raises(Error, match="'Juggle' is not one of the model's"):
+        evaluate(model.path, model.source, data=data)
+    data.write_text("no tab here\n")
+    with pytest.raises(Error, match="line 1: no tab"):
+        evaluate(model.path, model.source, data=data)
+
+
+def test_layers_of_a_story_model(stories):
+    """Gated products have exponents of their own; q, k and v are one step."""
+    graph, _ = read(stories.source)
+    errors = layer_errors(stories.sim, graph, [np.array([1, 5, 300, 400, 7])])
+    names = [e.value for e in errors]
+    assert names[:5] == ["x", "0.q", "0.k", "0.v", "0.o"] and names[-1] == "logits"
+    assert "0.h" in names and all(0 < e.error < 0.05 for e in errors)
+
+
+def test_the_picture(own, tmp_path):
+    pytest.importorskip("matplotlib", reason="the Python package matplotlib is missing")
+    model = own("sentiment")
+    data = tmp_path / "two.tsv"
+    data.write_text("positive\ta joy\nnegative\ta bore\n")
+    path = tmp_path / "scores.png"
+    plot(evaluate(model.path, model.source, data=data), path)
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 10000
+
+
+def tsv(name: str) -> Path:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    return path
+
+
+@pytest.mark.slow
+def test_intents_on_the_whole_test_set(own):
+    model = own("intents")
+    scores = evaluate(model.path, model.source, data=tsv("snips/test.tsv"))
+    assert scores.sequences == 700
+    assert scores.accuracy_int >= 0.97
+    assert scores.accuracy_int >= scores.accuracy_float - 0.003
+
+
+@pytest.mark.slow
+def test_sentiment_on_the_whole_test_part(own, tmp_path):
+    folder = tsv("sentence_polarity")
+    rows = []
+    for label, ending in (("negative", "neg"), ("positive", "pos")):
+        for text in (folder / f"rt-polarity.{ending}").read_text("utf-8").split("\n"):
+            # As tools/train_text.py divides the data.
+            plain = " ".join(text.lower().split())
+            if plain and int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 10 == 0:
+                rows.append(f"{label}\t{text.strip()}\n")
+    path = tmp_path / "test.tsv"
+    path.write_text("".join(rows), "utf-8")
+    model = own("sentiment")
+    scores = evaluate(model.path, model.source, data=path)
+    assert scores.sequences == 1055
+    assert scores.accuracy_int >= 0.71
+    assert scores.accuracy_int >= scores.accuracy_float - 0.003
