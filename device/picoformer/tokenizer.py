@@ -1,37 +1,55 @@
-"""Byte-pair tokenizer: text to token ids and back, from the model file's tokenizer section.
+"""Tokenizers: text to token ids and back, from the model file's tokenizer section.
 
 docs/tokenizer.md defines the section. It is read in place, byte by byte: ids, code points and
 offsets then stay below 2^30, where an int on a board needs no heap. The PC runs this same file.
+Each type of tokenizer is a module of its own, because a model needs one.
 """
 
 import struct
 
 from .errors import Error
 
-_HEADER = 40  # bytes; the offsets follow
+HEADER = 40  # bytes; the offsets follow
 _NONE = 0xFFFFFFFF
-_NO_MERGE = 65536  # one above the highest rank
+_TEMPLATE = 16  # flag
 
 
-class Tokenizer:
+def Tokenizer(section):
     """Encoder and streaming decoder over `section` (bytes-like), which is kept, not copied.
 
-    vocab_size: number of tokens; bos, eos: their ids, -1 where the model has none.
+    vocab_size: number of tokens; bos, eos, unk: their ids, -1 where the model has none.
     A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
     """
+    if len(section) < HEADER:
+        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
+    (kind,) = struct.unpack_from("<I", section)
+    if kind == 1:
+        from .bytepair import BytePair as reader
+    elif kind == 2:
+        from .wordpiece import WordPiece as reader
+    elif kind == 3:
+        from .bytelevel import ByteLevel as reader
+    elif kind == 4:
+        from .unigram import Unigram as reader
+    else:
+        raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
+    return reader(section)
 
-    def __init__(self, section):
-        if len(section) < _HEADER:
-            raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
+
+class Base:
+    """What all types share: the header, the pieces, decoding, and the template around a text.
+
+    A type's __init__ calls this one, then `_load` with the size of its own tables.
+    """
+
+    def __init__(self, section, known, width):
         words = struct.unpack_from("<10I", section)
-        kind, flags, size, unk, bos, eos, base, singles, merges, blob = words
-        if kind != 1:
-            raise Error("tokenizer: type %d, this version reads type 1" % kind)
-        if flags > 15:
-            raise Error("tokenizer: flags 0x%x, this version knows 0x0 to 0xf" % flags)
+        _, flags, size, unk, bos, eos, a, b, c, blob = words
+        if flags & ~known:
+            raise Error("tokenizer: flags 0x%x, this version knows 0x%x" % (flags, known))
         if not 0 < size < 65536:
             raise Error("tokenizer: %d tokens, expected 1 to 65535" % size)
-        for i in (unk, bos, eos, base):
+        for i in (unk, bos, eos):
             if i >= size and i != _NONE:
                 raise Error("tokenizer: special token %d of only %d tokens" % (i, size))
         self._s = section
@@ -39,33 +57,40 @@ class Tokenizer:
         self.vocab_size = size
         self.bos = -1 if bos == _NONE else bos
         self.eos = -1 if eos == _NONE else eos
-        self._unk = -1 if unk == _NONE else unk
-        self._base = -1 if base == _NONE else base
-        self._n_singles = singles
-        self._n_merges = merges
-        self._singles = _HEADER + 4 * (size + 1)
-        self._merges = self._singles + 8 * singles
-        self._blob = self._merges + 8 * merges
+        self.unk = -1 if unk == _NONE else unk
+        self._counts = a, b, c
+        # bytes of an offset
+        self._width = width or (2 if blob < 65536 else 3)
+        self._tables = HEADER + self._width * (size + 1)
+
+    def _load(self, tables):
+        """The pieces and the template, behind a type's own `tables` bytes of tables."""
+        section = self._s
+        blob = struct.unpack_from("<I", section, 36)[0]
+        self._blob = self._tables + tables
         end = self._blob + blob
-        total = end + (-blob & 3)
+        total = end + (-end & 3)
+        self._template = total + 8
+        self._single = self._pair = 0
+        if self._flags & _TEMPLATE:
+            if len(section) < total + 8:
+                raise Error("tokenizer: %d bytes, its template is cut" % len(section))
+            self._single, self._pair = struct.unpack_from("<2I", section, total)
+            total += 8 + 4 * (self._single + self._pair)
         if len(section) != total:
             raise Error("tokenizer: %d bytes, its counts need %d" % (len(section), total))
-        for p in range(end, total):
+        for p in range(end, end + (-end & 3)):
             if section[p]:
                 raise Error("tokenizer: padding at byte %d is not zero" % p)
-
         longest = self._check_offsets(blob)
-        if self._base >= 0:
-            self._check_byte_tokens()
-        # words as two 16-bit halves: a code point, an id, a pair of ids, a rank and an id
-        self._check_words("single", self._singles, singles, 0x11, 65536, True)
-        self._check_words("single's id", self._singles + 4 * singles, singles, 1, size, False)
-        self._check_words("merge", self._merges, merges, size, size, True)
-        self._check_words("merge's id", self._merges + 4 * merges, merges, 65536, size, False)
+        if self._flags & _TEMPLATE:
+            self._check_template(self._template, self._single, 0)
+            if self._pair:
+                self._check_template(self._template + 4 * self._single, self._pair, 1)
 
         # Decoded text: each byte of a token, and what was pending, may turn into a 3-byte U+FFFD.
         # A view of every length, because taking a slice per token would use heap.
-        self._out = bytearray(3 * longest + 3)
+        self._out = bytearray(3 * longest + 3 + (self._width < 4))
         view = memoryview(self._out)
         self._views = [view[:i] for i in range(len(view) + 1)]
         self.reset()
@@ -73,11 +98,16 @@ class Tokenizer:
     def _check_offsets(self, blob):
         """Offsets rise from 0 to `blob`, at most 255 at a time; returns the longest piece."""
         s = self._s
+        width = self._width
         longest = last = 0
-        for p in range(_HEADER, self._singles, 4):
-            offset = s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24
+        for p in range(HEADER, self._tables, width):
+            offset = s[p] | s[p + 1] << 8
+            if width > 2:
+                offset |= s[p + 2] << 16
+            if width > 3:
+                offset |= s[p + 3] << 24
             step = offset - last
-            if not 0 <= step < (256 if p > _HEADER else 1):
+            if not 0 <= step < (256 if p > HEADER else 1):
                 raise Error("tokenizer: offset %d after %d" % (offset, last))
             longest = max(longest, step)
             last = offset
@@ -85,109 +115,54 @@ class Tokenizer:
             raise Error("tokenizer: offsets end at %d of %d, at most 2^24-1" % (last, blob))
         return longest
 
-    def _check_byte_tokens(self):
-        """The token of each byte holds that byte."""
-        if self._base + 256 > self.vocab_size:
-            raise Error("tokenizer: byte tokens from %d exceed the vocabulary" % self._base)
-        for b in range(256):
-            at = self._start(self._base + b)
-            if self._start(self._base + b + 1) - at != 1 or self._s[at] != b:
-                raise Error("tokenizer: token %d is not byte %d" % (self._base + b, b))
-
-    def _check_words(self, what, at, count, high, low, rising):
-        """The `count` words at byte `at` have halves below `high` and `low`; sorted if rising."""
+    def _check_template(self, at, count, pair):
+        """The text is there once, and the second one in a template for pairs alone."""
         s = self._s
-        last_a = last_b = -1
+        seen = [0, 0, 0]
         for p in range(at, at + 4 * count, 4):
-            a = s[p + 2] | s[p + 3] << 8
-            b = s[p] | s[p + 1] << 8
-            if a >= high or b >= low:
-                raise Error("tokenizer: %s 0x%04x%04x is out of range" % (what, a, b))
-            if rising:
-                if a < last_a or (a == last_a and b <= last_b):
-                    raise Error("tokenizer: %s 0x%04x%04x is out of order" % (what, a, b))
-                last_a = a
-                last_b = b
+            if s[p + 3] > 2 or (s[p] | s[p + 1] << 8) >= (1 if s[p + 3] else self.vocab_size):
+                raise Error("tokenizer: bad template at byte %d" % p)
+            seen[s[p + 3]] += 1
+        if seen[1] != 1 or seen[2] != pair:
+            raise Error("tokenizer: the template does not have each text once")
 
     def _start(self, token):
         """Where in the section the bytes of `token` start; they end where the next one starts."""
         s = self._s
-        p = _HEADER + 4 * token
-        return self._blob + (s[p] | s[p + 1] << 8 | s[p + 2] << 16)
+        p = HEADER + self._width * token
+        if self._width > 2:
+            return self._blob + (s[p] | s[p + 1] << 8 | s[p + 2] << 16)
+        return self._blob + (s[p] | s[p + 1] << 8)
 
-    def _find(self, at, count, high, low):
-        """Binary search for a word in the `count` sorted ones at byte `at`.
+    def wrap(self, ids, pair=None):
+        """`ids` of a text, or of a pair of texts, with the special tokens the model expects."""
+        return self._wrapped(ids, pair, False)
 
-        Returns the byte position of its value in the table behind them, 0 where it is absent.
-        """
+    def types(self, ids, pair=None):
+        """The token type of each token that `wrap` gives."""
+        return self._wrapped(ids, pair, True)
+
+    def _wrapped(self, ids, pair, types):
         s = self._s
-        a = 0
-        b = count
-        while a < b:
-            mid = (a + b) >> 1
-            p = at + 4 * mid
-            d = (s[p + 2] | s[p + 3] << 8) - high or (s[p] | s[p + 1] << 8) - low
-            if d < 0:
-                a = mid + 1
-            elif d:
-                b = mid
-            else:
-                return p + 4 * count
-        return 0
-
-    def _rank(self, left, right):
-        p = self._find(self._merges, self._n_merges, left, right)
-        return self._s[p + 2] | self._s[p + 3] << 8 if p else _NO_MERGE
-
-    def encode(self, text):
-        """The token ids of `text` (str), a list; no BOS."""
-        if not text:
-            return []
-        if self._flags & 1 and not (self._flags & 2 and text[0] in " \u2581"):
-            text = " " + text
-        if not self._flags & 4:
-            return self._word(text)
-        ids = []
-        spaces = ""  # those in front of the part, which belong to its word
-        for part in text.split(" "):
-            if part:
-                ids.extend(self._word(spaces + part))
-                spaces = ""
-            spaces += " "
-        if len(spaces) > 1:  # the last part is followed by no space
-            ids.extend(self._word(spaces[1:]))
-        return ids
-
-    def _word(self, text):
-        """The token ids of a text that needs no cutting."""
-        s = self._s
-        ids = []
-        for c in text:
-            code = ord(c)
-            p = self._find(self._singles, self._n_singles, code >> 16, code & 0xFFFF)
-            if p:
-                ids.append(s[p] | s[p + 1] << 8)
-            elif self._base >= 0:
-                for b in c.encode():
-                    ids.append(self._base + b)
-            elif self._unk >= 0 and not (self._flags & 8 and ids and ids[-1] == self._unk):
-                ids.append(self._unk)
-        # min and index run in C: quadratic in the length of a word, with a small constant
-        ranks = [self._rank(ids[i], ids[i + 1]) for i in range(len(ids) - 1)]
-        while ranks:
-            best = min(ranks)
-            if best == _NO_MERGE:
-                break
-            i = ranks.index(best)
-            p = self._find(self._merges, self._n_merges, ids[i], ids[i + 1])
-            ids[i] = s[p] | s[p + 1] << 8
-            ids.pop(i + 1)
-            ranks.pop(i)
-            if i:
-                ranks[i - 1] = self._rank(ids[i - 1], ids[i])
-            if i < len(ranks):
-                ranks[i] = self._rank(ids[i], ids[i + 1])
-        return ids
+        out = []
+        if not self._flags & _TEMPLATE:
+            for part in (ids,) if pair is None else (ids, pair):
+                if self.bos >= 0:
+                    out.append(self.bos)
+                out.extend(part)
+            return [0] * len(out) if types else out
+        at = self._template
+        count = self._single
+        if pair is not None:
+            at += 4 * count
+            count = self._pair
+            if not count:
+                raise Error("this model's tokenizer has no template for a pair of texts")
+        for p in range(at, at + 4 * count, 4):
+            kind = s[p + 3]
+            part = ids if kind == 1 else pair if kind else (s[p] | s[p + 1] << 8,)
+            out.extend([s[p + 2]] * len(part) if types else part)
+        return out
 
     def decode(self, token, previous):
         """The text that `token` completes, "" while its last character is incomplete.
@@ -195,18 +170,33 @@ class Tokenizer:
         `previous` is the token before it: bos at the start of a text. Bytes that cannot form a
         character give U+FFFD, as Python's errors="replace" does. Uses no heap but for the str.
         """
+        at = self._begin(token)
+        # type 1 alone knows flag 1
+        if self._flags & 1 and previous == self.bos and at < self._end and self._s[at] == 0x20:
+            at += 1
+        return self._decode(at, False)
+
+    def _begin(self, token):
+        """Where the bytes of `token` start; sets where they end."""
         if not 0 <= token < self.vocab_size:
             raise Error("token %d, expected 0 to %d" % (token, self.vocab_size - 1))
+        self._end = self._start(token + 1)
+        return self._start(token)
+
+    def _decode(self, at, space):
+        """The text that the section's bytes from `at` to _end complete, after a space or not."""
         s = self._s
         out = self._out
-        at = self._start(token)
-        end = self._start(token + 1)
-        if self._flags & 1 and previous == self.bos and at < end and s[at] == 0x20:
-            at += 1
         size = self._size  # bytes in out
         done = 0  # of these in complete characters
         need = self._need  # bytes that the last character still lacks
-        for p in range(at, end):
+        if space:
+            if need:
+                need = 0
+                done = self._replace(done)
+            out[done] = 0x20
+            size = done = done + 1
+        for p in range(at, self._end):
             b = s[p]
             if need:
                 if self._low <= b <= self._high:
@@ -257,6 +247,7 @@ class Tokenizer:
 
     def reset(self):
         """Forget an incomplete character: the next decode starts a text."""
+        self._begun = False
         self._size = 0
         self._need = 0
         self._low = 0

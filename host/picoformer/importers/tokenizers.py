@@ -1,15 +1,37 @@
-"""Byte-pair vocabularies from other projects' files: llama2.c's and Hugging Face's."""
+"""Vocabularies from other projects' files: llama2.c's and Hugging Face's."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
 import struct
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import Error
-from ..tokenizer import MAX_PIECE, Vocabulary
+from ..tokenizer import (
+    MAX_PIECE,
+    ByteLevelVocabulary,
+    Item,
+    Template,
+    UnigramVocabulary,
+    Vocabulary,
+    WordPieceVocabulary,
+)
+from .characters import (
+    Map,
+    bert_characters,
+    byte_level_characters,
+    chained,
+    charsmap,
+    lower_map,
+    mapped_characters,
+    nmt_map,
+    space_map,
+)
 
 _SPACE = "\u2581"  # SentencePiece's visible space
 _BYTE_NAMES = [f"<0x{b:02X}>" for b in range(256)]
@@ -24,7 +46,18 @@ _SUPPORTED = (
     "supported is BPE of the Llama type: normalizer Prepend \u2581 and Replace ' ' by \u2581, or "
     "pre-tokenizer Metaspace"
 )
-_CONTROL_NAMES = {"bos": ("<s>", "<bos>", "[BOS]"), "eos": ("</s>", "<eos>", "[EOS]")}
+_CHARACTERS = (
+    "supported are vocabularies of single characters and names such as <unk>, without normalizer, "
+    "a text split in all its characters"
+)
+_CONTROL_NAMES = {
+    "bos": ("<s>", "<bos>", "[BOS]", "<|endoftext|>"),
+    "eos": ("</s>", "<eos>", "[EOS]", "<|endoftext|>"),
+}
+# how byte-level BPE writes bytes: those that are no visible Latin-1 characters from U+0100 on
+_VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_HIDDEN = [b for b in range(256) if b not in _VISIBLE]
+_BYTE_OF = {chr(b): b for b in _VISIBLE} | {chr(256 + i): b for i, b in enumerate(_HIDDEN)}
 
 
 def read_llama2c(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
@@ -106,76 +139,520 @@ def read_llama2c(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
     )
 
 
+def read_tokenizer(
+    folder: str | os.PathLike[str],
+    vocab_size: int | None = None,
+    bos: int | None = None,
+    eos: int | None = None,
+) -> Vocabulary:
+    """The vocabulary of a folder: tokenizer.json, or the older files of the same content.
+
+    Those are vocab.txt (WordPiece) and vocab.json with merges.txt (byte-level BPE), each with
+    tokenizer_config.json where that is there; and vocab.json alone, of single characters.
+    Arguments and errors as read_tokenizer_json's.
+    """
+    folder = Path(folder)
+    if (folder / "tokenizer.json").is_file():
+        return read_tokenizer_json(folder / "tokenizer.json", vocab_size, bos, eos)
+    if (folder / "vocab.txt").is_file():
+        path, root = folder / "vocab.txt", _vocab_txt(folder)
+    elif (folder / "vocab.json").is_file():
+        path = folder / "vocab.json"
+        listed = (folder / "merges.txt").is_file()
+        root = _vocab_and_merges(folder) if listed else _vocab_of_characters(path)
+    else:
+        seen = sorted(p.name for p in folder.glob("*"))[:20] if folder.is_dir() else "no folder"
+        raise Error(
+            f"{folder}: no tokenizer found (seen: {seen}); expected tokenizer.json, or "
+            "vocab.txt, or vocab.json with merges.txt (byte-level BPE) or without (characters)"
+        )
+    return _vocabulary(_Json(str(path)), root, vocab_size, bos, eos)
+
+
 def read_tokenizer_json(
     path: str | os.PathLike[str],
     vocab_size: int | None = None,
     bos: int | None = None,
     eos: int | None = None,
 ) -> Vocabulary:
-    """The vocabulary of a Hugging Face `tokenizer.json` of the Llama type.
+    """The vocabulary of a Hugging Face `tokenizer.json`.
 
     vocab_size: the checkpoint's, where that is padded beyond the tokenizer's own; the further
     tokens stand for nothing. bos, eos: their ids, where the model's configuration gives them;
     otherwise they are taken from the file's post-processor, or by their usual names.
     Raises Error for what is malformed or of another type, and says what was seen.
     """
-    try:
-        root = json.loads(_read(path).decode())
-    except (ValueError, RecursionError) as e:
-        raise Error(f"{path}: not JSON ({e}); expected a Hugging Face tokenizer.json") from None
     reader = _Json(str(path))
-    root = reader.mapping(root, "the file")
+    return _vocabulary(reader, _json(path), vocab_size, bos, eos)
+
+
+def _json(path: str | os.PathLike[str]) -> object:
+    try:
+        return json.loads(_read(path).decode())
+    except (ValueError, RecursionError) as e:
+        raise Error(f"{path}: not JSON ({e}); expected a Hugging Face {Path(path).name}") from None
+
+
+def _vocabulary(
+    reader: _Json, file: object, vocab_size: int | None, bos: int | None, eos: int | None
+) -> Vocabulary:
+    root = reader.mapping(file, "the file")
     model = reader.mapping(root.get("model"), "model")
     # the oldest files do not name the type
-    if model.get("type", "BPE" if "merges" in model else None) != "BPE":
-        raise Error(f"{path}: model type {model.get('type')!r}; {_SUPPORTED}")
-    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
-        if model.get(option):
-            raise Error(f"{path}: model option {option} = {model[option]!r}; {_SUPPORTED}")
-    prefix, unless_space, split = _preparation(reader, root)
-    _check_decoder(reader, root.get("decoder"), prefix)
-
+    kind = model.get("type", "BPE" if "merges" in model else None)
+    read = _TYPES.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        raise Error(
+            f"{reader.path}: model type {kind!r}; supported are {', '.join(sorted(_TYPES))}"
+        )
     ids: dict[str, int] = {}
-    for text, token in reader.mapping(model.get("vocab"), "model.vocab").items():
-        ids[text] = reader.token(token, f"the id of {text!r}")
-    if _SPACE not in ids:
-        raise Error(f"{path}: no token {_SPACE!r} in a vocabulary of {len(ids)}; {_SUPPORTED}")
-    added = _added_tokens(reader, root.get("added_tokens"))
-    size = max([*ids.values(), *added.values()]) + 1
-    if vocab_size is not None and vocab_size < size:
-        raise Error(f"{path}: has {size} tokens, more than the checkpoint's {vocab_size}")
-    pieces = [b""] * (vocab_size or size)
     owners: dict[int, str] = {}
-    for text, token in ids.items():
+    listed = model.get("vocab")
+    if kind == "Unigram":
+        listed = _scored(reader, listed)
+    for text, token in reader.mapping(listed, "model.vocab").items():
+        ids[text] = reader.token(token, f"the id of {text!r}")
         if owners.setdefault(token, text) != text:
-            raise Error(f"{path}: {owners[token]!r} and {text!r} are both token {token}")
-        pieces[token] = reader.utf8(text.replace(_SPACE, " "))
+            raise Error(f"{reader.path}: {owners[token]!r} and {text!r} are both token {token}")
+    added = _added_tokens(reader, root.get("added_tokens"))
+    size = max([-1, *ids.values(), *added.values()]) + 1
+    if vocab_size is not None and vocab_size < size:
+        raise Error(f"{reader.path}: has {size} tokens, more than the checkpoint's {vocab_size}")
+    v = read(reader, root, model, ids, added)
+    v.pieces = [*v.pieces, *[b""] * ((vocab_size or size) - len(v.pieces))]
+    names = {**ids, **added}
+    v.template = _template(reader, root.get("post_processor"), names)
+    first, last = _ends(v.template, names)
+    v.bos = first if bos is None else bos
+    v.eos = last if eos is None else eos
+    if type(v) is Vocabulary:
+        _drop_default_template(v, v.template)
+    return v
+
+
+def _pieces(ids: dict[str, int], added: dict[str, int], of: Callable[[str], bytes]) -> list[bytes]:
+    """What each token stands for; nothing for what is added."""
+    pieces = [b""] * (max([-1, *ids.values(), *added.values()]) + 1)
+    for text, token in ids.items():
+        pieces[token] = of(text)
     for token in added.values():
         pieces[token] = b""
+    return pieces
+
+
+def _read_bpe(
+    reader: _Json, root: Any, model: Any, ids: dict[str, int], added: dict[str, int]
+) -> Vocabulary:
+    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
+        if model.get(option):
+            raise Error(f"{reader.path}: model option {option} = {model[option]!r}; {_SUPPORTED}")
+    splitters = _steps(reader, root.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers")
+    if any(step.get("type") == "ByteLevel" for step in splitters):
+        return _read_byte_level(reader, root, model, ids, added)
+    plain = not root.get("normalizer") and not splitters
+    if not model.get("merges") and (plain or _splits_characters(reader, root)):
+        return _read_characters(reader, root, model, ids, added)
+    prefix, unless_space, split = _preparation(reader, root)
+    _check_decoder(reader, root.get("decoder"), prefix)
+    if _SPACE not in ids:
+        raise Error(
+            f"{reader.path}: no token {_SPACE!r} in a vocabulary of {len(ids)}; {_SUPPORTED}"
+        )
+    pieces = _pieces(ids, added, lambda text: reader.utf8(text.replace(_SPACE, " ")))
     byte_base = _byte_base(reader, model, ids)
     if byte_base >= 0:
         for b in range(256):
             pieces[byte_base + b] = bytes([b])
-
     singles = _singles({text: token for text, token in ids.items() if text != " "})
     singles[0x20] = ids[_SPACE]  # which stays a name of itself as well
-    unk = -1
-    if model.get("unk_token") is not None:
-        unk = reader.known(ids, model["unk_token"], "model.unk_token")
-    names = {**ids, **added}
-    first, last = _template(root.get("post_processor"), names)
     return Vocabulary(
         pieces=pieces,
         singles=singles,
         merges=_listed_merges(reader, model, ids, split),
-        unk=unk,
-        bos=first if bos is None else bos,
-        eos=last if eos is None else eos,
+        unk=_unknown(reader, model, ids),
         byte_base=byte_base,
         prefix=prefix,
         prefix_unless_space=unless_space,
         fuse_unknown=bool(model.get("fuse_unk")),
     )
+
+
+def _read_characters(
+    reader: _Json, root: Any, model: Any, ids: dict[str, int], added: dict[str, int]
+) -> Vocabulary:
+    """Each character is a token: BPE or WordLevel of single characters, without normalizer."""
+    controls = {text for text in ids if text in added or _is_control(text)}
+    unk = _unknown(reader, model, ids)
+    long = [text for text in ids if len(text) != 1 and text not in controls and ids[text] != unk]
+    if long or model.get("merges") or root.get("normalizer"):
+        raise Error(
+            f"{reader.path}: pieces such as {long[:3]}, normalizer "
+            f"{_brief(root.get('normalizer'))}; {_CHARACTERS}"
+        )
+    pieces = _pieces(
+        {t: i for t, i in ids.items() if t not in controls},
+        {**added, **{t: ids[t] for t in controls}},
+        reader.utf8,
+    )
+    if unk >= 0:
+        pieces[unk] = b""
+    singles = {ord(text): i for text, i in ids.items() if len(text) == 1 and i != unk}
+    return Vocabulary(
+        pieces=pieces, singles=singles, unk=unk, fuse_unknown=bool(model.get("fuse_unk"))
+    )
+
+
+def _is_control(text: str) -> bool:
+    return len(text) > 2 and text[0] + text[-1] in ("<>", "[]")
+
+
+def _splits_characters(reader: _Json, root: Any) -> bool:
+    splitters = _steps(reader, root.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers")
+    if [(s.get("type"), s.get("behavior")) for s in splitters] != [("Split", "Isolated")]:
+        return False
+    every = ("", "(?m).", r"[\s\S]", r"[\S\s]", r".|\n")
+    pattern = splitters[0].get("pattern")
+    return pattern == {"String": ""} or pattern in [{"Regex": r} for r in every]
+
+
+def _read_word_level(
+    reader: _Json, root: Any, model: Any, ids: dict[str, int], added: dict[str, int]
+) -> Vocabulary:
+    if not _splits_characters(reader, root):
+        raise Error(
+            f"{reader.path}: WordLevel with pre-tokenizer {_brief(root.get('pre_tokenizer'))}; "
+            + _CHARACTERS
+        )
+    return _read_characters(reader, root, model, ids, added)
+
+
+def _read_byte_level(
+    reader: _Json, root: Any, model: Any, ids: dict[str, int], added: dict[str, int]
+) -> Vocabulary:
+    splitters = _steps(reader, root.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers")
+    normalizers = _steps(reader, root.get("normalizer"), "normalizer", "normalizers")
+    decoders = _steps(reader, root.get("decoder"), "decoder", "decoders")
+    if len(splitters) != 1 or normalizers or any(s.get("type") != "ByteLevel" for s in decoders):
+        raise Error(
+            f"{reader.path}: normalizer {_brief(root.get('normalizer'))}, pre-tokenizer "
+            f"{_brief(root.get('pre_tokenizer'))}, decoder {_brief(root.get('decoder'))}; "
+            "supported with byte-level BPE are no normalizer, and ByteLevel alone"
+        )
+    step = splitters[0]
+    tokens = [-1] * 256
+    for text, token in ids.items():
+        if text in _BYTE_OF:
+            tokens[_BYTE_OF[text]] = token
+    split = bool(step.get("use_regex", True))
+    return ByteLevelVocabulary(
+        pieces=_pieces(ids, added, lambda text: _bytes_of(reader, text)),
+        byte_tokens=tokens,
+        merges=_listed_merges(reader, model, ids, False),
+        unk=_unknown(reader, model, ids),
+        prefix=bool(step.get("add_prefix_space", True)),
+        fuse_unknown=bool(model.get("fuse_unk")),
+        split=split,
+        characters=byte_level_characters() if split else (),
+    )
+
+
+def _bytes_of(reader: _Json, text: str) -> bytes:
+    """A piece as byte-level BPE writes it; one that it cannot have written is text."""
+    if all(c in _BYTE_OF for c in text):
+        return bytes(_BYTE_OF[c] for c in text)
+    return reader.utf8(text)
+
+
+def _unknown(reader: _Json, model: Any, ids: dict[str, int]) -> int:
+    if model.get("unk_token") is None:
+        return -1
+    return reader.known(ids, model["unk_token"], "model.unk_token")
+
+
+def _read_wordpiece(
+    reader: _Json, root: Any, model: Any, ids: dict[str, int], added: dict[str, int]
+) -> Vocabulary:
+    prefix = model.get("continuing_subword_prefix", "##")
+    if prefix != "##":
+        raise Error(f"{reader.path}: continuing_subword_prefix {prefix!r}; supported is '##'")
+    normalizers = _steps(reader, root.get("normalizer"), "normalizer", "normalizers")
+    splitters = _steps(reader, root.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers")
+    seen = [s.get("type") for s in (*normalizers, *splitters)]
+    if seen not in (["BertNormalizer", "BertPreTokenizer"], ["BertPreTokenizer"]):
+        raise Error(
+            f"{reader.path}: normalizer {_brief(root.get('normalizer'))}, "
+            f"pre-tokenizer {_brief(root.get('pre_tokenizer'))}; supported with WordPiece are "
+            "BertNormalizer or none, and BertPreTokenizer"
+        )
+    decoders = _steps(reader, root.get("decoder"), "decoder", "decoders")
+    if any((s.get("type"), s.get("prefix")) != ("WordPiece", "##") for s in decoders):
+        raise Error(
+            f"{reader.path}: decoder {_brief(root.get('decoder'))}; supported with WordPiece is "
+            "WordPiece with the prefix '##'"
+        )
+    unk = reader.known(ids, model.get("unk_token", "[UNK]"), "model.unk_token")
+    longest = model.get("max_input_chars_per_word", 100)
+    if not isinstance(longest, int) or not 0 <= longest < 1 << 30:
+        raise Error(f"{reader.path}: max_input_chars_per_word is {longest!r}, expected a number")
+    pieces = _pieces(ids, added, reader.utf8)
+    pieces[unk] = b""
+    searched = [token for token, piece in enumerate(pieces) if piece]
+    alphabet = {ord(c) for token in searched for c in pieces[token].decode()}
+    options = {}
+    if normalizers:
+        step = normalizers[0]
+        lowercase = bool(step.get("lowercase", True))
+        strip = step.get("strip_accents")
+        options = {
+            "clean": bool(step.get("clean_text", True)),
+            "chinese": bool(step.get("handle_chinese_chars", True)),
+            "strip": lowercase if strip is None else bool(strip),
+            "lowercase": lowercase,
+        }
+    try:
+        characters = bert_characters(alphabet, **options)
+    except Error as e:
+        raise Error(f"{reader.path}: {e}") from None
+    return WordPieceVocabulary(
+        pieces=pieces, unk=unk, characters=characters, searched=searched, longest=longest
+    )
+
+
+def _scored(reader: _Json, listed: object) -> dict[str, int]:
+    """Unigram lists pieces with their scores: the pieces with their ids."""
+    rows = [reader.items(row, "a scored piece") for row in reader.items(listed, "model.vocab")]
+    found: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        if len(row) != 2 or not isinstance(row[1], int | float) or isinstance(row[1], bool):
+            raise Error(f"{reader.path}: piece {i} is {row!r:.60}, expected a text and a score")
+        text = reader.text(row[0], f"piece {i}")
+        if text in found:
+            raise Error(f"{reader.path}: {text!r} is token {found[text]} and token {i}")
+        found[text] = i
+    return found
+
+
+def _read_unigram(
+    reader: _Json, root: Any, model: Any, ids: dict[str, int], added: dict[str, int]
+) -> Vocabulary:
+    scores = [float(score) for _, score in model["vocab"]]
+    unk = model.get("unk_id")
+    if not isinstance(unk, int) or isinstance(unk, bool) or not 0 <= unk < len(ids):
+        raise Error(f"{reader.path}: unk_id is {unk!r}, expected a token of the vocabulary")
+    maps, collapse, rules, pairs = _unigram_normalizer(reader, root)
+    splitters = _steps(reader, root.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers")
+    seen = [step.get("type") for step in splitters]
+    each_word = seen == ["WhitespaceSplit", "Metaspace"]
+    if not each_word and seen != ["Metaspace"] or splitters[-1].get("replacement") != _SPACE:
+        raise Error(
+            f"{reader.path}: pre-tokenizer {_brief(root.get('pre_tokenizer'))}; supported with "
+            "Unigram are Metaspace, and WhitespaceSplit followed by it"
+        )
+    prefix = _metaspace_prefixes(splitters[-1])
+    split = bool(splitters[-1].get("split", True))
+    if each_word:
+        if not prefix or not split or splitters[-1].get("prepend_scheme") == "first":
+            raise Error(
+                f"{reader.path}: pre-tokenizer {_brief(root.get('pre_tokenizer'))}; after "
+                "WhitespaceSplit supported is a Metaspace that prepends always and splits"
+            )
+        maps = chained(maps, space_map())
+    _check_decoder(reader, root.get("decoder"), prefix)
+
+    pieces = _pieces(ids, added, lambda text: reader.utf8(text.replace(_SPACE, " ")))
+    pieces[unk] = b""
+    byte_base = _byte_base(reader, model, ids)
+    bytes_ = range(byte_base, byte_base + 256) if byte_base >= 0 else range(0)
+    for b, token in enumerate(bytes_):
+        pieces[token] = bytes([b])
+    # a piece with a space of its own never occurs: U+2581 has taken its place
+    searched = [i for text, i in ids.items() if pieces[i] and i not in bytes_ and " " not in text]
+    alphabet = {ord(c) for i in searched for c in pieces[i].decode()} | {0x20, ord(_SPACE)}
+    return UnigramVocabulary(
+        pieces=pieces,
+        unk=unk,
+        byte_base=byte_base,
+        prefix=prefix,
+        prefix_unless_space=True,
+        scores=scores + [0.0] * (len(pieces) - len(scores)),
+        searched=searched,
+        unknown_score=min(scores) - 10,
+        characters=mapped_characters(alphabet, maps, collapse, rules),
+        pairs=pairs,
+        split=split,
+        collapse=collapse,
+        each_word=each_word,
+    )
+
+
+def _unigram_normalizer(
+    reader: _Json, root: Any
+) -> tuple[Map, bool, Map | None, dict[tuple[int, int], int] | None]:
+    """What becomes of each character, and whether runs of spaces become one.
+
+    Then, of a Precompiled, the rules for single characters and those for two.
+    """
+    steps = _steps(reader, root.get("normalizer"), "normalizer", "normalizers")
+    maps: Map = {}
+    strip = collapse = False
+    rules: Map | None = None
+    pairs: dict[tuple[int, int], int] | None = None
+    for step in steps:
+        kind = step.get("type")
+        if kind == "Precompiled" and step is steps[0]:
+            listed = reader.text(step.get("precompiled_charsmap"), "precompiled_charsmap")
+            try:
+                maps, pairs = charsmap(base64.b64decode(listed))
+            except ValueError as e:
+                raise Error(
+                    f"{reader.path}: a precompiled_charsmap that is no base64: {e}"
+                ) from None
+            except Error as e:
+                raise Error(f"{reader.path}: {e}") from None
+            rules = maps
+        elif kind == "Lowercase":
+            maps, pairs = chained(maps, lower_map()), _composed(pairs, lower_map())
+        elif kind == "Nmt":
+            maps, pairs = chained(maps, nmt_map()), _composed(pairs, nmt_map())
+        elif kind == "Strip" and not step.get("strip_left") and step.get("strip_right"):
+            strip = True
+        elif (
+            kind == "Replace"
+            and step.get("pattern") == {"Regex": " {2,}"}
+            and step.get("content") in (" ", _SPACE)
+        ):
+            collapse = True
+        else:
+            raise Error(
+                f"{reader.path}: normalizer {_brief(step)}; supported with Unigram are "
+                "Precompiled in front, Nmt, Lowercase, and both Strip on the right and Replace "
+                "of ' {2,}'"
+            )
+    if strip != collapse:
+        raise Error(
+            f"{reader.path}: normalizer {_brief(root.get('normalizer'))}; supported with Unigram "
+            "is Strip on the right together with Replace of ' {2,}'"
+        )
+    return maps, collapse, rules, pairs
+
+
+def _composed(
+    pairs: dict[tuple[int, int], int] | None, after: Map
+) -> dict[tuple[int, int], int] | None:
+    """What pairs become, after one more normalizer. No composed character becomes several."""
+    if pairs is None:
+        return None
+    return {pair: after.get(code, [code])[0] for pair, code in pairs.items()}
+
+
+def _vocab_txt(folder: Path) -> dict[str, Any]:
+    """vocab.txt and tokenizer_config.json as one tokenizer.json."""
+    path = folder / "vocab.txt"
+    config = _config(folder)
+    try:
+        lines = _read(path).decode().split("\n")
+    except UnicodeDecodeError as e:
+        raise Error(f"{path}: not UTF-8 ({e}); expected one piece a line") from None
+    if not lines[-1]:
+        lines.pop()
+    vocab = {line.rstrip("\r"): i for i, line in enumerate(lines)}
+    names = {k: _special(config, f"{k}_token", f"[{k.upper()}]") for k in _BERT_NAMES}
+    special = {name: vocab[name] for name in names.values() if name in vocab}
+    around = {k: {"SpecialToken": {"id": names[k], "type_id": 0}} for k in ("cls", "sep")}
+    second = {"SpecialToken": {"id": names["sep"], "type_id": 1}}
+    texts = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]
+    single = [around["cls"], texts[0], around["sep"]]
+    return {
+        "added_tokens": [
+            {"id": i, "content": name, "special": True} for name, i in special.items()
+        ],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+            "strip_accents": config.get("strip_accents"),
+            "lowercase": config.get("do_lower_case", True),
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": [*single, texts[1], second],
+        },
+        "model": {"type": "WordPiece", "unk_token": names["unk"], "vocab": vocab},
+    }
+
+
+def _vocab_of_characters(path: Path) -> dict[str, Any]:
+    """A list of characters, or an object with the token of each, as one tokenizer.json."""
+    vocab = _json(path)
+    if isinstance(vocab, list):
+        names = [name for name in vocab if isinstance(name, str)]
+        if len(set(names)) != len(vocab):
+            raise Error(f"{path}: a list of {len(vocab)}; expected different characters")
+        vocab = {name: i for i, name in enumerate(names)}
+    known = vocab if isinstance(vocab, dict) else {}
+    unk = next((name for name in ("<unk>", "[UNK]", "<UNK>") if name in known), None)
+    return {
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": ""}, "behavior": "Isolated"},
+        "model": {"type": "WordLevel", "unk_token": unk, "vocab": vocab},
+    }
+
+
+def _vocab_and_merges(folder: Path) -> dict[str, Any]:
+    """vocab.json, merges.txt and tokenizer_config.json as one tokenizer.json."""
+    config = _config(folder)
+    vocab = _Json(str(folder / "vocab.json")).mapping(_json(folder / "vocab.json"), "the file")
+    try:
+        lines = _read(folder / "merges.txt").decode().split("\n")
+    except UnicodeDecodeError as e:
+        raise Error(f"{folder / 'merges.txt'}: not UTF-8 ({e}); expected a merge a line") from None
+    merges = [m for m in (line.rstrip("\r") for line in lines) if m]
+    if merges and merges[0].startswith("#version"):
+        merges.pop(0)
+    prefix = config.get("add_prefix_space", False)
+    processor: dict[str, Any] | None = None
+    names = {key: _special(config, f"{key}_token", name) for key, name in _ROBERTA_NAMES.items()}
+    if names["cls"] in vocab and names["sep"] in vocab:
+        processor = {"type": "RobertaProcessing", "cls": [names["cls"]], "sep": [names["sep"]]}
+    special = [name for name in (*names.values(), "<|endoftext|>") if name in vocab]
+    return {
+        "added_tokens": [{"id": vocab[n], "content": n, "special": True} for n in special],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": prefix},
+        "post_processor": processor,
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+    }
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return {}
+    return _Json(str(path)).mapping(_json(path), "the file")
+
+
+def _special(config: dict[str, Any], key: str, default: str) -> str:
+    """A special token's text, which is written as such or as an object."""
+    value = config.get(key, default)
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else default
+
+
+_ROBERTA_NAMES = {
+    "cls": "<s>",
+    "sep": "</s>",
+    "pad": "<pad>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+}
+_BERT_NAMES = ("unk", "cls", "sep", "pad", "mask")
+_TYPES: dict[str, Callable[..., Vocabulary]] = {
+    "BPE": _read_bpe,
+    "Unigram": _read_unigram,
+    "WordLevel": _read_word_level,
+    "WordPiece": _read_wordpiece,
+}
 
 
 class _Json:
@@ -368,21 +845,100 @@ def _listed_merges(
     return merges
 
 
-def _template(processor: object, names: dict[str, int]) -> tuple[int, int]:
-    """BOS and EOS: what the post-processor puts around a text, else by name, else -1."""
+def _template(reader: _Json, processor: object, names: dict[str, int]) -> Template:
+    """What a post-processor puts around a text, and around two."""
+    steps = _steps(reader, processor, "post_processor", "processors")
+    steps = [step for step in steps if step.get("type") != "ByteLevel"]  # which moves offsets
+    if not steps:
+        return Template([(1, 0, 0)], [(1, 0, 0), (2, 0, 1)])
+    step = steps[0]
+    kind = step.get("type")
+    if len(steps) > 1 or kind not in ("TemplateProcessing", *_PROCESSORS):
+        raise Error(
+            f"{reader.path}: post-processor {_brief(processor)}; supported is one of "
+            "TemplateProcessing, BertProcessing and RobertaProcessing"
+        )
+    if kind in _PROCESSORS:
+        tokens: dict[str, int] = {}
+        for key in ("cls", "sep"):
+            listed = reader.items(step.get(key), f"post_processor.{key}")
+            name = listed[0] if listed else None
+            tokens[key] = reader.known(names, name, f"post_processor.{key}")
+        return Template(*(_shape(shape, tokens) for shape in _PROCESSORS[str(kind)]))
+    special = step.get("special_tokens")
+    special = reader.mapping({} if special is None else special, "special_tokens")
+    single, pair = (
+        _template_items(reader, step.get(key) or [], special, names) for key in ("single", "pair")
+    )
+    texts = [kind for kind, *_ in single if kind], sorted(kind for kind, *_ in pair if kind)
+    if texts[0] != [1] or texts[1] not in ([], [1, 2]):
+        raise Error(f"{reader.path}: post-processor {_brief(processor)}; expected each text once")
+    return Template(single, pair)
+
+
+# what BERT's and RoBERTa's own processors put around a text and a pair; A and B have a type
+_PROCESSORS = {
+    "BertProcessing": ("cls0 A0 sep0", "cls0 A0 sep0 B1 sep1"),
+    "RobertaProcessing": ("cls0 A0 sep0", "cls0 A0 sep0 sep0 B0 sep0"),
+}
+
+
+def _shape(shape: str, tokens: dict[str, int]) -> list[Item]:
+    return [
+        (("A", "B").index(name) + 1, 0, type_) if name in "AB" else (0, tokens[name], type_)
+        for name, type_ in ((word[:-1], int(word[-1])) for word in shape.split())
+    ]
+
+
+def _template_items(
+    reader: _Json, value: object, special: dict[str, Any], names: dict[str, int]
+) -> list[Item]:
+    items: list[Item] = []
+    for item in reader.items(value, "a template"):
+        item = reader.mapping(item, "a template's item")
+        token = item.get("SpecialToken")
+        step = reader.mapping(
+            item.get("Sequence") if token is None else token, "a template's item"
+        )
+        type_ = step.get("type_id", 0)
+        if not isinstance(type_, int) or not 0 <= type_ <= 255:
+            raise Error(f"{reader.path}: type_id {type_!r} in a template, expected 0 to 255")
+        name = reader.text(step.get("id"), "an id in a template")
+        if token is None:
+            if name not in ("A", "B"):
+                raise Error(f"{reader.path}: text {name!r} in a template, expected A or B")
+            items.append((1 + (name == "B"), 0, type_))
+            continue
+        listed = special.get(name)
+        if listed is None:
+            tokens = [reader.known(names, name, "a token in a template")]
+        else:
+            found = reader.items(reader.mapping(listed, name).get("ids"), f"the ids of {name!r}")
+            tokens = [reader.token(i, f"the id of {name!r}") for i in found]
+        items += [(0, i, type_) for i in tokens]
+    return items
+
+
+def _ends(template: Template, names: dict[str, int]) -> tuple[int, int]:
+    """BOS and EOS: what the template puts around a text, else by name, else -1."""
     first, last = (
         next((names[name] for name in _CONTROL_NAMES[which] if name in names), -1)
         for which in ("bos", "eos")
     )
-    steps = processor.get("single") if isinstance(processor, dict) else None
     before = True
-    for step in steps if isinstance(steps, list) else []:
-        special = step.get("SpecialToken") if isinstance(step, dict) else None
-        name = special.get("id") if isinstance(special, dict) else None
-        if not isinstance(name, str):
+    for kind, token, _ in template.single:
+        if kind:
             before = False
         elif before:
-            first = names.get(name, first)
+            first = token
         else:
-            last = names.get(name, last)
+            last = token
     return first, last
+
+
+def _drop_default_template(v: Vocabulary, template: Template) -> None:
+    """No template where it is what a section without one means."""
+    start: list[Item] = [(0, v.bos, 0)] if v.bos >= 0 else []
+    both = [*start, (1, 0, 0), *start, (2, 0, 0)]
+    if template.single == [*start, (1, 0, 0)] and template.pair in ([], both):
+        v.template = None

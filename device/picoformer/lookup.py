@@ -1,0 +1,179 @@
+"""Tables that several types of tokenizer search: characters and sorted pieces."""
+
+from .errors import Error
+
+# what becomes of a character; docs/tokenizer.md says more
+KEEP, DROP, SPACE, ALONE, BECOMES, ALONE_BECOMES, SHIFT, SEQUENCE, HANGUL = range(9)
+LETTER, NUMBER = 9, 10
+# type 4 adds what a character does in a cluster of characters
+SWALLOWS, ALONE_ALWAYS, PREPENDS, EXTENDS = 0x10, 0x20, 0x40, 0x80
+
+
+class Characters:
+    """Ranges of code points at byte `at` of a section, and the actions behind them.
+
+    `counts`: ranges | actions << 16.
+    """
+
+    def __init__(self, section, at, counts):
+        self._s = section
+        self._at = at
+        self._n = counts & 0xFFFF
+        self._actions = at + 4 * self._n
+        self.size = 4 * (self._n + (counts >> 16))  # bytes
+        self._low = self._high = 0  # the range that was found last, and its action
+        self._found = 0
+
+    def check(self, clusters=0):
+        """Raises Error unless every code point has an action that makes sense.
+
+        clusters: the bits that an operation may have besides.
+        """
+        s = self._s
+        n = (self.size >> 2) - self._n
+        for i in range(n):
+            self._check_action(i, n, 15 | clusters)
+        end = 0x110000
+        for i in range(self._n - 1, -1, -1):
+            start = self._start(i)
+            p = self._position(i)
+            if not 0 <= start < end or p >= self._at + self.size:
+                raise Error("tokenizer: character range %d is out of order" % i)
+            op = s[p + 3] & 15
+            last = end - 1
+            if op == SHIFT:
+                shift = self._value(p) - 0x100000
+                a = start + shift
+                b = last + shift
+                if a < 0 or b > 0x10FFFF or (a < 0xE000 and b > 0xD7FF):
+                    raise Error("tokenizer: character range %d shifts too far" % i)
+            if op == HANGUL and (start < 0xAC00 or last > 0xD7A3):
+                raise Error("tokenizer: character range %d is not Hangul" % i)
+            end = start
+        if end:
+            raise Error("tokenizer: the character ranges do not begin at 0")
+
+    def _check_action(self, i, n, bits):
+        s = self._s
+        p = self._actions + 4 * i
+        op = s[p + 3] & 15
+        value = self._value(p)
+        bad = op > NUMBER or s[p + 3] & ~bits
+        if op in (BECOMES, ALONE_BECOMES):
+            bad = bad or value > 0x10FFFF or 0xD800 <= value < 0xE000
+        elif op == SHIFT:
+            bad = bad or value > 0x1FFFFF
+        elif op == SEQUENCE:
+            first = value & 0xFFFF
+            count = value >> 16
+            bad = bad or not count or first + count > n
+            if not bad:
+                for q in range(self._actions + 4 * first, self._actions + 4 * (first + count), 4):
+                    bad = bad or s[q + 3] != BECOMES
+        else:
+            bad = bad or value
+        if bad:
+            raise Error("tokenizer: character action %d is malformed" % i)
+
+    def _start(self, i):
+        s = self._s
+        p = self._at + 4 * i
+        return s[p + 1] >> 3 | s[p + 2] << 5 | s[p + 3] << 13
+
+    def _position(self, i):
+        """Byte position of the action of range i."""
+        p = self._at + 4 * i
+        return self._actions + 4 * (self._s[p] | (self._s[p + 1] & 7) << 8)
+
+    def _value(self, p):
+        s = self._s
+        return s[p] | s[p + 1] << 8 | s[p + 2] << 16
+
+    def find(self, code):
+        """Byte position of the action for a code point; what it does is at [+ 3]."""
+        if self._low <= code < self._high:
+            return self._found
+        a = 0
+        b = self._n
+        while b - a > 1:
+            mid = (a + b) >> 1
+            if self._start(mid) <= code:
+                a = mid
+            else:
+                b = mid
+        self._low = self._start(a)
+        self._high = self._start(b) if b < self._n else 0x110000
+        self._found = p = self._position(a)
+        return p
+
+    def put(self, code, p, out):
+        """Append what a code point becomes by the action at p to `out`; how many characters."""
+        op = self._s[p + 3] & 15
+        if op in (BECOMES, ALONE_BECOMES):
+            code = self._value(p)
+        elif op == SHIFT:
+            code += self._value(p) - 0x100000
+        elif op == SEQUENCE:
+            first = self._actions + 4 * (self._s[p] | self._s[p + 1] << 8)
+            for q in range(first, first + 4 * self._s[p + 2], 4):
+                out.extend(chr(self._value(q)).encode())
+            return self._s[p + 2]
+        elif op == HANGUL:
+            code -= 0xAC00
+            out.extend(chr(0x1100 + code // 588).encode())
+            out.extend(chr(0x1161 + code % 588 // 28).encode())
+            code %= 28
+            if not code:
+                return 2
+            out.extend(chr(0x11A7 + code).encode())
+            return 3
+        if code < 0x80:  # without garbage
+            out.append(code)
+        else:
+            out.extend(chr(code).encode())
+        return 1
+
+
+class Pieces:
+    """The tokens that a text may give, sorted by their bytes: 16-bit ids at byte `at`."""
+
+    def __init__(self, tokenizer, at, count):
+        self._t = tokenizer
+        self._s = tokenizer._s
+        self._at = at
+        self.count = count
+
+    def check(self):
+        s = self._s
+        last = b""
+        for i in range(self.count):
+            token = self.token(i)
+            if token >= self._t.vocab_size:
+                raise Error("tokenizer: sorted token %d is out of range" % token)
+            piece = bytes(s[self._t._start(token) : self._t._start(token + 1)])
+            if piece <= last:
+                raise Error("tokenizer: sorted token %d is out of order" % token)
+            last = piece
+
+    def token(self, i):
+        p = self._at + 2 * i
+        return self._s[p] | self._s[p + 1] << 8
+
+    def ends(self, i, k):
+        """Whether piece i has k bytes."""
+        token = self.token(i)
+        return self._t._start(token + 1) - self._t._start(token) == k
+
+    def first(self, low, high, k, value):
+        """Of pieces that share k bytes, low to high: the first whose next is >= value, or high."""
+        s = self._s
+        start = self._t._start
+        while low < high:
+            mid = (low + high) >> 1
+            token = self.token(mid)
+            p = start(token) + k
+            if p < start(token + 1) and s[p] >= value:
+                high = mid
+            else:
+                low = mid + 1
+        return low
