@@ -557,7 +557,7 @@ while at < POSITIONS:
         kernel(record, a)
         reference(fields, plain._space)
         seen[name] = seen.get(name, 0) + 1
-        if name == "gate" and fields[1]:  # what it multiplied by is dead; families leave it as they like
+        if name == "gate" and fields[1]:  # its u is dead: as a family likes
             u, size = INPUTS[name](fields)[1]
             for i in range(u, u + (n - 1) * a[3] + size):
                 if (i - u) % a[3] < size:

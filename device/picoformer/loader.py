@@ -146,10 +146,11 @@ def _labels(f, section, n):
     text = modelfile.read(f, section, modelfile.META, bytearray(section[1]))
     try:
         labels = json.loads(text)["labels"]
-        if len(labels) == n and all(isinstance(s, str) for s in labels):
-            return labels
-    except (ValueError, KeyError, TypeError):
-        pass
+        if isinstance(labels, list) and len(labels) == n:
+            if all(isinstance(s, str) for s in labels):
+                return labels
+    except (ValueError, KeyError, TypeError, RuntimeError):
+        pass  # RuntimeError: nested too deep
     raise Error("model file is corrupt: its metadata do not name %d labels" % n)
 
 

@@ -55,6 +55,9 @@ def steps(words):
                 raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))
     if words[0] & 1:
         raise Error("bad program: odd context")
+    # Every word of it must have an operand, whose offset has 25 bits.
+    if arena_words(words, words[0]) > 1 << 25:
+        raise Error("bad program: arena of %d words" % arena_words(words, words[0]))
     if any(not 0 < n * words[0] < 1 << 29 for n in words[HEADER : HEADER + words[11]]):
         raise Error("bad program: cache size")
     out = []
@@ -167,7 +170,8 @@ def check(words, tables, weight_words):
     padded = (outputs + 3) & ~3
     need(words[12] or outputs == vocab, "%d results, %d tokens" % (outputs, vocab))
     need(not whole or words[1] >= context, "a group does not hold a whole input")
-    need(whole or not words[12], "only a whole input has labels or an embedding")
+    # Text grows token by token; labels and embeddings are of all of it.
+    need(whole == (words[12] != GENERATE), "task %d, whole %d" % (words[12], whole))
     logits = biased = False
     embedded = None  # operand and words of what `embed` made
     for op, i, _n in listing:
@@ -222,7 +226,8 @@ def check(words, tables, weight_words):
             need(not single, "cache is stored in the head")
             # The whole input has gone through one attention before the next stores its own.
             need(whole or r[2] not in stored, "cache is stored twice")
-            stored[r[2]] = (r[3], r[4])
+            shape = (r[3], r[4])
+            need(stored.setdefault(r[2], shape) == shape, "cache is stored in two shapes")
         elif op == 5:
             number(r[3], 1, 1024, "heads")
             cached(r[2], r[4], r[5], r[6])

@@ -127,6 +127,7 @@ class _Compiler:
         self.weight_at: dict[tuple[int, ...], tuple[int, Matrix]] = {}
         self.weight_words = 0
         self.caches: list[int] = []
+        self.cache_of: dict[tuple[int, int], int] = {}  # by heads and size, where they are shared
         self.out = Compiled(np.empty(0), np.empty(0), np.empty(0))
         self.head = 0
         self.cache = 0  # that was stored last
@@ -336,11 +337,11 @@ class _Compiler:
     def store(self, a: Attention) -> None:
         words = a.kv_heads * (a.size + 2 * ((a.size + 3) // 4) + 2)
         # A whole input is through with one attention before the next stores its own.
-        if not (self.graph.whole and words in self.caches):
+        shape = (a.kv_heads, a.size)
+        if not (self.graph.whole and shape in self.cache_of):
+            self.cache_of[shape] = len(self.caches)
             self.caches.append(words)
-            self.cache = len(self.caches) - 1
-        else:
-            self.cache = self.caches.index(words)
+        self.cache = self.cache_of[shape]
         cache = program.CACHE + self.cache
         k, v = self.ref(a.k), self.ref(a.v)
         self.emit("store", k, v, cache, a.kv_heads, a.size, self.rotation(a))

@@ -155,6 +155,7 @@ def parse(data: bytes) -> ModelFile:
         raise Error(f"model file is corrupt: its metadata is not JSON ({e})") from e
     if not isinstance(meta, dict):
         raise Error("model file is corrupt: its metadata is not a JSON object")
+    labels = meta.get("labels")
     words = np.frombuffer(bytes(raw[1]), "<i4")
     tables = np.frombuffer(bytes(raw[2]), "<i4")
     weights = np.frombuffer(bytes(raw[4]), "<u4")
@@ -166,7 +167,6 @@ def parse(data: bytes) -> ModelFile:
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
-    labels = meta.get("labels")
     if listed[12] == program.CLASSIFY and not (
         isinstance(labels, list)
         and len(labels) == listed[3]
