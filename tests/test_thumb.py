@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from cortex import RAM, Cortex, Memory, functions
+from models import ARCHITECTURES, Architecture
 from picoformer import simulator
 from picoformer.device import portable, program
+from picoformer.device.model import Model
 from picoformer.device.sampling import sampling
+from test_steps import lengths
 
 SOURCES = sorted((Path(__file__).resolve().parents[1] / "device" / "picoformer").glob("thumb*.py"))
 BIAS = 0x20000000
@@ -220,6 +223,17 @@ def test_linear_window(cpu):
 # The other kernels, against portable.py
 
 
+FIELDS = {**dict(program.OPS.values()), "sample": "o-o-----"}
+
+
+def placed(words: list[int], letters: str, at: list[int]) -> list[int]:
+    """Words with the operands among them as kernels take them; `at`: addresses of the regions."""
+    return [
+        at[v & 63] + 4 * (v >> 6) - at[0] + BIAS if letter != "-" and v else v
+        for letter, v in zip(letters, words, strict=True)
+    ]
+
+
 def like_portable(
     cpu: Cortex, rng: np.random.Generator, name: str, record: list[int], arena: list[int],
     tables: np.ndarray | list[int] = (), cache: np.ndarray | list[int] = (),
@@ -234,16 +248,8 @@ def like_portable(
     regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]
     memory = Memory(rng)
     at = [memory.put(part, extra if i == 0 else 0) for i, part in enumerate(regions)]
-    fields = {**dict(program.OPS.values()), "sample": "o-o-----"}[name]
-
-    def place(words: list[int], letters: str) -> list[int]:
-        return [
-            at[v & 63] + 4 * (v >> 6) - at[0] + BIAS if letter != "-" and v else v
-            for letter, v in zip(letters, words, strict=True)
-        ]
-
-    memory.set(at[2], place(regions[2], "o-" * (len(runs) // 2)))
-    memory.set(at[5], place(record, fields))
+    memory.set(at[2], placed(regions[2], "o-" * (len(runs) // 2), at))
+    memory.set(at[5], placed(record, FIELDS[name], at))
     left = cpu.call(name, memory, at[5], at[0], watch=watch)
     getattr(portable, name)(regions[5], regions)
     before, memory.words = memory.words, memory.words.copy()
@@ -760,3 +766,55 @@ def test_sample(cpu):
         sample(cpu, seed, 97, *sampling(t, (1, 500, 950, 999, 1000)[seed // 8], seed % 17))
     for m, s in ((16384, -20), (32767, 17), (32767, 60)):
         sample(cpu, s + 20, 33, m, s)
+
+
+# Whole models
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures(cpu, tmp_path, name):
+    """Every step of a model, with its weights in two pieces and more, gives the same logits."""
+    a = Architecture(name, tmp_path)
+    model = Model(str(a.file()), kernels="portable")
+    regions = model._space
+    # Each run is cut at a word that divides nothing.
+    runs: list[int] = []
+    first = {}
+    for i in range(0, len(regions[2]), 2):
+        operand, n = regions[2][i : i + 2]
+        first[i << 6 | 2] = len(runs) << 6 | 2
+        k = min(n, 1 + n * 5 // 13)
+        runs += [operand, k, operand + (k << 6), n - k]
+    memory = Memory(np.random.default_rng(0))
+    at = [memory.put(runs if i == 2 else r, int(i == 0)) for i, r in enumerate(regions)]
+    memory.set(at[2], placed(runs, "o-" * (len(runs) // 2), at))
+    used = memory.used
+    seen = set()
+
+    def emulated(kernel, record):
+        name = kernel.__name__
+        fields = [first[v] if letter == "w" else v
+                  for letter, v in zip(FIELDS[name], record, strict=True)]  # fmt: skip
+        where = placed(fields, FIELDS[name], at)
+
+        def call(_record, _memory):
+            seen.add(name)
+            memory.used = used
+            for i in (0, *range(4, len(regions))):
+                memory.set(at[i], regions[i])
+            left = cpu.call(name, memory, memory.put(where), at[0])
+            for i in (0, *range(4, len(regions))):
+                start = (at[i] - RAM) // 4
+                regions[i][:] = type(regions[i])(
+                    "i", left[start : start + len(regions[i])].tobytes()
+                )
+
+        return call
+
+    for steps in model._body, model._head:
+        steps[:] = [(emulated(kernel, record), record) for kernel, record in steps]
+    tokens = a.tokens(a.graph.context)
+    for n in lengths(a):
+        expected = a.sim().logits(tokens[:n])[-1]
+        assert list(model.logits(tokens[:n])) == expected.tolist()
+    assert seen == {step.op for step in a.sim().model.steps}
