@@ -8,7 +8,7 @@ from ..graph import Graph
 from ..tokenizer import Vocabulary
 from . import bert, gpt2, llama
 from .checkpoint import Config, Tensors
-from .tokenizers import read_tokenizer_json
+from .tokenizers import read_tokenizer, read_tokenizer_json
 
 # model_type -> what precedes the names of the tensors, and the importer
 _FAMILIES = {
@@ -22,15 +22,14 @@ _FAMILIES = {
 def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabulary]:
     """The graph of a folder and its vocabulary. Raises Error.
 
-    tokenizer: its file, where that is not tokenizer.json beside the weights.
+    tokenizer: its file (as tokenizer.json), where it is not beside the weights.
     """
     model = graph(folder)
-    vocabulary = read_tokenizer_json(
-        tokenizer or folder / "tokenizer.json",
-        model.vocab,
-        model.bos if model.bos >= 0 else None,
-        model.eos if model.eos >= 0 else None,
-    )
+    special = tuple(None if t < 0 else t for t in (model.bos, model.eos))
+    if tokenizer is None:
+        vocabulary = read_tokenizer(folder, model.vocab, *special)
+    else:
+        vocabulary = read_tokenizer_json(tokenizer, model.vocab, *special)
     model.bos, model.eos = vocabulary.bos, vocabulary.eos
     return model, vocabulary
 
