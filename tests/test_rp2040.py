@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import models
-from models import ROOT, Shape, random_checkpoint
+from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
+from test_steps import lengths
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -53,6 +54,7 @@ class Bench:
     board: rp2040.RP2040
     stories: Simulator
     odd: Simulator
+    others: dict[str, Architecture]
 
     def fresh(self, script: str) -> list:
         """Run a script on an empty heap; what it printed, line by line, as JSON."""
@@ -66,11 +68,14 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     convert(models.STORIES, folder / "stories.pft", context=128)
     convert(models.write_hf(folder / "hf", random_checkpoint(ODD)), folder / "odd.pft")
     files = runtime(folder)
+    others = {name: Architecture(name, folder / name) for name in ("gpt2", "bert")}
+    for name, a in others.items():
+        files[f"/{name}.pft"] = a.file().read_bytes()
     for name in "stories.pft", "odd.pft":
         files["/" + name] = (folder / name).read_bytes()
     sims = [Simulator(folder / name) for name in ("stories.pft", "odd.pft")]
     with rp2040.RP2040(files) as board:
-        yield Bench(board, *sims)
+        yield Bench(board, *sims, others)
 
 
 def test_a_story(bench):
@@ -128,6 +133,30 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
     np.testing.assert_array_equal(portable, expected[[4]])
     story = list(sim.generate("a", 3, 0.9, 0.95, 7))
     assert (text, start) == (story, story[:1])
+
+
+@pytest.mark.parametrize(
+    "name, kernels, weights",
+    [
+        ("gpt2", "thumb", "flash"),
+        ("gpt2", "viper", "ram"),
+        ("bert", "thumb", "file"),
+        ("bert", "viper", "flash"),
+    ],
+)
+def test_other_architectures(bench, name, kernels, weights):
+    a = bench.others[name]
+    tokens = a.tokens(a.graph.context)
+    steps = lengths(a)
+    script = f"""
+import json
+from picoformer import Model
+m = Model("{name}.pft", kernels={kernels!r}, weights={weights!r})
+for n in {steps}:
+    print(json.dumps(list(m.logits({tokens}[:n]))))
+"""
+    expected = [a.sim().logits(tokens[:n])[-1] for n in steps]
+    np.testing.assert_array_equal(bench.fresh(script), expected)
 
 
 def test_kernels_agree_on_extreme_values(bench):

@@ -156,7 +156,7 @@ def cases() -> list[Case]:
         ))  # fmt: skip
     n, hidden, heads, kv, size, context = 64, 172, 8, 4, 8, 128
     out.append(Case(
-        "embed 64", 1, "embed", n, "element", [at(1), 2, n, 6, 0, 0, 0],
+        "embed 64", 1, "embed", n, "element", [at(1), 2, n, 6, 0, 0, 0, 0],
         np.concatenate([[130], np.zeros(n, np.int64)]), none, matrix(512, n), none,
     ))  # fmt: skip
     frame = np.concatenate([[0], values(n, 1 << 22), np.zeros(n + 4, np.int64)])
@@ -173,8 +173,30 @@ def cases() -> list[Case]:
     words = rng.integers(0, 36000, 257) * 0x10001
     out.append(Case(
         "gate 172", 6, "gate", hidden, "element",
-        [at(1), at(1 + hidden), hidden, 1, 12, at(1 + 2 * hidden)],
+        [at(1), at(1 + hidden), hidden, 1, 12, at(1 + 2 * hidden), 0],
         np.concatenate([[0], values(2 * hidden, 1 << 16), [0]]), words, none, none,
+    ))  # fmt: skip
+    frame = np.concatenate([[0], values(hidden, 1 << 16)])
+    for title, table, odd in (("gelu", 1, 0), ("tanh", 1, 1), ("relu", 0, 0)):
+        out.append(Case(
+            f"gate 172, {title} alone", 6, "gate", hidden, "element",
+            [at(1), 0, hidden, table, 12, 0, odd], frame, words, none, none,
+        ))  # fmt: skip
+    frame = np.concatenate([[0], values(n, 1 << 22)])
+    out.append(Case(
+        "layernorm 64", 8, "layernorm", n, "element",
+        [at(1), at(1), n, 25000, 30, 1, n << 6 | 1, 6, 20000, 3], frame,
+        np.concatenate([values(n, 32767), values(n, 1 << 20)]), none, none,
+    ))  # fmt: skip
+    frame = np.concatenate([[0], values(384, 1 << 22)])
+    out.append(Case(
+        "layernorm 384", 8, "layernorm", 384, "element",
+        [at(1), at(1), 384, 25000, 30, 1, 384 << 6 | 1, 9, 20000, 3], frame,
+        np.concatenate([values(384, 32767), values(384, 1 << 20)]), none, none,
+    ))  # fmt: skip
+    out.append(Case(
+        "bias 64", 9, "bias", n, "element", [at(1), 2, n, 1],
+        np.concatenate([[0], values(n, 1 << 22)]), none, values(n, 1 << 20), none,
     ))  # fmt: skip
     angle = rng.uniform(0, 7, context * size // 2)
     cos, sin = (np.round(32767 * f(angle)).astype(np.int64) for f in (np.cos, np.sin))
@@ -197,7 +219,7 @@ def cases() -> list[Case]:
     out.append(Case(
         "attend 8 x 8, 64 positions", 5, "attend", 2 * 64 * n, "multiply-accumulate",
         [at(1), at(1 + n), 4, heads, kv, size, 1, context * size // 2 << 6 | 1,
-         at(len(frame)), 24000, 42, 1 << 29, 20, 0], frame, tables, none, cache,
+         at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0], frame, tables, none, cache,
     ))  # fmt: skip
     for title, multiplier in (("sample 512, greedy", 0), ("sample 512", 24000)):
         out.append(Case(
