@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
@@ -309,71 +306,37 @@ def test_exec_reports_and_interrupts(ready):
 # Over the network
 
 
-class Bridge:
-    """A serial port on a socket, as ser2net has it: one client at a time."""
-
-    def __init__(self, port):
-        self.port = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.client = None
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                self.client, _ = self.listener.accept()
-                with serial.Serial(self.port, timeout=0) as board, self.client:
-                    self.carry(board, self.client)
-
-    def carry(self, board, client):
-        with contextlib.suppress(OSError):
-            while True:
-                ready, _, _ = select.select([board, client], [], [])
-                if client in ready:
-                    data = client.recv(4096)
-                    if not data:
-                        return
-                    board.write(data)
-                if board in ready:
-                    client.sendall(board.read(4096))
-
-    def unplug(self):
-        self.client.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
 @pytest.fixture
-def bridge(ready):
-    with contextlib.closing(Bridge(ready.port)) as made:
-        yield made
+def networked(flash):
+    for path in flash.glob("*.pft*"):
+        path.unlink()
+    with UnixBoard(flash, socket=True) as unix:
+        yield unix
 
 
-def test_a_board_behind_a_socket(bridge, flash, stories):
+def test_a_board_behind_a_socket(networked, flash, stories):
     sim = stories.sim
     tokens = sim.tokenizer.encode(PROMPT)
-    with Board(bridge.url) as board:
-        assert board.port == bridge.url
-        name = board.deploy(stories.path)
-        assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
-        assert (board.logits(name, tokens) == sim.logits(tokens)[-1]).all()
-        text = board.generate(name, PROMPT, max_tokens=100, temperature=0.8, seed=3)
-        assert list(text) == list(sim.generate(PROMPT, 100, temperature=0.8, seed=3))
-        assert board.exec("print(1)") == "1\n"
+    for _ in range(2):  # the board outlives its client
+        with Board(networked.port) as board:
+            assert board.port.startswith("socket://127.0.0.1:")
+            name = board.deploy(stories.path)
+            assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
+            assert (board.logits(name, tokens) == sim.logits(tokens)[-1]).all()
+            text = board.generate(name, PROMPT, max_tokens=100, temperature=0.8, seed=3)
+            assert list(text) == list(sim.generate(PROMPT, 100, temperature=0.8, seed=3))
+            assert board.exec("print(1)") == "1\n"
 
 
-def test_a_socket_that_breaks(bridge, flash, stories):
+def test_a_socket_that_breaks(networked, flash, stories):
     cuts = []
 
     def unplug(what, done, total):
         if not cuts and done > total // 2:
             cuts.append(done)
-            bridge.unplug()
+            networked._cable._client.shutdown(socket.SHUT_RDWR)
 
-    with Board(bridge.url) as board:
+    with Board(networked.port) as board:
         name = board.deploy(stories.path, progress=unplug)
         assert cuts
         assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
@@ -381,7 +344,7 @@ def test_a_socket_that_breaks(bridge, flash, stories):
         for piece in board.generate(name, PROMPT, max_tokens=120):
             text.append(piece)
             if len(text) == 30:
-                bridge.unplug()
+                networked._cable._client.shutdown(socket.SHUT_RDWR)
         assert text == list(stories.sim.generate(PROMPT, 120))
 
 
@@ -547,9 +510,11 @@ PICO = pico.missing()
 
 
 @pytest.mark.skipif(bool(PICO), reason=PICO)
-def test_the_emulated_pico_is_a_board(tmp_path):
+@pytest.mark.parametrize("over_socket", [False, True])
+def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
     flash = tmp_path / "pico.flash"
-    with pico.PicoBoard(flash) as emulated:
+    with pico.PicoBoard(flash, socket=over_socket) as emulated:
+        assert emulated.port.startswith("socket://") == over_socket
         with pytest.raises(Error, match="another emulated Pico"):
             pico.PicoBoard(flash)
         with Board(emulated.port) as board:

@@ -1,5 +1,6 @@
-"""The unix port as a board on a pty, used by real mpremote and by plain pyserial."""
+"""The unix port as a board on a pty or a socket, used by real mpremote and by plain pyserial."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import serial
 
 import models
-from picoformer import emulator
+from picoformer import cable, emulator
 from picoformer.emulator import UnixBoard
 from picoformer.errors import Error
 
@@ -24,9 +25,13 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
 @pytest.fixture
-def board(tmp_path):
-    with UnixBoard(tmp_path / "flash") as unix:
+def board(tmp_path, request):
+    with UnixBoard(tmp_path / "flash", socket=getattr(request, "param", False)) as unix:
         yield unix
+
+
+both = {"argvalues": [False, True], "ids": ["pty", "socket"], "indirect": True}
+on_both_ports = pytest.mark.parametrize("board", **both)
 
 
 def mpremote(board, *arguments, cwd=ROOT):
@@ -45,7 +50,7 @@ class Link:
     """A plain serial client of the REPL."""
 
     def __init__(self, board):
-        self.serial = serial.Serial(board.port, timeout=10, exclusive=True)
+        self.serial = serial.serial_for_url(board.port, timeout=10, exclusive=True)
 
     def __enter__(self):
         return self
@@ -89,6 +94,7 @@ def wait_for(path):
 # mpremote
 
 
+@on_both_ports
 def test_exec_eval_and_many_sessions(board):
     assert mpremote(board, "exec", "print('hello', 6 * 7)") == "hello 42\n"
     assert mpremote(board, "eval", "[1, 'two', b'3']") == "[1, 'two', b'3']\n"
@@ -147,6 +153,7 @@ def test_mpremote_takes_over_a_board_whose_main_never_ends(board):
     assert mpremote(board, "exec", "print('mine')") == "mine\n"
 
 
+@on_both_ports
 def test_reset_is_a_hard_one(board):
     """`mpremote reset` calls machine.reset(), after which main.py runs."""
     (board.folder / "main.py").write_text("open('/ran', 'w').close()\n")
@@ -167,6 +174,7 @@ def test_two_boards_at_once(board, tmp_path):
 # The serial port
 
 
+@on_both_ports
 def test_ctrl_c_interrupts(board):
     with Link(board) as link:
         link.enter_raw()
@@ -215,6 +223,7 @@ def test_ctrl_c_interrupts_pasted_code(board):
 
 
 @needs_proc
+@on_both_ports
 def test_ctrl_c_overtakes_what_a_dead_client_left_unread(board):
     with Link(board) as link:
         link.enter_raw()
@@ -242,6 +251,7 @@ echo(%d)
 """
 
 
+@on_both_ports
 @pytest.mark.parametrize("way", [Link.start, pytest.param(Link.paste, marks=needs_proc)])
 def test_binary_data_passes_both_ways(board, way):
     data = bytes(range(256)) * 64 + b"\r\n\x03\x04\n\r\x11\x13\x1c\x00\xff" * 50
@@ -292,12 +302,23 @@ def test_an_interpreter_that_dies_comes_back(board):
         assert link.run("print(1)") == (b"1\n", b"", b">")
 
 
+@on_both_ports
 def test_output_without_a_listener_is_dropped(board):
     with Link(board) as link:
         link.enter_raw()
         link.start("for i in range(50000): print('unread')\nopen('/done', 'w').close()")
     wait_for(board.folder / "done")
     assert mpremote(board, "exec", "print(1)") == "1\n"
+
+
+def test_a_second_client_of_a_socket_waits_for_its_turn(tmp_path):
+    with UnixBoard(tmp_path, socket=True) as board, Link(board) as first:
+        first.enter_raw()
+        with Link(board) as second:
+            second.serial.write(b"print('second')\x04")
+            assert first.run("print('first')") == (b"first\n", b"", b">")
+            first.serial.close()
+            assert second.until(b">") == b"OKsecond\n\x04\x04>"
 
 
 # The class
@@ -333,6 +354,22 @@ def test_heap_size(tmp_path):
         assert 400_000 < int(mpremote(unix, "exec", code)) <= 512 * 1024
 
 
+def test_a_socket_where_there_is_no_pty(monkeypatch, tmp_path):
+    def none_left():
+        raise OSError("out of pty devices")
+
+    monkeypatch.setattr(os, "openpty", none_left)
+    with contextlib.closing(cable.plug()) as plugged:
+        assert plugged.name.startswith("socket://127.0.0.1:")
+    with pytest.raises(Error, match="no pseudo-terminal for it: out of pty devices"):
+        UnixBoard(tmp_path)
+    monkeypatch.delattr(os, "openpty")
+    with contextlib.closing(cable.plug()) as plugged:
+        assert plugged.name.startswith("socket://127.0.0.1:")
+    with pytest.raises(Error, match="has no pseudo-terminals.*emulator:pico"):
+        UnixBoard(tmp_path)
+
+
 def test_no_micropython_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -357,21 +394,23 @@ def test_a_micropython_that_does_not_start(monkeypatch, tmp_path, script, words)
         UnixBoard(tmp_path / "flash")
 
 
-EMULATE = "from picoformer.emulator import run_emulate; run_emulate(folder={!r})"
+EMULATE = "from picoformer.emulator import run_emulate; run_emulate(folder={!r}{})"
 
 
-def start_emulate(folder, before=""):
-    command = [sys.executable, "-c", before + EMULATE.format(str(folder))]
+def start_emulate(folder, before="", options=""):
+    command = [sys.executable, "-c", before + EMULATE.format(str(folder), options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = [process.stdout.readline() for _ in range(4)]
     return process, lines
 
 
-def test_run_emulate_serves_until_ctrl_c(tmp_path):
-    process, lines = start_emulate(tmp_path)
+@pytest.mark.parametrize("options", ["", ", socket=True"])
+def test_run_emulate_serves_until_ctrl_c(tmp_path, options):
+    process, lines = start_emulate(tmp_path, options=options)
     port = lines[1].split()[-1]
     assert f"mpremote connect {port}" in lines[2]
-    with serial.Serial(port, timeout=10) as link:
+    assert port.startswith("socket://127.0.0.1:") == bool(options)
+    with serial.serial_for_url(port, timeout=10) as link:
         link.write(b"print(6 * 7)\r")
         assert b"42" in link.read_until(b"42\r\n")
     process.send_signal(signal.SIGINT)

@@ -119,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         help="its flash: a folder, for pico a file (default: in the user's cache)",
     )  # fmt: skip
     p.add_argument("--firmware", metavar="UF2", help="for pico: MicroPython's official RPI_PICO")
+    p.add_argument(
+        "--socket", action="store_true",
+        help="a TCP port of this computer instead of a pseudo-terminal",
+    )  # fmt: skip
 
     p = command("demo", _demo, "a story from an emulated board, checked against the PC")
     p.add_argument(
@@ -351,11 +355,11 @@ def _emulate(o: argparse.Namespace) -> None:
     if o.board == "pico":
         from . import pico
 
-        pico.run_emulate(o.folder, o.firmware)
+        pico.run_emulate(o.folder, o.firmware, o.socket)
         return
     from .emulator import run_emulate
 
-    run_emulate(o.board, o.folder)
+    run_emulate(o.board, o.folder, socket=o.socket)
 
 
 def _demo(o: argparse.Namespace) -> None:

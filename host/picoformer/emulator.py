@@ -1,7 +1,8 @@
 """Emulated boards: MicroPython without a microcontroller, behind a serial port.
 
 `UnixBoard` runs MicroPython's unix port as if it were a board on USB. Its serial port is a
-pseudo-terminal that any serial program can open; `mpremote` works as it does with a real board.
+pseudo-terminal that any serial program can open (or, where asked for, a TCP socket); `mpremote`
+works as it does with a real board.
 
     client -- /dev/pts/N = outer pty -- supervisor thread -- inner pty -- micropython
 
@@ -40,6 +41,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from . import cable
 from .errors import Error
 
 try:
@@ -59,7 +61,6 @@ CLIENT_POLL = 0.02  # between looks for a client that has opened the port
 STOP_POLL = 0.2  # between looks for a signal that asks to stop
 PROMPT_POLL = 0.001  # between looks for the interpreter reaching its prompt
 
-CHUNK = 65536
 QUEUE_LIMIT = 65536  # bytes buffered in either direction before the sender is made to wait
 HARD_RESET = 94  # the interpreter's exit code that stands for machine.reset()
 OLDEST = (1, 27)  # the first version whose unix port has a raw REPL
@@ -168,35 +169,42 @@ class UnixBoard:
 
     `folder` is the board's flash (default: one in the user's cache, which persists); the board
     sees it as `/`. One emulator at a time may use a folder. `heap_kb` is the size of the board's
-    heap, where pointers take twice the room that they take on a microcontroller.
+    heap, where pointers take twice the room that they take on a microcontroller. `socket` makes
+    the port a TCP socket of this computer, with a URL for pyserial and mpremote.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, heap_kb: int = 2048) -> None:
-        if "termios" not in globals():
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        heap_kb: int = 2048,
+        socket: bool = False,
+    ) -> None:
+        if not cable.has_pty():
             raise EmulatorError(
-                f"this system ({sys.platform}) has no pseudo-terminals, which the emulated board "
-                "needs; use Linux, macOS or WSL"
+                f"this system ({sys.platform}) has no pseudo-terminals, which MicroPython's unix "
+                "port needs behind any port; use the emulated Pico (--port emulator:pico, or "
+                "picoformer emulate --board pico), or Linux, macOS or WSL"
             )
         self._program = find_micropython()
         self._heap_kb = heap_kb
         self.folder = Path(folder or default_folder()).expanduser().absolute()
         """The folder that is the board's flash."""
-        self._open: list[int] = []  # what close() closes
+        self._files = contextlib.ExitStack()  # what close() closes
         self._lock_folder()
         try:
-            self._outer, slave = self._open_pty()
-            self.port = os.ttyname(slave)
-            """The path of the board's serial port."""
-            os.close(slave)
+            self._cable = cable.plug(socket)
+            self._files.callback(self._cable.close)
+            self.port = self._cable.name
+            """The path of the board's serial port, or its `socket://` URL."""
             self._woken, self._wake = os.pipe()
-            self._open += [self._woken, self._wake]
+            self._files.callback(os.close, self._woken)
+            self._files.callback(os.close, self._wake)
         except OSError as error:
-            self._close_files()
-            raise EmulatorError(f"no pseudo-terminal for the emulated board: {error}") from error
+            self._files.close()
+            raise EmulatorError(f"no port for the emulated board: {error}") from error
 
         self._closing = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = False  # is somebody listening on the port?
         self._to_client = bytearray()
         self._to_board = bytearray()
         self._raw = False  # is the REPL the raw one?
@@ -231,45 +239,26 @@ class UnixBoard:
         self._closing = True
         os.write(self._wake, b"x")
         self._thread.join()
-        self._close_files()
+        self._files.close()
 
     # Set-up
 
     def _lock_folder(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.folder, os.O_RDONLY)
+            folder = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise EmulatorError(f"no folder for the board's flash: {error}") from error
-        self._open.append(lock)
+        self._files.callback(os.close, folder)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(folder)
         except OSError as error:
-            holder = lock_holder(lock)
-            self._close_files()
+            holder = lock_holder(folder)
+            self._files.close()
             raise EmulatorError(
                 f"another emulated board{holder} is using {self.folder} as its flash; stop that "
                 "one, or choose another folder"
             ) from error
-
-    def _open_pty(self) -> tuple[int, int]:
-        """A pty in the state in which a program may open its slave: eight bits, no echo."""
-        master, slave = os.openpty()
-        self._open.append(master)
-        os.set_blocking(master, False)
-        mode = termios.tcgetattr(slave)
-        mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.ISTRIP)
-        mode[0] &= ~(termios.IXON | termios.BRKINT | termios.INPCK | termios.PARMRK)
-        mode[1] &= ~termios.OPOST
-        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN)
-        mode[3] &= ~termios.ISIG
-        termios.tcsetattr(slave, termios.TCSANOW, mode)
-        return master, slave
-
-    def _close_files(self) -> None:
-        while self._open:
-            os.close(self._open.pop())
 
     # The supervisor thread
 
@@ -304,13 +293,17 @@ class UnixBoard:
     def _lose_input(self) -> None:
         """What is on its way to a board that resets is lost."""
         self._to_board.clear()
-        while select.select([self._outer], [], [], RESET_PAUSE)[0] and self._client:
+        while select.select([self._cable], [], [], RESET_PAUSE)[0] and self._cable.connected:
             self._read_client()
             self._to_board.clear()
 
     def _run_once(self) -> int:
         """Start the interpreter, carry its bytes until it ends, and return its exit code."""
-        inner, slave = self._open_pty()
+        try:
+            inner, slave = cable.open_pty()
+        except OSError as error:
+            self._failure = f"there is no pseudo-terminal for it: {error}"
+            return 0
         try:
             marks = [f"\x00{name}:{os.urandom(8).hex()}\x00" for name in ("up", "at", "ready")]
             try:
@@ -331,7 +324,6 @@ class UnixBoard:
             process.kill()
             return process.wait()
         finally:
-            self._open.remove(inner)
             os.close(inner)
 
     def _start(self, terminal: int, marks: list[str]) -> subprocess.Popen[bytes]:
@@ -359,15 +351,16 @@ class UnixBoard:
     def _carry(self, inner: int, session: _Session) -> bool:
         """Wait for bytes and move them one step; False when the interpreter is gone."""
         input_allowed = session.settle()
-        readers, writers = [self._woken], []
+        readers: list[int | cable.Cable] = [self._woken]
+        writers: list[int | cable.Cable] = []
         timeout: float | None = None
         if len(self._to_client) < QUEUE_LIMIT:
             readers.append(inner)
-        if self._client:
+        if self._cable.connected:
             if len(self._to_board) < QUEUE_LIMIT:
-                readers.append(self._outer)
+                readers.append(self._cable)
             if self._to_client:
-                writers.append(self._outer)
+                writers.append(self._cable)
         else:
             timeout = CLIENT_POLL
         if self._to_board and input_allowed:
@@ -384,30 +377,22 @@ class UnixBoard:
                 session.finish()
                 return False
             session.receive(data)
-        if self._outer in readable or not self._client:
+        if self._cable in readable or not self._cable.connected:
             self._read_client()
-        if self._outer in writable:
-            del self._to_client[: _write(self._outer, self._to_client)]
+        if self._cable in writable:
+            del self._to_client[: self._cable.write(self._to_client)]
         if inner in writable:
             session.send(self._to_board)
         return True
 
     def _read_client(self) -> None:
-        try:
-            data = os.read(self._outer, CHUNK)
-        except BlockingIOError:
-            self._client = True  # the port is open, and nothing has been sent
-            return
-        except OSError:
-            data = b""  # nobody has it open
-        self._client = bool(data)
-        self._to_board += data
-        if not self._client:
+        self._to_board += self._cable.read()
+        if not self._cable.connected:
             self._to_client.clear()
 
     def _say(self, data: bytes) -> None:
         """Queue output for the client; without one it is lost, as on a board."""
-        if self._client:
+        if self._cable.connected:
             self._to_client += data
 
     def _pause(self, seconds: float) -> None:
@@ -599,7 +584,7 @@ def _catches_interrupt(process: int) -> bool | None:
 def _read(file: int) -> bytes:
     """What a pty's master has; empty when the other side is closed."""
     try:
-        return os.read(file, CHUNK)
+        return os.read(file, cable.CHUNK)
     except OSError:
         return b""
 
@@ -622,14 +607,24 @@ def _overlap(data: bytes, mark: bytes) -> int:
     return 0
 
 
+def lock(file: int) -> None:
+    """Keep other emulators from `file` until it is closed. Raises OSError if one has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def lock_holder(file: int) -> str:
-    """` (pid N)`: the process whose flock keeps others from `file`; empty if not known."""
-    status = os.fstat(file)
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    """` (pid N)`: the process whose lock keeps others from `file`; empty if not known."""
     try:
         locks = Path("/proc/locks").read_text()
     except OSError:
         return ""
+    status = os.fstat(file)
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     for line in locks.splitlines():
         words = line.split()
         if len(words) > 5 and words[1] == "FLOCK" and words[5] == device and int(words[4]) > 0:
@@ -669,13 +664,14 @@ def run_emulate(
     board: str = "unix",
     folder: str | os.PathLike[str] | None = None,
     heap_kb: int = 2048,
+    socket: bool = False,
 ) -> None:
     """Serve an emulated board until Ctrl-C or SIGTERM: what `picoformer emulate` does."""
     if board != "unix":
         raise EmulatorError(
             f"there is no emulated board {board!r} in this version; use --board unix"
         )
-    with stop_signals() as asked, UnixBoard(folder, heap_kb) as unix:
+    with stop_signals() as asked, UnixBoard(folder, heap_kb, socket) as unix:
         print(f"board  MicroPython's unix port, heap {heap_kb} KB, flash in {unix.folder}")
         print(f"port   {unix.port}")
         print(f"""try    mpremote connect {unix.port} exec "print('hello')" """.rstrip())

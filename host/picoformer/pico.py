@@ -1,7 +1,8 @@
 """An emulated Raspberry Pi Pico on a serial port, running the official firmware.
 
 `PicoBoard` starts a process of its own (the emulation takes all of a processor) that executes
-the RPI_PICO build of MicroPython in rp2040py and serves its USB serial port on a pseudo-terminal:
+the RPI_PICO build of MicroPython in rp2040py and serves its USB serial port on a pseudo-terminal,
+or on a TCP socket where the system has none:
 
     client -- /dev/pts/N = pty -- this process -- rp2040py: USB CDC -- firmware
 
@@ -17,8 +18,10 @@ import importlib.util
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,15 +29,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .emulator import STOP_POLL, EmulatorError, lock_holder, stop_signals
+from .cable import Cable, plug
+from .emulator import CLIENT_POLL, STOP_POLL, EmulatorError, lock, lock_holder, stop_signals
 from .modelfile import write
-
-try:
-    import fcntl
-    import pty
-    import tty
-except ImportError:  # Windows: said when a board is asked for
-    pass
 
 START_LIMIT = 60.0  # seconds for the firmware to set up its serial port
 END_LIMIT = 10.0  # seconds for the process to keep its flash and end
@@ -85,8 +82,6 @@ def find_firmware() -> Path:
 
 
 def _unsupported() -> str:
-    if "pty" not in globals():
-        return f"this system ({sys.platform}) has no pseudo-terminals; use Linux, macOS or WSL"
     if importlib.util.find_spec("rp2040py") is None:
         return "the emulated Pico needs rp2040py: pip install 'picoformer[emulator]'"
     return ""
@@ -108,13 +103,15 @@ class PicoBoard:
     """An emulated Pico on a serial port; a context manager.
 
     flash: the file of its filesystem (default: in the user's cache); one emulator at a time may
-    use it. firmware: see find_firmware.
+    use it. firmware: see find_firmware. socket: see UnixBoard; where there is no pseudo-terminal,
+    it is a socket anyway.
     """
 
     def __init__(
         self,
         flash: str | os.PathLike[str] | None = None,
         firmware: str | os.PathLike[str] | None = None,
+        socket: bool = False,
     ) -> None:
         reason = _unsupported()
         if reason:
@@ -123,6 +120,8 @@ class PicoBoard:
         """The file that is the board's filesystem."""
         chosen = Path(firmware or find_firmware())
         command = [sys.executable, "-m", "picoformer.pico", str(self.flash), str(chosen)]
+        if socket:
+            command.append("--socket")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -132,11 +131,14 @@ class PicoBoard:
             start_new_session=True,  # a terminal's Ctrl-C is not for it
         )
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], START_LIMIT)
-        self.port = self._process.stdout.readline().strip() if ready else ""
-        """The path of the board's serial port."""
+        overdue = threading.Timer(START_LIMIT + END_LIMIT, self._process.kill)
+        overdue.start()
+        try:
+            self.port = self._process.stdout.readline().strip()
+            """The path of the board's serial port, or its `socket://` URL."""
+        finally:
+            overdue.cancel()
         if not self.port:
-            self._process.kill()
             _, said = self._process.communicate()
             last = said.strip().split("\n")[-1]
             raise EmulatorError(last or f"the emulated Pico did not start in {START_LIMIT:.0f} s")
@@ -166,10 +168,12 @@ class PicoBoard:
 
 
 def run_emulate(
-    flash: str | os.PathLike[str] | None = None, firmware: str | os.PathLike[str] | None = None
+    flash: str | os.PathLike[str] | None = None,
+    firmware: str | os.PathLike[str] | None = None,
+    socket: bool = False,
 ) -> None:
     """Serve one until Ctrl-C or SIGTERM: what `picoformer emulate --board pico` does."""
-    with stop_signals() as asked, PicoBoard(flash, firmware) as pico:
+    with stop_signals() as asked, PicoBoard(flash, firmware, socket) as pico:
         print(f"board  Raspberry Pi Pico, emulated, flash in {pico.flash}")
         print(f"port   {pico.port}")
         print(f"""try    mpremote connect {pico.port} exec "print('hello')" """.rstrip())
@@ -332,15 +336,17 @@ def _load(flash: Path) -> bytes:
     return data
 
 
-def serve(flash: Path, firmware: Path, ready: Callable[[str], object]) -> None:
-    """Emulate until standard input ends. ready gets the serial port's path."""
+def serve(
+    flash: Path, firmware: Path, ready: Callable[[str], object], over_socket: bool = False
+) -> None:
+    """Emulate until standard input ends. ready gets the serial port's name."""
     flash.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{flash}.lock", "w") as lock:
+    with open(f"{flash}.lock", "w") as mine:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(mine.fileno())
         except OSError as e:
             raise EmulatorError(
-                f"another emulated Pico{lock_holder(lock.fileno())} is using {flash} as its "
+                f"another emulated Pico{lock_holder(mine.fileno())} is using {flash} as its "
                 "flash; stop that one first"
             ) from e
         kept = _load(flash)
@@ -351,13 +357,12 @@ def serve(flash: Path, firmware: Path, ready: Callable[[str], object]) -> None:
             chip.step()
             if time.monotonic() > deadline:
                 raise EmulatorError(f"{firmware} does not start: is it a build for RPI_PICO?")
-        master, slave = pty.openpty()
-        tty.setraw(slave)
-        os.set_blocking(master, False)
-        ready(os.ttyname(slave))
+        cable = plug(over_socket)
+        ready(cable.name)
         try:
-            _carry(chip, master, output, lambda: _keep(flash, chip))
+            _carry(chip, cable, output, lambda: _keep(flash, chip))
         finally:
+            cable.close()
             if chip.filesystem != kept:
                 _keep(flash, chip)
 
@@ -368,7 +373,20 @@ def _keep(flash: Path, chip: Chip) -> None:
         write(flash, data)
 
 
-def _carry(chip: Chip, master: int, output: bytearray, rest: Callable[[], object]) -> None:
+def _input_end() -> socket.socket:
+    """What becomes readable when standard input ends: select takes that one everywhere."""
+    ended, end = socket.socketpair()
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        end.close()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return ended
+
+
+def _carry(chip: Chip, cable: Cable, output: bytearray, rest: Callable[[], object]) -> None:
     """Run the chip and carry its bytes until standard input ends; rest is called in breaks.
 
     The emulation leaps over the board's sleeps: here they take their time, unless bytes come.
@@ -376,11 +394,13 @@ def _carry(chip: Chip, master: int, output: bytearray, rest: Callable[[], object
     wall, own = time.monotonic(), chip.seconds
     sleep_until = busy = wall
     kept = False
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    ended = _input_end()
+    while not select.select([ended], [], [], 0)[0]:
         now = time.monotonic()
         if chip.queued < QUEUE:
-            with contextlib.suppress(BlockingIOError):
-                chip.send(os.read(master, QUEUE))
+            data = cable.read()
+            if data:
+                chip.send(data)
                 wall, own, sleep_until = now, chip.seconds, now
         full = len(output) > OUTPUT_LIMIT  # nobody reads: wait, as USB does
         if now >= sleep_until and not full:
@@ -391,9 +411,10 @@ def _carry(chip: Chip, master: int, output: bytearray, rest: Callable[[], object
                 sleep_until = now + ahead
             else:  # slower than wall time, with no debt to catch up later
                 wall, own = now, chip.seconds
-        if output:
-            with contextlib.suppress(BlockingIOError):
-                del output[: os.write(master, output)]
+        if not cable.connected:
+            output.clear()
+        elif output:
+            del output[: cable.write(output)]
         idle = full or (chip.asleep and not chip.queued)
         if not idle and now >= sleep_until:
             busy, kept = now, False
@@ -402,19 +423,24 @@ def _carry(chip: Chip, master: int, output: bytearray, rest: Callable[[], object
             kept = True
             rest()
         limit = IDLE_POLL if idle or not kept else sleep_until - now
-        writers = [master] if output else []
-        select.select([master, sys.stdin], writers, [], max(limit, 0))
+        readers: list[socket.socket | Cable] = [ended]
+        if cable.connected:
+            readers.append(cable)
+        else:
+            limit = min(limit, CLIENT_POLL)
+        select.select(readers, [cable] if output else [], [], max(limit, 0))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """What PicoBoard starts: FLASH FIRMWARE."""
+    """What PicoBoard starts: FLASH FIRMWARE [--socket]."""
     parser = argparse.ArgumentParser(description=serve.__doc__)
     parser.add_argument("flash", type=Path)
     parser.add_argument("firmware", type=Path)
+    parser.add_argument("--socket", action="store_true")
     o = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        serve(o.flash, o.firmware, lambda port: print(port, flush=True))
+        serve(o.flash, o.firmware, lambda port: print(port, flush=True), o.socket)
     except (EmulatorError, OSError) as e:
         print(e, file=sys.stderr)
         return 1
