@@ -18,7 +18,12 @@ import pytest
 import models
 from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
+<<<<<<< HEAD
 from test_steps import lengths
+=======
+from picoformer.compiler import compile_graph
+from picoformer.converter import calibrate, compiled_bytes
+>>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -28,6 +33,7 @@ _REASON = rp2040.missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")
 
 PROMPT = "Once upon"
+KINDS = models.GPT2, models.BERT, models.MINILM
 ODD = Shape(10, 13, 1, 2, 1, 41, 12, shared=False, size=6)
 
 
@@ -54,7 +60,11 @@ class Bench:
     board: rp2040.RP2040
     stories: Simulator
     odd: Simulator
+<<<<<<< HEAD
     others: dict[str, Architecture]
+=======
+    kinds: dict[str, Simulator]
+>>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
     def fresh(self, script: str) -> list:
         """Run a script on an empty heap; what it printed, line by line, as JSON."""
@@ -74,8 +84,20 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     for name in "stories.pft", "odd.pft":
         files["/" + name] = (folder / name).read_bytes()
     sims = [Simulator(folder / name) for name in ("stories.pft", "odd.pft")]
+    kinds = {}
+    for kind in KINDS:
+        graph = models.architecture(kind, 12, 13, 2, 3, 41, 9, 3)
+        compiled = compile_graph(graph, calibrate(graph))
+        data = compiled_bytes(graph, models.vocabulary(41, folder / "tokenizer"), compiled)
+        (folder / f"{kind}.pft").write_bytes(data)
+        files[f"/{kind}.pft"] = data
+        kinds[kind] = Simulator(folder / f"{kind}.pft")
     with rp2040.RP2040(files) as board:
+<<<<<<< HEAD
         yield Bench(board, *sims, others)
+=======
+        yield Bench(board, *sims, kinds)
+>>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
 
 def test_a_story(bench):
@@ -135,6 +157,7 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
     assert (text, start) == (story, story[:1])
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     "name, kernels, weights",
     [
@@ -157,11 +180,33 @@ for n in {steps}:
 """
     expected = [a.sim().logits(tokens[:n])[-1] for n in steps]
     np.testing.assert_array_equal(bench.fresh(script), expected)
+=======
+def test_encoders_and_biases(bench):
+    """Steps that a Llama has not, in 32 bits; also from the file, with a smaller context."""
+    tokens = np.random.default_rng(4).integers(0, 41, 6).tolist()
+    runs = [({"weights": "ram"}, [1, 6]), ({"weights": "file", "context": 6}, [5])]
+    script = f"""
+import json
+from picoformer import Model
+for kind in {KINDS}:
+    for options, lengths in {runs}:
+        m = Model(kind + ".pft", kernels="viper", **options)
+        print(json.dumps([list(m.logits({tokens}[:n])) for n in lengths]))
+        m.close()
+"""
+    said = iter(bench.fresh(script))
+    for kind in KINDS:
+        for _, lengths in runs:
+            expected = [bench.kinds[kind].logits(tokens[:n])[-1].tolist() for n in lengths]
+            assert next(said) == expected, kind
+>>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
 
 def test_kernels_agree_on_extreme_values(bench):
     """Where 32-bit registers overflow, 64-bit ones may not: so this runs here as well."""
     bench.board.soft_reset()
-    names = "FILE, NATIVE, POSITIONS, SEED = 'odd.pft', 'viper', 2, 5\n"
-    said = bench.board.exec(names + models.EXTREMES, 100)
-    assert said == "['attend', 'embed', 'gate', 'linear', 'norm', 'pool', 'store']\n"
+    for name, sim in ("odd", bench.odd), (models.MINILM, bench.kinds[models.MINILM]):
+        names = f"FILE, NATIVE, POSITIONS, SEED = '{name}.pft', 'viper', 2, 5\n"
+        said = bench.board.exec(names + models.EXTREMES, 200)
+        assert said == f"{sorted({s.op for s in sim.model.steps})}\n"
+        bench.board.soft_reset()

@@ -250,7 +250,7 @@ def _inspect(o: argparse.Namespace) -> None:
         print("\nprogram")
         for i, s in enumerate(m.steps):
             head = "  (head)" if i == m.body else ""
-            print(f"  {i:3} {s.op:7} {' '.join(map(str, s.fields))}{head}")
+            print(f"  {i:3} {s.op:9} {' '.join(map(str, s.fields))}{head}")
 
 
 # simulate
