@@ -18,12 +18,9 @@ import pytest
 import models
 from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
-<<<<<<< HEAD
-from test_steps import lengths
-=======
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
->>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
+from test_steps import lengths
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -33,7 +30,6 @@ _REASON = rp2040.missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")
 
 PROMPT = "Once upon"
-KINDS = models.GPT2, models.BERT, models.MINILM
 ODD = Shape(10, 13, 1, 2, 1, 41, 12, shared=False, size=6)
 
 
@@ -60,11 +56,8 @@ class Bench:
     board: rp2040.RP2040
     stories: Simulator
     odd: Simulator
-<<<<<<< HEAD
+    tiny: Simulator
     others: dict[str, Architecture]
-=======
-    kinds: dict[str, Simulator]
->>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
     def fresh(self, script: str) -> list:
         """Run a script on an empty heap; what it printed, line by line, as JSON."""
@@ -81,23 +74,16 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     others = {name: Architecture(name, folder / name) for name in ("gpt2", "bert")}
     for name, a in others.items():
         files[f"/{name}.pft"] = a.file().read_bytes()
-    for name in "stories.pft", "odd.pft":
+    graph = models.architecture(models.MINILM, 12, 13, 2, 3, 41, 9)
+    compiled = compile_graph(graph, calibrate(graph))
+    vocabulary = models.vocabulary(41, folder / "tokenizer")
+    (folder / "tiny.pft").write_bytes(compiled_bytes(graph, vocabulary, compiled))
+    names = "stories.pft", "odd.pft", "tiny.pft"
+    for name in names:
         files["/" + name] = (folder / name).read_bytes()
-    sims = [Simulator(folder / name) for name in ("stories.pft", "odd.pft")]
-    kinds = {}
-    for kind in KINDS:
-        graph = models.architecture(kind, 12, 13, 2, 3, 41, 9, 3)
-        compiled = compile_graph(graph, calibrate(graph))
-        data = compiled_bytes(graph, models.vocabulary(41, folder / "tokenizer"), compiled)
-        (folder / f"{kind}.pft").write_bytes(data)
-        files[f"/{kind}.pft"] = data
-        kinds[kind] = Simulator(folder / f"{kind}.pft")
+    sims = [Simulator(folder / name) for name in names]
     with rp2040.RP2040(files) as board:
-<<<<<<< HEAD
         yield Bench(board, *sims, others)
-=======
-        yield Bench(board, *sims, kinds)
->>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
 
 def test_a_story(bench):
@@ -157,7 +143,6 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
     assert (text, start) == (story, story[:1])
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     "name, kernels, weights",
     [
@@ -180,33 +165,12 @@ for n in {steps}:
 """
     expected = [a.sim().logits(tokens[:n])[-1] for n in steps]
     np.testing.assert_array_equal(bench.fresh(script), expected)
-=======
-def test_encoders_and_biases(bench):
-    """Steps that a Llama has not, in 32 bits; also from the file, with a smaller context."""
-    tokens = np.random.default_rng(4).integers(0, 41, 6).tolist()
-    runs = [({"weights": "ram"}, [1, 6]), ({"weights": "file", "context": 6}, [5])]
-    script = f"""
-import json
-from picoformer import Model
-for kind in {KINDS}:
-    for options, lengths in {runs}:
-        m = Model(kind + ".pft", kernels="viper", **options)
-        print(json.dumps([list(m.logits({tokens}[:n])) for n in lengths]))
-        m.close()
-"""
-    said = iter(bench.fresh(script))
-    for kind in KINDS:
-        for _, lengths in runs:
-            expected = [bench.kinds[kind].logits(tokens[:n])[-1].tolist() for n in lengths]
-            assert next(said) == expected, kind
->>>>>>> a88382048cec6bbf46857d67010ad59455a8bfea
 
 
-def test_kernels_agree_on_extreme_values(bench):
+@pytest.mark.parametrize("name, kernels", [("odd", "thumb"), ("tiny", "thumb"), ("tiny", "viper")])
+def test_kernels_agree_on_extreme_values(bench, name, kernels):
     """Where 32-bit registers overflow, 64-bit ones may not: so this runs here as well."""
     bench.board.soft_reset()
-    for name, sim in ("odd", bench.odd), (models.MINILM, bench.kinds[models.MINILM]):
-        names = f"FILE, NATIVE, POSITIONS, SEED = '{name}.pft', 'viper', 2, 5\n"
-        said = bench.board.exec(names + models.EXTREMES, 200)
-        assert said == f"{sorted({s.op for s in sim.model.steps})}\n"
-        bench.board.soft_reset()
+    names = f"FILE, NATIVE, POSITIONS, SEED = '{name}.pft', {kernels!r}, 2, 5\n"
+    said = bench.board.exec(names + models.EXTREMES, 200)
+    assert said == f"{sorted({s.op for s in getattr(bench, name).model.steps})}\n"
