@@ -636,3 +636,16 @@ def test_the_whole_way_on_the_emulated_pico(tmp_path, case, stories):
         tokens = stories.sim.tokenizer.encode(PROMPT)
         logits = board.logits(stories.path.stem, tokens)
         assert (logits == stories.sim.logits(tokens)[-1]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(PICO), reason=PICO)
+def test_a_full_context_beside_the_server_on_the_emulated_pico(tmp_path, stories260k):
+    """256 positions of stories260K: the whole text is the simulator's, and 20 KB stay free."""
+    with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as board:
+        name = board.deploy(stories260k.path)
+        loaded = board.load(name)
+        assert (loaded.context, loaded.weights, loaded.kernels) == (256, "flash", "thumb")
+        assert list(board.generate(name)) == list(stories260k.sim.generate())
+        assert board.stats.tokens == 256
+        assert board.info["free_heap"] >= 20_480

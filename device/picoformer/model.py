@@ -31,7 +31,12 @@ class Model:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:
             raise Error("cannot open model file %s: %s" % (path, e))
+        # What stays is to lie close together: an import leaves garbage, which is collected early.
+        threshold = getattr(gc, "threshold", int)
+        before = threshold()
         try:
+            gc.collect()
+            threshold(16384)
             from .loader import load
 
             load(self, f, path, context, weights, kernels)
@@ -46,6 +51,7 @@ class Model:
             f.close()
             raise
         finally:
+            threshold(before)
             _forget()
         gc.collect()
         if self.weights == "file":
