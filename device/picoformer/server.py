@@ -16,7 +16,7 @@ from .errors import Error
 
 MAJOR, MINOR = 1, 0
 SILENCE = 60000  # ms without a word from the PC after which the REPL gets the port back
-FLUSH = 20  # ms between two TOKEN frames, at least
+FLUSH = 20  # ms between two TOKEN frames, at least, or half a window of tokens
 WINDOW = 64  # tokens that the PC need not have acknowledged
 RUN = 240  # logits in a frame
 
@@ -504,7 +504,8 @@ class Server:
             now = ticks_ms()
             if count == 1:
                 first = now
-            if ticks_diff(now, flushed) >= FLUSH or count == 1:
+            # Half a window early: the PC's word is back before the board would wait for it.
+            if count == 1 or count - self._sent > WINDOW // 2 or ticks_diff(now, flushed) >= FLUSH:
                 flushed = now
                 self._flush()
             while ready(0) or count - self._taken == WINDOW:
