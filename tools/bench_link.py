@@ -176,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--port", action="append", help="default: emulator")
     parser.add_argument("--model", help="a checkpoint (default: models/stories)")
-    parser.add_argument("--bytes", type=int, help="of an upload (default: 256 KB, unix 4 MB)")
+    parser.add_argument("--bytes", type=int, help="of an upload (default: 64 KB, unix 4 MB)")
     parser.add_argument("--tokens", type=int, default=200, help="0: uploads only")
     parser.add_argument("--context", type=int, help="of the model")
     parser.add_argument("--runs", type=int, default=3)
@@ -187,8 +187,8 @@ def main() -> None:
         model = Path(folder) / "model.pft"
         convert(o.model or ROOT / "models" / "stories", model, context=o.context)
         for port in o.port or ["emulator"]:
-            # 256 KB take the unix port some 10 ms: a switch between processes would count.
-            size = o.bytes or (1 << 22 if port == "emulator" else 1 << 18)
+            # 64 KB take the unix port a few ms: a switch between processes would count.
+            size = o.bytes or (1 << 22 if port == "emulator" else 1 << 16)
             results[port] = measure(port, model, size, o.tokens, o.runs)
     if o.json:
         print(json.dumps({"load": os.getloadavg()[0], "ports": results}))
