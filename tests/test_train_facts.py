@@ -1,0 +1,253 @@
+"""The shipped question answerer is consistent; with torch, what trained it still works."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+np = pytest.importorskip("numpy")
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "models/facts"
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+# What `train_facts.py evaluate` printed for the shipped folder, and what it holds.
+STORED = {"right": 0, "int8": 0, "total": 2000, "parameters": 168_898}
+
+
+@pytest.fixture(scope="module")
+def config():
+    return json.loads((FOLDER / "config.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    load_file = pytest.importorskip("safetensors.numpy").load_file
+    return load_file(FOLDER / "model.safetensors")
+
+
+def norm(name, d):
+    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
+
+
+def linear(name, rows, columns):
+    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+
+
+def bert_shapes(c):
+    """Hugging Face's names and shapes of BertForQuestionAnswering."""
+    d, hidden = c["hidden_size"], c["intermediate_size"]
+    at = "bert.embeddings."
+    shapes = {
+        at + "word_embeddings.weight": (c["vocab_size"], d),
+        at + "position_embeddings.weight": (c["max_position_embeddings"], d),
+        at + "token_type_embeddings.weight": (c["type_vocab_size"], d),
+        **norm(at + "LayerNorm", d),
+        **linear("qa_outputs", 2, d),
+    }
+    for i in range(c["num_hidden_layers"]):
+        at = f"bert.encoder.layer.{i}."
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            shapes |= linear(f"{at}attention.{part}", d, d)
+        shapes |= norm(at + "attention.output.LayerNorm", d)
+        shapes |= linear(at + "intermediate.dense", hidden, d)
+        shapes |= linear(at + "output.dense", d, hidden) | norm(at + "output.LayerNorm", d)
+    return shapes
+
+
+def test_tensors_match_the_configuration(config, tensors):
+    assert config["architectures"] == ["BertForQuestionAnswering"]
+    assert {key: t.shape for key, t in tensors.items()} == bert_shapes(config)
+    assert sum(t.size for t in tensors.values()) == STORED["parameters"] <= 300_000
+
+
+def test_weights_are_finite_float16_and_small(tensors):
+    assert (FOLDER / "model.safetensors").stat().st_size < 600_000
+    for key, tensor in tensors.items():
+        assert tensor.dtype == np.float16, key
+        assert np.isfinite(tensor).all(), key
+
+
+def test_rows_have_no_extreme_outliers(tensors):
+    """A row has one 8-bit scale: its largest weight must not dwarf the others."""
+    for key, tensor in tensors.items():
+        if tensor.ndim == 2:
+            rows = tensor.astype(np.float32)
+            peak = np.abs(rows).max(1) / np.sqrt((rows**2).mean(1) + 1e-12)
+            assert np.median(peak) < 5, key
+
+
+def test_vocabulary_is_word_pieces(config):
+    model = json.loads((FOLDER / "tokenizer.json").read_text())["model"]
+    vocab = model["vocab"]
+    assert model["type"] == "WordPiece" and model["unk_token"] == "[UNK]"
+    assert sorted(vocab.values()) == list(range(config["vocab_size"]))
+    assert [vocab[piece] for piece in SPECIAL] == [0, 1, 2, 3]
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    assert all(c in vocab and f"##{c}" in vocab for c in letters), "ASCII words never are [UNK]"
+    settings = json.loads((FOLDER / "tokenizer_config.json").read_text())
+    assert settings["model_max_length"] == config["max_position_embeddings"]
+
+
+def test_tokenizer_takes_pairs(config):
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = tokenizers.Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    assert tokenizer.get_vocab_size() == config["vocab_size"]
+    encoded = tokenizer.encode("Who lives in LYON?", "Anna lives in Lyon.")
+    half = encoded.ids.index(3)
+    assert encoded.ids[0] == 2 and encoded.ids[-1] == 3 and 1 not in encoded.ids
+    assert encoded.type_ids == [0] * (half + 1) + [1] * (len(encoded.ids) - half - 1)
+    assert encoded.tokens[2:5] == ["lives", "in", "lyon"] == encoded.tokens[half + 2 : half + 5]
+
+
+def test_card_states_the_stored_figures():
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for key in ("right", "int8"):
+        share = STORED[key] / STORED["total"]
+        error = (share * (1 - share) / STORED["total"]) ** 0.5
+        assert f"{100 * share:.2f} % \u00b1 {100 * error:.2f}" in card, key
+        assert f"{STORED[key]:,} of {STORED['total']:,}" in card, key
+        assert share >= 0.95
+    assert f"{STORED['parameters']:,}" in card
+    assert STORED["right"] - STORED["int8"] <= 0.003 * STORED["total"]
+
+
+# --- the code that trained it ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def training():
+    pytest.importorskip("torch")
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import train_facts
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    return train_facts
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_examples_hold_their_answer_once(training, part):
+    draw = random.Random(part)
+    pronouns = 0
+    for _ in range(2000):
+        example = training.make_example(part, draw, draw.randint(1, 5))
+        assert 0 <= example.start < example.end <= len(example.context)
+        assert example.question[-1] == "?" and "{" not in example.question + example.context
+        answer = example.answer
+        assert answer == answer.strip(" .") and answer not in ("She", "He", "Her", "His")
+        before, after = example.context[: example.start], example.context[example.end :]
+        assert not before[-1:].isalnum() and not after[:1].isalnum()
+        assert answer.lower() not in example.question.lower().split()
+        pronouns += " She " in example.context or " He " in example.context
+    assert pronouns > 150
+
+
+def test_training_text_has_nothing_of_the_other_parts(training, monkeypatch):
+    made = []
+    original = training.say
+
+    def say(template, fact, pronoun):
+        made.append(fact)
+        return original(template, fact, pronoun)
+
+    monkeypatch.setattr(training, "say", say)
+    draw = random.Random(1)
+    unseen = {word for _, words in training.WORDS.values() for word in words}
+    assert len(unseen) > 40
+    for _ in range(2000):
+        example = training.make_example("train", draw, 4)
+        words = set(example.context.replace(".", " ").replace("'", " ").split())
+        assert not words & unseen and not example.new
+    assert {fact.part() for fact in made} == {"train"}
+    made.clear()
+    for part in ("validation", "test"):
+        examples = [training.make_example(part, draw, 4) for _ in range(500)]
+        assert 40 < sum(e.new for e in examples) < 200
+        assert made.pop().part() == part, "the question's fact is rendered last"
+
+
+def test_no_word_is_in_both_halves_of_a_pool(training):
+    for name, (seen, unseen) in training.WORDS.items():
+        assert len(set(seen + unseen)) == len(seen + unseen), name
+    seen, _ = training.WORDS["preposition"]
+    assert "in front of" in seen
+    for relation in training.RELATIONS.values():
+        for text in (*relation.says, *(question for _, question in relation.asks)):
+            slots = {text[i + 1].lower() for i, c in enumerate(text) if c == "{"}
+            assert slots and slots <= set(relation.slots), text
+        for slot, question in relation.asks:
+            assert slot in relation.slots and f"{{{slot}}}" not in question
+
+
+def test_pronouns_stand_for_the_person(training):
+    fact = training.Fact("home", {"p": "Anna", "c": "Lyon"}, {"p": True, "c": False})
+    assert training.say("{p}'s home is in {c}.", fact, True) == (
+        "Her home is in Lyon.", {"c": (15, 19)},
+    )  # fmt: skip
+    fact.woman["p"] = False
+    assert training.say("{p} lives in {c}.", fact, True)[0] == "He lives in Lyon."
+    sentence, spans = training.say("{p} lives in {c}.", fact, False)
+    assert sentence == "Anna lives in Lyon." and spans == {"p": (0, 4), "c": (14, 18)}
+
+
+def test_batches_and_spans(training):
+    pytest.importorskip("tokenizers")
+    draw = random.Random(2)
+    texts = [training.make_example("train", draw, 3).context for _ in range(300)]
+    tokenizer = training.make_tokenizer(training.learn_pieces(texts, 400))
+    batch = training.training_batch(tokenizer, 900, 1000, seed=1)
+    assert len(batch) == training.BATCH and batch == training.training_batch(
+        tokenizer, 900, 1000, seed=1
+    )
+    inputs, spans, offsets = training.tokenize(tokenizer, batch)
+    assert inputs["input_ids"].shape[1] <= training.POSITIONS
+    for i, example in enumerate(batch):
+        first, last = spans[i].tolist()
+        assert inputs["token_type_ids"][i, first] == 1 and first <= last
+        assert example.context[offsets[i][first][0] : offsets[i][last][1]] == example.answer
+        start = np.zeros(inputs["input_ids"].shape[1])
+        end = start.copy()
+        start[first] = end[last] = 5
+        start[0] = end[1] = 9  # never an answer: no token of the context
+        found = training.best_span(start, end, offsets[i])
+        assert example.context[slice(*found)] == example.answer
+
+
+def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    monkeypatch.setitem(training.CONFIG, "num_hidden_layers", 1)
+    monkeypatch.setattr(training, "BATCH", 8)
+    original = training.held_out
+    monkeypatch.setattr(
+        training, "held_out", lambda part, count, tokenizer: original(part, 20, tokenizer)
+    )
+
+    def call(stage, *more):
+        args = ["train_facts.py", stage, "--work", tmp_path, "--out", tmp_path / "model"]
+        args += ["--steps", "12", *more]
+        monkeypatch.setattr(sys, "argv", [str(arg) for arg in args])
+        training.main()
+        return capsys.readouterr().out
+
+    for stage, lacks in (("train", "prepare"), ("export", "train")):
+        with pytest.raises(SystemExit, match=f"run `{lacks}` first"):
+            call(stage)
+    out = call("all")
+    assert "1000 pieces" in out and "exported" in out and "test, total" in out
+    assert "complete" in call("train")
+    assert call("show").count("?") == 10
+    with pytest.raises(SystemExit, match="remove it"):
+        call("train", "--steps", "13")
+
+
+@pytest.mark.slow
+def test_shipped_folder_scores_what_the_card_says(training):
+    """With transformers, on the 2,000 fixed test questions."""
+    pytest.importorskip("transformers")
+    counts = training.evaluate_folder(FOLDER)["counts"]
+    assert counts["all"]["total"] == STORED["total"]
+    # another version of torch may decide a close call differently
+    assert abs(counts["right"]["total"] - STORED["right"]) <= 2
+    assert abs(counts["int8"]["total"] - STORED["int8"]) <= 2
