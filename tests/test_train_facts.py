@@ -237,6 +237,7 @@ def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
     out = call("all")
     assert "1000 pieces" in out and "exported" in out and "test, total" in out
     assert "complete" in call("train")
+    assert "longer: validation" in call("train", "--run", "longer", "--start", "small")
     assert call("show").count("?") == 10
     with pytest.raises(SystemExit, match="remove it"):
         call("train", "--steps", "13")

@@ -230,6 +230,9 @@ def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
             call(stage)
     assert "424" in call("all")
     assert "complete" in call("train")
+    with pytest.raises(SystemExit, match="nothing.pt is not complete"):
+        call("train", "--run", "longer", "--start", "nothing")
+    assert "longer: validation" in call("train", "--run", "longer", "--start", "small")
     with pytest.raises(SystemExit, match="remove it"):
         call("train", "--epochs", "16")
     found = training.evaluate_folder(tmp_path / "model", tmp_path / "data", "validation")

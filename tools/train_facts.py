@@ -1,4 +1,4 @@
-"""Train the small question answerer of models/facts on facts that this file makes up.
+r"""Train the small question answerer of models/facts on facts that this file makes up.
 
 Stages, each picking up where it stopped: `prepare` learns the vocabulary from generated text,
 `train` fits the model to generated questions, `export` writes the folder, `evaluate` scores it on
@@ -7,7 +7,12 @@ order, `show` prints a few examples. The exact commands of the shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
-    .venv/bin/python tools/train_facts.py all
+    .venv/bin/python tools/train_facts.py prepare
+    .venv/bin/python tools/train_facts.py train
+    .venv/bin/python tools/train_facts.py train --start small --run longer --steps 3000 \
+        --rate 8e-4 --seed 2
+    .venv/bin/python tools/train_facts.py export --run longer
+    .venv/bin/python tools/train_facts.py evaluate
 
 A context is a few sentences, each a fact of one of the RELATIONS between people, places, things
 and numbers; a question asks for one member of one fact and its answer is a span of the context.
@@ -265,15 +270,19 @@ def invented(draw: random.Random) -> str:
     return (text + draw.choice(("", "", "n", "l", "r", "s", "t", "m"))).capitalize()
 
 
-def fill(kind: str, draw: random.Random, unseen: float, strange: float) -> tuple[str, bool, bool]:
+def fill(
+    kind: str, draw: random.Random, unseen: float, strange: float, odd: float
+) -> tuple[str, bool, bool]:
     """Something of a kind, whether it is a woman, whether it holds a word training never saw.
 
     `unseen` is the chance of such a word where the pool has any, `strange` that of an invented
-    name.
+    name, `odd` that of an invented word in place of any that such a pool has.
     """
 
     def word(pool: str) -> tuple[str, bool]:
         seen, kept = WORDS[pool]
+        if odd and kept and draw.random() < odd:
+            return invented(draw).lower(), False
         if kept and draw.random() < unseen:
             return draw.choice(kept), True
         return draw.choice(seen), False
@@ -299,7 +308,12 @@ def fill(kind: str, draw: random.Random, unseen: float, strange: float) -> tuple
 
 
 def make_fact(
-    relation: str, draw: random.Random, unseen: float, strange: float, person: Fact | None
+    relation: str,
+    draw: random.Random,
+    unseen: float,
+    strange: float,
+    odd: float,
+    person: Fact | None,
 ) -> tuple[Fact, bool]:
     """A random fact, about the person of another one if that is given; whether words are new."""
     fact, new = Fact(relation, {}), False
@@ -307,7 +321,7 @@ def make_fact(
         if slot == "p" and person is not None:
             fact.values["p"], fact.woman["p"] = person.values["p"], person.woman["p"]
         else:
-            fact.values[slot], fact.woman[slot], fresh = fill(kind, draw, unseen, strange)
+            fact.values[slot], fact.woman[slot], fresh = fill(kind, draw, unseen, strange, odd)
             new |= fresh
     return fact, new
 
@@ -333,11 +347,16 @@ def say(template: str, fact: Fact, pronoun: bool) -> tuple[str, dict[str, tuple[
 
 
 def make_example(
-    part: str, draw: random.Random, facts: int, unseen: float = 0.25, alike: float = 0.4
+    part: str,
+    draw: random.Random,
+    facts: int,
+    unseen: float = 0.25,
+    alike: float = 0.4,
+    odd: float = 0.0,
 ) -> Example:
     """A question about one of `facts` facts; that one is of the part, in training all are.
 
-    `alike` is the chance that another fact is of the same relation.
+    `alike` is the chance that another fact is of the same relation, `odd` that of invented words.
     """
     if part == "train":
         unseen = 0.0
@@ -360,7 +379,7 @@ def make_example(
             relation = main if i == asked or draw.random() < alike else draw.choice(names)
             if "p" not in RELATIONS[relation].slots:
                 person, pronoun = None, False
-            fact, new = make_fact(relation, draw, unseen, strange, person)
+            fact, new = make_fact(relation, draw, unseen, strange, odd, person)
             values = list(fact.values.values())
             if len(set(values)) < len(values):
                 continue
@@ -476,15 +495,21 @@ def tokenize(
     return {"input_ids": ids, "token_type_ids": types, "attention_mask": mask}, spans, offsets
 
 
-def training_batch(tokenizer: Tokenizer, step: int, steps: int, seed: int) -> list[Example]:
-    """BATCH questions that fit; contexts grow from one or two facts to five in three tenths."""
+def training_batch(
+    tokenizer: Tokenizer, step: int, steps: int, seed: int, later: bool = False
+) -> list[Example]:
+    """BATCH questions that fit; contexts grow from one or two facts to five in three tenths.
+
+    In a later run they have up to five from the start, and a fifth of the nouns are invented.
+    """
     draw = random.Random(f"{seed} {step}")
-    most = min(5, 2 + int(10 * step / steps))
+    most = 5 if later else min(5, 2 + int(10 * step / steps))
     facts = draw.randint(1 if most < 4 else 2, most)
     found: list[Example] = []
     while len(found) < BATCH:
         count = BATCH - len(found)
-        batch = [make_example("train", draw, facts, alike=0.65) for _ in range(count)]
+        odd = 0.2 if later else 0.0
+        batch = [make_example("train", draw, facts, alike=0.65, odd=odd) for _ in range(count)]
         lengths = tokenizer.encode_batch([(e.question, e.context) for e in batch])
         found += [e for e, n in zip(batch, lengths, strict=True) if len(n.ids) <= POSITIONS]
     return found
@@ -563,6 +588,8 @@ def stage_train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     model = new_model(CONFIG)
     start_alike(model)
+    if args.start:
+        model.load_state_dict(trained(args.work / f"{args.start}.pt", "train"))
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     examples = held_out("validation", 300, tokenizer)
 
@@ -572,7 +599,7 @@ def stage_train(args: argparse.Namespace) -> None:
             right = sum(a == e.answer for a, e in zip(answers, examples, strict=True))
             print(f"step {step}: validation {score(right, len(examples))}", flush=True)
             model.train()
-        batch = training_batch(tokenizer, step, args.steps, args.seed)
+        batch = training_batch(tokenizer, step, args.steps, args.seed, bool(args.start))
         inputs, spans, _ = tokenize(tokenizer, batch)
         output = model(**inputs)
         hidden = inputs["attention_mask"] == 0
@@ -669,6 +696,7 @@ def main() -> None:
     parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
     parser.add_argument("--steps", type=int, default=7500)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="train: the learning rate")
+    parser.add_argument("--start", help="train: a complete checkpoint to go on from")
     parser.add_argument("--count", type=int, default=2000, help="evaluate: questions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,4 +1,4 @@
-"""Train the small vision transformer of models/fashion: what garment a 28 x 28 picture shows.
+r"""Train the small vision transformer of models/fashion: what garment a 28 x 28 picture shows.
 
 Stages, each picking up where it stopped: `prepare` reads the pictures and sets a validation part
 aside, `teacher` fits a convolutional network, `train` fits the small transformer to its answers,
@@ -10,7 +10,13 @@ shipped model:
     dpkg -x dataset-fashion-mnist_*.deb DATA
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
-    .venv/bin/python tools/train_vision.py all --data DATA
+    .venv/bin/python tools/train_vision.py prepare --data DATA
+    .venv/bin/python tools/train_vision.py teacher
+    .venv/bin/python tools/train_vision.py train
+    .venv/bin/python tools/train_vision.py train --start small --run longer --epochs 3 \
+        --rate 1e-3 --seed 2
+    .venv/bin/python tools/train_vision.py export --run longer
+    .venv/bin/python tools/train_vision.py evaluate --data DATA
 
 The pictures are Fashion-MNIST's (Zalando SE, MIT). DATA is any folder that holds its four files
 (train-images-idx3-ubyte.gz and so on), however deep; where the Debian package is installed,
@@ -265,6 +271,8 @@ def stage_train(args: argparse.Namespace) -> None:
     teacher.eval()
     torch.manual_seed(args.seed)
     model = new_model(CONFIG)
+    if args.start:
+        model.load_state_dict(trained(args.work / f"{args.start}.pt", "train"))
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     batch = 64
 
@@ -278,7 +286,7 @@ def stage_train(args: argparse.Namespace) -> None:
 
     steps = args.epochs * (len(labels) // batch)
     seconds = fit(
-        model, args.work / f"{args.run}.pt", loss_of, steps=steps, rate=2e-3, decay=0.05,
+        model, args.work / f"{args.run}.pt", loss_of, steps=steps, rate=args.rate, decay=0.05,
         seed=args.seed,
     )  # fmt: skip
     images, labels = prepared(args, "validation")
@@ -339,6 +347,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
     parser.add_argument("--out", type=Path, default=ROOT / "models/fashion")
     parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
+    parser.add_argument("--start", help="train: a complete checkpoint to go on from")
+    parser.add_argument("--rate", type=float, default=2e-3, help="train: the learning rate")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--teacher-epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
