@@ -13,7 +13,7 @@ FOLDER = ROOT / "models/facts"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 # What `train_facts.py evaluate` printed for the shipped folder, and what it holds.
-STORED = {"right": 0, "int8": 0, "total": 2000, "parameters": 168_898}
+STORED = {"right": 1900, "int8": 1900, "whole": 1988, "total": 2000, "parameters": 168_898}
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +98,13 @@ def test_tokenizer_takes_pairs(config):
     half = encoded.ids.index(3)
     assert encoded.ids[0] == 2 and encoded.ids[-1] == 3 and 1 not in encoded.ids
     assert encoded.type_ids == [0] * (half + 1) + [1] * (len(encoded.ids) - half - 1)
-    assert encoded.tokens[2:5] == ["lives", "in", "lyon"] == encoded.tokens[half + 2 : half + 5]
+    same = encoded.tokens[2 : half - 1]  # lives in lyon
+    assert same[:2] == ["lives", "in"] and same == encoded.tokens[-2 - len(same) : -2]
 
 
 def test_card_states_the_stored_figures():
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for key in ("right", "int8"):
+    for key in ("right", "int8", "whole"):
         share = STORED[key] / STORED["total"]
         error = (share * (1 - share) / STORED["total"]) ** 0.5
         assert f"{100 * share:.2f} % \u00b1 {100 * error:.2f}" in card, key
@@ -215,6 +216,15 @@ def test_batches_and_spans(training):
         assert example.context[slice(*found)] == example.answer
 
 
+def test_spans_grow_to_whole_words(training):
+    context = "Anna's home is in Lyon."
+    assert training.whole_words(context, 1, 3) == (0, 4), "not beyond the apostrophe"
+    assert training.whole_words(context, 19, 22) == (18, 22)
+    assert training.whole_words(context, 0, 4) == (0, 4)
+    assert training.whole_words(context, 7, 13) == (7, 14)
+    assert training.whole_words("Lyon", 1, 2) == (0, 4)
+
+
 def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
     pytest.importorskip("transformers")
     monkeypatch.setitem(training.CONFIG, "num_hidden_layers", 1)
@@ -252,3 +262,4 @@ def test_shipped_folder_scores_what_the_card_says(training):
     # another version of torch may decide a close call differently
     assert abs(counts["right"]["total"] - STORED["right"]) <= 2
     assert abs(counts["int8"]["total"] - STORED["int8"]) <= 2
+    assert abs(counts["whole"]["total"] - STORED["whole"]) <= 2

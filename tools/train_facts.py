@@ -529,9 +529,20 @@ def best_span(
     return offsets[first][0], offsets[last][1]
 
 
+def whole_words(context: str, start: int, end: int) -> tuple[int, int]:
+    """The span, longer where it begins or ends within a word: as transformers' pipeline does."""
+    while start and context[start - 1].isalnum() and context[start].isalnum():
+        start -= 1
+    while end < len(context) and context[end - 1].isalnum() and context[end].isalnum():
+        end += 1
+    return start, end
+
+
 @torch.inference_mode()
-def predict(model: Any, tokenizer: Tokenizer, examples: list[Example]) -> list[str]:
-    """The answers to questions."""
+def predict(
+    model: Any, tokenizer: Tokenizer, examples: list[Example], whole: bool = False
+) -> list[str]:
+    """The answers to questions; with `whole` of whole words."""
     model.eval()
     found = []
     for at in range(0, len(examples), 50):
@@ -541,6 +552,8 @@ def predict(model: Any, tokenizer: Tokenizer, examples: list[Example]) -> list[s
         start, end = output.start_logits.numpy(), output.end_logits.numpy()
         for i, example in enumerate(part):
             a, b = best_span(start[i], end[i], offsets[i])
+            if whole:
+                a, b = whole_words(example.context, a, b)
             found.append(example.context[a:b])
     return found
 
@@ -638,14 +651,19 @@ def stage_export(args: argparse.Namespace) -> None:
 
 
 def evaluate_folder(folder: Path, part: str = "test", count: int = 2000) -> dict[str, Any]:
-    """Exact answers of a folder's model, float16 and with 8-bit rows, and its mistakes."""
+    """Exact answers of a folder's model and its mistakes.
+
+    `right` counts those with float16 weights, `int8` with 8-bit rows, `whole` those in whole
+    words.
+    """
     tokenizer = load_tokenizer(folder, 4 * POSITIONS)
     examples = held_out(part, count, tokenizer)
     model = load_exported(folder)
-    counts: dict[str, Counter[str]] = {"all": Counter(), "right": Counter(), "int8": Counter()}
+    counts = {key: Counter[str]() for key in ("all", "right", "int8", "whole")}
     mistakes = []
     answers = {"right": predict(model, tokenizer, examples)}
     answers["int8"] = predict(round_rows(model), tokenizer, examples)
+    answers["whole"] = predict(round_rows(model), tokenizer, examples, whole=True)
     for i, example in enumerate(examples):
         groups = ["total", example.relation, "new word" if example.new else "known words"]
         counts["all"].update(groups)
@@ -663,8 +681,9 @@ def stage_evaluate(args: argparse.Namespace) -> None:
     counts = result["counts"]
     for group in sorted(counts["all"], key=lambda g: (g in RELATIONS, g)):
         total = counts["all"][group]
-        both = (score(counts[key][group], total) for key in ("right", "int8"))
-        print(f"{args.part}, {group}: " + "; 8-bit rows ".join(both))
+        names = {"right": "float16", "int8": "8-bit rows", "whole": "whole words"}
+        figures = (f"{name} {score(counts[key][group], total)}" for key, name in names.items())
+        print(f"{args.part}, {group}: " + "; ".join(figures))
     for example, answer in result["mistakes"][:12]:
         print(f"{example.context}\n  {example.question} {answer!r}, not {example.answer!r}")
 

@@ -175,7 +175,7 @@ def drawn(total: int, batch: int, step: int, seed: int) -> np.ndarray:
 
 
 def new_teacher() -> Any:
-    """A convolutional network of 4 layers with batch norm, 241 thousand parameters."""
+    """A convolutional network of 4 layers with batch norm, 241,898 parameters."""
     layers: list[nn.Module] = []
     before = 1
     for width in (32, 64, 128, 128):
