@@ -104,11 +104,15 @@ def _fill(model, f, parts, context, weights, kernels):
     program.check(words, tables, parts[4][1] >> 2)
     model.vocab = words[4]
     model.outputs = words[3]
-    model.task = ("generate", "classify", "embed")[words[12]]
+    model.task = program.TASKS[words[12]]
     model._whole = words[13]
     model.labels = []
+    model._image = None
+    if words[14]:
+        model._image = program.image(words, _meta(f, parts[0]).get("image"))
+        model._patch = words[14] >> 6
     if model.task == "classify":
-        model.labels = _labels(f, parts[0], model.outputs)
+        model.labels = program.labels(words, _meta(f, parts[0]).get("labels"))
     model.bos, model.eos = words[7], words[8]
     model.kernels = kernels.__name__.split(".")[-1]
     model._batch = min(words[1], context)
@@ -139,19 +143,15 @@ def _fill(model, f, parts, context, weights, kernels):
     _bind(model, kernels, words, memory, source, parts[4][0])
 
 
-def _labels(f, section, n):
-    """The labels' names from the metadata."""
+def _meta(f, section):
+    """The metadata, {} if they are none."""
     import json
 
-    text = modelfile.read(f, section, modelfile.META, bytearray(section[1]))
     try:
-        labels = json.loads(text)["labels"]
-        if isinstance(labels, list) and len(labels) == n:
-            if all(isinstance(s, str) for s in labels):
-                return labels
-    except (ValueError, KeyError, TypeError, RuntimeError):
-        pass  # RuntimeError: nested too deep
-    raise Error("model file is corrupt: its metadata do not name %d labels" % n)
+        meta = json.loads(modelfile.read(f, section, modelfile.META, bytearray(section[1])))
+        return meta if isinstance(meta, dict) else {}
+    except (ValueError, RuntimeError):  # the latter: nested too deep
+        return {}
 
 
 def _tiles(f, offset, words, listing):
@@ -167,11 +167,11 @@ def _tiles(f, offset, words, listing):
 
 def _bind(model, kernels, words, memory, source, offset):
     """Make the list of (kernel, record) that a token runs through."""
-    listing, body = program.steps(words)
+    listing, body, head = program.steps(words)
     # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
     runs = []
     view = memoryview(words)
-    model._body, model._head = [], []
+    model._encoder, model._body, model._head = [], [], []
     for s in range(len(listing)):
         op, i, n = listing[s]
         name, fields = program.OPS[op]
@@ -202,7 +202,8 @@ def _bind(model, kernels, words, memory, source, offset):
                 for at, size in pieces:
                     runs.append(at >> 2 << 6 | program.WEIGHTS)
                     runs.append(size >> 2)
-        (model._body if s < body else model._head).append((kernel, record))
+        part = model._encoder if s < body else model._body if s < head else model._head
+        part.append((kernel, record))
     runs = memory[2] = array("i", runs)
     # The sampler is one more step, whose record the interpreter writes.
     table = 0

@@ -21,7 +21,8 @@ OPS = {
     8: ("layernorm", "oo---oo---"),
     9: ("bias", "ow--"),
 }
-GENERATE, CLASSIFY, EMBED = 0, 1, 2  # tasks
+GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER = 0, 1, 2, 3, 4
+TASKS = "generate", "classify", "embed", "translate", "answer"
 
 
 # Words of the program's head with their limits; what is not named is 0.
@@ -35,21 +36,21 @@ _HEAD = {
     7: ("BOS", -1, 65534),
     8: ("EOS", -1, 65534),
     11: ("caches", 0, 60),
-    12: ("task", GENERATE, EMBED),
+    12: ("task", GENERATE, ANSWER),
     13: ("whole", 0, 1),
 }
 
 
 def steps(words):
-    """[(op, first field, fields)] of a program section, and the number of steps of its body.
+    """[(op, first field, fields)] of a program section, and where its body and its head begin.
 
     Raises Error if the words are not laid out as a program, or numbers of its head are absurd.
     """
     if len(words) < HEADER:
         raise Error("bad program: %d words" % len(words))
     for k in range(HEADER):
-        # The result's operand and the lengths of the two lists are checked where they are used.
-        if k not in (5, 9, 10):
+        # Operands and the lengths of the lists are checked where they are used.
+        if k not in (5, 9, 10, 14, 15):
             name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
             if not low <= words[k] <= high:
                 raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))
@@ -61,23 +62,31 @@ def steps(words):
     if any(not 0 < n * words[0] < 1 << 29 for n in words[HEADER : HEADER + words[11]]):
         raise Error("bad program: cache size")
     out = []
-    body = 0
     i = HEADER + words[11]
-    end = i + words[9]
-    if words[9] < 0 or words[10] < 0 or end + words[10] != len(words):
-        raise Error("bad program: %d words, its parts say %d" % (len(words), end + words[10]))
+    ends = [i]
+    for k in (15, 9, 10):
+        if not 0 <= words[k] < 1 << 24:
+            raise Error("bad program: %d words in a part" % words[k])
+        ends.append(ends[-1] + words[k])
+    if ends.pop() != len(words):
+        raise Error("bad program: %d words, its parts say otherwise" % len(words))
+    starts = [0, 0, 0]
     while i < len(words):
-        if i == end:
-            body = len(out)
+        for k in range(3):
+            if i == ends[k]:
+                starts[k] = len(out)
         op = words[i]
         if op not in OPS or i + 2 > len(words) or words[i + 1] != len(OPS[op][1]):
             raise Error("bad program: unknown step %d at word %d" % (op, i))
         n = words[i + 1]
-        if i < end < i + 2 + n or i + 2 + n > len(words):
+        if i + 2 + n > len(words) or any(i < end < i + 2 + n for end in ends):
             raise Error("bad program: the step at word %d is cut off" % i)
         out.append((op, i + 2, n))
         i += 2 + n
-    return out, body
+    for k in range(3):
+        if ends[k] == len(words):
+            starts[k] = len(out)
+    return out, starts[1], starts[2]
 
 
 def arena_words(words, context):
@@ -100,13 +109,39 @@ def cache_words(words, layer, context):
     return context * words[HEADER + layer] >> 1
 
 
+def image(words, listed):
+    """(height, width, channels, patch, class tokens) from metadata, if the program takes such."""
+    sizes = [words[i + 3] for op, i, _ in steps(words)[0] if op == 3 and words[i] == words[14]]
+    try:
+        height, width, channels, patch, extra = listed
+        if (
+            min(height, width, channels, patch) > 0
+            and height % patch == width % patch == 0
+            and sizes[:1] == [patch * patch * channels]
+            and extra in (0, 1)
+            and extra + (height // patch) * (width // patch) <= words[0]
+        ):
+            return height, width, channels, patch, extra
+    except (TypeError, ValueError):
+        pass
+    raise Error("model file is corrupt: its metadata do not fit its image")
+
+
+def labels(words, listed):
+    """The labels' names from metadata, one for each result."""
+    if isinstance(listed, list) and len(listed) == words[3]:
+        if all(isinstance(name, str) for name in listed):
+            return listed
+    raise Error("model file is corrupt: its metadata do not name %d labels" % words[3])
+
+
 def check(words, tables, weight_words):
     """Prove that every step of a program stays inside its regions; raise Error if one may not.
 
     words: the program section; tables: the table section, both indexables of signed 32-bit words;
     weight_words: size of the weights section.
     """
-    listing, body = steps(words)
+    listing, body, head = steps(words)
     context, stride, outputs, vocab, whole = words[0], words[2], words[3], words[4], words[13]
     n_tables = len(tables)
     f_end = HEADER + stride  # first frame's end
@@ -114,6 +149,7 @@ def check(words, tables, weight_words):
     single = False  # True once `pool` has left one position
     used = []  # the frame's words that this step has named, (first, end)
     stored = {}  # cache: its (heads, head size)
+    task, image = words[12], words[14]  # operand of an image's patches, or 0
 
     def need(ok, what):
         if not ok:
@@ -168,28 +204,46 @@ def check(words, tables, weight_words):
     number(words[7], -1, vocab - 1, "BOS")
     number(words[8], -1, vocab - 1, "EOS")
     padded = (outputs + 3) & ~3
-    need(words[12] or outputs == vocab, "%d results, %d tokens" % (outputs, vocab))
+    if task in (GENERATE, TRANSLATE):
+        need(outputs == vocab, "%d results, %d tokens" % (outputs, vocab))
     need(not whole or words[1] >= context, "a group does not hold a whole input")
-    # Text grows token by token; labels and embeddings are of all of it.
-    need(whole == (words[12] != GENERATE), "task %d, whole %d" % (words[12], whole))
+    # Text grows token by token; labels, embeddings and what is translated are of all of it.
+    need(whole == (task != GENERATE), "task %d, whole %d" % (task, whole))
+    need((body > 0) == (task == TRANSLATE), "task %d, %d steps of an encoder" % (task, body))
+    need((head < len(listing)) == (task != ANSWER), "no head, or one too much")
+    need(not image or task in (CLASSIFY, EMBED), "no task for an image")
     logits = biased = False
+    residual = 0  # what an image's patches become
     embedded = None  # operand and words of what `embed` made
     for op, i, _n in listing:
         r = words[i : i + _n]
         used.clear()
-        need(step or op == 1, "the program does not begin with `embed`")
         if step == body:
+            embedded = None
+        if image and not embedded:
+            # The patches are in the frames; `linear`, or a bias and `linear`, make the residual.
+            need(op in (1, 3, 9), "an image does not begin with `linear`")
+            if step == 0:
+                residual = r[1] if op == 3 else r[0]
+            elif op == 3:
+                need(r[0] == image and r[1] == residual, "patches are not the residual")
+        else:
+            need(embedded or op == 1, "the program does not begin with `embed`")
+        if step == head:
             need(OPS[op][0] == "pool", "the head does not begin with `pool`")
         if op == 1:
             frame(r[0], r[2])
-            number(r[7], 0, 1, "position")
-            rows = context if r[7] else vocab
+            number(r[7], 0, 2, "position")
+            rows = (vocab, context, 2)[r[7]]
             weights(r[1], ((rows + 3) >> 2) * (r[2] + 2), "embedding")
             number(r[3], -8, 30, "shift")
             need(r[4] == 0 and r[5] == 0 and r[6] == 0, "embedding window")
             need(not single, "embedding in the head")
             if r[7]:
-                need(embedded == (r[0], r[2]), "positions are added to something else")
+                known = embedded or (image and (residual, r[2]))
+                need(known == (r[0], r[2]), "positions are added to something else")
+            else:
+                need(embedded is None and not image, "two embeddings")
             embedded = (r[0], r[2])
         elif op == 2:
             n = r[2]
@@ -214,6 +268,7 @@ def check(words, tables, weight_words):
                 logits = True
             else:
                 frame(r[1], 4 * groups, "output")
+                logits = logits or (task == ANSWER and r[1] == words[5] and 4 * groups == padded)
             weights(r[2], groups * (cols + 2), "matrix")
             number(r[5], -4096, 4096, "shift")
             number(r[6], 0, 14, "room")
@@ -247,7 +302,8 @@ def check(words, tables, weight_words):
             number(r[12], -4096, 4096, "exponent")
             number(r[13], 0, 8, "shift")
             need(context <= 512 << r[13], "shift too small for %d positions" % context)
-            number(r[14], 0, whole, "whole")
+            # Of the positions so far, of all, or of a translation's source.
+            number(r[14], 0, 2 if step >= body > 0 else whole, "whole")
         elif op == 6:
             frame(r[0], r[2], "gate")
             number(r[4], 8, 16, "fraction bits")
@@ -262,7 +318,7 @@ def check(words, tables, weight_words):
         elif op == 7:
             frame(r[0], r[1])
             number(r[2], 0, 2 if whole else 0, "kind of pool")
-            need(step == body, "`pool` in the middle")
+            need(step == head, "`pool` in the middle")
             need((r[0], r[1]) == embedded, "`pool` does not take what `embed` made")
             single = True
         elif op == 8:
@@ -285,7 +341,7 @@ def check(words, tables, weight_words):
                 frame(r[0], r[2], "output")
             weights(r[1], r[2], "bias")
         step += 1
-    if words[12] == EMBED:
+    if task == EMBED:
         # What was pooled stays in the first frame.
         need(single and (words[5], outputs) == embedded, "no embedding comes out")
     else:

@@ -49,7 +49,8 @@ class Tiled:
         arena = self.tiles.arena
         t = 0
         while t < arena[1]:
-            g = (arena[0] + t if rec[7] else arena[16 + t * arena[3]]) >> 2
+            word = arena[16 + t * arena[3]]
+            g = (word & 0xFFFF, arena[0] + t, word >> 16)[rec[7]] >> 2
             self.tiles.read(self.at + g * (rec[2] + 2))
             rec[4] = t
             rec[5] = t + 1

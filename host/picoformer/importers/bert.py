@@ -150,7 +150,7 @@ class _Parts:
         dim = self.dim
         nodes: list[Node] = [
             Embedding("x", words),
-            Embedding("x", positions, position=True),
+            Embedding("x", positions, by="position"),
             self.norm("embeddings.LayerNorm"),
         ]
         for i, p in enumerate(layers):
