@@ -14,9 +14,10 @@ import pytest
 
 import models
 from models import ROOT
-from picoformer import Error, Simulator, evaluate
+from picoformer import Board, Error, Simulator, evaluate
 from picoformer.device import modelfile
 from picoformer.device.model import Model
+from picoformer.emulator import UnixBoard
 from picoformer.evaluation import layer_errors, plot
 from picoformer.importers import read
 
@@ -200,3 +201,39 @@ def test_sentiment_on_the_whole_test_part(own, tmp_path):
     assert scores.sequences == 1055
     assert scores.accuracy_int >= 0.71
     assert scores.accuracy_int >= scores.accuracy_float - 0.003
+
+
+# Over the link
+
+
+@pytest.fixture(scope="module")
+def special(tmp_path_factory):
+    """Random models of each special kind, by name."""
+    made = {}
+    for name in ("bart", "vit", "asked"):
+        folder = tmp_path_factory.mktemp(name)
+        made[name] = models.Architecture(name, folder)
+        (folder / f"{name}.pft").write_bytes(made[name].file().read_bytes())
+    return made
+
+
+def test_every_task_over_the_link(special, own, unix, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 2))
+    with UnixBoard(tmp_path / "flash") as emulated, Board(emulated.port) as board:
+        for name, a in special.items():
+            assert board.deploy(a.folder / f"{name}.pft") == name
+        sims = {name: a.sim() for name, a in special.items()}
+        said = board.translate("bart", "the tea")
+        assert said == sims["bart"].translate("the tea") != ""
+        assert board.image_shape("vit") == (9, 12, 2)
+        assert board.classify("vit", image) == sims["vit"].classify(image)
+        with pytest.raises(Error, match="expected 9 x 12 x 2"):
+            board.classify("vit", image[:8])
+        with pytest.raises(Error, match="reads images"):
+            board.classify("vit", "a text")
+        with pytest.raises(Error, match="made to answer, not to generate"):
+            list(board.generate("asked", "a"))
+        board.deploy(own("intents").path)
+        assert board.image_shape("intents") == (0, 0, 0)
+        for text in TEXTS:
+            assert board.classify("intents", text) == own("intents").sim.classify(text)

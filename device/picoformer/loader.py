@@ -107,9 +107,9 @@ def _fill(model, f, parts, context, weights, kernels):
     model.task = program.TASKS[words[12]]
     model._whole = words[13]
     model.labels = []
-    model._image = None
+    model.image = ()
     if words[14]:
-        model._image = program.image(words, _meta(f, parts[0]).get("image"))
+        model.image = program.image(words, _meta(f, parts[0]).get("image"))
         model._patch = words[14] >> 6
     if model.task == "classify":
         model.labels = program.labels(words, _meta(f, parts[0]).get("labels"))

@@ -149,8 +149,8 @@ class Model:
     def _encode(self, text, task):
         """A text's tokens with the special ones, cut where the context ends."""
         self._made_to(task)
-        if self._image:
-            raise Error("this model reads images: an array of %d x %d x %d" % self._image[:3])
+        if self.image:
+            raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
         wrap = self.tokenizer.wrap
         ids = wrap(self.tokenizer.encode(text)[: max(0, self.context - len(wrap([])))])
         if not ids:
@@ -162,12 +162,12 @@ class Model:
         if isinstance(text, str):
             return self.logits(self._encode(text, task))
         self._made_to(task)
-        if not self._image:
+        if not self.image:
             raise Error("this model reads text")
         from .images import place
 
-        place(text, self._image, self.context, self._arena, self._patch, self._stride)
-        height, width, _, patch, extra = self._image
+        place(text, self.image, self.context, self._arena, self._patch, self._stride)
+        height, width, _, patch, extra = self.image
         return self.logits(bytes(extra + (height // patch) * (width // patch)))
 
     def answer(self, context, question):
