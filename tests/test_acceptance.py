@@ -1,0 +1,196 @@
+"""Random models of every architecture, built with transformers, and a real encoder: the whole way.
+
+A folder of Hugging Face is converted as a user would; the file's integers are compared with the
+framework run on the same weights, then with boards.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import architectures
+import models
+from architectures import CASES, CONTEXT, VOCAB, Architecture
+from models import ROOT
+from picoformer import Simulator, convert, importers
+from picoformer.compiler import compile_graph
+from picoformer.converter import calibrate, compiled_bytes
+from picoformer.graph import Embedding, FloatModel, Graph, Linear
+from picoformer.tokenizer import build
+from test_exact import unix_logits
+
+A = Architecture
+SENTENCES = ROOT.parent / "shared" / "data" / "sentence_polarity"
+
+# Besides those of `architectures`: heads in other numbers, of 2, 4 and 26 elements.
+MODELS = {
+    **CASES,
+    "llama-wide": A("LlamaForCausalLM", architectures.llama(8, 26, 13, head_dim=2)),
+    "gpt2-wide": A("GPT2LMHeadModel", architectures.gpt2(3, n_head=26)),
+    "bert-two": A(
+        "BertForSequenceClassification", architectures.bert(2, num_attention_heads=2)
+    ),
+    "distilbert-one": A(
+        "DistilBertForSequenceClassification",
+        architectures.distilbert(1, n_heads=26, sinusoidal_pos_embds=True),
+    ),
+    "minilm-deep": A(
+        "BertModel",
+        architectures.bert(8, num_attention_heads=13),
+        prefix=False,
+        files=architectures.sentence("mean"),
+    ),
+}  # fmt: skip
+WORDS = ["the", "rain", "in", "spain", "##ing", "##ed", "un", "##s", "é", "日", "."]
+
+
+def write_tokenizer(folder: Path, a: Architecture) -> None:
+    """A vocabulary of 97: byte pairs for a decoder, WordPiece for an encoder."""
+    if "CausalLM" in a.kind or "LMHead" in a.kind:
+        (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+        return
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    pieces += ["##" + c for c in letters] + WORDS
+    pieces += [f"[unused{i}]" for i in range(VOCAB - len(pieces))]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+
+
+def cosine(a, b):
+    """Of the rows of two arrays."""
+    return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+
+
+# Built with transformers
+
+
+class Built:
+    """A random model of transformers, saved, converted, and given back what the integers mean."""
+
+    def __init__(self, name: str, spread: float, folder: Path, transformers, torch) -> None:
+        self.a = MODELS[name]
+        self.torch = torch
+        torch.manual_seed(zlib.crc32(name.encode()))
+        kind = getattr(transformers, self.a.kind)
+        config = kind.config_class(**{**self.a.config, "initializer_range": spread})
+        model = kind(config).eval()
+        with torch.no_grad():
+            for t in model.parameters():
+                if t.ndim == 1:
+                    t += 0.2 * torch.randn_like(t)
+        self.source = folder / name
+        model.save_pretrained(self.source)
+        self.model = model.double()
+        for file, content in self.a.files.items():
+            (self.source / file).parent.mkdir(exist_ok=True)
+            (self.source / file).write_text(json.dumps(content))
+        write_tokenizer(self.source, self.a)
+        self.path = folder / f"{name}.pft"
+        convert(self.source, self.path)
+        self.sim = Simulator(self.path)
+        self.graph, vocabulary = importers.read(self.source)
+        # The conversion once more, for what its report leaves out.
+        compiled = compile_graph(self.graph, calibrate(self.graph))
+        assert compiled_bytes(self.graph, vocabulary, compiled) == self.path.read_bytes()
+        self.weights = compiled.dequantized
+
+    def framework(self, tokens: list[int]) -> np.ndarray:
+        """The framework's result (positions, outputs); one position where they are pooled."""
+        with self.torch.no_grad():
+            out = self.model(self.torch.tensor([tokens]))
+        if "logits" in out:
+            return out.logits[0].reshape(-1, out.logits.shape[-1]).numpy()
+        hidden = out.last_hidden_state[0].numpy()
+        pooling = self.a.files.get("1_Pooling/config.json", {})
+        return hidden[:1] if pooling.get("pooling_mode_cls_token") else hidden.mean(0)[None]
+
+    def round(self) -> None:
+        """Put the weights that the integers stand for into the framework's model."""
+        state = self.model.state_dict()
+        parts: dict[str, list[np.ndarray]] = {}
+        for n in self.graph.nodes:
+            if isinstance(n, Linear):
+                name = n.name
+                if name.endswith((".q", ".k", ".v")):  # GPT-2's, which are one matrix
+                    name = name[:-2]
+                parts.setdefault(name, []).append(self.weights[n.out])
+        left = set(parts)
+        with self.torch.no_grad():
+            for name, tensor in state.items():
+                found = [p for p in left if name == p or name.endswith("." + p)]
+                if found:
+                    (key,) = found
+                    left.remove(key)
+                    value = np.concatenate(parts[key])
+                    transposed = "GPT2" in self.a.kind and key != "lm_head.weight"
+                    tensor.copy_(self.torch.tensor(value.T if transposed else value))
+                elif name.endswith(("embed_tokens.weight", "wte.weight", "word_embeddings.weight")):
+                    tensor.copy_(self.torch.tensor(self.weights["x"]))
+                elif name.endswith(("wpe.weight", "position_embeddings.weight")):
+                    tensor.copy_(self.torch.tensor(self.weights["x:positions"]))
+                elif name.endswith("token_type_embeddings.weight"):
+                    tensor.zero_()  # they are in the positions
+        assert not left, left
+
+    def tokens(self, n: int, seed: int) -> list[int]:
+        return np.random.default_rng([seed, n]).integers(0, VOCAB, n).tolist()
+
+    def errors(self) -> tuple[float, int, int, int]:
+        """Of some inputs: (least cosine, positions, those that are sure, those that agree).
+
+        Sure: the largest logit leads by more than any logit of the position is off.
+        """
+        worst, count, sure, agree = 1.0, 0, 0, 0
+        for n in 2, 7, CONTEXT:
+            for seed in range(3):
+                tokens = self.tokens(n, seed)
+                exact = self.framework(tokens)
+                ours = self.sim.logits(tokens) * self.sim.logit_scale
+                assert exact.shape == ours.shape
+                worst = min(worst, float(cosine(exact.reshape(-1), ours.reshape(-1))))
+                first, second = np.sort(exact, -1)[:, :-3:-1].T
+                clear = first - second > np.abs(exact - ours).max(-1)
+                same = exact.argmax(-1) == ours.argmax(-1)
+                assert same[clear].all()
+                count, sure, agree = count + same.size, sure + clear.sum(), agree + same.sum()
+        return worst, count, int(sure), int(agree)
+
+
+# As transformers initializes by default, and so that attention is sharp and gates are far apart.
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.02, 0.15])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_random_model_all_the_way(tmp_path, unix, families, name, spread):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    b = Built(name, spread, tmp_path, transformers, torch)
+    # float32, as transformers makes the rotation's angles, is what they agree to
+    off = 0.0
+    for n in 1, 7, CONTEXT:
+        tokens = b.tokens(n, 0)
+        off = max(off, np.abs(FloatModel(b.graph).forward(np.array([tokens]))[0]
+                              - b.framework(tokens)).max())  # fmt: skip
+    assert off < 1e-4
+    b.round()
+    worst, count, sure, agree = b.errors()
+    print(
+        f"\n{name} {spread}: graph off {off:.0e}, cosine {worst:.6f}, "
+        f"top-1 the same at {agree} of {count}, {sure} of them sure"
+    )
+    assert worst >= 0.9995
+    tokens = b.tokens(CONTEXT, 5)
+    for kernels in families:
+        steps = [1, 2, 7, CONTEXT] if kernels != "portable" else [3, 5]
+        expected = [b.sim.logits(tokens[:n])[-1] for n in steps]
+        for weights in ("ram", "file"):
+            options = {"kernels": kernels, "weights": weights}
+            got = unix_logits(unix, b.path, tokens, steps, tmp_path / "out", **options)
+            np.testing.assert_array_equal(got, expected)
