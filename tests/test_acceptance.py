@@ -24,6 +24,7 @@ from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
 from picoformer.graph import FloatModel, Linear
 from test_exact import unix_logits
+from test_rp2040 import rp2040, runtime
 
 A = Architecture
 SENTENCES = ROOT.parent / "shared" / "data" / "sentence_polarity"
@@ -245,3 +246,58 @@ def test_all_minilm_l6_v2(unix, native, tmp_path):
         values, ms = line.rsplit(" ", 1)
         assert json.loads(values) == sim.embed(text).tolist()
         print(f"{len(sim.encode(text))} tokens: {int(ms) / 1000:.2f} s")
+
+
+# On the emulated Pico
+
+ON_PICO = {
+    "llama": ["llama-tied", "llama-deep"],
+    "gpt2": ["gpt2", "gpt2-deep"],
+    "bert": ["bert-classes", "bert-deep"],
+    "distilbert": ["distilbert-one", "distilbert-classes"],
+    "sentences": ["bert-first", "minilm"],
+}
+
+
+@pytest.fixture(scope="module")
+def pico(tmp_path_factory):
+    """(a board with all of ON_PICO in its flash, their simulators by name)."""
+    if reason := rp2040.missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("pico")
+    files = runtime(folder)
+    sims = {}
+    for name in sum(ON_PICO.values(), []):
+        a = MODELS[name]
+        source = architectures.write(folder / name, a)
+        write_tokenizer(source, a)
+        convert(source, folder / f"{name}.pft")
+        sims[name] = Simulator(folder / f"{name}.pft")
+        files[f"/{name}.pft"] = (folder / f"{name}.pft").read_bytes()
+    with rp2040.RP2040(files) as board:
+        yield board, sims
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sum(ON_PICO.values(), []))
+def test_random_models_on_the_emulated_pico(pico, name):
+    board, sims = pico
+    sim = sims[name]
+    tokens = np.random.default_rng(3).integers(0, VOCAB, CONTEXT).tolist()
+    steps = [1, 3, 8, 17, CONTEXT] if sim.model.task != "generate" else [1, 6, 7, CONTEXT]
+    script = f"""
+import gc, json
+from picoformer import Model
+m = Model("{name}.pft")
+gc.collect()
+print(json.dumps([m.kernels, m.weights, gc.mem_free()]))
+for n in {steps}:
+    print(json.dumps(list(m.logits({tokens}[:n]))))
+"""
+    board.soft_reset()
+    before = board.cycles
+    lines = [json.loads(line) for line in board.exec(script, 100).splitlines()]
+    kernels, weights, free = lines[0]
+    print(f"\n{name}: {free:,} bytes free, {(board.cycles - before) / 125e6:.2f} s at 125 MHz")
+    assert (kernels, weights) == ("thumb", "flash")
+    np.testing.assert_array_equal(lines[1:], [sim.logits(tokens[:n])[-1] for n in steps])
