@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 import architectures
-import models
 from architectures import CASES, CONTEXT, VOCAB, Architecture
 from models import ROOT
 from picoformer import Simulator, convert, evaluate, importers
@@ -48,19 +47,6 @@ MODELS = {
         files=architectures.sentence("mean"),
     ),
 }  # fmt: skip
-PIECES = ["the", "rain", "in", "spain", "##ing", "##ed", "un", "##s", "é", "日", "."]
-
-
-def write_tokenizer(folder: Path, a: Architecture) -> None:
-    """A vocabulary of 97: byte pairs for a decoder, WordPiece for an encoder."""
-    if "CausalLM" in a.kind or "LMHead" in a.kind:
-        (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
-        return
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
-    pieces += ["##" + c for c in letters] + PIECES
-    pieces += [f"[unused{i}]" for i in range(VOCAB - len(pieces))]
-    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
 
 
 def cosine(a, b):
@@ -91,7 +77,7 @@ class Built:
         for file, content in self.a.files.items():
             (self.source / file).parent.mkdir(exist_ok=True)
             (self.source / file).write_text(json.dumps(content))
-        write_tokenizer(self.source, self.a)
+        architectures.write_vocabulary(self.source, self.a)
         self.path = folder / f"{name}.pft"
         convert(self.source, self.path)
         self.sim = Simulator(self.path)
@@ -270,7 +256,7 @@ def pico(tmp_path_factory):
     for name in sum(ON_PICO.values(), []):
         a = MODELS[name]
         source = architectures.write(folder / name, a)
-        write_tokenizer(source, a)
+        architectures.write_vocabulary(source, a)
         convert(source, folder / f"{name}.pft")
         sims[name] = Simulator(folder / f"{name}.pft")
         files[f"/{name}.pft"] = (folder / f"{name}.pft").read_bytes()
