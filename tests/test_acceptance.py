@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 import architectures
+import models
 from architectures import CASES, CONTEXT, VOCAB, Architecture
 from models import ROOT
 from picoformer import Simulator, convert, evaluate, importers
+from picoformer.cli import main
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
 from picoformer.graph import FloatModel, Linear
@@ -287,3 +289,126 @@ for n in {steps}:
     print(f"\n{name}: {free:,} bytes free, {(board.cycles - before) / 125e6:.2f} s at 125 MHz")
     assert (kernels, weights) == ("thumb", "flash")
     np.testing.assert_array_equal(lines[1:], [sim.logits(tokens[:n])[-1] for n in steps])
+
+
+# As a new user
+
+GENERATE = """
+import json
+from picoformer import Model
+m = Model(FILE)
+print(json.dumps([m.kernels, m.context]))
+for prompt, n, options in ASKED:
+    print(json.dumps(list(m.generate(prompt, n, **options))))
+print(m.tokenizer.encode(ODD))
+try:
+    list(m.generate("word " * 100, 3))
+except Exception as e:
+    print(e)
+"""
+ODD_TEXT = "  Größere\tStädte: 日本 🙂\n\n don't 1234"
+
+
+@pytest.mark.slow
+def test_a_gpt2_with_its_own_byte_level_tokenizer(tmp_path, unix, families, capsys):
+    """Trained here, saved by transformers, converted by the command and run on the unix port."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    hf = pytest.importorskip("tokenizers")
+    library = hf.Tokenizer(hf.models.BPE())
+    library.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = hf.decoders.ByteLevel()
+    trainer = hf.trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    library.train_from_iterator((ROOT / "README.md").read_text("utf-8").split("\n"), trainer)
+    end = "<|endoftext|>"
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=library, bos_token=end, eos_token=end
+    )
+    # More rows than tokens, as many checkpoints have.
+    vocab = len(tokenizer) + 12
+    config = transformers.GPT2Config(
+        vocab_size=vocab, n_positions=64, n_embd=52, n_layer=2, n_head=4,
+        bos_token_id=0, eos_token_id=0, initializer_range=0.15,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "mine")
+    tokenizer.save_pretrained(tmp_path / "mine")
+    path = tmp_path / "mine.pft"
+    assert main(["convert", str(tmp_path / "mine"), "-o", str(path)]) == 0
+    assert "64 positions" in capsys.readouterr().out
+    sim = Simulator(path)
+    assert sim.vocab == vocab and sim.model.bos == sim.model.eos == 0
+    for text in ODD_TEXT, "", " ", "Transformers on microcontrollers":
+        assert sim.tokenizer.encode(text) == tokenizer(text)["input_ids"]
+    asked = [
+        ("Größe is ", 20, {}),
+        ("", 12, {"temperature": 900, "top_p": 950, "seed": 7}),
+        (ODD_TEXT, None, {}),  # to the end of the context
+    ]
+    said = unix(GENERATE, FILE=str(path), ASKED=asked, ODD=ODD_TEXT).splitlines()
+    assert json.loads(said[0]) == [families[0], 64]
+    for (prompt, n, options), line in zip(asked, said[1:4], strict=True):
+        share = {k: v / 1000 if k != "seed" else v for k, v in options.items()}
+        assert json.loads(line) == list(sim.generate(prompt, n, **share))
+    assert json.loads(said[4]) == tokenizer(ODD_TEXT)["input_ids"]
+    assert "tokens, expected 1 to 64" in said[5]
+
+
+def test_what_a_new_user_may_do(tmp_path, capsys):
+    """Mistakes are one clear line, and what looks odd but can be done is done."""
+
+    def folder(name: str) -> Path:
+        return architectures.write(tmp_path / name, CASES[name])
+
+    def command(*arguments: object) -> str:
+        assert main([str(a) for a in arguments]) == 0
+        return capsys.readouterr().out
+
+    def mistake(*arguments: object) -> str:
+        assert main([str(a) for a in arguments]) == 1
+        said = capsys.readouterr()
+        assert not said.out and said.err.count("\n") == 1
+        assert said.err.startswith("picoformer: error: ")
+        return said.err
+
+    out = tmp_path / "m.pft"
+    decoder, encoder, classifier = folder("gpt2"), folder("minilm"), folder("bert-classes")
+    said = mistake("convert", decoder, "-o", out)
+    assert "no tokenizer" in said and "tokenizer.json" in said and "vocab.txt" in said
+    for source in decoder, encoder, classifier:
+        architectures.write_vocabulary(source, CASES[source.name])
+    assert "context is 41, this model has 2 to 40" in mistake(
+        "convert", decoder, "-o", out, "--context", 41
+    )
+    assert not out.exists()
+
+    command("convert", decoder, "-o", out, "--context", 20)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    assert "holds no text" in mistake("eval", out, "--reference", decoder, "--data", empty)
+    assert "is not the checkpoint" in mistake("eval", out, "--reference", encoder)
+    assert "expected 1 to 20" in mistake("simulate", out, "--prompt", "the " * 30)
+    command("simulate", out, "-n", 3)
+    small = architectures.write(tmp_path / "small", CASES["gpt2"])
+    (small / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB + 1)))
+    assert "98 tokens, more than the checkpoint's 97" in mistake("convert", small, "-o", out)
+
+    command("convert", encoder, "-o", out, "--context", 20)
+    assert "random tokens" in command("eval", out, "--reference", encoder)
+    scores = json.loads(command("eval", out, "--reference", encoder, "--json"))
+    assert scores["cosine_min"] > 0.9995 and scores["sequences"] == 64
+    for text in "", "the " * 100:
+        assert len(json.loads(command("simulate", out, "--prompt", text, "--json"))["embedding"])
+    assert "holds no text" in mistake("eval", out, "--reference", encoder, "--data", empty)
+
+    command("convert", classifier, "-o", out)
+    scores = json.loads(command("eval", out, "--reference", classifier, "--json"))
+    assert scores["kl"] < 0.001 and "accuracy_int" not in scores
+    for text in "", "the " * 100:
+        labels = json.loads(command("simulate", out, "--prompt", text, "--json"))["labels"]
+        assert sorted(row["label"] for row in labels) == ["rain", "snow", "sun"]
