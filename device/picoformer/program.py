@@ -207,7 +207,7 @@ def check(words, tables, weight_words):
             number(cols, 1, 1 << 20, "columns")
             number(groups, 1, 1 << 16, "row groups")
             frame(r[0], cols + 4, "input")
-            if single and r[1] == words[5]:
+            if single and words[12] != EMBED and r[1] == words[5]:
                 need(r[1] == f_end << 6, "logits are not behind the first frame")
                 need(4 * groups == padded, "logits are not all the results")
                 need(r[7] == biased, "logits are added to nothing")
