@@ -154,7 +154,7 @@ def profile(
 def check(o: argparse.Namespace) -> None:
     """Raise Error for options that cannot be, before anything takes time."""
     for name in ("tokens", "runs", "portable_tokens", "position", "rounds"):
-        if (getattr(o, name) or 1) < 1:
+        if getattr(o, name) is not None and getattr(o, name) < 1:
             raise Error(f"--{name.replace('_', '-')} is {getattr(o, name)}, expected at least 1")
     if o.plot:
         benchmarks.need_plots()
