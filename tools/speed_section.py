@@ -292,8 +292,8 @@ def page(figures: dict[str, Any]) -> str:
 
 Written by `tools/speed_section.py` from [speed.json](speed.json): change the tool, not this page.
 
-All of it again, figures, pictures, this page and the README's section, in some ten minutes on a
-quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
+All of it again, figures, pictures, this page and the README's section, in half an hour on a quiet
+PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
 (`stories260K.bin` and `tok512.bin`), MicroPython's official RPI_PICO firmware in
 `~/.cache/picoformer`, and llama2.c's `run` if you have built it (`gcc -O3 -o run run.c -lm`):
 
@@ -302,6 +302,7 @@ quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main
 One at a time, as a table, with `--json`, or with `--plot FILE.png`:
 
     python tools/bench_rp2040.py stories260K.bin --context 256 --xip
+    python tools/bench_rp2040.py models/intents --tokens 16 --xip
     python tools/bench_unix.py stories260K.bin --llama2c PATH/TO/run
     python tools/bench_kernels.py
 
