@@ -102,6 +102,11 @@ def silicon(result: dict[str, Any], which: str) -> str:
     return f"{low:.0f} to {high:.0f}"
 
 
+def readers(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of the models that take a text whole, as far as they are measured."""
+    return [figures[name] for name in READERS if name in figures]
+
+
 def silicon_ms(result: dict[str, Any]) -> str:
     """The estimated range of milliseconds of a text on silicon."""
     low, high = (bench_rp2040.ms(result["cycles"] + c) for c in result["xip"]["cycles"])
@@ -152,14 +157,15 @@ def section(figures: dict[str, Any]) -> str:
     misses = x["misses_files"] + x["misses_firmware"]
     low, high = x["cycles_per_miss"]
     reads: list[list[str]] = []
-    for r in (figures[name] for name in READERS):
+    for r in readers(figures):
         where = "" if reads else ", emulated Pico, weights in flash"
         heap = r["heap"]
         reads.append([
             f"our {r['model']} model, a text of {r['tokens']} tokens{where}",
             f"{bench_rp2040.ms(r['cycles']):.1f}", f"{heap['high_water']:,} of {heap['boot']:,}",
         ])  # fmt: skip
-        reads.append(["the same on silicon: **estimated**", silicon_ms(r), ""])
+        if "xip" in r:
+            reads.append(["the same on silicon: **estimated**", silicon_ms(r), ""])
     linear = [r["cycles"]["thumb"] / r["work"] for r in figures["kernels"]["kernels"]
               if r["kernel"].startswith("linear")]  # fmt: skip
     return f"""\
@@ -168,7 +174,7 @@ Speed and memory, greedy text, the same integers everywhere. The Pico is an emul
 least in which the model loads and runs, the runtime included.
 
 {table(["", "tokens a second", "bytes of heap"], rows)}
-{table(["", "milliseconds", "bytes of heap"], reads)}
+{table(["", "milliseconds", "bytes of heap"], reads) if reads else ""}
 **The emulator knows no flash wait states.** A real Pico reads the weights through a 16 KB cache,
 4 bytes at a time. A token of {pico["model"]} misses it {misses:,} times, at
 {low} to {high} cycles each: hence the estimates, which nobody has checked on a board yet.
@@ -220,7 +226,9 @@ def _kernels(kernels: list[dict[str, Any]]) -> str:
 
 def _readers(figures: dict[str, Any]) -> str:
     """The part of docs/speed.md on models that take a text whole."""
-    results = [figures[name] for name in READERS]
+    results = readers(figures)
+    if not results:
+        return ""
     names = [f"our {r['model']} model" for r in results]
     counts = sorted({row["tokens"] for r in results for row in r["texts"]})
     speeds, misses = [], []
@@ -228,20 +236,22 @@ def _readers(figures: dict[str, Any]) -> str:
         of = {row["tokens"]: row["cycles"] for row in r["texts"]}
         speeds.append([name, *(f"{bench_rp2040.ms(of[n]):.1f}" if n in of else ""
                                for n in counts)])  # fmt: skip
-        x = r["xip"]
-        misses.append([
-            f"{name}, {r['tokens']} tokens", f"{x['misses_files']:,}", f"{x['misses_firmware']:,}",
-            f"{bench_rp2040.ms(r['cycles']):.1f}", silicon_ms(r),
-        ])  # fmt: skip
+        if x := r.get("xip"):
+            misses.append([
+                f"{name}, {r['tokens']} tokens", f"{x['misses_files']:,}",
+                f"{x['misses_firmware']:,}", f"{bench_rp2040.ms(r['cycles']):.1f}", silicon_ms(r),
+            ])  # fmt: skip
+    head = ["", "misses, weights", "misses, MicroPython", "ms", "ms on silicon, estimated"]
+    estimate = (
+        ""
+        if not misses
+        else f"""\
+What flash may cost on silicon, estimated as [below](#on-silicon):
+
+{table(head, misses)}"""
+    )
     first = results[0]
     sizes = " and ".join(f"{r['model']} ({r['parameters']:,} parameters)" for r in results)
-    head = [
-        "",
-        "misses, weights",
-        "misses, MicroPython",
-        "ms, emulated",
-        "ms on silicon, estimated",
-    ]
     return f"""\
 ### A text taken whole
 
@@ -252,10 +262,7 @@ against the number of tokens, special ones included. The results are the simulat
 {names[0]}, a text of {first["tokens"]} tokens, as above ("call" is what `classify` does besides):
 
 {_profile(first["profile"], "step")}
-What flash may cost on silicon, estimated as [below](#on-silicon); a matrix is read once for all
-tokens:
-
-{table(head, misses)}"""
+{estimate}"""
 
 
 def page(figures: dict[str, Any]) -> str:
@@ -275,7 +282,7 @@ def page(figures: dict[str, Any]) -> str:
             f"a prompt of {pico['prompt']['tokens']}", "times generation"]  # fmt: skip
     heaps = []
     kept = ("boot", "imported", "free", "free_after", "high_water")
-    for r in (pico, own, *(figures[name] for name in READERS)):
+    for r in (pico, own, *readers(figures)):
         name = r["model"] if r is pico else f"our {r['model'].replace('stories', 'story')} model"
         each = f"{r['heap']['per_token']:.0f}" if "per_token" in r["heap"] else ""
         heaps.append([name, *(f"{r['heap'][k]:,}" for k in kept), each])
