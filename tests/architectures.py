@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+import models
+
 EXPECTED = Path(__file__).parent / "data" / "architectures.json"
 VOCAB, DIM, CONTEXT, LENGTH = 97, 52, 40, 12
 
@@ -279,6 +281,21 @@ def write(folder: Path, a: Architecture) -> Path:
         (folder / name).write_text(json.dumps(content))
     save(folder / "model.safetensors", tensors_of(a), a.dtype)
     return folder
+
+
+PIECES = ["the", "rain", "in", "spain", "##ing", "##ed", "un", "##s", "é", "日", "."]
+
+
+def write_vocabulary(folder: Path, a: Architecture) -> None:
+    """A tokenizer beside the checkpoint: byte pairs for a decoder, WordPiece for an encoder."""
+    if "CausalLM" in a.kind or "LMHead" in a.kind:
+        (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+        return
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    pieces += ["##" + c for c in letters] + PIECES
+    pieces += [f"[unused{i}]" for i in range(VOCAB - len(pieces))]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
 
 
 def tokens_of(name: str) -> list[int]:

@@ -207,7 +207,8 @@ def check(words, tables, weight_words):
             number(cols, 1, 1 << 20, "columns")
             number(groups, 1, 1 << 16, "row groups")
             frame(r[0], cols + 4, "input")
-            if single and r[1] == words[5]:
+            # An embedding stays where the residual is; other results are behind the frame.
+            if single and r[1] == words[5] and (words[12] != EMBED or r[1] >= f_end << 6):
                 need(r[1] == f_end << 6, "logits are not behind the first frame")
                 need(4 * groups == padded, "logits are not all the results")
                 need(r[7] == biased, "logits are added to nothing")
