@@ -16,7 +16,7 @@ import pytest
 import architectures
 import models
 from models import ROOT
-from picoformer import Board, Error, Simulator, evaluate, pico
+from picoformer import Board, Error, Simulator, convert, evaluate, pico
 from picoformer.cli import main
 from picoformer.device import modelfile
 from picoformer.device.model import Model
@@ -57,6 +57,13 @@ print(m.task, m.labels, m.outputs)
 """
 
 
+EMBED = """
+from picoformer import Model
+m = Model(FILE, **OPTIONS)
+print([list(m.embed(t)) for t in TEXTS])
+"""
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_the_board_classifies_as_the_simulator(own, unix, families, name):
     model = own(name)
@@ -69,6 +76,21 @@ def test_the_board_classifies_as_the_simulator(own, unix, families, name):
             first, second = said.splitlines()
             assert first == repr(expected)
             assert second == f"classify {model.sim.labels!r} {len(model.sim.labels)}"
+
+
+@pytest.mark.parametrize("name", ["minilm", "bert-mean", "bert-first"])
+def test_the_board_embeds_as_the_simulator(name, unix, families, tmp_path):
+    folder = architectures.write(tmp_path / name, architectures.CASES[name])
+    vocabulary = models.tokenizer_json(architectures.VOCAB)
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    path = tmp_path / "m.pft"
+    convert(folder, path)
+    sim = Simulator(path)
+    texts = [text for text in TEXTS if text]
+    expected = [sim.embed(text).tolist() for text in texts]
+    for kernels in families:
+        options = {"kernels": kernels}
+        assert unix(EMBED, FILE=str(path), TEXTS=texts, OPTIONS=options) == f"{expected}\n"
 
 
 def test_what_the_models_say(own):
