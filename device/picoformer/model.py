@@ -118,7 +118,8 @@ class Model:
         if self.task != task:
             raise Error("this model is made to %s, not to %s" % (self.task, task))
         wrap = self.tokenizer.wrap
-        ids = wrap(self.tokenizer.encode(text)[: max(0, self.context - len(wrap([])))])
+        room = max(0, self.context - len(wrap([])))
+        ids = wrap(self.tokenizer.encode(text, room)[:room])
         if not ids:
             raise Error("the text has no tokens")
         return self.logits(ids)
