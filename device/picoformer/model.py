@@ -152,7 +152,8 @@ class Model:
         if self.image:
             raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
         wrap = self.tokenizer.wrap
-        ids = wrap(self.tokenizer.encode(text)[: max(0, self.context - len(wrap([])))])
+        room = max(0, self.context - len(wrap([])))
+        ids = wrap(self.tokenizer.encode(text, room)[:room])
         if not ids:
             raise Error("the text has no tokens")
         return ids
