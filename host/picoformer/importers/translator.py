@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,17 @@ def arrange(
         if s.pre:
             nodes.append(norm(x, ends[-1], f"{part}.last.norm"))
     return parts[0], parts[1], ends[1]
+
+
+def banned(bias: Array, tokens: Sequence[int]) -> Array:
+    """The logits' bias by which these tokens are never written.
+
+    They are far below all others, but not so far that the others lose precision.
+    """
+    at = np.array(tokens, np.intp)
+    out = bias.copy()
+    out[at] = np.delete(bias, at).min() - _BANNED
+    return out
 
 
 def sinusoids(positions: int, dim: int) -> Array:
@@ -234,9 +245,7 @@ def _read(
     if "final_logits_bias" in tensors:
         bias = tensors.get("final_logits_bias", 1, vocab)[0]
     if pad is not None:
-        bias = np.zeros(vocab, np.float32) if bias is None else bias.copy()
-        # Never written: a token far below all others, but not so far that they lose precision.
-        bias[pad] = np.delete(bias, pad).min() - _BANNED
+        bias = banned(np.zeros(vocab, np.float32) if bias is None else bias, [pad])
     nodes.append(Linear(last, "logits", head, "lm_head.weight", bias))
     tensors.check_used()
     return Graph(
