@@ -183,7 +183,7 @@ def _bind(model, kernels, words, memory, source, offset):
             if fields[k] == "w":
                 at = record[k] >> 6
                 if op == 1:
-                    groups = ((words[0] if record[7] else model.vocab) + 3) >> 2
+                    groups = ((model.vocab, words[0], 2)[record[7]] + 3) >> 2
                     size = groups * (record[2] + 2)
                 elif op == 3:
                     groups = record[4]

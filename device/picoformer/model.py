@@ -130,6 +130,8 @@ class Model:
         if self._whole and not self._encoder:
             self._sweep(tokens)
         else:
+            if self._encoder and not self._arena[5]:
+                raise Error("a translator needs the tokens of its source first")
             self._feed(tokens)
         return self._arena[self._logits : self._logits + self.outputs]
 

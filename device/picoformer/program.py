@@ -112,7 +112,8 @@ def cache_words(words, layer, context):
 def image(words, listed):
     """(height, width, channels, patch, class tokens) from metadata, if the program takes such."""
     sizes = [words[i + 3] for op, i, _ in steps(words)[0] if op == 3 and words[i] == words[14]]
-    try:
+    # Whole numbers only: JSON also has texts, fractions and truths that compare like them.
+    if isinstance(listed, list) and len(listed) == 5 and all(type(v) is int for v in listed):
         height, width, channels, patch, extra = listed
         if (
             min(height, width, channels, patch) > 0
@@ -122,8 +123,6 @@ def image(words, listed):
             and extra + (height // patch) * (width // patch) <= words[0]
         ):
             return height, width, channels, patch, extra
-    except (TypeError, ValueError):
-        pass
     raise Error("model file is corrupt: its metadata do not fit its image")
 
 
@@ -148,7 +147,7 @@ def check(words, tables, weight_words):
     step = 0
     single = False  # True once `pool` has left one position
     used = []  # the frame's words that this step has named, (first, end)
-    stored = {}  # cache: its (heads, head size)
+    stored = {}  # cache: its (heads, head size), and whether it is the encoder's
     task, image = words[12], words[14]  # operand of an image's patches, or 0
 
     def need(ok, what):
@@ -212,7 +211,9 @@ def check(words, tables, weight_words):
     need((body > 0) == (task == TRANSLATE), "task %d, %d steps of an encoder" % (task, body))
     need((head < len(listing)) == (task != ANSWER), "no head, or one too much")
     need(not image or task in (CLASSIFY, EMBED), "no task for an image")
-    logits = biased = False
+    need(task != ANSWER or outputs == 2, "%d results, not 2" % outputs)
+    need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
+    logits = biased = patched = False
     residual = 0  # what an image's patches become
     embedded = None  # operand and words of what `embed` made
     for op, i, _n in listing:
@@ -222,11 +223,16 @@ def check(words, tables, weight_words):
             embedded = None
         if image and not embedded:
             # The patches are in the frames; `linear`, or a bias and `linear`, make the residual.
-            need(op in (1, 3, 9), "an image does not begin with `linear`")
-            if step == 0:
-                residual = r[1] if op == 3 else r[0]
-            elif op == 3:
-                need(r[0] == image and r[1] == residual, "patches are not the residual")
+            if not patched and (op == 3 or step):
+                need(op == 3 and r[0] == image, "an image does not begin with `linear`")
+                need(step == 0 or r[1] == residual, "patches are not the residual")
+                residual = r[1]
+                patched = True
+            elif patched:
+                need(op == 1, "the patches have no positions")
+            else:
+                need(op == 9, "an image does not begin with `linear`")
+                residual = r[0]
         else:
             need(embedded or op == 1, "the program does not begin with `embed`")
         if step == head:
@@ -280,14 +286,19 @@ def check(words, tables, weight_words):
             frame(r[0], r[3] * r[4], "keys")
             frame(r[1], r[3] * r[4], "values")
             need(not single, "cache is stored in the head")
-            # The whole input has gone through one attention before the next stores its own.
-            need(whole or r[2] not in stored, "cache is stored twice")
-            shape = (r[3], r[4])
+            # The whole input has gone through one attention before the next stores its own;
+            # but a translation grows token by token.
+            need(whole and not step >= body > 0 or r[2] not in stored, "cache is stored twice")
+            shape = (r[3], r[4], step < body)
             need(stored.setdefault(r[2], shape) == shape, "cache is stored in two shapes")
         elif op == 5:
             number(r[3], 1, 1024, "heads")
             cached(r[2], r[4], r[5], r[6])
-            need(stored.get(r[2]) == (r[4], r[5]), "cache is not stored before")
+            # Of the positions so far, of all, or of a translation's source.
+            number(r[14], 0, 2 if step >= body > 0 else whole, "whole")
+            need(r[14] != 1 or not step >= body > 0, "a translation is no whole input")
+            source = r[14] == 2 or step < body
+            need(stored.get(r[2]) == (r[4], r[5], source), "cache is not stored before")
             need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
             frame(r[0], r[3] * r[5], "queries")
             frame(r[1], r[3] * r[5], "output")
@@ -303,8 +314,6 @@ def check(words, tables, weight_words):
             number(r[12], -4096, 4096, "exponent")
             number(r[13], 0, 8, "shift")
             need(context <= 512 << r[13], "shift too small for %d positions" % context)
-            # Of the positions so far, of all, or of a translation's source.
-            number(r[14], 0, 2 if step >= body > 0 else whole, "whole")
         elif op == 6:
             frame(r[0], r[2], "gate")
             number(r[4], 8, 16, "fraction bits")

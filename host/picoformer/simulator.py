@@ -375,6 +375,8 @@ class Simulator:
         n = len(tokens)
         if encoder:
             self._source = n
+        elif m.task == "translate" and not self._source:
+            raise Error("a translator needs the tokens of its source first")
         self._start = start
         self._end = start + n
         self._frames = np.zeros((n, m.stride), np.int64)
