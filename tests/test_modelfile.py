@@ -863,7 +863,7 @@ def on_device(m, tokens):
         m._sweep(tokens, [int(2 * i > n) for i in range(n)])
         at = range(m._logits, m._logits + n * m._stride, m._stride)
         return [m._arena[i + k] for i in at for k in range(2)]
-    if m._image:
+    if m.image:
         # The frames hold fewer than the patches where the context is small.
         if m.context < 13:
             return list(m.logits(tokens))

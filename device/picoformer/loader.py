@@ -38,6 +38,15 @@ def _family(name):
     return portable
 
 
+def forget(*names):
+    """Drop modules of this package that only loading needs."""
+    package = sys.modules[__name__.rpartition(".")[0]]
+    for name in names:
+        sys.modules.pop(package.__name__ + "." + name, None)
+        if hasattr(package, name):
+            delattr(package, name)
+
+
 def _array(n):
     """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
     out = array("i", bytes(4 * (n & 255)))
@@ -86,22 +95,27 @@ def _fill(model, f, parts, context, weights, kernels):
     native = kernels.BIAS != 0
     mapped = model._mapped
     words = _words(f, parts[1], modelfile.PROGRAM)
-    program.steps(words)
+    tables = _words(f, parts[2], modelfile.TABLES)
+    from .check import check
+
+    check(words, tables, parts[4][1] >> 2)
+    # The proof takes as much memory as a small model's program and tables: it goes first.
+    check = None
+    forget("check")
+    gc.collect()
     limit = words[0]
     context = limit if context is None else context
     if not 2 <= context <= limit:
         raise Error("context is %r, this model has 2 to %d" % (context, limit))
     model.context = context = (context + 1) & ~1
     # The large blocks come first, while the heap is in one piece.
-    memory = [None, None, None, mapped and mapped.view]
+    memory = [None, tables, None, mapped and mapped.view]
     if weights == "ram":
         memory[3] = _zeros(parts[4][1] >> 2, native)
     for i in range(words[11]):
         memory.append(_zeros(program.cache_words(words, i, context), native))
     memory[0] = _array(program.arena_words(words, context))
-    memory[1] = tables = _words(f, parts[2], modelfile.TABLES)
     modelfile.read(f, parts[0], modelfile.META)
-    program.check(words, tables, parts[4][1] >> 2)
     model.vocab = words[4]
     model.outputs = words[3]
     model.task = program.TASKS[words[12]]

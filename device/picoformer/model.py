@@ -1,19 +1,9 @@
 """The interpreter: load a model file, run its program, turn tokens into text."""
 
 import gc
-import sys
 
 from .errors import Error
 from .sampling import samples, sampling, seed_word
-
-
-def _forget():
-    """Drop the modules that only loading needs."""
-    package = sys.modules[__name__.rpartition(".")[0]]
-    for name in ("loader", "modelfile", "program"):
-        sys.modules.pop(package.__name__ + "." + name, None)
-        if hasattr(package, name):
-            delattr(package, name)
 
 
 class Model:
@@ -37,7 +27,7 @@ class Model:
         try:
             gc.collect()
             threshold(16384)
-            from .loader import load
+            from .loader import forget, load
 
             load(self, f, path, context, weights, kernels)
         except MemoryError as e:
@@ -52,7 +42,7 @@ class Model:
             raise
         finally:
             threshold(before)
-            _forget()
+            forget("check", "loader", "modelfile", "program")
         gc.collect()
         if self.weights == "file":
             self._f = f

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .device import program
+from .device.check import check
 from .errors import Error
 from .graph import (
     ACTIVATIONS,
@@ -544,7 +545,7 @@ class _Compiler:
         out.tables = np.concatenate(self.tables).astype(np.int32)
         out.weights = np.concatenate(self.weights)
         out.steps, out.offsets, out.lives = self.steps, offsets, lives
-        program.check(out.program.tolist(), out.tables.tolist(), out.weights.size)
+        check(out.program.tolist(), out.tables.tolist(), out.weights.size)
         return out
 
 

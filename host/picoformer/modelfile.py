@@ -17,6 +17,7 @@ import numpy as np
 
 from .compiler import Compiled
 from .device import modelfile, program
+from .device.check import check
 from .errors import Error
 from .graph import Array
 from .tokenizer import Tokenizer
@@ -161,7 +162,7 @@ def parse(data: bytes) -> ModelFile:
     tables = np.frombuffer(bytes(raw[2]), "<i4")
     weights = np.frombuffer(bytes(raw[4]), "<u4")
     listed = words.tolist()
-    program.check(listed, tables.tolist(), weights.size)
+    check(listed, tables.tolist(), weights.size)
     tokenizer = Tokenizer(bytes(raw[3]))
     if tokenizer.vocab_size != listed[4]:
         raise Error(
