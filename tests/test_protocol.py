@@ -521,6 +521,8 @@ class FakeModel:
 
     context, vocab, weights, kernels = 512, 26, "ram", "none"
 
+    task = "generate"
+
     def __init__(self, delay=0.0):
         self.delay = delay
         self.written = 0
