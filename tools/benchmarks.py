@@ -43,14 +43,15 @@ def _whole(call, argument, m, off, on):
     on(s)
     return (b - a) & {mask}
 
-def _steps(model, pos, count, out, m, off, on):
+def _steps(model, pos, tokens, out, m, off, on):
+    count = len(tokens)
     arena = model._arena
     space = model._space
     arena[0] = pos
     arena[1] = count
     arena[4] = pos + count
     for i in range(count):
-        arena[16 + i * model._stride] = model._tokens[pos + i]
+        arena[16 + i * model._stride] = tokens[i]
     gc.collect()
     i = 0
     s = off()
@@ -126,7 +127,10 @@ def profile(model, at, rounds, m, off, on):
         out[0] = _whole(call, what, m, off, on)
         if generates:
             next(what)
-        _steps(model, *((at, 1) if generates else (0, model._filled)), view[1:], m, off, on)
+        if generates:
+            _steps(model, at, model._tokens[at : at + 1], view[1:], m, off, on)
+        else:
+            _steps(model, 0, model._encode(at, model.task), view[1:], m, off, on)
         _loop(model, view[n + 1:], m, off, on)
         (_written if generates else _encoded)(model, at, view[n + 3:], m, off, on)
         model._body, model._head = body[:1], []
