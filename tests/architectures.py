@@ -1,7 +1,8 @@
 """Random checkpoints of each architecture, as Hugging Face folders, without torch.
 
 The weights come from numpy's generators, seeded by the tensor's name; what transformers computes
-with exactly these is kept in tests/data/architectures.json, which this script writes:
+with exactly these is kept in tests/data/architectures.json and special.json, which this script
+writes:
 
     python tests/architectures.py        (needs torch and transformers)
 """
@@ -18,7 +19,10 @@ from typing import Any
 
 import numpy as np
 
+import models
+
 EXPECTED = Path(__file__).parent / "data" / "architectures.json"
+SPECIAL_EXPECTED = Path(__file__).parent / "data" / "special.json"
 VOCAB, DIM, CONTEXT, LENGTH = 97, 52, 40, 12
 
 
@@ -97,6 +101,41 @@ def distilbert(layers: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def vit(layers: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": "vit",
+        "hidden_size": DIM,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 83,
+        "image_size": 12,
+        "patch_size": 3,
+        "num_channels": 2,
+        **more,
+    }
+
+
+def translator(kind: str, layers: int, **more: Any) -> dict[str, Any]:
+    """Marian or BART; the decoder has a layer more."""
+    return {
+        "model_type": kind,
+        "d_model": DIM,
+        "encoder_layers": layers,
+        "decoder_layers": layers + 1,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 83,
+        "decoder_ffn_dim": 61,
+        "max_position_embeddings": CONTEXT,
+        "vocab_size": VOCAB,
+        "pad_token_id": 95,
+        "decoder_start_token_id": 95,
+        "eos_token_id": 2,
+        "forced_eos_token_id": 2,
+        **more,
+    }
+
+
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -154,6 +193,51 @@ CASES = {
     "distilbert-classes": A("DistilBertForSequenceClassification", distilbert(8, **WEATHER)),
     "distilbert-mean": A("DistilBertModel", distilbert(1), "BF16", prefix=False),
 }
+# Those that take more than a row of tokens: `inputs`.
+SPECIAL = {
+    "bert-answers": A("BertForQuestionAnswering", bert(2)),
+    "bert-answers-deep": A("BertForQuestionAnswering", bert(8, hidden_act="relu"), "BF16"),
+    "distilbert-answers": A("DistilBertForQuestionAnswering", distilbert(2), "F16"),
+    "vit": A("ViTForImageClassification", vit(2, **WEATHER)),
+    "vit-deep": A(
+        "ViTForImageClassification",
+        vit(8, image_size=[9, 12], num_channels=3, qkv_bias=False, hidden_act="gelu_new"),
+        "F16",
+        files={
+            "preprocessor_config.json": {
+                "do_rescale": True,
+                "rescale_factor": 1 / 255,
+                "image_mean": [0.485, 0.456, 0.406],
+                "image_std": [0.229, 0.224, 0.225],
+            }
+        },
+    ),
+    "vit-raw": A(
+        "ViTForImageClassification",
+        vit(1, num_channels=1),
+        files={"preprocessor_config.json": {"do_normalize": False, "rescale_factor": 0.01}},
+    ),
+    "marian": A(
+        "MarianMTModel", translator("marian", 1, scale_embedding=True, activation_function="swish")
+    ),
+    "marian-deep": A(
+        "MarianMTModel",
+        translator(
+            "marian",
+            7,
+            share_encoder_decoder_embeddings=False,
+            decoder_vocab_size=VOCAB,
+            tie_word_embeddings=False,
+            activation_function="relu",
+        ),
+        "BF16",
+    ),
+    "bart": A("BartForConditionalGeneration", translator("bart", 2), "F16"),
+    "bart-scaled": A(
+        "BartForConditionalGeneration",
+        translator("bart", 1, scale_embedding=True, activation_function="gelu_new"),
+    ),
+}
 
 
 def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
@@ -170,6 +254,8 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
         out[name + ".weight"] = out[name + ".bias"] = (DIM,)
 
     kind = c["model_type"]
+    if kind in ("marian", "bart"):
+        return _translator_shapes(c)
     prefix = {"llama": "model.", "gpt2": "transformer."}.get(kind, kind + ".")
     base = prefix if a.prefix else ""
     if kind == "llama":
@@ -203,13 +289,31 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
                 out[f"{p}{name}.weight"] = columns, rows
                 out[f"{p}{name}.bias"] = (rows,)
         norm(base + "ln_f")
+    elif kind == "vit":
+        channels, patch = c["num_channels"], c["patch_size"]
+        height, width = _sides(c)
+        out[base + "embeddings.cls_token"] = 1, 1, DIM
+        out[base + "embeddings.position_embeddings"] = 1, 1 + height * width // patch**2, DIM
+        name = base + "embeddings.patch_embeddings.projection"
+        out[name + ".weight"], out[name + ".bias"] = (DIM, channels, patch, patch), (DIM,)
+        for i in range(c["num_hidden_layers"]):
+            p = f"{base}encoder.layer.{i}."
+            for part in "query", "key", "value":
+                linear(f"{p}attention.attention.{part}", DIM, DIM, c.get("qkv_bias", True))
+            linear(p + "attention.output.dense", DIM, DIM)
+            linear(p + "intermediate.dense", c["intermediate_size"], DIM)
+            linear(p + "output.dense", DIM, c["intermediate_size"])
+            norm(p + "layernorm_before")
+            norm(p + "layernorm_after")
+        norm(base + "layernorm")
     else:
         out[base + "embeddings.word_embeddings.weight"] = VOCAB, DIM
         out[base + "embeddings.position_embeddings.weight"] = CONTEXT, DIM
         norm(base + "embeddings.LayerNorm")
         if kind == "bert":
             out[base + "embeddings.token_type_embeddings.weight"] = 2, DIM
-            linear(base + "pooler.dense", DIM, DIM)
+            if "Question" not in a.kind:
+                linear(base + "pooler.dense", DIM, DIM)
             parts = ["attention.self.query", "attention.self.key", "attention.self.value"]
             parts += ["attention.output.dense", "attention.output.LayerNorm"]
             parts += ["intermediate.dense", "output.dense", "output.LayerNorm"]
@@ -232,6 +336,44 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
         linear("classifier", len(c.get("id2label", "ab")), DIM)
         if kind == "distilbert":
             linear("pre_classifier", DIM, DIM)
+    if "Question" in a.kind:
+        linear("qa_outputs", 2, DIM)
+    return out
+
+
+def _sides(c: dict[str, Any]) -> list[int]:
+    """Height and width of an image."""
+    size = c["image_size"]
+    return [size, size] if isinstance(size, int) else size
+
+
+def _translator_shapes(c: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    out: dict[str, tuple[int, ...]] = {"final_logits_bias": (1, VOCAB)}
+    if c.get("share_encoder_decoder_embeddings", True):
+        out["model.shared.weight"] = VOCAB, DIM
+    else:
+        for part in "encoder", "decoder":
+            out[f"model.{part}.embed_tokens.weight"] = VOCAB, DIM
+    if not c.get("tie_word_embeddings", True):
+        out["lm_head.weight"] = VOCAB, DIM
+    for part in "encoder", "decoder":
+        hidden = c[part + "_ffn_dim"]
+        norms = []
+        if c["model_type"] == "bart":
+            out[f"model.{part}.embed_positions.weight"] = CONTEXT + 2, DIM
+            norms.append(f"model.{part}.layernorm_embedding")
+        for i in range(c[part + "_layers"]):
+            p = f"model.{part}.layers.{i}."
+            for attention in ("self_attn", "encoder_attn")[: 1 + (part == "decoder")]:
+                for name in "q", "k", "v", "out":
+                    out[f"{p}{attention}.{name}_proj.weight"] = DIM, DIM
+                    out[f"{p}{attention}.{name}_proj.bias"] = (DIM,)
+                norms.append(f"{p}{attention}_layer_norm")
+            out[p + "fc1.weight"], out[p + "fc1.bias"] = (hidden, DIM), (hidden,)
+            out[p + "fc2.weight"], out[p + "fc2.bias"] = (DIM, hidden), (DIM,)
+            norms.append(p + "final_layer_norm")
+        for name in norms:
+            out[name + ".weight"] = out[name + ".bias"] = (DIM,)
     return out
 
 
@@ -281,13 +423,49 @@ def write(folder: Path, a: Architecture) -> Path:
     return folder
 
 
+PIECES = ["the", "rain", "in", "spain", "##ing", "##ed", "un", "##s", "é", "日", "."]
+
+
+def write_vocabulary(folder: Path, a: Architecture) -> None:
+    """A tokenizer beside the checkpoint: byte pairs for a decoder, WordPiece for an encoder."""
+    if "CausalLM" in a.kind or "LMHead" in a.kind:
+        (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+        return
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    pieces += ["##" + c for c in letters] + PIECES
+    pieces += [f"[unused{i}]" for i in range(VOCAB - len(pieces))]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+
+
 def tokens_of(name: str) -> list[int]:
     return np.random.default_rng(zlib.crc32(name.encode())).integers(0, VOCAB, LENGTH).tolist()
 
 
 def selected(result: np.ndarray) -> np.ndarray:
     """The few numbers of a result (positions, outputs) that the file keeps."""
-    return result[:, ::12] if len(result) > 1 else result
+    return result[:, ::12] if len(result) > 1 and result.shape[1] > 2 else result
+
+
+def inputs(a: Architecture, tokens: list[int]) -> dict[str, np.ndarray]:
+    """What a model of SPECIAL takes, made of some tokens: tokens, and types, source or image."""
+    n = len(tokens)
+    if "Question" in a.kind:
+        return {"tokens": np.array([tokens]), "types": np.arange(n)[None] * 3 // (2 * n)}
+    if "Image" in a.kind:
+        shape = *_sides(a.config), a.config["num_channels"]
+        return {"image": np.random.default_rng(tokens).integers(0, 256, shape)}
+    target = [a.config["decoder_start_token_id"], *tokens[::-1][: n // 2]]
+    return {"tokens": np.array([target]), "source": np.array([tokens])}
+
+
+def pixel_values(a: Architecture, image: np.ndarray) -> np.ndarray:
+    """What the preprocessor makes of an image (height, width, channels)."""
+    p = a.files.get("preprocessor_config.json", {})
+    x = image * p.get("rescale_factor", 1 / 255)
+    if p.get("do_normalize", True):
+        x = (x - np.array(p.get("image_mean", 0.5))) / np.array(p.get("image_std", 0.5))
+    return x.transpose(2, 0, 1)[None]
 
 
 def framework(folder: Path, a: Architecture, tokens: list[int]) -> np.ndarray:
@@ -298,8 +476,21 @@ def framework(folder: Path, a: Architecture, tokens: list[int]) -> np.ndarray:
     kind = getattr(transformers, a.kind)
     model, report = kind.from_pretrained(folder, dtype=torch.float64, output_loading_info=True)
     assert not any(report.get(n) for n in ("missing_keys", "unexpected_keys")), report
+    given: dict[str, Any] = {"input_ids": np.array([tokens])}
+    if a in SPECIAL.values():
+        given = inputs(a, tokens)
+        names = {"types": "token_type_ids", "tokens": "input_ids"}
+        if "source" in given:
+            names = {"source": "input_ids", "tokens": "decoder_input_ids"}
+        if "image" in given:
+            given = {"pixel_values": pixel_values(a, given["image"])}
+        if a.config["model_type"] == "distilbert":
+            del given["types"]
+        given = {names.get(name, name): value for name, value in given.items()}
     with torch.no_grad():
-        out = model.eval()(torch.tensor([tokens]))
+        out = model.eval()(**{name: torch.tensor(value) for name, value in given.items()})
+    if "start_logits" in out:
+        return torch.stack([out.start_logits[0], out.end_logits[0]], 1).numpy()
     if "logits" in out:
         return out.logits[0].reshape(-1, out.logits.shape[-1]).numpy()
     hidden = out.last_hidden_state[0].numpy()
@@ -308,16 +499,21 @@ def framework(folder: Path, a: Architecture, tokens: list[int]) -> np.ndarray:
 
 
 def main() -> None:
+    write_expected(EXPECTED, CASES)
+    write_expected(SPECIAL_EXPECTED, SPECIAL)
+
+
+def write_expected(path: Path, cases: dict[str, Architecture]) -> None:
     lines = []
-    for name, a in CASES.items():
+    for name, a in cases.items():
         with tempfile.TemporaryDirectory() as folder:
             result = framework(write(Path(folder), a), a, tokens_of(name))
         rows = [[round(float(v), 6) for v in row] for row in selected(result)]
         entry = {"tokens": tokens_of(name), "result": rows}
         lines.append(f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}")
         print(name, result.shape, "largest", np.abs(result).max().round(3))
-    EXPECTED.parent.mkdir(exist_ok=True)
-    EXPECTED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

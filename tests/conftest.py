@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# A job in the background ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 

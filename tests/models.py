@@ -28,9 +28,11 @@ from picoformer.graph import (
     Embedding,
     Gate,
     Graph,
+    Keep,
     LayerNorm,
     Linear,
     Node,
+    Patches,
     Pool,
 )
 from picoformer.importers.tokenizers import read_tokenizer_json
@@ -325,6 +327,7 @@ class Case:
 # Architectures, as graphs
 
 GPT2, BERT, DISTILBERT, MINILM = "gpt2", "bert", "distilbert", "minilm"
+BART, VIT, ASKED = "bart", "vit", "asked"
 
 
 def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, vocab: int,
@@ -346,12 +349,16 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
         bias = vector(rows) * (np.abs(vector(rows)) * 4) if scale else None
         return Linear(x, out, normal(rows, cols, scale=scale), out, bias)
 
-    pre = kind == GPT2
+    pre = kind in (GPT2, VIT)
     table = normal(vocab, dim, scale=3)
-    nodes: list[Node] = [
-        Embedding("x", table),
-        Embedding("x", normal(context, dim), position=True),
-    ]
+    if kind == BART:
+        return translator(dim, hidden, layers, heads, vocab, context, table, normal, norm, linear)
+    nodes: list[Node] = [Embedding("x", table)]
+    if kind == VIT:
+        nodes = [Patches("pixels", 2 * 9), linear("pixels", "x", dim, 18, 0.02)]
+    nodes.append(Embedding("x", normal(context, dim), by="position"))
+    if kind == ASKED:
+        nodes.append(Embedding("x", normal(2, dim), by="type"))
     if not pre:
         nodes.append(norm("x", "x"))
     for i in range(layers):
@@ -360,7 +367,9 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
         nodes += [norm("x", n["a"])] if pre else []
         nodes += [linear(a, n[v], dim, dim, 0.8) for v in "qkv"]
         nodes += [
-            Attention(n["q"], n["k"], n["v"], n["o"], heads, heads, dim // heads, causal=pre),
+            Attention(
+                n["q"], n["k"], n["v"], n["o"], heads, heads, dim // heads, causal=kind == GPT2
+            ),
             linear(n["o"], n["y"], dim, dim, 0.7),
             Add("x", n["y"]),
             norm("x", n["b"] if pre else "x"),
@@ -370,17 +379,63 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
             Add("x", n["z"]),
         ]
         nodes += [] if pre else [norm("x", "x")]
-    if pre:
+    if kind == GPT2:
         nodes += [norm("x", "n"), Linear("n", "logits", table, "head")]
         return Graph(nodes, vocab, context, 1, 2)
+    if kind == ASKED:
+        nodes.append(linear("x", "span", 2, dim))
+        return Graph(nodes, vocab, context, task="answer")
     nodes.append(Pool("x", "mean" if kind == MINILM else "first"))
     if kind == MINILM:
         return Graph(nodes, vocab, context, task="embed")
+    names = [f"label {i}" for i in range(labels)]
+    if kind == VIT:
+        nodes += [norm("x", "n"), linear("n", "logits", labels, dim)]
+        image = 9, 12, 2, 3, 1  # 3 x 4 patches of 3 x 3 x 2 and a class token
+        return Graph(nodes, vocab, context, task="classify", labels=names, image=image)
     activation = "tanh" if kind == BERT else "relu"
     nodes += [linear("x", "p", dim, dim), Gate("p", None, "t", activation)]
     nodes.append(linear("t", "logits", labels, dim))
-    names = [f"label {i}" for i in range(labels)]
     return Graph(nodes, vocab, context, task="classify", labels=names)
+
+
+def translator(dim, hidden, layers, heads, vocab, context, table, normal, norm, linear) -> Graph:
+    """Encoder and decoder, post-norm, as BART and Marian arrange them."""
+    size = dim // heads
+    encoder: list[Node] = []
+    nodes: list[Node] = []
+    positions = normal(context, dim)
+    for part, x in ((encoder, "e"), (nodes, "x")):
+        part += [Embedding(x, table), Embedding(x, positions, by="position"), norm(x, x)]
+        for i in range(layers):
+            n = {name: f"{x}{i}.{name}" for name in "qkvoyghzruw"}
+            part += [linear(x, n[v], dim, dim, 0.8) for v in "qkv"]
+            part += [
+                Attention(n["q"], n["k"], n["v"], n["o"], heads, heads, size, causal=x == "x"),
+                linear(n["o"], n["y"], dim, dim, 0.7),
+                Add(x, n["y"]),
+                norm(x, x),
+            ]
+            if x == "x":
+                k, v = f"{i}.ck", f"{i}.cv"
+                encoder += [linear("e", k, dim, dim, 0.8), linear("e", v, dim, dim, 0.8)]
+                encoder.append(Keep(k, v, heads, size))
+                part += [
+                    linear(x, n["r"], dim, dim, 0.8),
+                    Attention(n["r"], k, v, n["u"], heads, heads, size, causal=False, cross=True),
+                    linear(n["u"], n["w"], dim, dim, 0.7),
+                    Add(x, n["w"]),
+                    norm(x, x),
+                ]
+            part += [
+                linear(x, n["g"], hidden, dim),
+                Gate(n["g"], None, n["h"], "gelu"),
+                linear(n["h"], n["z"], dim, hidden, 0.8),
+                Add(x, n["z"]),
+                norm(x, x),
+            ]
+    nodes.append(linear("x", "logits", vocab, dim))
+    return Graph(nodes, vocab, context, 1, 2, task="translate", encoder=encoder)
 
 
 # fmt: off
@@ -391,6 +446,13 @@ ARCHITECTURES = {
     "bert one": (BERT, 30, 64, 1, 3, 97, 17, 2),
     "distilbert": (DISTILBERT, 36, 61, 8, 6, 97, 13, 7),
     "minilm": (MINILM, 52, 104, 3, 13, 97, 40),
+}
+# Those that a row of tokens is not enough for.
+SPECIAL = {
+    "bart": (BART, 52, 97, 2, 4, 97, 24),
+    "bart one": (BART, 20, 37, 1, 5, 101, 17),
+    "vit": (VIT, 52, 97, 2, 4, 97, 13, 7),
+    "asked": (ASKED, 36, 61, 2, 6, 97, 23),
 }
 # fmt: on
 
@@ -407,7 +469,7 @@ class Architecture:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.graph = architecture(*ARCHITECTURES[name])
+        self.graph = architecture(*(ARCHITECTURES | SPECIAL)[name])
         self.graph.check()
         self.vocabulary = vocabulary(self.graph.vocab, folder)
         self.amax = calibrate(self.graph)

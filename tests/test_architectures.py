@@ -76,10 +76,11 @@ def test_order_of_the_nodes(tmp_path, name):
     """What later stages rely on."""
     graph = read(write(tmp_path, CASES[name]))
     nodes = graph.nodes
-    assert isinstance(nodes[0], Embedding) and not nodes[0].position
+    assert isinstance(nodes[0], Embedding) and nodes[0].by == "token"
     learned = not name.startswith("llama")
-    assert [isinstance(n, Embedding) and n.position for n in nodes[1:]].count(True) == learned
-    assert not learned or nodes[1].position
+    rows = [n.by for n in nodes[1:] if isinstance(n, Embedding)]
+    assert rows == ["position"] * learned
+    assert not learned or nodes[1].by == "position"
     made = set()
     encoder = "bert" in name or name == "minilm"
     for before, node in zip([None, *nodes], nodes, strict=False):

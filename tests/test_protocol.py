@@ -184,7 +184,7 @@ def test_the_documents_numbers():
     """Kinds and error codes in the tables are those of the code."""
     rows = re.findall(r"^\| (\d+|0x[0-9A-F]+) \| ([A-Z_]+) \|", DOC, re.M)
     names = "HELLO INFO LIST BEGIN DATA COMMIT REMOVE LOAD ARGUMENT LOGITS GENERATE TAKEN STOP"
-    names += " PING BYE READ LABELS READY TOKEN BUSY ERROR BAD_CRC BAD_VERSION BAD_REQUEST"
+    names += " PING BYE READ LABELS ANSWER READY TOKEN BUSY ERROR BAD_CRC BAD_VERSION BAD_REQUEST"
     names += " BAD_STATE BAD_OFFSET BAD_NAME NO_FILE NO_SPACE NO_MEMORY BAD_DATA BAD_MODEL"
     assert sorted(name for _, name in rows) == sorted([*names.split(), "UNSUPPORTED", "INTERNAL"])
     for number, name in rows:
@@ -520,6 +520,8 @@ class FakeModel:
     """Says the alphabet, a letter a token, without a model."""
 
     context, vocab, weights, kernels = 512, 26, "ram", "none"
+
+    task = "generate"
 
     def __init__(self, delay=0.0):
         self.delay = delay

@@ -6,17 +6,21 @@ import hashlib
 import io
 import json
 import struct
+import time
 from binascii import crc32
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import architectures
 import models
 from models import ROOT
-from picoformer import Error, Simulator, evaluate
+from picoformer import Board, Error, Simulator, convert, evaluate, pico
+from picoformer.cli import main
 from picoformer.device import modelfile
 from picoformer.device.model import Model
+from picoformer.emulator import UnixBoard
 from picoformer.evaluation import layer_errors, plot
 from picoformer.importers import read
 
@@ -54,6 +58,13 @@ print(m.task, m.labels, m.outputs)
 """
 
 
+EMBED = """
+from picoformer import Model
+m = Model(FILE, **OPTIONS)
+print([list(m.embed(t)) for t in TEXTS])
+"""
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_the_board_classifies_as_the_simulator(own, unix, families, name):
     model = own(name)
@@ -66,6 +77,21 @@ def test_the_board_classifies_as_the_simulator(own, unix, families, name):
             first, second = said.splitlines()
             assert first == repr(expected)
             assert second == f"classify {model.sim.labels!r} {len(model.sim.labels)}"
+
+
+@pytest.mark.parametrize("name", ["minilm", "bert-mean", "bert-first"])
+def test_the_board_embeds_as_the_simulator(name, unix, families, tmp_path):
+    folder = architectures.write(tmp_path / name, architectures.CASES[name])
+    vocabulary = models.tokenizer_json(architectures.VOCAB)
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    path = tmp_path / "m.pft"
+    convert(folder, path)
+    sim = Simulator(path)
+    texts = [text for text in TEXTS if text]
+    expected = [sim.embed(text).tolist() for text in texts]
+    for kernels in families:
+        options = {"kernels": kernels}
+        assert unix(EMBED, FILE=str(path), TEXTS=texts, OPTIONS=options) == f"{expected}\n"
 
 
 def test_what_the_models_say(own):
@@ -118,6 +144,116 @@ def reframed(parts: list[bytes]) -> bytes:
         head += struct.pack("<IIII", kind, at, len(part), crc32(part))
         at += len(part)
     return head + struct.pack("<I", crc32(head)) + b"".join(parts)
+
+
+# Over the link
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A random sentence encoder, of the first position's vector, with a WordPiece vocabulary."""
+    folder = tmp_path_factory.mktemp("sentences")
+    a = architectures.CASES["bert-first"]
+    source = architectures.write(folder / "encoder", a)
+    architectures.write_vocabulary(source, a)
+    return models.Converted(source, folder / "encoder.pft")
+
+
+@pytest.fixture(scope="module")
+def board(own, encoder, tmp_path_factory):
+    """Port "emulator", with intents and the encoder on it."""
+    if reason := models.no_board():
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        with Board("emulator") as board:
+            assert board.deploy(own("intents").path) == "intents"
+            assert board.deploy(encoder.path) == "encoder"
+        yield "emulator"
+
+
+def test_tasks_over_the_link(board, own, encoder):
+    intents = own("intents").sim
+    with Board(board) as b:
+        for text in TEXTS:
+            assert b.classify("intents", text) == intents.classify(text)
+            np.testing.assert_array_equal(b.embed("encoder", text), encoder.sim.embed(text))
+        assert b.logit_scale == intents.logit_scale
+        for ids in ([1], list(range(encoder.sim.context))):
+            expected = encoder.sim.logits(ids)[0]
+            np.testing.assert_array_equal(b.logits("encoder", ids), expected)
+        for call, words in (
+            (lambda: b.embed("intents", "a"), "made to classify, not to embed"),
+            (lambda: b.classify("encoder", "a"), "made to embed, not to classify"),
+            (lambda: list(b.generate("encoder", "a")), "made to embed, not to generate"),
+            (lambda: b.classify("nothing", "a"), "deploy it first"),
+            (lambda: b.classify("intents", "\udcff"), "lone surrogate"),
+        ):
+            with pytest.raises(Error, match=words):
+                call()
+            assert b.classify("intents", TEXTS[0]) == intents.classify(TEXTS[0])
+
+
+def test_classify_in_the_command(board, own, capsys):
+    expected = own("intents").sim.classify(TEXTS[1])
+    options = ["classify", "--port", board, "--model", "intents", TEXTS[1]]
+    assert main([*options, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [(row["label"], row["logit"]) for row in said["labels"]] == expected
+    assert said["label"] == expected[0][0] and said["free_heap"] > 0
+    assert sum(row["probability"] for row in said["labels"]) == pytest.approx(1)
+    assert main(options) == 0
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines()] == [row[0] for row in expected]
+    assert shown.out.splitlines()[0].endswith("#") and "bytes of heap" in shown.err
+
+
+def test_embed_in_the_command(board, encoder, capsys):
+    expected = encoder.sim.embed(TEXTS[0]).tolist()
+    options = ["embed", "--port", board, "--model", "encoder", TEXTS[0]]
+    assert main([*options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["embedding"] == expected
+    assert main(options) == 0
+    assert [int(v) for v in capsys.readouterr().out.split()] == expected
+    assert main(["simulate", str(encoder.path), "--prompt", TEXTS[0], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"embedding": expected}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["embed", "--model", "intents", "a"], "made to classify, not to embed"),
+        (["classify", "--model", "encoder", "a"], "made to embed, not to classify"),
+        (["generate", "--model", "intents", "--prompt", "a"], "made to classify, not to generate"),
+        (["classify", "a"], "choose with --model: encoder, intents"),
+        (["classify", "--model", "nothing", "a"], "deploy it first"),
+    ],
+)
+def test_the_wrong_task_in_the_command(board, capsys, arguments, words):
+    assert main([*arguments, "--port", board]) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    assert words in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_our_models_over_the_link_on_the_emulated_pico(own, tmp_path, name):
+    if reason := pico.missing():
+        pytest.skip(reason)
+    model = own(name)
+    with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:
+        assert b.deploy(model.path) == name
+        loaded = b.load(name)
+        print(f"\n{name}: {loaded}")
+        assert (loaded.kernels, loaded.weights) == ("thumb", "flash")
+        for text in [*TEXTS[:2], *TEXTS[3:]]:
+            start = time.perf_counter()
+            assert b.classify(name, text) == model.sim.classify(text)
+            print(f"{len(model.sim.encode(text))} tokens: {time.perf_counter() - start:.1f} s")
+        free = b.info["free_heap"]
+        print(f"{free:,} bytes of heap free")
+        assert free > 20_480 and loaded.free_heap > 20_480
 
 
 # Measured
@@ -200,3 +336,39 @@ def test_sentiment_on_the_whole_test_part(own, tmp_path):
     assert scores.sequences == 1055
     assert scores.accuracy_int >= 0.71
     assert scores.accuracy_int >= scores.accuracy_float - 0.003
+
+
+# Over the link
+
+
+@pytest.fixture(scope="module")
+def special(tmp_path_factory):
+    """Random models of each special kind, by name."""
+    made = {}
+    for name in ("bart", "vit", "asked"):
+        folder = tmp_path_factory.mktemp(name)
+        made[name] = models.Architecture(name, folder)
+        (folder / f"{name}.pft").write_bytes(made[name].file().read_bytes())
+    return made
+
+
+def test_every_task_over_the_link(special, own, unix, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 2))
+    with UnixBoard(tmp_path / "flash") as emulated, Board(emulated.port) as board:
+        for name, a in special.items():
+            assert board.deploy(a.folder / f"{name}.pft") == name
+        sims = {name: a.sim() for name, a in special.items()}
+        said = board.translate("bart", "the tea")
+        assert said == sims["bart"].translate("the tea") != ""
+        assert board.image_shape("vit") == (9, 12, 2)
+        assert board.classify("vit", image) == sims["vit"].classify(image)
+        with pytest.raises(Error, match="expected 9 x 12 x 2"):
+            board.classify("vit", image[:8])
+        with pytest.raises(Error, match="reads images"):
+            board.classify("vit", "a text")
+        with pytest.raises(Error, match="made to answer, not to generate"):
+            list(board.generate("asked", "a"))
+        board.deploy(own("intents").path)
+        assert board.image_shape("intents") == (0, 0, 0)
+        for text in TEXTS:
+            assert board.classify("intents", text) == own("intents").sim.classify(text)

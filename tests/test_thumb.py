@@ -771,10 +771,8 @@ def test_sample(cpu):
 # Whole models
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architectures(cpu, tmp_path, name):
-    """Every step of a model, with its weights in two pieces and more, gives the same logits."""
-    a = Architecture(name, tmp_path)
+def emulated(cpu, a: Architecture, seen: set[str]) -> Model:
+    """The model with every step in the emulator and its weights in two pieces and more."""
     model = Model(str(a.file()), kernels="portable")
     regions = model._space
     # Each run is cut at a word that divides nothing.
@@ -789,9 +787,8 @@ def test_architectures(cpu, tmp_path, name):
     at = [memory.put(runs if i == 2 else r, int(i == 0)) for i, r in enumerate(regions)]
     memory.set(at[2], placed(runs, "o-" * (len(runs) // 2), at))
     used = memory.used
-    seen = set()
 
-    def emulated(kernel, record):
+    def step(kernel, record):
         name = kernel.__name__
         fields = [first[v] if letter == "w" else v
                   for letter, v in zip(FIELDS[name], record, strict=True)]  # fmt: skip
@@ -811,8 +808,17 @@ def test_architectures(cpu, tmp_path, name):
 
         return call
 
-    for steps in model._body, model._head:
-        steps[:] = [(emulated(kernel, record), record) for kernel, record in steps]
+    for steps in model._encoder, model._body, model._head:
+        steps[:] = [(step(kernel, record), record) for kernel, record in steps]
+    return model
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures(cpu, tmp_path, name):
+    """Every step of a model gives the same logits."""
+    a = Architecture(name, tmp_path)
+    seen: set[str] = set()
+    model = emulated(cpu, a, seen)
     tokens = a.tokens(a.graph.context)
     for n in lengths(a):
         expected = a.sim().logits(tokens[:n])[-1]

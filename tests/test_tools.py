@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ROOT / "tools"
 sys.path.insert(0, str(TOOLS))
 
+import architectures  # noqa: E402
+import bench_rp2040  # noqa: E402
 import benchmarks  # noqa: E402
+import models  # noqa: E402
 import rp2040  # noqa: E402
 import speed_section  # noqa: E402
 import xip  # noqa: E402
+from picoformer import Simulator, convert  # noqa: E402
 from picoformer.modelfile import load  # noqa: E402
 from picoformer.pico import FS_OFFSET  # noqa: E402
 
@@ -106,6 +111,25 @@ def test_documents_say_what_the_figures_say():
     assert all(p.stat().st_size < 60_000 for p in speed_section.IMAGES.glob("speed-*.png"))
 
 
+@pytest.mark.parametrize("name", ["stories", *speed_section.READERS])
+def test_cards_say_what_the_figures_say(name):
+    result = speed_section.figures_of(speed_section.FIGURES).get(name)
+    if result is None:
+        pytest.skip("not measured")
+    card = (ROOT / "models" / name / "README.md").read_text("utf-8")
+    heap = result["heap"]
+    said = [f"{heap['high_water']:,} bytes of {heap['boot']:,}"]
+    said.append(f"{result['model_bytes']:,} bytes")
+    if name == "stories":
+        said += [f"{result['tokens_per_second'][k]:.1f} tokens a second" for k in ("first", "all")]
+    else:
+        said += [f"{speed_section.silicon_ms(result)} ms"] if "xip" in result else []
+        for row in result["texts"]:
+            if row["tokens"] in (result["tokens"], result["context"]):
+                said.append(f"{bench_rp2040.ms(row['cycles']):.1f} ms")
+    assert [figure for figure in said if figure not in card] == []
+
+
 def test_unix_profile_adds_up(families):
     if "viper" not in families:
         pytest.skip("this MicroPython has no native code emitter")
@@ -120,10 +144,75 @@ def test_unix_profile_adds_up(families):
     profile = result["profile"]
     for by in ("step", "layer"):
         parts = benchmarks.rows(profile, by)
-        assert sum(row["cost"] for row in parts) == pytest.approx(profile["token"], abs=2)
+        assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
     layers = [row["name"] for row in benchmarks.grouped(profile, "layer")]
     assert layers == ["embedding", *(f"layer {i}" for i in range(1, 6)), "output"]
     assert "one token at position 3" in benchmarks.profile_table(profile)
+
+
+def test_unix_profile_of_a_text_adds_up(families):
+    if "viper" not in families:
+        pytest.skip("this MicroPython has no native code emitter")
+    options = [str(ROOT / "models" / "intents"), "--tokens", "8", "--runs", "1", "--rounds", "8"]
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "bench_unix.py"), *options, "--json"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert (result["task"], result["tokens"]) == ("classify", 8)
+    assert result["counts"] == [4, 8, 16, 32, 40] and len(result["us"]) == 5
+    runs = result["runs"].values()
+    assert all(row["ms"] > 0 and row["high_water"] > row["heap"] for row in runs)
+    profile = result["profile"]
+    for by in ("step", "layer"):
+        parts = benchmarks.rows(profile, by)
+        assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
+    assert [row["name"] for row in parts][-3:] == ["tokenizer", "call", "not accounted for"]
+    assert "one text of 8 tokens" in benchmarks.profile_table(profile)
+
+
+@pytest.mark.parametrize("name", ["llama-deep", "gpt2", "bert-deep", "bert-first", "minilm"])
+def test_steps_are_in_the_right_layer(name, tmp_path):
+    """Every layer has one attention; the same steps are in each but the last."""
+    folder = architectures.write(tmp_path / name, architectures.CASES[name])
+    vocabulary = models.tokenizer_json(architectures.VOCAB)
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    convert(folder, tmp_path / "m.pft", context=16)
+    model = load(tmp_path / "m.pft")
+    layers: dict[str, list[str]] = {}
+    for kind in benchmarks.kinds(model, 4):
+        layers.setdefault(kind.layer, []).append(kind.op)
+    assert set(layers.pop("embedding")) <= {"embed", "layernorm"}
+    assert not {"store", "attend"} & set(layers.pop("output", []))
+    assert all(ops.count("attend") == ops.count("store") == 1 for ops in layers.values())
+    *same, last = layers.values()
+    assert all(ops == same[0] for ops in same)
+    if same:
+        assert [op for op in last if op not in ("pool", "norm", "linear", "bias")] == [
+            op for op in same[0] if op not in ("norm", "linear", "bias")
+        ]
+
+
+def test_work_of_a_text_counts_its_tokens(tmp_path):
+    convert(ROOT / "models" / "intents", tmp_path / "m.pft")
+    model = load(tmp_path / "m.pft")
+    one, ten = (benchmarks.kinds(model, n) for n in (1, 10))
+    for step, a, b in zip(model.steps, one, ten, strict=True):
+        times = {"linear": 10, "attend": 100}.get(step.op, 0)
+        if model.steps.index(step) >= model.body:  # for one position
+            times //= 10
+        assert b.work == times * a.work
+    assert {k.title for k in one if k.op in ("bias", "layernorm", "pool")} == {
+        "bias 192", "bias 128", "bias 64", "bias 8", "layernorm 64", "pool",
+    }  # fmt: skip
+
+
+def test_texts_have_as_many_tokens_as_asked_for(tmp_path):
+    convert(ROOT / "models" / "intents", tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    assert benchmarks.counts(sim.context, 12) == [4, 8, 12, 16, 32, 40]
+    for n in range(3, sim.context + 1):
+        assert len(sim.encode(benchmarks.text_of(sim, n))) == n
 
 
 def test_profile_takes_the_probe_out(stories):
@@ -132,7 +221,7 @@ def test_profile_takes_the_probe_out(stories):
     # token, steps, empty, loop, sampler, decode, decode again, generator
     row = [5000 + 10, *[30] * steps, 10, 10 + steps, 110, 60, 50, 300]
     profile = benchmarks.profile(model, 1, [row], "cycles")
-    assert profile["token"] == 5000
+    assert profile["total"] == 5000
     assert {s["cost"] for s in profile["steps"]} == {20}
     python = profile["python"]
     assert python["sampler"] == 100 and python["tokenizer"] == 50
@@ -182,9 +271,32 @@ def test_rp2040_profile_adds_up():
     assert result["equal"] and len(result["cycles"]) == 8
     profile = result["profile"]
     parts = benchmarks.rows(profile)
-    assert sum(row["cost"] for row in parts) == pytest.approx(profile["token"], abs=2)
+    assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
     assert all(row["cost"] > 0 for row in parts if row["calls"])
-    assert abs(profile["residue"]) < 0.02 * profile["token"]  # of counted cycles, not of time
+    assert abs(profile["residue"]) < 0.02 * profile["total"]  # of counted cycles, not of time
     heap = result["heap"]
     assert heap["boot"] > heap["imported"] > heap["free"] > 0
+    assert heap["boot"] - heap["free"] <= heap["high_water"] <= heap["boot"]
+
+
+@needs_emulator
+@pytest.mark.slow
+def test_rp2040_profile_of_a_text_adds_up():
+    if rp2040.missing():
+        pytest.skip(rp2040.missing())
+    options = [str(ROOT / "models" / "intents"), "--tokens", "6", "--context", "8", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / "bench_rp2040.py"), *options],
+        capture_output=True, text=True, timeout=600, check=True,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["equal"] and result["tokens"] == 6
+    assert [row["tokens"] for row in result["texts"]] == [4, 6, 8]
+    assert result["cycles"] == result["texts"][1]["cycles"] > result["texts"][1]["from_ids"]
+    profile = result["profile"]
+    parts = benchmarks.rows(profile)
+    assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
+    assert all(row["cost"] > 0 for row in parts if row["calls"])
+    assert abs(profile["residue"]) < 0.02 * profile["total"]
+    heap = result["heap"]
     assert heap["boot"] - heap["free"] <= heap["high_water"] <= heap["boot"]

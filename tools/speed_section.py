@@ -5,7 +5,8 @@
     python tools/speed_section.py --measure stories260K.bin [--llama2c PATH/TO/run]
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
-rp2040,stories,unix,kernels measures some of them and keeps the other figures. A test compares the
+rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment, unix, kernels)
+and keeps the other figures. A test compares the
 text with the figures.
 """
 
@@ -32,11 +33,14 @@ IMAGES = ROOT / "docs" / "images"
 BEGIN = "<!-- speed:begin: written by tools/speed_section.py -->\n"
 END = "<!-- speed:end -->"
 CONTEXT = 256
+READERS = ("intents", "sentiment")  # the parts whose models take a text whole
 
 # What is measured, and how: the tool and its options. {}: the checkpoint.
 PARTS = {
     "rp2040": ("bench_rp2040", ["{}", "--context", str(CONTEXT), "--xip"]),
     "stories": ("bench_rp2040", ["--context", str(CONTEXT)]),
+    "intents": ("bench_rp2040", [str(ROOT / "models/intents"), "--tokens", "16", "--xip"]),
+    "sentiment": ("bench_rp2040", [str(ROOT / "models/sentiment"), "--tokens", "32", "--xip"]),
     "unix": ("bench_unix", ["{}"]),
     "kernels": ("bench_kernels", []),
 }
@@ -98,6 +102,17 @@ def silicon(result: dict[str, Any], which: str) -> str:
     return f"{low:.0f} to {high:.0f}"
 
 
+def readers(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of the models that take a text whole, as far as they are measured."""
+    return [figures[name] for name in READERS if name in figures]
+
+
+def silicon_ms(result: dict[str, Any]) -> str:
+    """The estimated range of milliseconds of a text on silicon."""
+    low, high = (bench_rp2040.ms(result["cycles"] + c) for c in result["xip"]["cycles"])
+    return f"{low:.0f} to {high:.0f}"
+
+
 def _unix_rows(unix: dict[str, Any], flat: bool) -> list[list[str]]:
     names = {
         "viper, weights in ram": f"{unix['model']}, unix port on a PC, {unix['tokens']} tokens, "
@@ -141,6 +156,16 @@ def section(figures: dict[str, Any]) -> str:
     rows += _unix_rows(unix, flat=True)
     misses = x["misses_files"] + x["misses_firmware"]
     low, high = x["cycles_per_miss"]
+    reads: list[list[str]] = []
+    for r in readers(figures):
+        where = "" if reads else ", emulated Pico, weights in flash"
+        heap = r["heap"]
+        reads.append([
+            f"our {r['model']} model, a text of {r['tokens']} tokens{where}",
+            f"{bench_rp2040.ms(r['cycles']):.1f}", f"{heap['high_water']:,} of {heap['boot']:,}",
+        ])  # fmt: skip
+        if "xip" in r:
+            reads.append(["the same on silicon: **estimated**", silicon_ms(r), ""])
     linear = [r["cycles"]["thumb"] / r["work"] for r in figures["kernels"]["kernels"]
               if r["kernel"].startswith("linear")]  # fmt: skip
     return f"""\
@@ -149,9 +174,10 @@ Speed and memory, greedy text, the same integers everywhere. The Pico is an emul
 least in which the model loads and runs, the runtime included.
 
 {table(["", "tokens a second", "bytes of heap"], rows)}
+{table(["", "milliseconds", "bytes of heap"], reads) if reads else ""}
 **The emulator knows no flash wait states.** A real Pico reads the weights through a 16 KB cache,
-4 bytes at a time. A token misses that cache {misses:,} times, at {low} to {high} cycles each:
-hence the estimate, which nobody has checked on a board yet.
+4 bytes at a time. A token of {pico["model"]} misses it {misses:,} times, at
+{low} to {high} cycles each: hence the estimates, which nobody has checked on a board yet.
 
 The Pico's kernels are Cortex-M0+ assembler, written in MicroPython: {min(linear):.1f} to
 {max(linear):.1f} cycles a multiply-accumulate with requantization and the call, weights in RAM.
@@ -161,7 +187,7 @@ flash may cost on silicon and why, and how to measure it all again (`make bench`
 
 
 def _profile(profile: dict[str, Any], by: str) -> str:
-    unit, total = profile["unit"], profile["token"]
+    unit, total = profile["unit"], profile["total"]
     fine, factor = {"us": ("ns", 1000)}.get(unit, (unit, 1))
     rows = []
     for row in benchmarks.rows(profile, by):
@@ -173,7 +199,8 @@ def _profile(profile: dict[str, Any], by: str) -> str:
             each = factor * row["cost"] / row["work"] if row["work"] else 0.0
             cells.append(f"{each:.2f}" if each else "")
         rows.append(cells)
-    rows.append(["**the token**", *([""] * (by == "step")), f"**{benchmarks.number(total)}**",
+    what = "the text" if "tokens" in profile else "the token"
+    rows.append([f"**{what}**", *([""] * (by == "step")), f"**{benchmarks.number(total)}**",
                  "100.0%", *([""] * (by == "step"))])  # fmt: skip
     head = ["step", "calls", unit, "share", f"{fine} a MAC"] if by == "step" else [
         "layer", unit, "share"]  # fmt: skip
@@ -197,6 +224,47 @@ def _kernels(kernels: list[dict[str, Any]]) -> str:
     return table(["kernel", *families, *(f"{f}, each" for f in families), "one of"], rows)
 
 
+def _readers(figures: dict[str, Any]) -> str:
+    """The part of docs/speed.md on models that take a text whole."""
+    results = readers(figures)
+    if not results:
+        return ""
+    names = [f"our {r['model']} model" for r in results]
+    counts = sorted({row["tokens"] for r in results for row in r["texts"]})
+    speeds, misses = [], []
+    for name, r in zip(names, results, strict=True):
+        of = {row["tokens"]: row["cycles"] for row in r["texts"]}
+        speeds.append([name, *(f"{bench_rp2040.ms(of[n]):.1f}" if n in of else ""
+                               for n in counts)])  # fmt: skip
+        if x := r.get("xip"):
+            misses.append([
+                f"{name}, {r['tokens']} tokens", f"{x['misses_files']:,}",
+                f"{x['misses_firmware']:,}", f"{bench_rp2040.ms(r['cycles']):.1f}", silicon_ms(r),
+            ])  # fmt: skip
+    head = ["", "misses, weights", "misses, MicroPython", "ms", "ms on silicon, estimated"]
+    estimate = (
+        ""
+        if not misses
+        else f"""\
+What flash may cost on silicon, estimated as [below](#on-silicon):
+
+{table(head, misses)}"""
+    )
+    first = results[0]
+    sizes = " and ".join(f"{r['model']} ({r['parameters']:,} parameters)" for r in results)
+    return f"""\
+### A text taken whole
+
+Our classifiers {sizes} on the same board: milliseconds of `classify(text)`, tokenizer and all,
+against the number of tokens, special ones included. The results are the simulator's.
+
+{table(["tokens", *map(str, counts)], speeds)}
+{names[0]}, a text of {first["tokens"]} tokens, as above ("call" is what `classify` does besides):
+
+{_profile(first["profile"], "step")}
+{estimate}"""
+
+
 def page(figures: dict[str, Any]) -> str:
     """docs/speed.md."""
     pico, own, unix = figures["rp2040"], figures["stories"], figures["unix"]
@@ -212,15 +280,13 @@ def page(figures: dict[str, Any]) -> str:
         ])  # fmt: skip
     head = ["model", "tokens", "all of them", "first 128", "last 8",
             f"a prompt of {pico['prompt']['tokens']}", "times generation"]  # fmt: skip
-    heaps = [
-        [
-            named[r is own], *(f"{r['heap'][k]:,}" for k in
-                          ("boot", "imported", "free", "free_after", "high_water")),
-            f"{r['heap']['per_token']:.0f}",
-        ]
-        for r in (pico, own)
-    ]  # fmt: skip
-    heap_head = ["model", "free at boot", "runtime imported", "model loaded", "after all tokens",
+    heaps = []
+    kept = ("boot", "imported", "free", "free_after", "high_water")
+    for r in (pico, own, *readers(figures)):
+        name = r["model"] if r is pico else f"our {r['model'].replace('stories', 'story')} model"
+        each = f"{r['heap']['per_token']:.0f}" if "per_token" in r["heap"] else ""
+        heaps.append([name, *(f"{r['heap'][k]:,}" for k in kept), each])
+    heap_head = ["model", "free at boot", "runtime imported", "model loaded", "after it ran",
                  "needed", "a token, its text"]  # fmt: skip
     unix_head = ["", "tokens a second", "from, to", "heap taken", "heap needed"]
     low, high = x["cycles_per_miss"]
@@ -233,8 +299,8 @@ def page(figures: dict[str, Any]) -> str:
 
 Written by `tools/speed_section.py` from [speed.json](speed.json): change the tool, not this page.
 
-All of it again, figures, pictures, this page and the README's section, in some ten minutes on a
-quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
+All of it again, figures, pictures, this page and the README's section, in half an hour on a quiet
+PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
 (`stories260K.bin` and `tok512.bin`), MicroPython's official RPI_PICO firmware in
 `~/.cache/picoformer`, and llama2.c's `run` if you have built it (`gcc -O3 -o run run.c -lm`):
 
@@ -243,6 +309,7 @@ quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main
 One at a time, as a table, with `--json`, or with `--plot FILE.png`:
 
     python tools/bench_rp2040.py stories260K.bin --context 256 --xip
+    python tools/bench_rp2040.py models/intents --tokens 16 --xip
     python tools/bench_unix.py stories260K.bin --llama2c PATH/TO/run
     python tools/bench_kernels.py
 
@@ -271,10 +338,12 @@ The "interpreter's loop" fetches a kernel and its record from the list; the "gen
 `generate` does with a step as its whole program, less that step, the sampler and the tokenizer.
 What the parts do not add up to is "not accounted for".
 
+{_readers(figures)}
 ### Heap
 
 Bytes. "Needed" is the least heap, the runtime included, in which the model loads and gives its
-first tokens; found by letting something else hold the rest ({bench_rp2040.HEAP_STEP} bytes exact).
+first tokens, or reads a text as long as its context; found by letting something else hold the rest
+({bench_rp2040.HEAP_STEP} bytes exact).
 
 {table(heap_head, heaps)}
 ## Kernels

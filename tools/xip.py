@@ -1,13 +1,13 @@
-"""How often a token misses the cache in front of the RP2040's flash, and what that may cost.
+"""How often a token or a text misses the cache of the RP2040's flash, and what that may cost.
 
-    python tools/xip.py [CHECKPOINT] [--context 128] [--json]
+    python tools/xip.py [CHECKPOINT] [--context 128] [--tokens 16] [--json]
 
-The emulator runs flash as fast as RAM. Here every instruction fetch and load of one token passes
-through a model of the chip's XIP cache besides: 16 KB, two ways of 1024 lines of 8 bytes, each
-half of a line filled by itself, as Raspberry Pi says
-(github.com/raspberrypi/pico-sdk/issues/1182). That the least recently used of the two ways is
-given up is our assumption. The processor's prefetch behind a branch is not modelled, nor is
-anything that another bus master reads.
+The emulator runs flash as fast as RAM. Here every instruction fetch and load of one token, or of
+one text of --tokens tokens where a model takes its input whole, passes through a model of the
+chip's XIP cache besides: 16 KB, two ways of 1024 lines of 8 bytes, each half of a line filled by
+itself, as Raspberry Pi says (github.com/raspberrypi/pico-sdk/issues/1182). That the least recently
+used of the two ways is given up is our assumption. The processor's prefetch behind a branch is not
+modelled, nor is anything that another bus master reads.
 
 A miss reads 4 bytes by the command that the firmware's second boot stage sets up (boot2_w25q080):
 8 clocks of address and mode on four wires, 4 of waiting, 8 of data. With the divider of 2 that is
@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from bench_rp2040 import ROOT, checked, runtime
-from picoformer import Error, convert
+from benchmarks import text_of
+from picoformer import Error, Simulator, convert
 from picoformer.pico import FLASH_BASE, FS_OFFSET
 from rp2040 import CYCLES, RP2040, RP2040Error
 
@@ -38,19 +39,21 @@ SETS = 1024
 WORD = 4  # bytes of one fill
 CYCLES_PER_MISS = (40, 50)
 
-# The first token of the trace only fills the cache.
+# What runs first in the trace only fills the cache.
 SCRIPT = f"""
 import gc, machine
 from picoformer import Model
 m = machine.mem32
 model = Model("/model.pft", weights="flash")
-g = model.generate("", None)
-next(g)
+call, what = getattr(model, model.task), {{text!r}}
+if model.task == "generate":
+    call, what = next, model.generate("", None)
+call(what)
 gc.collect()
 m[{CYCLES}] = 1
-next(g)
+call(what)
 m[{CYCLES}] = 2
-next(g)
+call(what)
 m[{CYCLES}] = 0
 """
 
@@ -120,7 +123,8 @@ def watch(board: RP2040, cache: Cache) -> Callable[[int], None]:
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
-    parser.add_argument("--context", type=int, default=128)
+    parser.add_argument("--context", type=int, help="default: all, at most 256")
+    parser.add_argument("--tokens", type=int, default=16, help="of a text that is taken whole")
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
     checked()
@@ -128,6 +132,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = convert(o.checkpoint, folder / "model.pft", context=o.context)
+        sim = Simulator(folder / "model.pft")
         files = runtime(folder)
         files["/model.pft"] = (folder / "model.pft").read_bytes()
     cache = Cache()
@@ -141,7 +146,7 @@ def run() -> None:
             mark(value)
 
         board.mark_hook = hook
-        board.exec(SCRIPT, timeout=3600)
+        board.exec(SCRIPT.format(text=text_of(sim, o.tokens)), timeout=3600)
     ((reads, misses),) = counts
     row: dict[str, Any] = {
         "model": report.name,

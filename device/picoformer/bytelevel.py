@@ -29,7 +29,7 @@ class ByteLevel(BytePair):
         p = self._bytes + 2 * b
         return self._s[p] | self._s[p + 1] << 8
 
-    def encode(self, text):
+    def encode(self, text, most=None):
         """The token ids of `text` (str), a list, without those that `wrap` adds."""
         if not text:
             return []

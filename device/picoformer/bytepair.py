@@ -83,7 +83,7 @@ class BytePair(Base):
         p = self._find(self._merges, self._n_merges, left, right)
         return self._s[p + 2] | self._s[p + 3] << 8 if p else _NO_MERGE
 
-    def encode(self, text):
+    def encode(self, text, most=None):
         """The token ids of `text` (str), a list; no BOS."""
         if not text:
             return []

@@ -38,6 +38,15 @@ def _family(name):
     return portable
 
 
+def forget(*names):
+    """Drop modules of this package that only loading needs."""
+    package = sys.modules[__name__.rpartition(".")[0]]
+    for name in names:
+        sys.modules.pop(package.__name__ + "." + name, None)
+        if hasattr(package, name):
+            delattr(package, name)
+
+
 def _array(n):
     """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
     out = array("i", bytes(4 * (n & 255)))
@@ -86,29 +95,38 @@ def _fill(model, f, parts, context, weights, kernels):
     native = kernels.BIAS != 0
     mapped = model._mapped
     words = _words(f, parts[1], modelfile.PROGRAM)
-    program.steps(words)
+    tables = _words(f, parts[2], modelfile.TABLES)
+    from .check import check
+
+    check(words, tables, parts[4][1] >> 2)
+    # The proof takes as much memory as a small model's program and tables: it goes first.
+    check = None
+    forget("check")
+    gc.collect()
     limit = words[0]
     context = limit if context is None else context
     if not 2 <= context <= limit:
         raise Error("context is %r, this model has 2 to %d" % (context, limit))
     model.context = context = (context + 1) & ~1
     # The large blocks come first, while the heap is in one piece.
-    memory = [None, None, None, mapped and mapped.view]
+    memory = [None, tables, None, mapped and mapped.view]
     if weights == "ram":
         memory[3] = _zeros(parts[4][1] >> 2, native)
     for i in range(words[11]):
         memory.append(_zeros(program.cache_words(words, i, context), native))
     memory[0] = _array(program.arena_words(words, context))
-    memory[1] = tables = _words(f, parts[2], modelfile.TABLES)
     modelfile.read(f, parts[0], modelfile.META)
-    program.check(words, tables, parts[4][1] >> 2)
     model.vocab = words[4]
     model.outputs = words[3]
-    model.task = ("generate", "classify", "embed")[words[12]]
+    model.task = program.TASKS[words[12]]
     model._whole = words[13]
     model.labels = []
+    model.image = ()
+    if words[14]:
+        model.image = program.image(words, _meta(f, parts[0]).get("image"))
+        model._patch = words[14] >> 6
     if model.task == "classify":
-        model.labels = _labels(f, parts[0], model.outputs)
+        model.labels = program.labels(words, _meta(f, parts[0]).get("labels"))
     model.bos, model.eos = words[7], words[8]
     model.kernels = kernels.__name__.split(".")[-1]
     model._batch = min(words[1], context)
@@ -139,19 +157,15 @@ def _fill(model, f, parts, context, weights, kernels):
     _bind(model, kernels, words, memory, source, parts[4][0])
 
 
-def _labels(f, section, n):
-    """The labels' names from the metadata."""
+def _meta(f, section):
+    """The metadata, {} if they are none."""
     import json
 
-    text = modelfile.read(f, section, modelfile.META, bytearray(section[1]))
     try:
-        labels = json.loads(text)["labels"]
-        if isinstance(labels, list) and len(labels) == n:
-            if all(isinstance(s, str) for s in labels):
-                return labels
-    except (ValueError, KeyError, TypeError, RuntimeError):
-        pass  # RuntimeError: nested too deep
-    raise Error("model file is corrupt: its metadata do not name %d labels" % n)
+        meta = json.loads(modelfile.read(f, section, modelfile.META, bytearray(section[1])))
+        return meta if isinstance(meta, dict) else {}
+    except (ValueError, RuntimeError):  # the latter: nested too deep
+        return {}
 
 
 def _tiles(f, offset, words, listing):
@@ -167,11 +181,11 @@ def _tiles(f, offset, words, listing):
 
 def _bind(model, kernels, words, memory, source, offset):
     """Make the list of (kernel, record) that a token runs through."""
-    listing, body = program.steps(words)
+    listing, body, head = program.steps(words)
     # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
     runs = []
     view = memoryview(words)
-    model._body, model._head = [], []
+    model._encoder, model._body, model._head = [], [], []
     for s in range(len(listing)):
         op, i, n = listing[s]
         name, fields = program.OPS[op]
@@ -183,7 +197,7 @@ def _bind(model, kernels, words, memory, source, offset):
             if fields[k] == "w":
                 at = record[k] >> 6
                 if op == 1:
-                    groups = ((words[0] if record[7] else model.vocab) + 3) >> 2
+                    groups = ((model.vocab, words[0], 2)[record[7]] + 3) >> 2
                     size = groups * (record[2] + 2)
                 elif op == 3:
                     groups = record[4]
@@ -202,7 +216,8 @@ def _bind(model, kernels, words, memory, source, offset):
                 for at, size in pieces:
                     runs.append(at >> 2 << 6 | program.WEIGHTS)
                     runs.append(size >> 2)
-        (model._body if s < body else model._head).append((kernel, record))
+        part = model._encoder if s < body else model._body if s < head else model._head
+        part.append((kernel, record))
     runs = memory[2] = array("i", runs)
     # The sampler is one more step, whose record the interpreter writes.
     table = 0

@@ -1,19 +1,9 @@
 """The interpreter: load a model file, run its program, turn tokens into text."""
 
 import gc
-import sys
 
 from .errors import Error
 from .sampling import samples, sampling, seed_word
-
-
-def _forget():
-    """Drop the modules that only loading needs."""
-    package = sys.modules[__name__.rpartition(".")[0]]
-    for name in ("loader", "modelfile", "program"):
-        sys.modules.pop(package.__name__ + "." + name, None)
-        if hasattr(package, name):
-            delattr(package, name)
 
 
 class Model:
@@ -37,7 +27,7 @@ class Model:
         try:
             gc.collect()
             threshold(16384)
-            from .loader import load
+            from .loader import forget, load
 
             load(self, f, path, context, weights, kernels)
         except MemoryError as e:
@@ -52,7 +42,7 @@ class Model:
             raise
         finally:
             threshold(before)
-            _forget()
+            forget("check", "loader", "modelfile", "program")
         gc.collect()
         if self.weights == "file":
             self._f = f
@@ -65,7 +55,6 @@ class Model:
         space = self._space
         # An interrupted run leaves no more than this behind.
         self._filled = at
-        arena[4] = end
         while at < end:
             n = min(self._batch, end - at)
             arena[0] = at
@@ -85,8 +74,8 @@ class Model:
         if not self._body:
             raise Error("the model is closed")
 
-    def _feed(self, tokens):
-        """Run the tokens that the cache does not hold yet, at least the last."""
+    def _checked(self, tokens):
+        """The number of tokens, which can be run."""
         n = len(tokens)
         self._open()
         if not 0 < n <= self.context:
@@ -96,35 +85,102 @@ class Model:
                 raise Error("token %d is not in the vocabulary of %d" % (t, self.vocab))
         if self._mapped and self._mapped.moved():
             raise Error("the model file was replaced since it was loaded: load it again")
+        return n
+
+    def _feed(self, tokens):
+        """Run the tokens that the cache does not hold yet, at least the last."""
+        n = self._checked(tokens)
         self._turn += 1
         same = 0
-        most = 0 if self._whole else min(self._filled, n - 1)
-        while same < most and self._tokens[same] == tokens[same]:
+        while same < min(self._filled, n - 1) and self._tokens[same] == tokens[same]:
             same += 1
         for i in range(same, n):
             self._tokens[i] = tokens[i]
         self._run(same, n)
 
+    def _sweep(self, tokens, types=None, steps=None):
+        """Run the steps once over a whole input."""
+        n = self._checked(tokens)
+        arena = self._arena
+        arena[0] = self._filled = 0
+        arena[1] = arena[4] = n
+        for i in range(n):
+            arena[16 + i * self._stride] = tokens[i] | (types[i] << 16 if types else 0)
+        for kernel, record in steps or self._body:
+            kernel(record, self._space)
+        for kernel, record in () if steps else self._head:
+            kernel(record, self._space)
+
     def logits(self, tokens):
         """int32 logits behind the last of `tokens` (no BOS is added), as array('i').
 
-        Of a model with labels one for each, of an encoder without the embedding.
+        Of a model with labels one for each, of an encoder without the embedding, of a translator
+        behind the tokens of a translation: `source` takes those of the text before.
         """
-        self._feed(tokens)
+        if self._whole and not self._encoder:
+            self._sweep(tokens)
+        else:
+            if self._encoder and not self._arena[5]:
+                raise Error("a translator needs the tokens of its source first")
+            self._feed(tokens)
         return self._arena[self._logits : self._logits + self.outputs]
 
-    def read(self, text, task):
-        """The result of a task for a text, cut where the context ends, as array('i')."""
+    def source(self, tokens):
+        """Run the tokens that a translator is to translate."""
+        if not self._encoder:
+            self._made_to("translate")
+        self._sweep(tokens, None, self._encoder)
+        self._arena[5] = len(tokens)
+        self._turn += 1
+
+    def _made_to(self, task):
+        self._open()
         if self.task != task:
             raise Error("this model is made to %s, not to %s" % (self.task, task))
+
+    def _encode(self, text, task):
+        """A text's tokens with the special ones, cut where the context ends."""
+        self._made_to(task)
+        if self.image:
+            raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
         wrap = self.tokenizer.wrap
-        ids = wrap(self.tokenizer.encode(text)[: max(0, self.context - len(wrap([])))])
+        room = max(0, self.context - len(wrap([])))
+        ids = wrap(self.tokenizer.encode(text, room)[:room])
         if not ids:
             raise Error("the text has no tokens")
-        return self.logits(ids)
+        return ids
+
+    def read(self, text, task):
+        """The result of a task for a text or an image, as array('i')."""
+        if isinstance(text, str):
+            return self.logits(self._encode(text, task))
+        self._made_to(task)
+        if not self.image:
+            raise Error("this model reads text")
+        from .images import place
+
+        place(text, self.image, self.context, self._arena, self._patch, self._stride)
+        height, width, _, patch, extra = self.image
+        return self.logits(bytes(extra + (height // patch) * (width // patch)))
+
+    def answer(self, context, question):
+        """The part of the text `context` that answers a question. Raises Error."""
+        from .answers import answer
+
+        self._made_to("answer")
+
+        def run(ids, types):
+            self._sweep(ids, types)
+            at = range(self._logits, self._logits + len(ids) * self._stride, self._stride)
+            return [self._arena[i] for i in at], [self._arena[i + 1] for i in at]
+
+        return answer(self.tokenizer, run, self.context, context, question)
 
     def classify(self, text):
-        """[(label, int32 logit)] for a text, best first. Raises Error."""
+        """[(label, int32 logit)] for a text or an image, best first. Raises Error.
+
+        An image is its pixels, 0 to 255, row by row, the channels of a pixel together.
+        """
         logits = self.read(text, "classify")
         pairs = [(self.labels[i], logits[i]) for i in range(self.outputs)]
         pairs.sort(key=lambda pair: -pair[1])
@@ -140,9 +196,7 @@ class Model:
         temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
         0.9). Stops at EOS, BOS or the end of the context. Raises Error.
         """
-        self._open()
-        if self.task != "generate":
-            raise Error("this model is made to %s, not to generate" % self.task)
+        self._made_to("generate")
         pick = self._pick
         pick[3], pick[4], pick[5] = sampling(temperature, top_p, self.bits)
         pick[6] = seed_word(seed)
@@ -151,6 +205,20 @@ class Model:
         tokens = self.tokenizer.encode(prompt)
         if self.bos >= 0:
             tokens.insert(0, self.bos)
+        yield from self._write(tokens, max_tokens)
+
+    def translation(self, text, max_tokens=None):
+        """Yield the translation of a text, one str per token: at each the likeliest."""
+        self.source(self._encode(text, "translate"))
+        self._pick[3] = 0
+        yield from self._write([self.bos], max_tokens)
+
+    def translate(self, text):
+        """The translation of a text, or whatever a model makes of one. Raises Error."""
+        return "".join(self.translation(text))
+
+    def _write(self, tokens, max_tokens):
+        pick = self._pick
         self._feed(tokens)
         turn = self._turn
         token = tokens[-1]
@@ -182,6 +250,6 @@ class Model:
         if self._f:
             self._f.close()
         self._f = None
-        self._body = self._head = ()
+        self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None
         gc.collect()

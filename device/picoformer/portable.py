@@ -123,7 +123,8 @@ def embed(rec, memory):
     stride, total = _frames(arena)
     for t in range(first, count or total):
         at = (x >> 6) + t * stride
-        row = arena[0] + t if position else arena[16 + t * stride]
+        word = arena[16 + t * stride]
+        row = (word & 0xFFFF, arena[0] + t, word >> 16)[position]
         group = _group(memory, w, ((row >> 2) - base) * (n + 2), n + 2)
         lane = row & 3
         m = (group[n + (lane >> 1)] >> ((lane & 1) << 4)) & 0xFFFF
@@ -263,7 +264,7 @@ def attend(rec, memory):
     sc = scores >> 6
     for t in range(total):
         pos = arena[0] + t
-        length = arena[4] if whole else pos + 1
+        length = arena[3 + whole] if whole else pos + 1
         for h in range(heads):
             g = h // (heads // kv_heads)
             at = (q >> 6) + t * stride + h * size

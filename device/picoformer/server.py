@@ -23,7 +23,7 @@ RUN = 240  # logits in a frame
 # Requests. A reply has bit 7 set.
 HELLO, INFO, LIST, BEGIN, DATA, COMMIT, REMOVE, LOAD = 1, 2, 4, 5, 6, 7, 8, 9
 ARGUMENT, LOGITS, GENERATE, TAKEN, STOP, PING, BYE = 10, 11, 12, 13, 14, 15, 16
-READ, LABELS = 17, 18
+READ, LABELS, ANSWER = 17, 18, 19
 # What the board says of its own accord.
 READY, TOKEN, BUSY, ERROR = 0x41, 0x42, 0x43, 0x44
 
@@ -116,6 +116,7 @@ class Server:
             LOGITS: self._logits,
             READ: self._text,
             LABELS: self._labels,
+            ANSWER: self._question,
             GENERATE: self._generate,
             STOP: self._nothing,
             PING: self._ping,
@@ -462,8 +463,11 @@ class Server:
         return self._result(LOGITS, self._model.logits(tokens))
 
     def _text(self, body):
-        text = str(self._use(body[1:]), "utf8")
-        return self._result(READ, self._model.read(text, "embed" if body[0] else "classify"))
+        given = self._use(body[1:])
+        if not body[0] & 2:
+            given = str(given, "utf8")
+        task = "embed" if body[0] & 1 else "classify"
+        return self._result(READ, self._model.read(given, task))
 
     def _result(self, kind, words):
         words = memoryview(words)
@@ -484,7 +488,15 @@ class Server:
             if len(out) > 512:
                 break
             out += _text(label)
-        return struct.pack("<BH", self._model.bits, len(labels)) + out
+        height, width, channels = self._model.image[:3] or (0, 0, 0)
+        head = self._model.bits, len(labels), height, width, channels
+        return struct.pack("<BHHHB", *head) + out
+
+    def _question(self, body):
+        n = struct.unpack_from("<H", body)[0]
+        text = self._use(body[2:])
+        context, question = str(text[:n], "utf8"), str(text[n:], "utf8")
+        return self._model.answer(context, question).encode()
 
     def _generate(self, body):
         limit, temperature, top_p, seed = struct.unpack_from("<HIHI", body)
@@ -497,7 +509,12 @@ class Server:
         pieces = self._pieces
         count = first = 0
         begun = flushed = ticks_ms()
-        for piece in self._model.generate(prompt, limit or None, temperature, top_p, seed):
+        model = self._model
+        if model.task == "translate":
+            text = model.translation(prompt, limit or None)
+        else:
+            text = model.generate(prompt, limit or None, temperature, top_p, seed)
+        for piece in text:
             pieces[count % WINDOW] = piece
             count += 1
             self._count = count

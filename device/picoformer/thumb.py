@@ -74,7 +74,8 @@ def embed(r0, r1):
     lsr(r6, r6, 1)
     bx(lr)
 
-    # A token, or its position: r9 its frame's distance from the first, r11 the row.
+    # A token, its position, or the type in its high half: r9 its frame's distance from the first,
+    # r11 the row.
     label(TOKEN)
     data(2, 0x9A02)  # ldr r2, [sp, 8]: STRIDE
     mul(r2, r4)
@@ -84,12 +85,17 @@ def embed(r0, r1):
     ldr(r3, [r2, 0])
     data(2, 0x9801)  # ldr r0, [sp, 4]: REC
     ldr(r2, [r0, 28])
-    cmp(r2, 0)
-    beq(BYTOKEN)
+    cmp(r2, 1)
+    beq(BYPOSITION)
+    lsl(r2, r2, 3)
+    lsr(r3, r2)
+    data(2, 0xB29B)  # uxth r3, r3
+    b(ROW)
+    label(BYPOSITION)
     mov(r2, r8)
     ldr(r3, [r2, 0])
     add(r3, r3, r4)
-    label(BYTOKEN)
+    label(ROW)
     mov(r11, r3)
     lsr(r3, r3, 2)
     ldr(r4, [r0, 24])
@@ -150,6 +156,7 @@ def embed(r0, r1):
     lsr(r3, r3, 27)
     ldr(r7, [r0, 28])
     neg(r7, r7)
+    asr(r7, r7, 31)
     data(2, 0x9C07)  # ldr r4, [sp, 28]: RUN
     ldr(r0, [r4, 0])
     add(r0, r0, r5)
@@ -1719,7 +1726,9 @@ def attend(r0, r1):
     cmp(r4, 0)
     beq(CAUSAL)
     data(2, 0x9A0A)  # ldr r2, [sp, 40]: ARENA
-    ldr(r3, [r2, 16])
+    lsl(r4, r4, 2)
+    add(r4, r4, r2)
+    ldr(r3, [r4, 12])
     label(CAUSAL)
     lsl(r4, r3, 2)
     data(2, 0x9418)  # str r4, [sp, 96]: LEN

@@ -62,7 +62,7 @@ class Unigram(Base):
             if s[p + 1] >> 3 == 27:
                 raise Error("tokenizer: the pair's character at byte %d is a surrogate" % p)
 
-    def encode(self, text):
+    def encode(self, text, most=None):
         """The token ids of `text` (str), a list, without those that `wrap` adds."""
         raw = self._normalized(text)
         flags = self._flags

@@ -37,7 +37,8 @@ def embed(rec: ptr32, arena: ptr32):
     while t < total:
         frame = t * stride
         token = ptr32(int(arena) + 64 + frame)[0]
-        if position:
+        token = (token >> (position << 3)) & 0xFFFF
+        if position == 1:
             token = arena[0] + t
         skip = ((token >> 2) - rec[6]) * (n + 2)
         run = ptr32(base + rec[1])
@@ -493,7 +494,7 @@ def attend(rec: ptr32, arena: ptr32):
         pos = arena[0] + t
         length = pos + 1
         if rec[14]:
-            length = arena[4]
+            length = ptr32(int(arena) + 12 + (rec[14] << 2))[0]
         frame = t * stride
         h = 0
         while h < heads:

@@ -49,7 +49,11 @@ class Tiled:
         arena = self.tiles.arena
         t = 0
         while t < arena[1]:
-            g = (arena[0] + t if rec[7] else arena[16 + t * arena[3]]) >> 2
+            # By token, position or type; a tuple of the three would be garbage.
+            g = arena[0] + t
+            if rec[7] != 1:
+                g = arena[16 + t * arena[3]] >> (rec[7] << 3) & 0xFFFF
+            g >>= 2
             self.tiles.read(self.at + g * (rec[2] + 2))
             rec[4] = t
             rec[5] = t + 1

@@ -23,8 +23,11 @@ class WordPiece(Base):
         low = first(low, first(low, pieces, 0, 0x24), 1, 0x23)
         self._more = low, first(low, first(low, pieces, 0, 0x24), 1, 0x24)
 
-    def encode(self, text):
-        """The token ids of `text` (str), a list, without those that `wrap` adds."""
+    def encode(self, text, most=None):
+        """The token ids of `text` (str), a list, without those that `wrap` adds.
+
+        It may stop behind `most` of them: a long text takes seconds on a Pico.
+        """
         s = self._s
         characters = self._characters
         ids = []
@@ -36,6 +39,8 @@ class WordPiece(Base):
             op = s[p + 3]
             if op == DROP:
                 continue
+            if most is not None and len(ids) >= most:
+                return ids
             alone = op in (ALONE, ALONE_BECOMES)
             if (alone or op == SPACE) and length:
                 ids.extend(self._word(bytes(word), length))

@@ -83,6 +83,18 @@ class NoRuntimeError(Error):
     """The board has no picoformer, or one that does not start."""
 
 
+def _given(text: str | np.ndarray) -> str | bytes:
+    """A text that can be sent, or the bytes of an image."""
+    if isinstance(text, str):
+        _utf8(text)
+        return text
+    pixels = np.asarray(text)
+    whole = pixels.dtype.kind in "iu"
+    if not whole or (pixels.size and not 0 <= pixels.min() <= pixels.max() < 256):
+        raise Error(f"pixels are {pixels.dtype}, expected whole numbers from 0 to 255")
+    return pixels.astype(np.uint8).tobytes()
+
+
 class SerialPort:
     """A real port, a pseudo-terminal or a pyserial URL. Raises PortError, LostError."""
 
@@ -566,23 +578,42 @@ class Board:
             raise Error("a token is a whole number from 0 to 65535")
         return self._do(lambda link: self._load(name).logits(ids))
 
-    def classify(self, name: str, text: str) -> list[tuple[str, int]]:
-        """[(label, int32 logit)] for a text, best first."""
-        _utf8(text)
+    def classify(self, name: str, text: str | np.ndarray) -> list[tuple[str, int]]:
+        """[(label, int32 logit)] for a text or an image, best first.
+
+        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels).
+        """
+        given = _given(text)
 
         def ask(_: Link) -> list[tuple[str, int]]:
             link = self._load(name)
-            logits = link.read(text, "classify").tolist()
-            labels, bits = link.labels()
+            logits = link.read(given, "classify").tolist()
+            labels, bits, _shape = link.labels()
             self.logit_scale = 2.0**-bits
             return sorted(zip(labels, logits, strict=True), key=lambda pair: -pair[1])
 
         return self._do(ask)
 
-    def embed(self, name: str, text: str) -> np.ndarray:
-        """The embedding of a text, int32 (outputs,); only its direction means something."""
-        _utf8(text)
-        return self._do(lambda link: self._load(name).read(text, "embed"))
+    def image_shape(self, name: str) -> tuple[int, int, int]:
+        """Height, width and channels of the images that a model reads; zeros if it reads text."""
+        return self._do(lambda _: self._load(name).labels()[2])
+
+    def embed(self, name: str, text: str | np.ndarray) -> np.ndarray:
+        """The embedding of a text or an image, int32 (outputs,); only its direction counts."""
+        given = _given(text)
+        return self._do(lambda link: self._load(name).read(given, "embed"))
+
+    def translate(self, name: str, text: str) -> str:
+        """The translation of a text, or whatever a model makes of one: greedy."""
+        return "".join(self.generate(name, text))
+
+    def answer(self, name: str, context: str, question: str) -> str:
+        """The part of the text `context` that answers a question."""
+        _utf8(context)
+        _utf8(question)
+        if len(context.encode()) > 0xFFFF:
+            raise Error(f"the text has {len(context.encode()):,} bytes, expected at most 65,535")
+        return self._do(lambda link: self._load(name).answer(context, question))
 
     def generate(
         self,

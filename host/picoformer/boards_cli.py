@@ -47,9 +47,12 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--port", metavar="PORT", help=PORT_HELP)
     p.add_argument("--name", metavar="NAME", help="its name on the board (default: the file's)")
 
+    def add_place(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--port", metavar="PORT", help=PORT_HELP)
+        p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+
     p = command("generate", _generate, "let a board write text")
-    p.add_argument("--port", metavar="PORT", help=PORT_HELP)
-    p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+    add_place(p)
     add_sampling(p)
 
     for name, text in (
@@ -57,10 +60,21 @@ def add_commands(commands: Any) -> None:
         ("embed", "let a board turn a text into a vector"),
     ):
         p = command(name, _read, text)
-        p.add_argument("text", metavar="TEXT")
-        p.add_argument("--port", metavar="PORT", help=PORT_HELP)
-        p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+        p.add_argument("text", metavar="TEXT", nargs="?")
+        p.add_argument("--image", metavar="PNG", help="a picture, scaled to the model's size")
+        add_place(p)
         p.set_defaults(task=name)
+
+    p = command("translate", _write, "let a board turn a text into another")
+    p.add_argument("text", metavar="TEXT")
+    add_place(p)
+    p.set_defaults(task="translate")
+
+    p = command("answer", _write, "let a board find the answer to a question in a text")
+    p.add_argument("text", metavar="QUESTION")
+    p.add_argument("--context", required=True, metavar="TEXT", help="where the answer is")
+    add_place(p)
+    p.set_defaults(task="answer")
 
 
 def _show(value: dict[str, Any]) -> None:
@@ -197,15 +211,60 @@ def _generate(o: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
-def _read(o: argparse.Namespace) -> None:
+def picture(path: str, shape: tuple[int, int, int]) -> Any:
+    """An image file as pixels (height, width, channels) of this shape. Raises Error."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as e:
+        raise Error("Pillow is not installed: pip install 'picoformer[image]'") from e
+    import numpy as np
+
+    height, width, channels = shape
+    if not channels:
+        raise Error("this model reads text, not images")
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("L" if channels == 1 else "RGB")
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(image).reshape(height, width, -1)
+    except (OSError, UnidentifiedImageError) as e:
+        raise Error(f"cannot read {path}: {e}") from e
+
+
+def _write(o: argparse.Namespace) -> None:
     with Board(o.port) as board:
         name = o.model or _only_model(board)
         loaded = board.load(name)
         start = time.perf_counter()
-        if o.task == "classify":
-            pairs = board.classify(name, o.text)
+        if o.task == "translate":
+            text = board.translate(name, o.text)
         else:
-            values = board.embed(name, o.text)
+            text = board.answer(name, o.context, o.text)
+        ms = round(1000 * (time.perf_counter() - start))
+    if o.json:
+        _show({"text": text, "ms": ms, "heap": loaded.heap, "free_heap": loaded.free_heap})
+        return
+    print(text)
+    print(
+        f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
+        f"({loaded.kernels} kernels, weights in {loaded.weights}), {loaded.free_heap:,} free",
+        file=sys.stderr,
+    )
+
+
+def _read(o: argparse.Namespace) -> None:
+    if (o.text is None) == (o.image is None):
+        raise Error("give a TEXT or an --image, one of them")
+    with Board(o.port) as board:
+        name = o.model or _only_model(board)
+        loaded = board.load(name)
+        given = o.text if o.image is None else picture(o.image, board.image_shape(name))
+        start = time.perf_counter()
+        if o.task == "classify":
+            pairs = board.classify(name, given)
+        else:
+            values = board.embed(name, given)
         ms = round(1000 * (time.perf_counter() - start))
         figures = {
             "ms": ms,

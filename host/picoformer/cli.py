@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, boards_cli
-from .boards_cli import show_embedding, show_labels
+from .boards_cli import picture, show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, Report, convert
 from .errors import Error
 from .modelfile import ModelFile, load
@@ -94,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
     p = command("simulate", _simulate, "run a model on the PC with a board's integers")
     p.add_argument("model", metavar="MODEL.pft")
+    p.add_argument("--image", metavar="PNG", help="in place of a prompt, for a model of images")
+    p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
     boards_cli.add_sampling(p)
     add_json(p)
 
@@ -261,11 +263,22 @@ def _simulate(o: argparse.Namespace) -> None:
 
     sim = Simulator(o.model)
     _check_n(o.n)
-    if sim.model.task == "classify":
-        show_labels(o, sim.classify(o.prompt), sim.logit_scale)
-        return
-    if sim.model.task == "embed":
-        show_embedding(o, sim.embed(o.prompt))
+    task = sim.model.task
+    shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
+    given = picture(o.image, shape) if o.image else o.prompt
+    if task == "classify":
+        show_labels(o, sim.classify(given), sim.logit_scale)
+    elif task == "embed":
+        show_embedding(o, sim.embed(given))
+    elif task == "translate" or task == "answer":
+        if task == "answer" and o.context is None:
+            raise Error("this model answers questions: give the text with --context")
+        text = sim.translate(o.prompt) if task == "translate" else sim.answer(o.context, o.prompt)
+        if o.json:
+            _show({"prompt": o.prompt, "text": text})
+        else:
+            print(text)
+    if task != "generate":
         return
     start = time.perf_counter()
     pieces: list[str] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .device import program
+from .device.check import check
 from .errors import Error
 from .graph import (
     ACTIVATIONS,
@@ -20,9 +21,12 @@ from .graph import (
     Embedding,
     Gate,
     Graph,
+    Keep,
     LayerNorm,
     Linear,
+    Node,
     Norm,
+    Patches,
     Pool,
 )
 from .plan import Life, place
@@ -37,7 +41,7 @@ BATCH = 4  # positions in a group, by default
 ODD = ("tanh",)  # activations that are odd functions and go to 1
 HOW = {"last": 0, "first": 1, "mean": 2}
 LOGITS = ":logits"  # behind the first frame, once that is planned
-TASKS = ("generate", "classify", "embed")
+ROWS = {"token": 0, "position": 1, "type": 2}
 
 CODES = {name: op for op, (name, _) in program.OPS.items()}
 
@@ -131,6 +135,10 @@ class _Compiler:
         self.out = Compiled(np.empty(0), np.empty(0), np.empty(0))
         self.head = 0
         self.cache = 0  # that was stored last
+        self.kept: dict[str, int] = {}  # caches of a source, by the keys' name
+        self.patches = ""  # the value that an image's patches are
+        self.nodes: list[Node] = graph.encoder + graph.nodes
+        self.body = 0  # first step behind the encoder
 
     # Memory
 
@@ -185,24 +193,24 @@ class _Compiler:
         self.steps.append(Step(op, list(fields), value, self.bits.get(value, 0)))
 
     def embed(self, n: Embedding) -> None:
-        weight = n.weight[: self.context] if n.position else n.weight
+        weight = n.weight[: self.context] if n.by == "position" else n.weight
         at, m = self.matrix([weight])
-        if not n.position:
+        if n.by == "token":
             # A linear adds whole groups of four rows to it; the padding adds zeros.
             self.words[n.out] = (n.weight.shape[1] + 3) // 4 * 4
             self.bits[n.out] = self.point(n.out, 20)
             # The shift may not go further left than the format allows.
-            for e in self.graph.nodes:
+            for e in self.nodes:
                 if isinstance(e, Embedding) and e.out == n.out:
                     self.bits[n.out] = min(self.bits[n.out], 8 - quantize([e.weight]).exponent)
         bits = self.bits[n.out]
         cols = n.weight.shape[1]
         self.emit(
-            "embed", Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, int(n.position),
+            "embed", Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, ROWS[n.by],
             value=n.out,
         )  # fmt: skip
         self.changed(n.out)
-        key = n.out + ":positions" if n.position else n.out
+        key = n.out if n.by == "token" else f"{n.out}:{n.by}"
         self.out.dequantized[key] = m.value
         self.out.matrices[key] = (m, np.asarray(weight))
 
@@ -242,6 +250,8 @@ class _Compiler:
 
         The head makes its own: `pool` moves the residual only.
         """
+        if value == self.patches:
+            return value
         name = f"{'head' if self.head else 'q'}{self.version.get(value, 0)}:"
         name += norm.out if norm else value
         if name in self.words:
@@ -334,17 +344,24 @@ class _Compiler:
             return 0
         return self.table(rotation_table(a.frequencies, self.context))
 
-    def store(self, a: Attention) -> None:
-        words = a.kv_heads * (a.size + 2 * ((a.size + 3) // 4) + 2)
+    def new_cache(self, heads: int, size: int) -> int:
+        self.caches.append(heads * (size + 2 * ((size + 3) // 4) + 2))
+        return len(self.caches) - 1
+
+    def store(self, a: Attention, shared: bool) -> None:
         # A whole input is through with one attention before the next stores its own.
         shape = (a.kv_heads, a.size)
-        if not (self.graph.whole and shape in self.cache_of):
-            self.cache_of[shape] = len(self.caches)
-            self.caches.append(words)
+        if not (shared and shape in self.cache_of):
+            self.cache_of[shape] = self.new_cache(*shape)
         self.cache = self.cache_of[shape]
         cache = program.CACHE + self.cache
         k, v = self.ref(a.k), self.ref(a.v)
         self.emit("store", k, v, cache, a.kv_heads, a.size, self.rotation(a))
+
+    def keep(self, n: Keep) -> None:
+        self.kept[n.k] = self.new_cache(n.heads, n.size)
+        cache = program.CACHE + self.kept[n.k]
+        self.emit("store", self.ref(n.k), self.ref(n.v), cache, n.heads, n.size, 0)
 
     def pool(self, residual: str, how: str) -> None:
         """Begin the head: what is only needed of one position, be it the last."""
@@ -352,7 +369,7 @@ class _Compiler:
         self.head = len(self.steps) - 1
 
     def attend(self, a: Attention) -> None:
-        cache = program.CACHE + self.cache
+        cache = program.CACHE + (self.kept[a.k] if a.cross else self.cache)
         top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, (1 << (KEY_BITS - 1)) - 1
         mc, e = float_parts(np.log2(np.e) / np.sqrt(a.size) / (top_q * top_k))
         top_v = (1 << (VALUE_BITS - 1)) - 1
@@ -376,7 +393,7 @@ class _Compiler:
             int(np.floor(2.0**29 * 128 / top_v + 0.5)),
             19 - ps,
             ps,
-            int(not a.causal),
+            2 if a.cross else int(not a.causal),
             value=a.out,
         )
 
@@ -402,26 +419,41 @@ class _Compiler:
         self.emit("gate", g, u, size, table, bits, dyn, odd, value=n.out)
 
     def run(self) -> Compiled:
-        nodes = self.graph.nodes
         self.size: dict[str, int] = {}
-        self.gates = {n.g for n in nodes if isinstance(n, Gate)}
-        norms = {n.out: n for n in nodes if isinstance(n, Norm)}
-        layernorms = {n.out: n for n in nodes if isinstance(n, LayerNorm) and n.out != n.x}
-        for n in nodes:
+        self.gates = {n.g for n in self.nodes if isinstance(n, Gate)}
+        for n in self.nodes:
             if isinstance(n, Embedding):
                 self.size[n.out] = n.weight.shape[1]
             elif isinstance(n, Norm | LayerNorm):
                 self.size[n.out] = n.gain.shape[0]
+            elif isinstance(n, Patches):
+                self.size[n.out] = n.elements
             elif isinstance(n, Linear):
                 self.size[n.out] = n.weight.shape[0]
             elif isinstance(n, Attention):
                 self.size[n.out] = n.heads * n.size
             elif isinstance(n, Gate):
                 self.size[n.out] = self.size[n.g]
+        self.part(self.graph.encoder, True)
+        self.body = len(self.steps)
+        self.part(self.graph.nodes, False)
+        if not self.head:
+            self.head = len(self.steps)
+        return self.finish()
+
+    def part(self, nodes: list[Node], encoder: bool) -> None:
+        """The steps of an encoder, or those of the rest."""
+        if not nodes:
+            return
+        shared = encoder or (self.graph.whole and not self.graph.encoder)
+        norms = {n.out: n for n in nodes if isinstance(n, Norm)}
+        layernorms = {n.out: n for n in nodes if isinstance(n, LayerNorm) and n.out != n.x}
         residual = next(n.out for n in nodes if isinstance(n, Embedding))
         how = next((n.how for n in nodes if isinstance(n, Pool)), "last")
-        # Behind the last layer's keys and values only one position matters, unless it is a mean.
-        final = [n.q for n in nodes if isinstance(n, Attention)][-1:] if how != "mean" else []
+        # Behind the last layer's keys and values only one position matters, unless all do.
+        final = [n.q for n in nodes if isinstance(n, Attention) and not n.cross][-1:]
+        if encoder or how == "mean" or self.graph.task == "answer":
+            final = []
         late: list[Linear] = []
         i = 0
         while i < len(nodes):
@@ -452,13 +484,20 @@ class _Compiler:
                     self.pool(residual, how)
                 if group:
                     self.linear(group, norms.get(n.x), add)
+            elif isinstance(n, Patches):
+                self.patches = n.out
+                self.words[n.out] = 4 + n.elements
+            elif isinstance(n, Keep):
+                self.keep(n)
             elif isinstance(n, Attention):
-                self.store(n)
+                if not n.cross:
+                    self.store(n, shared)
                 if late:
                     self.pool(residual, how)
                     if late[0].x in layernorms:
                         self.layernorm(layernorms[late[0].x])
                     self.linear(late, norms.get(late[0].x), None)
+                    late = []
                 self.attend(n)
             elif isinstance(n, Gate):
                 self.gate(n)
@@ -469,7 +508,6 @@ class _Compiler:
                     self.pool(residual, how)
             elif isinstance(n, Add):
                 raise Error("a residual must follow the linear that it adds")
-        return self.finish()
 
     def finish(self) -> Compiled:
         lives: dict[str, Life] = {}
@@ -487,25 +525,27 @@ class _Compiler:
                 return (offsets[f.value] + f.offset) << 6 | program.ARENA
             return f
 
-        parts: list[list[int]] = [[], []]
+        parts: list[list[int]] = [[], [], []]
         for s, step in enumerate(self.steps):
             words = [fix(f) for f in step.fields]
-            parts[s >= self.head] += [CODES[step.op], len(words), *words]
+            part = parts[(s >= self.body) + (s >= self.head)]
+            part += [CODES[step.op], len(words), *words]
         graph = self.graph
         outputs = self.size[graph.result]
         result = LOGITS if graph.result == "logits" else graph.result
         batch = self.context if graph.whole else self.batch
         head = [
             self.context, batch, stride, outputs, graph.vocab, fix(Ref(result)),
-            self.bits[graph.result], graph.bos, graph.eos, len(parts[0]), len(parts[1]),
-            len(self.caches), TASKS.index(graph.task), int(graph.whole), 0, 0,
+            self.bits[graph.result], graph.bos, graph.eos, len(parts[1]), len(parts[2]),
+            len(self.caches), program.TASKS.index(graph.task), int(graph.whole),
+            fix(Ref(self.patches)) if self.patches else 0, len(parts[0]),
         ]  # fmt: skip
         out = self.out
-        out.program = np.array(head + self.caches + parts[0] + parts[1], np.int32)
+        out.program = np.array(head + self.caches + sum(parts, []), np.int32)
         out.tables = np.concatenate(self.tables).astype(np.int32)
         out.weights = np.concatenate(self.weights)
         out.steps, out.offsets, out.lives = self.steps, offsets, lives
-        program.check(out.program.tolist(), out.tables.tolist(), out.weights.size)
+        check(out.program.tolist(), out.tables.tolist(), out.weights.size)
         return out
 
 

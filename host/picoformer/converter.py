@@ -45,20 +45,34 @@ class Report:
 def calibrate(graph: Graph, data: list[Array] | None = None) -> dict[str, float]:
     """Largest magnitude of each value over `data`, sequences of tokens.
 
-    By default over text that the model writes itself, or random tokens if it writes none.
+    By default over text that the model writes itself; an encoder gets random tokens or pixels, a
+    translator what it makes of random tokens.
     """
-    if data is None and graph.task != "generate":
-        rng = np.random.default_rng(0)
-        length = min(CALIBRATION[1], graph.context)
-        data = list(rng.integers(0, graph.vocab, (CALIBRATION[0], length)))
-    if data is None:
-        count, length = CALIBRATION
-        _, model = sample(graph, count, min(length, graph.context))
+    count, length = CALIBRATION[0], min(CALIBRATION[1], graph.context)
+    rng = np.random.default_rng(0)
+    if data is None and graph.task == "generate":
+        _, model = sample(graph, count, length)
         return model.amax
+    if graph.task == "translate":
+        sources = data or list(rng.integers(0, graph.vocab, (count, length)))
+        found = [sample(graph, 1, length, i, source=s)[1] for i, s in enumerate(sources[:count])]
+    else:
+        if data is None and graph.image:
+            height, width, channels, patch, extra = graph.image
+            cut = patch * patch * channels
+            shape = (count, extra + height * width * channels // cut, cut)
+            data = list(rng.integers(-128, 128, shape))
+        elif data is None:
+            data = list(rng.integers(0, graph.vocab, (count, length)))
+        found = []
+        for row in data[:CALIBRATION_ROWS]:
+            model = FloatModel(graph, np.float32)
+            part = np.asarray(row)[None, : graph.context]
+            half = np.arange(part.shape[1]) * 2 // part.shape[1]
+            model.forward(part, half[None] if graph.task == "answer" else None)
+            found.append(model)
     amax: dict[str, float] = {}
-    for row in data[:CALIBRATION_ROWS]:
-        model = FloatModel(graph, np.float32)
-        model.forward(np.asarray(row)[None, : graph.context])
+    for model in found:
         for value, a in model.amax.items():
             amax[value] = max(amax.get(value, 0.0), a)
     return amax
@@ -82,6 +96,8 @@ def compiled_bytes(
     meta["values"] = [[s.value, s.bits] if s.value else [] for s in compiled.steps]
     if graph.labels:
         meta["labels"] = graph.labels
+    if graph.image:
+        meta["image"] = list(graph.image)
     return modelfile.encode(compiled, build(vocabulary), meta)
 
 
@@ -191,6 +207,8 @@ def convert(
             if rows is not None
             else "text that the model wrote"
             if graph.task == "generate"
+            else "random pixels"
+            if graph.image
             else "random tokens"
         ),
         seconds=time.perf_counter() - start,

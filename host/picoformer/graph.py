@@ -21,11 +21,33 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Embedding:
-    """out = weight[token], weight (vocab, dim); or by position, added, weight (context, dim)."""
+    """out = weight[token], weight (vocab, dim).
+
+    Or added to out: by the "position", weight (context, dim), or the "type" of the token: of the
+    first or the second text, weight (2, dim).
+    """
 
     out: str
     weight: Array
-    position: bool = False
+    by: str = "token"
+
+
+@dataclass(frozen=True)
+class Patches:
+    """out = the pixels of a patch less 128, (elements,), zeros for a class token in front."""
+
+    out: str
+    elements: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The keys and values (heads, size) of a source, which `Attention` of that k and v reads."""
+
+    k: str
+    v: str
+    heads: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,7 @@ class Attention:
     size: int
     frequencies: Array | None = None
     causal: bool = True
+    cross: bool = False  # over what the encoder kept
 
 
 @dataclass(frozen=True)
@@ -106,7 +129,9 @@ class Pool:
     how: str
 
 
-Node = Embedding | Norm | LayerNorm | Linear | Attention | Gate | Add | Pool
+Node = (
+    Embedding | Patches | Norm | LayerNorm | Linear | Keep | Attention | Gate | Add | Pool
+)
 TENSORS = "weight", "gain", "bias"
 
 
@@ -120,8 +145,11 @@ def tensors(node: Node) -> list[Array]:
 class Graph:
     """A model in floating point.
 
-    task: "generate", "classify" or "embed". The result is the value "logits", whose size is the
-    vocabulary or the number of labels, or for embed the pooled value itself.
+    task: "generate", "classify", "embed", "translate" or "answer". The result is the value
+    "logits", whose size is the vocabulary or the number of labels; for embed the pooled value
+    itself, for answer the value "span" of each position: logits of a start and of an end.
+    encoder: nodes that run first, over a source. image: (height, width, channels, patch, class
+    tokens) where patches of pixels are fed in the place of tokens.
     """
 
     nodes: list[Node]
@@ -132,26 +160,26 @@ class Graph:
     meta: dict[str, Any] = field(default_factory=dict)
     task: str = "generate"
     labels: list[str] = field(default_factory=list)
+    encoder: list[Node] = field(default_factory=list)
+    image: tuple[int, int, int, int, int] | None = None
 
     @property
     def whole(self) -> bool:
         """Whether an input must be run at once: attention looks ahead, or positions are pooled."""
-        return any(
-            isinstance(n, Pool) or (isinstance(n, Attention) and not n.causal) for n in self.nodes
-        )
+        return self.task != "generate"
 
     @property
     def result(self) -> str:
         """The value that comes out."""
         if self.task == "embed":
             return next(n.x for n in self.nodes if isinstance(n, Pool))
-        return "logits"
+        return "span" if self.task == "answer" else "logits"
 
     @property
     def parameters(self) -> int:
         """Number of trained parameters; a shared matrix counts once."""
         seen: dict[int, int] = {}
-        for node in self.nodes:
+        for node in self.encoder + self.nodes:
             for tensor in tensors(node):
                 seen[id(tensor)] = tensor.size
         return sum(seen.values())
@@ -164,16 +192,21 @@ class Graph:
             if size.get(value) != n:
                 raise Error(f"{what}: {value} has {size.get(value)} elements, expected {n}")
 
-        for node in self.nodes:
+        for node in self.encoder + self.nodes:
             for tensor in tensors(node):
                 if not np.isfinite(tensor).all():
                     raise Error("the checkpoint has infinite or NaN values")
             if isinstance(node, Embedding):
-                if node.position:
-                    expect(node.out, node.weight.shape[1], "position embedding")
-                    if len(node.weight) < self.context:
+                if node.by != "token":
+                    expect(node.out, node.weight.shape[1], f"{node.by} embedding")
+                    if node.by == "position" and len(node.weight) < self.context:
                         raise Error(f"{len(node.weight)} positions for {self.context} tokens")
                 size[node.out] = node.weight.shape[1]
+            elif isinstance(node, Patches):
+                size[node.out] = node.elements
+            elif isinstance(node, Keep):
+                expect(node.k, node.heads * node.size, "kept keys")
+                expect(node.v, node.heads * node.size, "kept values")
             elif isinstance(node, Norm | LayerNorm):
                 expect(node.x, node.gain.shape[0], "norm")
                 size[node.out] = node.gain.shape[0]
@@ -197,9 +230,9 @@ class Graph:
                 size[node.out] = size[node.g]
             elif isinstance(node, Add):
                 expect(node.y, size.get(node.x, 0), "residual")
-        expected = {"generate": self.vocab, "classify": len(self.labels)}.get(self.task)
-        if expected is not None and size.get("logits") != expected:
-            raise Error(f"the model makes {size.get('logits')} logits, expected {expected}")
+        expected = {"classify": len(self.labels), "answer": 2}.get(self.task, self.vocab)
+        if self.task != "embed" and size.get(self.result) != expected:
+            raise Error(f"the model makes {size.get(self.result)} logits, expected {expected}")
 
 
 def silu(x: Array) -> Array:
@@ -268,30 +301,49 @@ class FloatModel:
         self.tap: Callable[[str, Array], None] | None = None
         self.weights = {
             id(t): np.asarray(t, dtype)
-            for n in graph.nodes
+            for n in graph.encoder + graph.nodes
             for t in tensors(n)
         }
 
-    def forward(self, tokens: Array) -> Array:
+    def forward(
+        self, tokens: Array, types: Array | None = None, source: Array | None = None
+    ) -> Array:
         """Append tokens (batch, n) to the sequences; return results (batch, n, outputs).
 
-        n is 1 in the result where positions are pooled.
+        n is 1 in the result where positions are pooled. For an image, tokens is (batch, n,
+        elements). types (batch, n): 0 or 1, the text that a token is of. source (batch, m): what
+        the encoder reads, with the first tokens.
         """
+        if source is not None:
+            self._nodes(self.graph.encoder, source, None, 0)
+        past = self.past
+        self.past += tokens.shape[1]
+        return self._nodes(self.graph.nodes, tokens, types, past)[self.graph.result]
+
+    def _nodes(
+        self, nodes: list[Node], tokens: Array, types: Array | None, past: int
+    ) -> dict[str, Array]:
         v: dict[str, Array] = {}
         t_new = tokens.shape[1]
-        past = self.past
-        self.past += t_new
 
         def w(t: Array) -> Array:
             return self.weights[id(t)]
 
-        for node in self.graph.nodes:
+        for node in nodes:
             if isinstance(node, Embedding):
                 out = node.out
-                if node.position:
+                if node.by == "position":
                     y = v[out] + w(node.weight)[past : past + t_new]
+                elif node.by == "type":
+                    y = v[out] + w(node.weight)[np.zeros_like(tokens) if types is None else types]
                 else:
                     y = w(node.weight)[tokens]
+            elif isinstance(node, Patches):
+                out, y = node.out, np.asarray(tokens, self.dtype)
+            elif isinstance(node, Keep):
+                shape = (*tokens.shape[:2], node.heads, node.size)
+                self.caches[node.k] = v[node.k].reshape(shape), v[node.v].reshape(shape)
+                continue
             elif isinstance(node, LayerNorm):
                 x = v[node.x]
                 x = x - x.mean(-1, keepdims=True)
@@ -320,10 +372,12 @@ class FloatModel:
             if self.tap and not isinstance(node, Pool):
                 self.tap(out, y)
             self.amax[out] = max(self.amax.get(out, 0.0), float(np.abs(y).max()))
-        return v[self.graph.result]
+        return v
 
     def _attention(self, a: Attention, v: dict[str, Array], t_new: int) -> Array:
         shape = (v[a.q].shape[0], t_new, -1, a.size)
+        if a.cross:
+            return self._weigh(a, v[a.q].reshape(shape), *self.caches[a.k], None)
         past = self.caches[a.out][0].shape[1] if a.out in self.caches else 0
         frequencies = np.zeros(0) if a.frequencies is None else a.frequencies
         angle = np.outer(np.arange(past, past + t_new), frequencies)[:, None, :]
@@ -341,15 +395,21 @@ class FloatModel:
             k = np.concatenate([self.caches[a.out][0], k], 1)
             val = np.concatenate([self.caches[a.out][1], val], 1)
         self.caches[a.out] = (k, val)
+        allowed = np.arange(past + t_new)[None, :] <= past + np.arange(t_new)[:, None]
+        return self._weigh(a, q, k, val, allowed if a.causal else None)
+
+    def _weigh(
+        self, a: Attention, q: Array, k: Array, val: Array, allowed: Array | None
+    ) -> Array:
         share = a.heads // a.kv_heads
         kk = np.repeat(k, share, axis=2).transpose(0, 2, 3, 1)
         vv = np.repeat(val, share, axis=2).transpose(0, 2, 1, 3)
         s = q.transpose(0, 2, 1, 3) @ kk / np.sqrt(a.size).astype(self.dtype)
-        allowed = np.arange(past + t_new)[None, :] <= past + np.arange(t_new)[:, None]
-        s = np.where(allowed | (not a.causal), s, -np.inf)
+        if allowed is not None:
+            s = np.where(allowed, s, -np.inf)
         p = np.exp(s - s.max(-1, keepdims=True))
         p /= p.sum(-1, keepdims=True)
-        return (p @ vv).transpose(0, 2, 1, 3).reshape(*shape[:2], -1)
+        return (p @ vv).transpose(0, 2, 1, 3).reshape(*q.shape[:2], -1)
 
 
 def log_softmax(z: Array) -> Array:
@@ -358,18 +418,21 @@ def log_softmax(z: Array) -> Array:
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
 
-def sample(graph: Graph, sequences: int, length: int, seed: int = 0) -> tuple[Array, FloatModel]:
+def sample(
+    graph: Graph, sequences: int, length: int, seed: int = 0, source: Array | None = None
+) -> tuple[Array, FloatModel]:
     """Token ids (sequences, length) that the float model itself writes at temperature 1.
 
-    Sequences begin with BOS (or token 0). Returns the ids and the model that ran them, whose
-    `amax` covers them.
+    source (n,): what a translator translates. Sequences begin with BOS (or token 0). Returns the
+    ids and the model that ran them, whose `amax` covers them.
     """
     rng = np.random.default_rng(seed)
     model = FloatModel(graph, np.float32)
     tokens = np.full((sequences, 1), max(graph.bos, 0), np.int64)
     out = [tokens]
-    for _ in range(length - 1):
-        logits = model.forward(tokens)[:, -1]
+    read = None if source is None else np.repeat(np.asarray(source)[None], sequences, 0)
+    for i in range(length - 1):
+        logits = model.forward(tokens, source=None if i else read)[:, -1]
         # Gumbel noise turns the largest into a sample.
         noise = -np.log(-np.log(rng.random(logits.shape) * 0.999999 + 5e-7))
         tokens = (logits + noise).argmax(-1)[:, None]

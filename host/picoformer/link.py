@@ -528,20 +528,33 @@ class Link:
         """int32 logits (vocab,) behind the last of `tokens`, of the loaded model."""
         return self._result(wire.LOGITS, b"", np.asarray(tokens, "<u2").tobytes())
 
-    def read(self, text: str, task: str) -> np.ndarray:
-        """int32 result (outputs,) of the loaded model for a text; task: classify or embed."""
-        return self._result(wire.READ, bytes([task == "embed"]), text.encode())
+    def read(self, given: str | bytes, task: str) -> np.ndarray:
+        """int32 result (outputs,) of the loaded model for a text or pixels.
 
-    def labels(self) -> tuple[list[str], int]:
-        """What the loaded model's logits stand for, and their fraction bits."""
+        task: classify or embed.
+        """
+        kind = (task == "embed") | 2 * isinstance(given, bytes)
+        return self._result(
+            wire.READ, bytes([kind]), given.encode() if isinstance(given, str) else given
+        )
+
+    def answer(self, context: str, question: str) -> str:
+        """The part of `context` that answers, by the loaded model."""
+        text = context.encode()
+        rest = self._argue(text + question.encode(), 2)
+        head = struct.pack("<H", len(text))
+        return self.request(wire.ANSWER, head + rest, TOKEN_LIMIT).decode()
+
+    def labels(self) -> tuple[list[str], int, tuple[int, int, int]]:
+        """What the loaded model's logits stand for, their fraction bits, and its images' shape."""
         found: list[str] = []
         while True:
             r = _Reader(self.request(wire.LABELS, struct.pack("<H", len(found))))
-            bits, total = r.take("BH")
+            bits, total, *shape = r.take("BHHHB")
             while len(found) < total and r.left:
                 found.append(r.text())
             if len(found) == total:
-                return found, bits
+                return found, bits, (shape[0], shape[1], shape[2])
 
     def _result(self, kind: int, head: bytes, argument: bytes) -> np.ndarray:
         for _ in range(ATTEMPTS):

@@ -17,6 +17,7 @@ import numpy as np
 
 from .compiler import Compiled
 from .device import modelfile, program
+from .device.check import check
 from .errors import Error
 from .graph import Array
 from .tokenizer import Tokenizer
@@ -40,7 +41,8 @@ class ModelFile:
     tokenizer: Tokenizer
     weights: Array
     steps: list[Step]
-    body: int  # steps before the head
+    body: int  # steps of a translator's encoder
+    head: int  # steps before the head
     sizes: dict[str, int]  # bytes of each section
 
     @property
@@ -62,8 +64,8 @@ class ModelFile:
 
     @property
     def task(self) -> str:
-        """generate, classify or embed."""
-        return ("generate", "classify", "embed")[int(self.program[12])]
+        """generate, classify, embed, translate or answer."""
+        return program.TASKS[int(self.program[12])]
 
     @property
     def whole(self) -> bool:
@@ -160,24 +162,22 @@ def parse(data: bytes) -> ModelFile:
     tables = np.frombuffer(bytes(raw[2]), "<i4")
     weights = np.frombuffer(bytes(raw[4]), "<u4")
     listed = words.tolist()
-    program.check(listed, tables.tolist(), weights.size)
+    check(listed, tables.tolist(), weights.size)
     tokenizer = Tokenizer(bytes(raw[3]))
     if tokenizer.vocab_size != listed[4]:
         raise Error(
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
-    if listed[12] == program.CLASSIFY and not (
-        isinstance(labels, list)
-        and len(labels) == listed[3]
-        and all(isinstance(label, str) for label in labels)
-    ):
-        raise Error(f"model file is corrupt: its metadata do not name {listed[3]} labels")
-    listing, body = program.steps(listed)
+    if listed[12] == program.CLASSIFY:
+        program.labels(listed, labels)
+    if listed[14]:
+        program.image(listed, meta.get("image"))
+    listing, body, head = program.steps(listed)
     steps = [Step(program.OPS[op][0], listed[i : i + n]) for op, i, n in listing]
     names = ("metadata", "program", "tables", "tokenizer", "weights")
     sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
-    return ModelFile(meta, words, tables, tokenizer, weights, steps, body, sizes)
+    return ModelFile(meta, words, tables, tokenizer, weights, steps, body, head, sizes)
 
 
 def load(path: str | Path) -> ModelFile:

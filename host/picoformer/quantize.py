@@ -79,10 +79,14 @@ def dequantized(graph: Graph, matrices: dict[str, Array]) -> Graph:
     """
 
     def value(n: Node) -> Node:
-        if isinstance(n, Embedding) and n.position:
-            return replace(n, weight=matrices[n.out + ":positions"])
+        if isinstance(n, Embedding) and n.by != "token":
+            return replace(n, weight=matrices[f"{n.out}:{n.by}"])
         if isinstance(n, Embedding | Linear):
             return replace(n, weight=matrices[n.out])
         return n
 
-    return replace(graph, nodes=[value(n) for n in graph.nodes])
+    return replace(
+        graph,
+        nodes=[value(n) for n in graph.nodes],
+        encoder=[value(n) for n in graph.encoder],
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .device import program
+from .device.answers import answer
 from .device.sampling import samples, sampling, seed_word
 from .errors import Error
 from .graph import Array
@@ -108,6 +109,18 @@ def root(square: Array, eps_m: int, eps_e: int, s: Array) -> tuple[Array, Array]
     return np.maximum(np.floor(np.sqrt(fit(square))).astype(np.int64), 1), k
 
 
+def cut(pixels: Array, geometry: tuple[int, ...]) -> Array:
+    """Patches (positions, elements) of an image, each pixel less 128; zeros for class tokens."""
+    height, width, channels, patch, extra = geometry
+    if pixels.size != height * width * channels:
+        raise Error(
+            f"the image has shape {pixels.shape}, expected {height} x {width} x {channels}"
+        )
+    v = pixels.astype(np.int64).reshape(height // patch, patch, width // patch, patch, channels)
+    v = v.transpose(0, 2, 4, 1, 3).reshape(-1, channels * patch * patch) - 128
+    return np.concatenate([np.zeros((extra, v.shape[1]), np.int64), v])
+
+
 def dot(a: Array, b: Array) -> Array:
     """Exact integer product a @ b: float64 holds every sum, which is below 2**53."""
     return fit((a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64))
@@ -137,13 +150,14 @@ class Simulator:
         self.context = m.context
         self.vocab = m.vocab
         self.outputs = m.outputs
-        self._out = int(m.program[5]) if m.task != "embed" else -1  # operand of the logits
+        # Operand of the logits behind the first frame.
+        self._out = int(m.program[5]) if m.task not in ("embed", "answer") else -1
         self.logit_scale = 2.0**-m.logit_bits
         self._tables = m.tables.astype(np.int64)
         self._matrices: dict[tuple[int, int, int], tuple[Array, Array]] = {}
         self._exp2 = next((st.fields[7] for st in m.steps if st.op == "attend"), 0)
         self._caches: dict[int, _Layer] = {}
-        self._tokens: list[int] = []
+        self._source = 0  # positions that a translator's encoder has read
         self._frames = np.zeros((0, 0), np.int64)
         self._logits = np.zeros((0, 0), np.int64)
         # Called after each step with (its index, name, fields, frames): for inspection.
@@ -167,16 +181,16 @@ class Simulator:
     # The steps; frames are (positions, stride).
 
     def _embed(
-        self, x: int, w: int, n: int, s: int, _first: int, _count: int, _base: int, position: int
+        self, x: int, w: int, n: int, s: int, _first: int, _count: int, _base: int, by: int
     ) -> None:
-        rows = self.context if position else self.vocab
+        rows = (self.vocab, self.context, 2)[by]
         q, m = self._matrix(w, (rows + 3) // 4, n)
         to = self._value(x, n)
-        if position:
-            at = self._start + np.arange(len(to))
+        if by:
+            at = self._start + np.arange(len(to)) if by == 1 else self._frames[:, 0] >> 16
             to[:] = fit(to + shift(q[at] * m[at, None], s))
         else:
-            at = self._frames[:, 0]
+            at = self._frames[:, 0] & 0xFFFF
             to[:] = shift(q[at] * m[at, None], s)
 
     def _norm(
@@ -262,7 +276,7 @@ class Simulator:
         table: int, _scores: int, mc: int, se: int, vn: int, ve: int, ps: int, whole: int,
     ) -> None:  # fmt: skip
         layer = self._caches[cache]
-        end = self._end if whole else self._start + len(self._frames)
+        end = (self._start + len(self._frames), self._end, self._source)[whole]
         share = heads // kv_heads
         y, a, s = normalize(self._heads(q, heads, size), -15)
         if rope:
@@ -352,15 +366,30 @@ class Simulator:
 
     # Running
 
-    def _run(self, tokens: Sequence[int], start: int) -> None:
+    def _run(
+        self, tokens: Sequence[int], start: int, types: Sequence[int] | None = None,
+        encoder: bool = False, patches: Array | None = None,
+    ) -> None:  # fmt: skip
         """Run tokens at positions from `start` on; logits of all of them in self._logits."""
         m = self.model
         n = len(tokens)
+        if encoder:
+            self._source = n
+        elif m.task == "translate" and not self._source:
+            raise Error("a translator needs the tokens of its source first")
         self._start = start
         self._end = start + n
         self._frames = np.zeros((n, m.stride), np.int64)
         self._frames[:, 0] = tokens
+        if types is not None:
+            self._frames[:, 0] |= np.asarray(types, np.int64) << 16
+        if patches is not None:
+            to = self._value(int(m.program[14]), 4 + patches.shape[1])
+            to[:, 0], to[:, 1], to[:, 2] = 8192, -13, patches.sum(1)
+            to[:, 4:] = patches
         for i, step in enumerate(m.steps):
+            if (i < m.body) != encoder:
+                continue
             getattr(self, "_" + step.op)(*step.fields)
             if self.tap:
                 self.tap(i, step.op, step.fields, self._frames)
@@ -379,13 +408,18 @@ class Simulator:
 
         Of a model that takes its input whole, (1, outputs): the labels' logits or the embedding.
         """
-        listed = self._check(tokens)
-        self._tokens = []
-        self._run(listed, 0)
-        self._tokens = listed
-        if self.model.task == "embed":
+        self._run(self._check(tokens), 0)
+        return self._result()
+
+    def _result(self) -> Array:
+        if self.model.task in ("embed", "answer"):
             self._logits = self._value(int(self.model.program[5]), self.outputs)
         return self._logits.astype(np.int32)
+
+    def source(self, tokens: Sequence[int]) -> None:
+        """Run the tokens that a translator is to translate: `logits` is about them."""
+        self._made_to("translate")
+        self._run(self._check(tokens), 0, encoder=True)
 
     @property
     def labels(self) -> list[str]:
@@ -398,21 +432,59 @@ class Simulator:
         room = max(0, self.context - len(wrap([])))
         return list(wrap(self.tokenizer.encode(text)[:room]))
 
-    def classify(self, text: str) -> list[tuple[str, int]]:
-        """[(label, int32 logit)] for a text, best first. Raises Error."""
+    def classify(self, text: str | Array) -> list[tuple[str, int]]:
+        """[(label, int32 logit)] for a text or an image, best first. Raises Error.
+
+        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels).
+        """
         logits = self._read(text, "classify").tolist()
         return sorted(zip(self.labels, logits, strict=True), key=lambda pair: -pair[1])
 
-    def embed(self, text: str) -> Array:
-        """The embedding of a text, int32 (outputs,); only its direction means something."""
+    def embed(self, text: str | Array) -> Array:
+        """The embedding of a text or an image, int32 (outputs,); only its direction counts."""
         return self._read(text, "embed")
 
-    def _read(self, text: str, task: str) -> Array:
+    def answer(self, context: str, question: str) -> str:
+        """The part of the text `context` that answers a question. Raises Error."""
+        self._made_to("answer")
+
+        def run(ids: list[int], types: list[int]) -> tuple[list[int], list[int]]:
+            self._run(self._check(ids), 0, types)
+            starts, ends = self._result().T.tolist()
+            return starts, ends
+
+        return str(answer(self.tokenizer, run, self.context, context, question))
+
+    def translate(self, text: str) -> str:
+        """The translation of a text, or whatever a model makes of one: greedy. Raises Error."""
+        self.source(self._some(text))
+        return "".join(self._write([self.model.bos], None, (0, 0, 0), 1))
+
+    def patches(self, image: Array) -> Array:
+        """Pixels less 128, (positions, elements), of an image. Raises Error."""
+        if "image" not in self.model.meta or not self.model.program[14]:
+            raise Error("this model reads text")
+        geometry = tuple(self.model.meta["image"])
+        pixels = np.asarray(image)
+        if pixels.dtype.kind not in "iu" or pixels.size and not 0 <= pixels.min() <= 255:
+            raise Error(f"pixels are {pixels.dtype}, expected whole numbers from 0 to 255")
+        return cut(pixels, geometry)
+
+    def _read(self, text: str | Array, task: str) -> Array:
         self._made_to(task)
+        if not isinstance(text, str):
+            patches = self.patches(text)
+            self._run([0] * len(patches), 0, patches=patches)
+            return self._result()[-1]
+        return self.logits(self._some(text))[-1]
+
+    def _some(self, text: str) -> list[int]:
+        if self.model.program[14]:
+            raise Error("this model reads images")
         ids = self.encode(text)
         if not ids:
             raise Error("the text has no tokens")
-        return self.logits(ids)[-1]
+        return ids
 
     def _made_to(self, task: str) -> None:
         if self.model.task != task:
@@ -431,22 +503,27 @@ class Simulator:
         temperature 0 is greedy. Stops at EOS, BOS or the end of the context. Raises Error.
         """
         self._made_to("generate")
-        m, s, p = sampling(
+        numbers = sampling(
             thousandths("temperature", temperature, 0, 100),
             thousandths("top_p", top_p, 0.001, 1),
             self.model.logit_bits,
         )
-        if m and not samples(self.vocab, self._exp2):
+        if numbers[0] and not samples(self.vocab, self._exp2):
             raise Error("this model cannot be sampled from; use temperature 0")
-        state = seed_word(seed) & 0xFFFFFFFF
         tokens = self.tokenizer.encode(prompt)
         if self.model.bos >= 0:
             tokens = [self.model.bos, *tokens]
+        yield from self._write(tokens, max_tokens, numbers, seed)
+
+    def _write(
+        self, tokens: list[int], max_tokens: int | None, numbers: tuple[int, int, int], seed: int
+    ) -> Iterator[str]:
+        state = seed_word(seed) & 0xFFFFFFFF
         self._run(self._check(tokens), 0)
         decoder = self.tokenizer.decoder()
         n = 0
         while max_tokens is None or n < max_tokens:
-            token, state = self._sample(self._logits[-1], m, s, p, state)
+            token, state = self._sample(self._logits[-1], *numbers, state)
             if token in (self.model.eos, self.model.bos):
                 break
             yield decoder.decode(token, tokens[-1])

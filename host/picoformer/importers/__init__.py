@@ -7,16 +7,20 @@ from pathlib import Path
 from ..errors import Error
 from ..graph import Graph
 from ..tokenizer import Vocabulary
-from . import huggingface, llama2c
+from . import ctranslate2, huggingface, llama2c
 
 
 def read(source: str | Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabulary]:
-    """Read a checkpoint: a llama2.c `.bin` file or a Hugging Face folder.
+    """Read a checkpoint: a llama2.c `.bin` file, a Hugging Face or a CTranslate2 folder.
 
     tokenizer: its file, where it does not lie beside the checkpoint. Raises Error.
     """
     path = Path(source)
-    if path.is_dir():
+    if (path / "model.bin").is_file():
+        if tokenizer is not None:
+            raise Error(f"{path} is a CTranslate2 folder, which has its own vocabularies")
+        graph, vocabulary = ctranslate2.read(path)
+    elif path.is_dir():
         graph, vocabulary = huggingface.read(path, tokenizer)
     elif path.is_file():
         graph, vocabulary = llama2c.read(path, tokenizer)

@@ -1,4 +1,4 @@
-"""BERT and DistilBERT as float graphs: classifiers, and the encoders of sentences.
+"""BERT and DistilBERT as float graphs: classifiers, encoders of sentences, and what finds answers.
 
 An encoder without a classifier's head gives an embedding: of the positions' mean, unless the
 files of sentence-transformers beside it say that it is the first position's.
@@ -55,9 +55,9 @@ _DISTILBERT = (
 
 
 def read(config: Config, tensors: Tensors) -> Graph:
-    """The graph of a BERT classifier or encoder. Raises Error."""
-    classify = "BertForSequenceClassification"
-    known = (classify, "BertModel", "BertForMaskedLM", "BertForPreTraining")
+    """The graph of a BERT with one of the heads we know, or of its encoder. Raises Error."""
+    classify, answer = "BertForSequenceClassification", "BertForQuestionAnswering"
+    known = (classify, answer, "BertModel", "BertForMaskedLM", "BertForPreTraining")
     kind = config.architecture(known)
     config.require(
         position_embedding_type="absolute", is_decoder=False, add_cross_attention=False
@@ -66,23 +66,30 @@ def read(config: Config, tensors: Tensors) -> Graph:
     vocab = config.number("vocab_size", 30522)
     context = config.number("max_position_embeddings", 512)
     positions = tensors.get("embeddings.position_embeddings.weight", context, dim)
-    types = config.number("type_vocab_size", 2)
-    type0 = tensors.get("embeddings.token_type_embeddings.weight", types, dim)[0]
+    count = config.number("type_vocab_size", 2)
+    types = tensors.get("embeddings.token_type_embeddings.weight", count, dim)
+    if kind == answer and count != 2:
+        raise config.refusal("type_vocab_size", count, "2")
+    if kind != answer:
+        # every token is of type 0, so that a position's vector has that of the type in it
+        positions = positions.astype(np.float64) + types[0].astype(np.float64)
     parts = _Parts(tensors, dim, config.real("layer_norm_eps", 1e-12))
     nodes = parts.encoder(
         tensors.get("embeddings.word_embeddings.weight", vocab, dim),
-        # every token is of type 0, so that a position's vector has that of the type in it
-        positions.astype(np.float64) + type0.astype(np.float64),
+        positions,
         [f"encoder.layer.{i}." for i in range(config.number("num_hidden_layers", 12))],
         _BERT,
         config.number("num_attention_heads", 12),
         config.head_size(dim, config.number("num_attention_heads", 12)),
         config.number("intermediate_size", 3072),
         config.choice("hidden_act", ACTIVATIONS, "gelu"),
+        types if kind == answer else None,
     )
     graph = Graph(nodes, vocab, context, meta={"architecture": "bert"})
     if kind == classify:
         parts.classifier(graph, config, "pooler.dense", "tanh")
+    elif kind == answer:
+        parts.spans(graph)
     else:
         embed(graph, config.folder)
     # The heads of the pre-training, and the buffers and the pooler that are not used.
@@ -91,9 +98,10 @@ def read(config: Config, tensors: Tensors) -> Graph:
 
 
 def read_distilbert(config: Config, tensors: Tensors) -> Graph:
-    """The graph of a DistilBERT classifier or encoder. Raises Error."""
-    classify = "DistilBertForSequenceClassification"
-    kind = config.architecture((classify, "DistilBertModel", "DistilBertForMaskedLM"))
+    """The graph of a DistilBERT with one of the heads we know, or of its encoder. Raises Error."""
+    classify, answer = "DistilBertForSequenceClassification", "DistilBertForQuestionAnswering"
+    known = (classify, answer, "DistilBertModel", "DistilBertForMaskedLM")
+    kind = config.architecture(known)
     dim = config.number("dim", 768)
     heads = config.number("n_heads", 12)
     vocab = config.number("vocab_size", 30522)
@@ -113,6 +121,8 @@ def read_distilbert(config: Config, tensors: Tensors) -> Graph:
     graph = Graph(nodes, vocab, context, meta={"architecture": "distilbert"})
     if kind == classify:
         parts.classifier(graph, config, "pre_classifier", "relu")
+    elif kind == answer:
+        parts.spans(graph)
     else:
         embed(graph, config.folder)
     tensors.check_used(r"position_ids$", r"^vocab_(transform|layer_norm|projector)\.")
@@ -145,14 +155,17 @@ class _Parts:
         size: int,
         hidden: int,
         activation: str,
+        types: Array | None = None,
     ) -> list[Node]:
-        """words (vocab, dim), positions (context, dim); layers: what precedes each one's names."""
+        """words (vocab, dim), positions (context, dim), types (2, dim).
+
+        layers: what precedes each one's names.
+        """
         dim = self.dim
-        nodes: list[Node] = [
-            Embedding("x", words),
-            Embedding("x", positions, position=True),
-            self.norm("embeddings.LayerNorm"),
-        ]
+        nodes: list[Node] = [Embedding("x", words), Embedding("x", positions, by="position")]
+        if types is not None:
+            nodes.append(Embedding("x", types, by="type"))
+        nodes.append(self.norm("embeddings.LayerNorm"))
         for i, p in enumerate(layers):
             q, k, v, o, y, g, h, z = (f"{i}.{n}" for n in "qkvoyghz")
             query, key, value, output, norm1, up, down, norm2 = (p + name for name in names)
@@ -181,6 +194,11 @@ class _Parts:
             Gate("p", None, "pt", activation),
             self.linear("pt", "logits", "classifier", len(graph.labels), self.dim),
         ]
+
+    def spans(self, graph: Graph) -> None:
+        """Add the head that tells where an answer starts and ends."""
+        graph.task = "answer"
+        graph.nodes.append(self.linear("x", "span", "qa_outputs", 2, self.dim))
 
 
 def embed(graph: Graph, folder: Path) -> None:

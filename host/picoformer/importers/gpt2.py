@@ -38,7 +38,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
 
     embedding = tensors.get("wte.weight", vocab, dim)
     positions = tensors.get("wpe.weight", context, dim)
-    nodes: list[Node] = [Embedding("x", embedding), Embedding("x", positions, position=True)]
+    nodes: list[Node] = [Embedding("x", embedding), Embedding("x", positions, by="position")]
     for i in range(config.number("n_layer", 12)):
         p = f"h.{i}."
         a, q, k, v, o, y, b, g, h, z = (f"{i}.{n}" for n in "aqkvoybghz")

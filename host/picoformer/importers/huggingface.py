@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..graph import Graph
 from ..tokenizer import Vocabulary
-from . import bert, gpt2, llama
+from . import bert, gpt2, llama, translator, vit
 from .checkpoint import Config, Tensors
 from .tokenizers import read_tokenizer, read_tokenizer_json
 
@@ -16,6 +16,9 @@ _FAMILIES = {
     "gpt2": ("transformer.", gpt2.read),
     "bert": ("bert.", bert.read),
     "distilbert": ("distilbert.", bert.read_distilbert),
+    "vit": ("vit.", vit.read),
+    "marian": ("model.", translator.read_marian),
+    "bart": ("model.", translator.read_bart),
 }
 
 
@@ -25,6 +28,8 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
     tokenizer: its file (as tokenizer.json), where it is not beside the weights.
     """
     model = graph(folder)
+    if model.image:
+        return model, Vocabulary([b""])  # images have no tokens: one that stands for nothing
     special = tuple(None if t < 0 else t for t in (model.bos, model.eos))
     if tokenizer is None:
         vocabulary = read_tokenizer(folder, model.vocab, *special)
@@ -47,7 +52,9 @@ def graph(folder: Path) -> Graph:
     prefix, family = _FAMILIES[kind]
     model = family(config, Tensors(folder, prefix))
     bos, eos = config.token("bos_token_id"), config.token("eos_token_id")
-    model.bos, model.eos = -1 if bos is None else bos, -1 if eos is None else eos
+    if model.task != "translate":  # whose first token is not its tokenizer's
+        model.bos = -1 if bos is None else bos
+    model.eos = -1 if eos is None else eos
     name = folder.resolve().name
     model.meta = {"name": name, "source": f"Hugging Face folder {folder.name}", **model.meta}
     return model

@@ -1,0 +1,150 @@
+"""ViT as a float graph: a classifier of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error
+from ..graph import (
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    LayerNorm,
+    Linear,
+    Node,
+    Patches,
+    Pool,
+)
+from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
+
+_MIDDLE = 128  # which the patches' pixels are less
+
+
+def read(config: Config, tensors: Tensors) -> Graph:
+    """The graph of a ViT classifier. Raises Error."""
+    config.architecture(("ViTForImageClassification",))
+    dim = config.number("hidden_size", 768)
+    heads = config.number("num_attention_heads", 12)
+    size = config.head_size(dim, heads)
+    hidden = config.number("intermediate_size", 3072)
+    eps = config.real("layer_norm_eps", 1e-12)
+    activation = config.choice("hidden_act", ACTIVATIONS, "gelu")
+    biased = config.flag("qkv_bias", True)
+    channels = config.number("num_channels", 3)
+    height, width = _pair(config, "image_size", 224)
+    patch, across = _pair(config, "patch_size", 16)
+    if patch != across or height % patch or width % patch:
+        raise Error(
+            f"{config.folder}: patches of {patch} x {across} in images of {height} x {width}; "
+            "supported: square ones that fill the image"
+        )
+
+    def norm(x: str, out: str, name: str) -> LayerNorm:
+        gain, bias = (tensors.get(f"{name}.{n}", dim) for n in ("weight", "bias"))
+        return LayerNorm(x, out, gain, bias, eps)
+
+    def linear(x: str, out: str, name: str, rows: int, columns: int, bias: bool = True) -> Linear:
+        weight = tensors.get(name + ".weight", rows, columns)
+        b = tensors.get(name + ".bias", rows) if bias else None
+        return Linear(x, out, weight, name + ".weight", b)
+
+    name = "embeddings.patch_embeddings.projection"
+    scale, offset = _normalization(config, channels)
+    weight = tensors.get(name + ".weight", dim, channels, patch, patch).astype(np.float64)
+    bias = tensors.get(name + ".bias", dim) + (weight.sum((2, 3)) * offset).sum(1)
+    weight = (weight * scale[:, None, None]).reshape(dim, -1)
+    context = 1 + height // patch * (width // patch)
+    positions = tensors.get("embeddings.position_embeddings", 1, context, dim)[0]
+    positions = positions.astype(np.float64)
+    # The class token's patch is all zeros, of which the projection makes its bias.
+    positions[0] += tensors.get("embeddings.cls_token", 1, 1, dim)[0, 0] - bias
+    nodes: list[Node] = [
+        Patches("pixels", weight.shape[1]),
+        Linear("pixels", "x", weight, name + ".weight", bias),
+        Embedding("x", positions, by="position"),
+    ]
+    for i in range(config.number("num_hidden_layers", 12)):
+        p = f"encoder.layer.{i}."
+        a, q, k, v, o, y, b, g, h, z = (f"{i}.{n}" for n in "aqkvoybghz")
+        nodes += [
+            norm("x", a, p + "layernorm_before"),
+            linear(a, q, p + "attention.attention.query", dim, dim, biased),
+            linear(a, k, p + "attention.attention.key", dim, dim, biased),
+            linear(a, v, p + "attention.attention.value", dim, dim, biased),
+            Attention(q, k, v, o, heads, heads, size, causal=False),
+            linear(o, y, p + "attention.output.dense", dim, dim),
+            Add("x", y),
+            norm("x", b, p + "layernorm_after"),
+            linear(b, g, p + "intermediate.dense", hidden, dim),
+            Gate(g, None, h, activation),
+            linear(h, z, p + "output.dense", dim, hidden),
+            Add("x", z),
+        ]
+    labels = config.labels()
+    nodes += [
+        Pool("x", "first"),
+        norm("x", "n", "layernorm"),
+        linear("n", "logits", "classifier", len(labels), dim),
+    ]
+    tensors.check_used()
+    return Graph(
+        nodes,
+        1,
+        context,
+        meta={"architecture": "vit"},
+        task="classify",
+        labels=labels,
+        image=(height, width, channels, patch, 1),
+    )
+
+
+def _pair(config: Config, name: str, default: int) -> tuple[int, int]:
+    """A size that is one number or two: (height, width). Raises Error."""
+    v = config.get(name, default)
+    v = [v, v] if isinstance(v, int) else v
+    if (
+        not isinstance(v, list)
+        or len(v) != 2
+        or not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 1 << 12 for n in v)
+    ):
+        raise config.refusal(name, config.get(name), "a positive number, or two: height and width")
+    return v[0], v[1]
+
+
+def _normalization(config: Config, channels: int) -> tuple[Array, Array]:
+    """(scale, offset) of each channel: a pixel less 128, times scale, plus offset, is what the
+    preprocessor makes of the pixel. Raises Error."""
+    path = config.folder / "preprocessor_config.json"
+    fields: Any = read_json(path) if path.is_file() else {}
+    if not isinstance(fields, dict):
+        raise Error(f"{path} is not a JSON object")
+
+    def given(name: str, default: object) -> Any:
+        return default if fields.get(name) is None else fields[name]
+
+    def numbers(name: str, least: float) -> Array:
+        v = given(name, 0.5)
+        v = v if isinstance(v, list) else [v] * channels
+        good = len(v) == channels and all(
+            isinstance(n, int | float) and not isinstance(n, bool) and least < n < 1e6 for n in v
+        )
+        if not good:
+            raise Error(f"{path}: {name} is {fields.get(name)!r}, expected {channels} numbers")
+        return np.array(v, np.float64)
+
+    for name in "do_rescale", "do_normalize":
+        if not isinstance(given(name, True), bool):
+            raise Error(f"{path}: {name} is {fields[name]!r}, expected true or false")
+    factor = given("rescale_factor", 1 / 255) if given("do_rescale", True) else 1.0
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < 1e6:
+        raise Error(f"{path}: rescale_factor is {factor!r}, expected a positive number")
+    if given("do_normalize", True):
+        mean, std = numbers("image_mean", -1e6), numbers("image_std", 0)
+    else:
+        mean, std = np.zeros(channels), np.ones(channels)
+    return factor / std, (_MIDDLE * factor - mean) / std

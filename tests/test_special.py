@@ -1,0 +1,318 @@
+"""Importers of what a row of tokens is not enough for: answers, images, translations."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import architectures
+import models
+from architectures import DIM, SPECIAL, VOCAB, write
+from picoformer import Simulator, convert, importers
+from picoformer.graph import Attention, Embedding, FloatModel, Graph, Keep, LayerNorm, Pool
+from picoformer.importers import translator
+from picoformer.simulator import cut
+from test_architectures import change, configure, read, refused, same
+
+EXPECTED = json.loads(architectures.SPECIAL_EXPECTED.read_text())
+ANSWERS = [name for name in SPECIAL if "answers" in name]
+IMAGES = [name for name in SPECIAL if "vit" in name]
+TRANSLATORS = [name for name in SPECIAL if "marian" in name or "bart" in name]
+
+
+def run(graph: Graph, name: str, tokens: list[int]) -> np.ndarray:
+    """The result (positions, outputs) for what `inputs` makes of the tokens."""
+    given = architectures.inputs(SPECIAL[name], tokens)
+    if "image" in given:
+        given = {"tokens": cut(given["image"], graph.image)[None]}
+    return FloatModel(graph).forward(**given)[0]
+
+
+def written(name: str) -> list[int]:
+    """The columns of a result that are the framework's: Marian's pad is never written."""
+    pad = SPECIAL[name].config["pad_token_id"] if "marian" in name else None
+    return [i for i in range(VOCAB) if i != pad] if name in TRANSLATORS else slice(None)
+
+
+# What is read
+
+
+def test_expected_results_are_of_these_checkpoints():
+    assert list(EXPECTED) == list(SPECIAL)
+    for name, entry in EXPECTED.items():
+        assert entry["tokens"] == architectures.tokens_of(name)
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_float_graph_equals_transformers(tmp_path, name):
+    graph = read(write(tmp_path, SPECIAL[name]))
+    result = architectures.selected(run(graph, name, EXPECTED[name]["tokens"]))
+    expected = np.array(EXPECTED[name]["result"])
+    assert result.shape == expected.shape
+    assert np.abs(result - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers(tmp_path, name):
+    graph = read(write(tmp_path, SPECIAL[name]))
+    assert (graph.task, graph.result, graph.context) == ("answer", "span", architectures.CONTEXT)
+    rows = [n.by for n in graph.nodes if isinstance(n, Embedding)]
+    assert rows == ["token", "position", "type"][: 2 + (name != "distilbert-answers")]
+    assert not any(isinstance(n, Pool) for n in graph.nodes)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(tmp_path, name):
+    a = SPECIAL[name]
+    folder = write(tmp_path / "m", a)
+    graph, vocabulary = importers.read(folder)
+    height, width, channels, patch, extra = graph.image
+    assert [height, width] == ([9, 12] if name == "vit-deep" else [12, 12])
+    assert (channels, patch, extra) == (a.config["num_channels"], 3, 1)
+    assert graph.context == 1 + height * width // 9 and graph.task == "classify"
+    assert graph.vocab == len(vocabulary.pieces) == 1
+    at = next(i for i, n in enumerate(graph.nodes) if isinstance(n, Pool))
+    assert graph.nodes[at].how == "first" and isinstance(graph.nodes[at + 1], LayerNorm)
+    assert len(graph.nodes) == at + 3
+    if name == "vit":
+        assert graph.labels == ["sun", "snow", "rain"]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_in_a_model_file(tmp_path, name):
+    """The file is written and run; the labels' logits are close to the framework's."""
+    folder = write(tmp_path / "m", SPECIAL[name])
+    convert(folder, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    tokens = EXPECTED[name]["tokens"]
+    image = architectures.inputs(SPECIAL[name], tokens)["image"]
+    found = dict(sim.classify(image))
+    logits = np.array([found[label] for label in sim.labels]) * sim.logit_scale
+    assert np.abs(logits - EXPECTED[name]["result"][0]).max() < 0.1
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_translators(tmp_path, name):
+    graph = read(write(tmp_path, SPECIAL[name]))
+    assert graph.task == "translate" and (graph.bos, graph.eos) == (95, 2)
+    assert (graph.vocab, graph.context) == (VOCAB, architectures.CONTEXT)
+    layers = SPECIAL[name].config["decoder_layers"]
+    assert sum(isinstance(n, Keep) for n in graph.encoder) == layers
+    crossed = [n.cross for n in graph.nodes if isinstance(n, Attention)]
+    assert crossed == [False, True] * layers
+    tables = [n.weight for n in (graph.encoder[0], graph.nodes[0], graph.nodes[-1])]
+    assert (tables[0] is tables[1]) is (name != "marian-deep")
+    assert (tables[1] is tables[2]) is (name == "bart")
+
+
+def test_marian_never_writes_its_pad_token(tmp_path):
+    """Its bias is far below all others, but of their kind: the logits keep their precision."""
+    for name in "marian", "marian-deep":
+        graph = read(write(tmp_path / name, SPECIAL[name]))
+        bias = graph.nodes[-1].bias
+        stored = architectures.tensors_of(SPECIAL[name])["final_logits_bias"][0]
+        others = np.arange(VOCAB) != 95
+        np.testing.assert_allclose(bias[others], stored[others], rtol=0.01)  # one is BF16
+        assert bias[95] == bias[others].min() - 100
+        logits = run(graph, name, EXPECTED[name]["tokens"])
+        assert (logits[:, 95] < logits[:, others].min(1) - 50).all()
+
+
+def test_marian_positions(tmp_path):
+    """Stored or not, the same table."""
+    folder = write(tmp_path, SPECIAL["marian"])
+    before = read(folder)
+    name = "model.encoder.embed_positions.weight"
+    change(folder, lambda t: t.update({name: translator.sinusoids(architectures.CONTEXT, DIM)}))
+    same(before, read(folder))
+    assert translator.sinusoids(3, 5).shape == (3, 5)
+
+
+@pytest.mark.parametrize("name", ["bart", "marian"])
+def test_all_names_of_a_shared_table(tmp_path, name):
+    folder = write(tmp_path, SPECIAL[name])
+    before = read(folder)
+    names = ["lm_head.weight", *(f"model.{p}.embed_tokens.weight" for p in ("encoder", "decoder"))]
+    change(folder, lambda t: t.update({n: t["model.shared.weight"].copy() for n in names}))
+    same(before, read(folder))
+    change(folder, lambda t: t.update({names[1]: t["lm_head.weight"] + 1}))
+    refused(folder, "encoder.embed_tokens.weight is not shared.weight")
+
+
+@pytest.mark.parametrize("name", ["marian", "bart"])
+def test_translators_in_a_model_file(tmp_path, name):
+    folder = write(tmp_path / "m", SPECIAL[name])
+    (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+    convert(folder, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    given = architectures.inputs(SPECIAL[name], EXPECTED[name]["tokens"])
+    sim.source(given["source"][0])
+    logits = sim.logits(given["tokens"][0])[:, written(name)] * sim.logit_scale
+    result = run(read(folder), name, EXPECTED[name]["tokens"])[:, written(name)]
+    cosine = (logits * result).sum() / np.linalg.norm(logits) / np.linalg.norm(result)
+    assert cosine > 0.999
+    assert isinstance(sim.translate("the tea"), str)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "name, fields, words",
+    [
+        ("bert-answers", {"type_vocab_size": 3}, "token_type_embeddings (3, 52)"),
+        ("bert-answers", {"architectures": ["BertModel"]}, "2 tensors qa_outputs.weight"),
+        ("vit", {"architectures": ["ViTModel"]}, "ViTModel ViTForImageClassification"),
+        ("vit", {"image_size": 13}, "3 13 square"),
+        ("vit", {"patch_size": [3, 4]}, "3 4 square"),
+        ("vit", {"patch_size": [3]}, "patch_size [3]"),
+        ("vit", {"image_size": 15}, "position_embeddings (1, 17, 52) (1, 26, 52)"),
+        ("vit", {"num_channels": 3}, "projection.weight (52, 2, 3, 3)"),
+        ("vit", {"qkv_bias": False}, "tensors attention.query.bias"),
+        ("vit", {"hidden_act": "tanh"}, "hidden_act 'tanh'"),
+        ("marian", {"architectures": ["MarianModel"]}, "MarianModel MarianMTModel"),
+        ("marian", {"normalize_before": True}, "normalize_before True False"),
+        ("marian", {"decoder_start_token_id": None}, "decoder_start_token_id None 97"),
+        ("marian", {"decoder_start_token_id": 97}, "decoder_start_token_id 97"),
+        ("marian", {"bad_words_ids": [[3]]}, "bad_words_ids [[3]] 95"),
+        ("marian", {"decoder_attention_heads": 5}, "5 heads 52"),
+        ("marian", {"decoder_ffn_dim": 62}, "decoder.layers.0.fc1.weight (61, 52) (62, 52)"),
+        ("marian-deep", {"decoder_vocab_size": 90}, "decoder_vocab_size 90 97"),
+        ("marian", {"decoder_layers": 1}, "tensors decoder.layers.1"),
+        ("bart", {"architectures": ["BartModel"]}, "BartModel BartForConditionalGeneration"),
+        ("bart", {"forced_bos_token_id": 0}, "forced_bos_token_id 0 none"),
+        ("bart", {"max_position_embeddings": 42}, "embed_positions.weight (42, 52) (44, 52)"),
+        ("bart", {"activation_function": "tanh"}, "activation_function 'tanh' swish"),
+    ],
+)
+def test_what_is_not_supported_is_named(tmp_path, name, fields, words):
+    folder = configure(write(tmp_path, SPECIAL[name]), **fields)
+    for word in words.split(" "):
+        refused(folder, word)
+
+
+def test_more_than_two_types_of_tokens(tmp_path):
+    folder = configure(write(tmp_path, SPECIAL["bert-answers"]), type_vocab_size=3)
+    name = "bert.embeddings.token_type_embeddings.weight"
+    change(folder, lambda t: t.update({name: np.ones((3, DIM), np.float32)}))
+    refused(folder, "type_vocab_size is 3", "2")
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ([], ["not a JSON object"]),
+        ({"do_rescale": 1}, ["do_rescale is 1", "true or false"]),
+        ({"image_mean": [0.5] * 3}, ["image_mean is [0.5, 0.5, 0.5]", "2 numbers"]),
+        ({"image_std": [0.5, 0]}, ["image_std is [0.5, 0]"]),
+        ({"rescale_factor": -1}, ["rescale_factor is -1"]),
+    ],
+)
+def test_preprocessing_that_is_not_supported(tmp_path, content, words):
+    folder = write(tmp_path, SPECIAL["vit"])
+    (folder / "preprocessor_config.json").write_text(json.dumps(content))
+    refused(folder, "preprocessor_config.json", *words)
+
+
+def test_what_generation_is_told_elsewhere(tmp_path):
+    """generation_config.json counts as config.json does."""
+    folder = configure(write(tmp_path, SPECIAL["bart"]), decoder_start_token_id=None)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({"decoder_start_token_id": 7}))
+    assert read(folder).bos == 7
+    path.write_text(json.dumps({"decoder_start_token_id": 7, "forced_bos_token_id": 0}))
+    refused(folder, "forced_bos_token_id is 0")
+    path.write_text("[]")
+    refused(folder, "generation_config.json", "not a JSON object")
+
+
+def test_vocabulary_of_the_target_alone(tmp_path):
+    folder = write(tmp_path, SPECIAL["marian-deep"])
+    (folder / "target_vocab.json").write_text("{}")
+    refused(folder, "target_vocab.json", "both languages")
+
+
+# With torch and transformers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", SPECIAL)
+def test_random_models_equal_transformers(tmp_path, name, dtype):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    a = SPECIAL[name]
+    torch.manual_seed(1)
+    kind = getattr(transformers, a.kind)
+    model = kind(kind.config_class(**{**a.config, "initializer_range": 0.25, "init_std": 0.25}))
+    with torch.no_grad():
+        for t in model.parameters():
+            if t.ndim == 1:
+                t += 0.2 * torch.randn_like(t)
+        if name in TRANSLATORS:
+            model.final_logits_bias += torch.randn_like(model.final_logits_bias)
+    model.eval().to(getattr(torch, dtype)).save_pretrained(tmp_path)
+    for file, content in a.files.items():
+        (tmp_path / file).write_text(json.dumps(content))
+    graph = read(tmp_path)
+    for n in 2, 7, architectures.CONTEXT:
+        tokens = np.random.default_rng(n).integers(0, VOCAB, n).tolist()
+        expected = architectures.framework(tmp_path, a, tokens)
+        result = run(graph, name, tokens)
+        assert result.shape == expected.shape
+        assert np.abs(expected).max() > 0.1
+        assert np.abs(result - expected)[:, written(name)].max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_greedy_translations_are_those_of_transformers(tmp_path, name):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    a = SPECIAL[name]
+    graph = read(write(tmp_path, a))
+    kind = getattr(transformers, a.kind)
+    model = kind.from_pretrained(tmp_path, dtype=torch.float64).eval()
+    banned = [[95]] if "marian" in name else None
+    for seed in range(5):
+        source = np.random.default_rng(seed).integers(3, 95, 9)
+        expected = model.generate(
+            torch.tensor(source[None]), max_new_tokens=20, do_sample=False, num_beams=1,
+            bad_words_ids=banned, forced_eos_token_id=None,
+        )[0].tolist()  # fmt: skip
+        running, tokens = FloatModel(graph), [graph.bos]
+        while len(tokens) < len(expected):
+            source_now = source[None] if len(tokens) == 1 else None
+            logits = running.forward(np.array([tokens[-1:]]), source=source_now)
+            tokens.append(int(logits[0, -1].argmax()))
+        assert tokens == expected
+
+
+@pytest.mark.slow
+def test_expected_results_are_transformers(tmp_path):
+    """The stored numbers are those that the installed transformers gives."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    for name, a in SPECIAL.items():
+        result = architectures.framework(
+            write(tmp_path / name, a), a, architectures.tokens_of(name)
+        )
+        stored = np.array(EXPECTED[name]["result"])
+        assert np.abs(architectures.selected(result) - stored).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_the_preprocessor_of_transformers(tmp_path):
+    """What pixel_values computes is what ViTImageProcessor computes."""
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("PIL")
+    a = SPECIAL["vit-deep"]
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    processor = transformers.ViTImageProcessor(
+        do_resize=False, **a.files["preprocessor_config.json"]
+    )
+    made = np.asarray(processor(image, return_tensors="np")["pixel_values"])
+    assert np.abs(made - architectures.pixel_values(a, image)).max() < 1e-5
