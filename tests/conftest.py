@@ -37,6 +37,20 @@ def stories(tmp_path_factory) -> models.Converted:
 
 
 @pytest.fixture(scope="session")
+def own(tmp_path_factory) -> Callable[[str], models.Converted]:
+    """own(name): one of the models that this project ships, converted once."""
+    made: dict[str, models.Converted] = {}
+
+    def get(name: str) -> models.Converted:
+        if name not in made:
+            path = tmp_path_factory.mktemp(name) / f"{name}.pft"
+            made[name] = models.Converted(models.ROOT / "models" / name, path)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def stories260k(tmp_path_factory) -> models.Converted:
     """The real llama2.c checkpoint, where it is."""
     source = models.STORIES260K / "stories260K.bin"

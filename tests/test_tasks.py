@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import struct
 import time
 from binascii import crc32
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +14,12 @@ import pytest
 import architectures
 import models
 from models import ROOT
-from picoformer import Board, Error, Simulator, convert, evaluate, pico
+from picoformer import Board, Error, Simulator, convert, pico
 from picoformer.cli import main
 from picoformer.device import modelfile
 from picoformer.device.model import Model
 from picoformer.emulator import UnixBoard
-from picoformer.evaluation import layer_errors, plot
-from picoformer.importers import read
 
-SHARED = ROOT.parent / "shared" / "data"
 TEXTS = [
     "play some jazz music on spotify",
     "Will it rain in Zürich tomorrow?",
@@ -34,20 +29,6 @@ TEXTS = [
     "tedious, unfunny and far too long",
 ]
 OWN = ["intents", "sentiment"]
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """own(name): a model of ours that classifies."""
-    made: dict[str, models.Converted] = {}
-
-    def get(name: str) -> models.Converted:
-        if name not in made:
-            path = tmp_path_factory.mktemp(name) / f"{name}.pft"
-            made[name] = models.Converted(ROOT / "models" / name, path)
-        return made[name]
-
-    return get
 
 
 CLASSIFY = """
@@ -256,88 +237,6 @@ def test_our_models_over_the_link_on_the_emulated_pico(own, tmp_path, name):
         assert free > 20_480 and loaded.free_heap > 20_480
 
 
-# Measured
-
-
-def test_eval_of_a_classifier(own, tmp_path):
-    model = own("intents")
-    data = tmp_path / "four.tsv"
-    data.write_text(
-        "PlayMusic\tplay some jazz\nGetWeather\twill it rain\n"
-        "RateBook\tgive this novel five stars\nPlayMusic\twill it snow in Oslo\n"
-    )
-    scores = evaluate(model.path, model.source, data=data)
-    assert (scores.accuracy_float, scores.accuracy_int, scores.top1) == (0.75, 0.75, 1.0)
-    assert scores.labels and scores.confusion_int == scores.confusion_float
-    row = scores.confusion_int[scores.labels.index("PlayMusic")]
-    assert row[scores.labels.index("GetWeather")] == 1 and sum(row) == 2
-    assert scores.kl is not None and scores.kl < 0.001
-    assert "perplexity_int" not in scores.to_dict()
-    assert [e.value for e in scores.layers][0] == "x"
-    assert scores.layers[-1].value == "logits"
-    assert all(0 < e.error < 0.05 for e in scores.layers)
-    data.write_text("PlayMusic\tplay\nJuggle\tthrow\n")
-    with pytest.raises(Error, match="'Juggle' is not one of the model's"):
-        evaluate(model.path, model.source, data=data)
-    data.write_text("no tab here\n")
-    with pytest.raises(Error, match="line 1: no tab"):
-        evaluate(model.path, model.source, data=data)
-
-
-def test_layers_of_a_story_model(stories):
-    """Gated products have exponents of their own; q, k and v are one step."""
-    graph, _ = read(stories.source)
-    errors = layer_errors(stories.sim, graph, [np.array([1, 5, 300, 400, 7])])
-    names = [e.value for e in errors]
-    assert names[:5] == ["x", "0.q", "0.k", "0.v", "0.o"] and names[-1] == "logits"
-    assert "0.h" in names and all(0 < e.error < 0.05 for e in errors)
-
-
-def test_the_picture(own, tmp_path):
-    pytest.importorskip("matplotlib", reason="the Python package matplotlib is missing")
-    model = own("sentiment")
-    data = tmp_path / "two.tsv"
-    data.write_text("positive\ta joy\nnegative\ta bore\n")
-    path = tmp_path / "scores.png"
-    plot(evaluate(model.path, model.source, data=data), path)
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 10000
-
-
-def tsv(name: str) -> Path:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    return path
-
-
-@pytest.mark.slow
-def test_intents_on_the_whole_test_set(own):
-    model = own("intents")
-    scores = evaluate(model.path, model.source, data=tsv("snips/test.tsv"))
-    assert scores.sequences == 700
-    assert scores.accuracy_int >= 0.97
-    assert scores.accuracy_int >= scores.accuracy_float - 0.003
-
-
-@pytest.mark.slow
-def test_sentiment_on_the_whole_test_part(own, tmp_path):
-    folder = tsv("sentence_polarity")
-    rows = []
-    for label, ending in (("negative", "neg"), ("positive", "pos")):
-        for text in (folder / f"rt-polarity.{ending}").read_text("utf-8").split("\n"):
-            # As tools/train_text.py divides the data.
-            plain = " ".join(text.lower().split())
-            if plain and int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 10 == 0:
-                rows.append(f"{label}\t{text.strip()}\n")
-    path = tmp_path / "test.tsv"
-    path.write_text("".join(rows), "utf-8")
-    model = own("sentiment")
-    scores = evaluate(model.path, model.source, data=path)
-    assert scores.sequences == 1055
-    assert scores.accuracy_int >= 0.71
-    assert scores.accuracy_int >= scores.accuracy_float - 0.003
-
-
 # Over the link
 
 
@@ -372,3 +271,62 @@ def test_every_task_over_the_link(special, own, unix, tmp_path):
         assert board.image_shape("intents") == (0, 0, 0)
         for text in TEXTS:
             assert board.classify("intents", text) == own("intents").sim.classify(text)
+
+
+OURS = """
+from picoformer import Model
+m = Model(FILE, kernels=KERNELS)
+for one in GIVEN:
+    print(getattr(m, m.task)(*one))
+"""
+FACTS = "Anna lives in Lyon. She has two dogs. The red box is under the table."
+QUESTIONS = ("Where does Anna live?", "Who has two dogs?", "Where is the red box?")
+
+
+def given_to(name: str) -> list[tuple]:
+    """What one of our models is tried with: arguments of the call that its task names."""
+    if name == "facts":
+        return [(FACTS, question) for question in QUESTIONS]
+    if name == "english-french":
+        return [(text,) for text in ("Tom is here.", "I am ill.", "Where are you going?")]
+    with np.load(ROOT / "tests" / "data" / "fashion.npz") as arrays:
+        return [(image,) for image in arrays["images"][:3]]
+
+
+def test_what_the_others_say(own):
+    facts, fashion, french = (own(n).sim for n in ("facts", "fashion", "english-french"))
+    assert [facts.answer(*one) for one in given_to("facts")] == ["Lyon", "Anna", "under the table"]
+    said = [fashion.classify(*one)[0][0] for one in given_to("fashion")]
+    assert said == ["Ankle boot", "Pullover", "Trouser"]
+    assert french.translate("Tom is here.") == "Tom est ici."
+
+
+@pytest.mark.parametrize("name", ["facts", "fashion", "english-french"])
+def test_the_board_says_what_the_simulator_does(own, unix, families, name):
+    model = own(name)
+    given = given_to(name)
+    expected = [getattr(model.sim, model.sim.model.task)(*one) for one in given]
+    plain = [tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in g) for g in given]
+    for kernels in families:
+        said = unix(OURS, FILE=str(model.path), KERNELS=kernels, GIVEN=plain)
+        assert said == "".join(f"{one}\n" for one in expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["facts", "fashion", "english-french"])
+def test_the_others_over_the_link_on_the_emulated_pico(own, tmp_path, name):
+    if reason := pico.missing():
+        pytest.skip(reason)
+    model = own(name)
+    with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:
+        assert b.deploy(model.path) == name
+        loaded = b.load(name)
+        assert (loaded.kernels, loaded.weights) == ("thumb", "flash")
+        task = model.sim.model.task
+        for one in given_to(name):
+            start = time.perf_counter()
+            assert getattr(b, task)(name, *one) == getattr(model.sim, task)(*one)
+            print(f"{name}: {time.perf_counter() - start:.1f} s")
+        free = b.info["free_heap"]
+        print(f"{name}: {free:,} bytes of heap free, {loaded}")
+        assert free > 20_480 and loaded.free_heap > 20_480

@@ -3,7 +3,8 @@ r"""Train the small question answerer of models/facts on facts that this file ma
 Stages, each picking up where it stopped: `prepare` learns the vocabulary from generated text,
 `train` fits the model to generated questions, `export` writes the folder, `evaluate` scores it on
 held-out facts (or, with `--part validation`, where choices are made); `all` runs them in this
-order, `show` prints a few examples. The exact commands of the shipped model:
+order, `show` prints a few examples, `heldout` writes a part for `picoformer eval --data`. The
+exact commands of the shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
@@ -696,6 +697,14 @@ def stage_show(args: argparse.Namespace) -> None:
         print(f"{example.context}\n  {example.question} {example.answer}")
 
 
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write a part as text, tab, question, tab, answer, for `picoformer eval --data`."""
+    examples = held_out(args.part, args.count, load_tokenizer(args.out, 4 * POSITIONS))
+    rows = [f"{e.context}\t{e.question}\t{e.answer}\n" for e in examples]
+    Path(f"{args.part}.tsv").write_text("".join(rows), encoding="utf-8")
+    print(f"{args.part}.tsv: {len(rows)} questions")
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -709,7 +718,7 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
 def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=[*STAGES, "all", "show"])
+    parser.add_argument("stage", choices=[*STAGES, "all", "show", "heldout"])
     parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
     parser.add_argument("--out", type=Path, default=ROOT / "models/facts")
     parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
@@ -723,8 +732,8 @@ def main() -> None:
     args = parser.parse_args()
     args.work = args.work.expanduser() / "facts"
     torch.set_num_threads(args.threads)
-    if args.stage == "show":
-        return stage_show(args)
+    if args.stage in ("show", "heldout"):
+        return (stage_show if args.stage == "show" else stage_heldout)(args)
     for stage in STAGES if args.stage == "all" else [args.stage]:
         STAGES[stage](args)
 

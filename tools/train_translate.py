@@ -3,8 +3,8 @@
 Stages, each picking up where it stopped: `prepare` learns the vocabulary that both languages
 share, `train` fits the model, `export` writes the folder, `evaluate` scores the folder on the
 test part (or, with `--part validation`, where choices are made), `translate` translates the lines
-of its standard input; `all` runs the first four in this order. The exact commands of the shipped
-model:
+of its standard input, `heldout` writes a part for `picoformer eval --data`; `all` runs the first
+four in this order. The exact commands of the shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
@@ -27,7 +27,6 @@ import random
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
+
+from picoformer.metrics import chrf, exact, ngrams
 
 if TYPE_CHECKING:
     import torch
@@ -136,53 +137,6 @@ def grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     for english, french in pairs:
         found.setdefault(english, []).append(french)
     return found
-
-
-# --- measures --------------------------------------------------------------------------------
-
-ORDERS = 6
-
-
-def ngrams(text: str) -> list[Counter[str]]:
-    """Of the orders 1 to 6, over the characters other than spaces."""
-    text = "".join(text.split())
-    return [
-        Counter(text[i : i + n] for i in range(len(text) - n + 1)) for n in range(1, ORDERS + 1)
-    ]
-
-
-def chrf_counts(hypothesis: str, reference: str) -> np.ndarray:
-    """(orders, 3): n-grams of the hypothesis, of the reference, and common ones."""
-    rows = []
-    for ours, theirs in zip(ngrams(hypothesis), ngrams(reference), strict=True):
-        common = sum((ours & theirs).values())
-        rows.append([sum(ours.values()), sum(theirs.values()), common])
-    return np.array(rows)
-
-
-def chrf_score(counts: np.ndarray) -> float:
-    """chrF (beta 2) in per cent, over the orders that both sides have."""
-    used = counts[(counts[:, 0] > 0) & (counts[:, 1] > 0)]
-    if not len(used):
-        return 0.0
-    precision = float(np.mean(used[:, 2] / used[:, 0]))
-    recall = float(np.mean(used[:, 2] / used[:, 1]))
-    if precision + recall == 0:
-        return 0.0
-    return 100 * 5 * precision * recall / (4 * precision + recall)
-
-
-def chrf(hypotheses: list[str], references: list[list[str]]) -> float:
-    """Corpus chrF2; of several references, the one that a sentence scores best with counts."""
-    total = np.zeros((ORDERS, 3), int)
-    for hypothesis, several in zip(hypotheses, references, strict=True):
-        total += max((chrf_counts(hypothesis, r) for r in several), key=chrf_score)
-    return chrf_score(total)
-
-
-def exact(hypotheses: list[str], references: list[list[str]]) -> int:
-    """How many are one of their references, character for character."""
-    return sum(h in several for h, several in zip(hypotheses, references, strict=True))
 
 
 # --- vocabulary ------------------------------------------------------------------------------
@@ -660,6 +614,13 @@ def stage_translate(args: argparse.Namespace) -> None:
             print(translate(model, tokenizer, [plain(line)], args.beams)[0], flush=True)
 
 
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write a part as English, tab, French, for `picoformer eval --data`."""
+    rows = [f"{a}\t{b}\n" for a, b in read_parts(args.data)[args.part]]
+    Path(f"{args.part}.tsv").write_text("".join(rows), encoding="utf-8")
+    print(f"{args.part}.tsv: {len(rows)} pairs")
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES = {
@@ -674,7 +635,7 @@ STAGES = {
 def main() -> None:
     """Parse the command line and run one stage, or the first four in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=[*STAGES, "all"])
+    parser.add_argument("stage", choices=[*STAGES, "all", "heldout"])
     parser.add_argument("--data", type=Path, help="the folder of the data")
     parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
     parser.add_argument("--out", type=Path, default=ROOT / "models/english-french")
@@ -687,6 +648,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is None and args.stage not in ("export", "translate"):
         parser.error("--data is missing")
+    if args.stage == "heldout":
+        return stage_heldout(args)
     args.work = args.work.expanduser() / "translate"
     importlib.import_module("torch").set_num_threads(args.threads)
     for stage in list(STAGES)[:-1] if args.stage == "all" else [args.stage]:

@@ -3,8 +3,8 @@ r"""Train the small vision transformer of models/fashion: what garment a 28 x 28
 Stages, each picking up where it stopped: `prepare` reads the pictures and sets a validation part
 aside, `teacher` fits a convolutional network, `train` fits the small transformer to its answers,
 `export` writes the folder, `evaluate` scores the folder on the test pictures (or, with `--part
-validation`, where choices are made); `all` runs them in this order. The exact commands of the
-shipped model:
+validation`, where choices are made), `heldout` writes a part for `picoformer eval --data`; `all`
+runs the others in this order. The exact commands of the shipped model:
 
     apt-get download dataset-fashion-mnist
     dpkg -x dataset-fashion-mnist_*.deb DATA
@@ -328,6 +328,13 @@ def stage_evaluate(args: argparse.Namespace) -> None:
         print(f"{label:>12} " + " ".join(f"{n:4}" for n in line))
 
 
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write a part's pictures and labels, for `picoformer eval --data`."""
+    images, labels = read_part(args.data, args.part)
+    np.savez(f"{args.part}.npz", images=images, labels=labels)
+    print(f"{args.part}.npz: {len(images)} pictures")
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES = {
@@ -342,7 +349,7 @@ STAGES = {
 def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=[*STAGES, "all"])
+    parser.add_argument("stage", choices=[*STAGES, "all", "heldout"])
     parser.add_argument("--data", type=Path, default=PACKAGE, help="the folder of the data")
     parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
     parser.add_argument("--out", type=Path, default=ROOT / "models/fashion")
@@ -358,6 +365,8 @@ def main() -> None:
     args.work = args.work.expanduser() / "fashion"
     args.data = args.data.expanduser()
     torch.set_num_threads(args.threads)
+    if args.stage == "heldout":
+        return stage_heldout(args)
     for stage in STAGES if args.stage == "all" else [args.stage]:
         STAGES[stage](args)
 

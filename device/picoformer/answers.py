@@ -43,11 +43,25 @@ def answer(tokenizer, run, positions, context, question):
                 end = j
     a = owner[begin]
     b = owner[end]
-    # A word may begin or end with what does not belong to the answer, as a full stop does.
+    # A word may begin or end with what does not belong to the answer, as a full stop does, but
+    # letters and digits in a row are answered whole.
+    head = _part(tokenizer, words[a], begin - owner.index(a))
+    while _within(words[a], head):
+        head -= 1
     tail = _part(tokenizer, words[b], end + 1 - owner.index(b))
+    while _within(words[b], tail):
+        tail += 1
     words[b] = words[b][:tail]
-    words[a] = words[a][_part(tokenizer, words[a], begin - owner.index(a)) :]
+    words[a] = words[a][head:]
     return " ".join(words[a : b + 1])
+
+
+def _within(word, k):
+    """Whether letters or digits stand on both sides of character k."""
+    for c in word[max(k, 1) - 1 : k + 1]:
+        if c < "\x80" and not (c.isalpha() or c.isdigit()):
+            return False
+    return 0 < k < len(word)
 
 
 def _part(tokenizer, word, n):

@@ -12,6 +12,7 @@ from typing import Any
 
 from .board import Board, ports
 from .errors import Error
+from .examples import picture
 from .link import Loaded, Stats
 
 PORT_HELP = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
@@ -209,27 +210,6 @@ def _generate(o: argparse.Namespace) -> None:
         _report(o, text, loaded, board.stats)
     if interrupted:
         raise KeyboardInterrupt
-
-
-def picture(path: str, shape: tuple[int, int, int]) -> Any:
-    """An image file as pixels (height, width, channels) of this shape. Raises Error."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as e:
-        raise Error("Pillow is not installed: pip install 'picoformer[image]'") from e
-    import numpy as np
-
-    height, width, channels = shape
-    if not channels:
-        raise Error("this model reads text, not images")
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("L" if channels == 1 else "RGB")
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(height, width, -1)
-    except (OSError, UnidentifiedImageError) as e:
-        raise Error(f"cannot read {path}: {e}") from e
 
 
 def _write(o: argparse.Namespace) -> None:

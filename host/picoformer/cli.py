@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, boards_cli
-from .boards_cli import picture, show_embedding, show_labels
+from .boards_cli import show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, Report, convert
 from .errors import Error
+from .examples import picture
 from .modelfile import ModelFile, load
 
 
@@ -312,7 +313,7 @@ def _progress(items: Iterable[Any]) -> Iterable[Any]:
     from tqdm import tqdm
 
     # disable=None: only where a person can see it.
-    bar: Iterable[Any] = tqdm(items, unit="sequence", leave=False, disable=None)
+    bar: Iterable[Any] = tqdm(items, unit="example", leave=False, disable=None)
     return bar
 
 
@@ -330,7 +331,7 @@ def _eval(o: argparse.Namespace) -> None:
     if o.json:
         _show(s.to_dict())
         return
-    print(f"{s.tokens:,} tokens, {s.sequences} sequences: {s.data}")
+    print(f"{s.tokens:,} tokens, {s.sequences:,} examples: {s.data}")
     rows: list[tuple[str, ...]] = []
     if s.kl is not None and s.top1 is not None:
         rows.append(("kl", f"{s.kl:.6f}", "nats a prediction from the float model"))
@@ -343,9 +344,22 @@ def _eval(o: argparse.Namespace) -> None:
         points = 100 * (s.accuracy_int - s.accuracy_float)
         rows.append(("accuracy_float", f"{s.accuracy_float:.2%}", ""))
         rows.append(("accuracy_int", f"{s.accuracy_int:.2%}", f"{points:+.2f} points"))
+    for name, a, b in (
+        ("exact", s.exact_float, s.exact_int),
+        ("cer", s.cer_float, s.cer_int),
+        ("chrf", s.chrf_float, s.chrf_int),
+    ):
+        if a is not None and b is not None:
+            one = "{:.2f}" if name == "chrf" else "{:.2%}"
+            off = f"{b - a:+.2f}" if name == "chrf" else f"{100 * (b - a):+.2f} points"
+            rows.append((name + "_float", one.format(a), ""))
+            rows.append((name + "_int", one.format(b), off))
     if s.cosine is not None:
         rows.append(("cosine", f"{s.cosine:.6f}", f"at worst {s.cosine_min:.6f}"))
     _table(rows)
+    for example in s.examples:
+        print()
+        _table(list(example.items()))
     if s.confusion_int and s.labels:
         print("\nintegers; a row for each true label")
         counts = [[str(n) for n in row] for row in s.confusion_int]

@@ -13,12 +13,13 @@ import numpy as np
 from . import __version__, importers, modelfile
 from .compiler import BATCH, Compiled, compile_graph
 from .errors import Error
-from .graph import Array, FloatModel, Graph, sample
+from .examples import Example, random_examples, read_examples
+from .graph import FloatModel, Graph, sample
 from .tokenizer import Tokenizer, Vocabulary, build
 
 DEFAULT_CONTEXT = 256
 CALIBRATION = (8, 96)  # sequences and tokens that the model writes itself
-CALIBRATION_ROWS = 64  # sequences of given data at most; more move the largest values little
+CALIBRATION_ROWS = 64  # examples of given data at most; more move the largest values little
 
 
 @dataclass
@@ -42,35 +43,25 @@ class Report:
         return asdict(self)
 
 
-def calibrate(graph: Graph, data: list[Array] | None = None) -> dict[str, float]:
-    """Largest magnitude of each value over `data`, sequences of tokens.
+def calibrate(graph: Graph, data: list[Example] | None = None) -> dict[str, float]:
+    """Largest magnitude of each value over `data`.
 
     By default over text that the model writes itself; an encoder gets random tokens or pixels, a
     translator what it makes of random tokens.
     """
     count, length = CALIBRATION[0], min(CALIBRATION[1], graph.context)
-    rng = np.random.default_rng(0)
-    if data is None and graph.task == "generate":
+    if graph.task == "generate" and data is None:
         _, model = sample(graph, count, length)
         return model.amax
-    if graph.task == "translate":
-        sources = data or list(rng.integers(0, graph.vocab, (count, length)))
-        found = [sample(graph, 1, length, i, source=s)[1] for i, s in enumerate(sources[:count])]
-    else:
-        if data is None and graph.image:
-            height, width, channels, patch, extra = graph.image
-            cut = patch * patch * channels
-            shape = (count, extra + height * width * channels // cut, cut)
-            data = list(rng.integers(-128, 128, shape))
-        elif data is None:
-            data = list(rng.integers(0, graph.vocab, (count, length)))
-        found = []
-        for row in data[:CALIBRATION_ROWS]:
+    examples = data or random_examples(graph, count, length)
+    found = []
+    for i, one in enumerate(examples[:CALIBRATION_ROWS]):
+        if one.source is not None and len(one.tokens) < 2:
+            _, model = sample(graph, 1, length, i, source=one.source)
+        else:
             model = FloatModel(graph, np.float32)
-            part = np.asarray(row)[None, : graph.context]
-            half = np.arange(part.shape[1]) * 2 // part.shape[1]
-            model.forward(part, half[None] if graph.task == "answer" else None)
-            found.append(model)
+            one.run(model)
+        found.append(model)
     amax: dict[str, float] = {}
     for model in found:
         for value, a in model.amax.items():
@@ -99,56 +90,6 @@ def compiled_bytes(
     if graph.image:
         meta["image"] = list(graph.image)
     return modelfile.encode(compiled, build(vocabulary), meta)
-
-
-def read_examples(
-    path: str | Path, tokenizer: Tokenizer, context: int, graph: Graph
-) -> tuple[list[Array], list[str]]:
-    """Token ids, a row for each example, and the labels if the file has them.
-
-    .npy: an integer array of ids. .tsv: label and text in each line, for a model that
-    classifies. Other files: UTF-8 text. It is one text for a generative model, encoded and cut
-    into sequences that begin with BOS, of the context's length (a shorter rest is left out
-    unless it is all there is), and a text in each line for others.
-    """
-    file = Path(path)
-    vocab = graph.vocab
-    try:
-        if file.suffix == ".npy":
-            ids = np.load(file, allow_pickle=False)
-        else:
-            text = file.read_text("utf-8")
-    except (OSError, ValueError) as e:
-        raise Error(f"cannot read {file}: {e}") from e
-    if file.suffix == ".npy":
-        if ids.dtype.kind not in "iu" or ids.ndim not in (1, 2) or not ids.size:
-            raise Error(f"{file}: {ids.dtype} of shape {ids.shape}, expected rows of token ids")
-        ids = np.atleast_2d(ids).astype(np.int64)
-        if ids.min() < 0 or ids.max() >= vocab:
-            raise Error(f"{file}: ids from {ids.min()} to {ids.max()}, the vocabulary has {vocab}")
-        return list(ids[:, :context]), []
-    if graph.task == "generate":
-        bos = [graph.bos] if graph.bos >= 0 else []
-        tokens = tokenizer.encode(text)
-        n = min(context - len(bos), len(tokens))
-        if n < 1:
-            raise Error(f"{file} holds no text")
-        rows = [bos + tokens[i : i + n] for i in range(0, len(tokens) - n + 1, n)]
-        return list(np.array(rows, np.int64)), []
-    lines = [line for line in text.splitlines() if line.strip()]
-    labels: list[str] = []
-    if file.suffix == ".tsv":
-        for i, line in enumerate(lines):
-            label, tab, rest = line.partition("\t")
-            if not tab:
-                raise Error(f"{file}, line {i + 1}: no tab, expected label, tab, text")
-            labels.append(label)
-            lines[i] = rest
-    room = max(0, context - len(tokenizer.wrap([])))
-    examples = [tokenizer.wrap(tokenizer.encode(line)[:room]) for line in lines]
-    if not examples or not all(examples):
-        raise Error(f"{file} holds no text" if not examples else f"{file}: a line has no tokens")
-    return [np.array(row, np.int64) for row in examples], labels
 
 
 def convert(
@@ -182,7 +123,7 @@ def convert(
         context = min(graph.context, DEFAULT_CONTEXT)
     rows = None
     if data is not None:
-        rows, _ = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
+        rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
     compiled = compile_graph(graph, calibrate(graph, rows), context, batch)
     content = compiled_bytes(graph, vocabulary, compiled, name)
     model = modelfile.parse(content)  # what cannot be read back is not written
@@ -203,7 +144,7 @@ def convert(
         arena_bytes=model.arena_bytes(model.context),
         errors=errors,
         calibration=(
-            f"{min(len(rows), CALIBRATION_ROWS)} of {len(rows)} sequences of {data}"
+            f"{min(len(rows), CALIBRATION_ROWS)} of {len(rows)} examples of {data}"
             if rows is not None
             else "text that the model wrote"
             if graph.task == "generate"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import importers
-from .converter import read_examples
+from . import importers, metrics
+from .device.answers import answer
 from .errors import Error
+from .examples import Example, random_examples, read_examples
 from .graph import Array, FloatModel, Graph, log_softmax, sample
 from .simulator import Simulator
-from .tokenizer import build
+from .tokenizer import Tokenizer, build
 
 SEQUENCES = 8  # that a generative model writes itself when there is no data
 LAYER_SEQUENCES = 4  # that the report on layers is taken from
-RANDOM = 64  # inputs of random tokens for an encoder without data
+RANDOM = 64  # random inputs, for what reads them and has no data
+SHOWN = 6  # texts that were written, beside the wanted ones
+PICTURES = (4, 8)  # rows and columns of images in the plot
 
 
 @dataclass
@@ -35,8 +39,10 @@ class Scores:
 
     kl: Kullback-Leibler divergence of the integers from the float model, nats a prediction.
     top1: share of predictions that agree. perplexity_*: of the data's own next tokens.
-    accuracy_*: share of examples whose label is predicted. cosine, cosine_min: mean and least
-    cosine between the embeddings of both. confusion_*: counts, a row for each true label.
+    accuracy_*: share of examples whose label is predicted. exact_*, cer_*, chrf_*: texts equal to
+    a wanted one (a share), character error rate, chrF in per cent; examples: a few of them.
+    cosine, cosine_min: mean and least cosine between the embeddings of both. confusion_*: counts,
+    a row for each true label. pictures: images with the true label and the predicted ones.
     layers: where the loss arises, in the program's order.
     """
 
@@ -50,16 +56,25 @@ class Scores:
     perplexity_int: float | None = None
     accuracy_float: float | None = None
     accuracy_int: float | None = None
+    exact_float: float | None = None
+    exact_int: float | None = None
+    cer_float: float | None = None
+    cer_int: float | None = None
+    chrf_float: float | None = None
+    chrf_int: float | None = None
     cosine: float | None = None
     cosine_min: float | None = None
     labels: list[str] | None = None
     confusion_float: list[list[int]] | None = None
     confusion_int: list[list[int]] | None = None
     layers: list[LayerError] = field(default_factory=list)
+    examples: list[dict[str, str]] = field(default_factory=list)
+    pictures: list[tuple[Array, str, str, str]] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures that apply."""
-        return {k: v for k, v in asdict(self).items() if v is not None}
+        """The figures that apply; not the pictures."""
+        found = asdict(replace(self, pictures=[]))
+        return {k: v for k, v in found.items() if v is not None and k != "pictures"}
 
 
 def evaluate(
@@ -72,9 +87,9 @@ def evaluate(
 ) -> Scores:
     """Score a model file against the float checkpoint that it was made of.
 
-    data: text (.txt), label and text (.tsv) or token ids (.npy); by default text that the float
-    model writes, or random tokens for an encoder. progress: wraps the iteration over sequences.
-    Raises Error.
+    data: a file of examples (`examples.read_examples` says of what form); by default text that the
+    float model writes, or random tokens or pixels for a model that reads. progress: wraps the
+    iteration over examples. Raises Error.
     """
     sim = Simulator(model)
     graph, vocabulary = importers.read(reference, tokenizer)
@@ -85,65 +100,103 @@ def evaluate(
             f"({parameters:,} parameters) was made of, or its tokenizer is another one"
         )
     context = min(sim.context, graph.context)
-    targets: list[str] = []
     if data is not None:
-        rows, targets = read_examples(data, sim.tokenizer, context, graph)
-        said = str(data)
+        rows, said = read_examples(data, sim.tokenizer, context, graph), str(data)
     elif graph.task == "generate":
         ids, _ = sample(graph, SEQUENCES, context, seed=1)
-        rows, said = list(ids), "text that the float model wrote"
+        rows, said = [Example(row) for row in ids], "text that the float model wrote"
     else:
-        ids = np.random.default_rng(1).integers(0, graph.vocab, (RANDOM, context))
-        rows, said = list(ids), "random tokens"
-    score = {"generate": _generate, "classify": _classify, "embed": _embed}[graph.task]
-    scores = Scores(graph.task, said, len(rows), sum(map(len, rows)))
-    score(scores, sim, graph, rows, targets, progress)
+        rows = random_examples(graph, RANDOM, context, seed=1)
+        said = "random pixels" if graph.image else "random tokens"
+    score = {
+        "generate": _generate, "classify": _classify, "embed": _embed, "translate": _translate,
+        "answer": _answer,
+    }[graph.task]  # fmt: skip
+    scores = Scores(graph.task, said, len(rows), sum(len(e.tokens) for e in rows))
+    score(scores, sim, graph, rows, progress)
     scores.layers = layer_errors(sim, graph, rows[:LAYER_SEQUENCES])
     return scores
 
 
-def _generate(
-    scores: Scores, sim: Simulator, graph: Graph, rows: list[Array], _: list[str], progress: Any
+def _integers(sim: Simulator, e: Example) -> Array:
+    """The integers' results for an example, (n, outputs)."""
+    if e.pixels is not None:
+        sim._run([0] * len(e.tokens), 0, patches=e.tokens)
+        return sim._result()
+    if e.source is not None:
+        sim.source(e.source.tolist())
+    sim._run(sim._check(e.tokens.tolist()), 0, None if e.types is None else e.types.tolist())
+    return sim._result()
+
+
+@dataclass
+class _Predictions:
+    """How predictions of the integers are from the float model's."""
+
+    kl: list[Array] = field(default_factory=list)
+    same: list[Array] = field(default_factory=list)
+
+    def add(self, floats: Array, ints: Array) -> tuple[Array, Array]:
+        """Logits (n, classes) of both; returns their log probabilities."""
+        exact, ours = log_softmax(floats), log_softmax(ints)
+        self.kl.append((np.exp(exact) * (exact - ours)).sum(-1))
+        self.same.append(exact.argmax(-1) == ours.argmax(-1))
+        return exact, ours
+
+    def put(self, scores: Scores) -> None:
+        scores.kl = float(np.mean(np.concatenate(self.kl)))
+        scores.top1 = float(np.mean(np.concatenate(self.same)))
+
+
+def _next_tokens(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
 ) -> None:
-    if len(rows[0]) < 2:
-        raise Error(f"{scores.data}: sequences of {len(rows[0])} token, expected at least 2")
-    kl: list[Array] = []
-    same: list[Array] = []
+    """The predictions of each next token, given those before it."""
+    predictions = _Predictions()
     nats: list[tuple[float, float]] = []
-    for row in progress(rows):
-        exact = log_softmax(FloatModel(graph).forward(np.asarray(row)[None])[0])
-        ours = log_softmax(sim.logits(row) * sim.logit_scale)
-        kl.append((np.exp(exact) * (exact - ours)).sum(-1))
-        same.append(exact.argmax(-1) == ours.argmax(-1))
-        at = np.arange(len(row) - 1)
-        nats.append((-exact[at, row[1:]].mean(), -ours[at, row[1:]].mean()))
-    float_nats, int_nats = np.mean(nats, axis=0)
-    scores.kl = float(np.mean(kl))
-    scores.top1 = float(np.mean(same))
-    scores.perplexity_float = float(np.exp(float_nats))
-    scores.perplexity_int = float(np.exp(int_nats))
+    for e in progress(rows):
+        exact, ours = predictions.add(
+            e.run(FloatModel(graph)), _integers(sim, e) * sim.logit_scale
+        )
+        if len(e.tokens) > 1:
+            at = np.arange(len(e.tokens) - 1)
+            nats.append((-exact[at, e.tokens[1:]].mean(), -ours[at, e.tokens[1:]].mean()))
+    predictions.put(scores)
+    if nats:
+        float_nats, int_nats = np.mean(nats, axis=0)
+        scores.perplexity_float = float(np.exp(float_nats))
+        scores.perplexity_int = float(np.exp(int_nats))
+
+
+def _generate(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    if len(rows[0].tokens) < 2:
+        raise Error(
+            f"{scores.data}: sequences of {len(rows[0].tokens)} token, expected at least 2"
+        )
+    _next_tokens(scores, sim, graph, rows, progress)
 
 
 def _classify(
-    scores: Scores, sim: Simulator, graph: Graph, rows: list[Array], targets: list[str],
-    progress: Any,
-) -> None:  # fmt: skip
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    targets = [e.wanted[0] for e in rows if e.wanted]
     unknown = sorted(set(targets) - set(graph.labels))
     if unknown:
         raise Error(
             f"{scores.data}: label {unknown[0]!r} is not one of the model's: "
             + ", ".join(graph.labels)
         )
-    kl: list[float] = []
+    predictions = _Predictions()
     best: list[tuple[int, int]] = []
-    for row in progress(rows):
-        exact = log_softmax(FloatModel(graph).forward(np.asarray(row)[None])[0, 0])
-        ours = log_softmax(sim.logits(row)[0] * sim.logit_scale)
-        kl.append(float((np.exp(exact) * (exact - ours)).sum()))
+    for e in progress(rows):
+        exact, ours = predictions.add(
+            e.run(FloatModel(graph)), _integers(sim, e) * sim.logit_scale
+        )
         best.append((int(exact.argmax()), int(ours.argmax())))
+    predictions.put(scores)
     floats, ints = np.array(best).T
-    scores.kl = float(np.mean(kl))
-    scores.top1 = float(np.mean(floats == ints))
     if targets:
         true = np.array([graph.labels.index(t) for t in targets])
         scores.accuracy_float = float(np.mean(floats == true))
@@ -151,6 +204,84 @@ def _classify(
         scores.labels = list(graph.labels)
         scores.confusion_float = _confusion(true, floats, len(graph.labels))
         scores.confusion_int = _confusion(true, ints, len(graph.labels))
+    scores.pictures = [
+        (e.pixels, "".join(e.wanted), graph.labels[a], graph.labels[b])
+        for e, a, b in _spread(list(zip(rows, floats, ints, strict=True)))
+        if e.pixels is not None
+    ]
+
+
+def _spread(rows: list[Any]) -> list[Any]:
+    """As many as the plot has place for, from everywhere in the data."""
+    n = min(PICTURES[0] * PICTURES[1], len(rows))
+    return [rows[i * len(rows) // n] for i in range(n)]
+
+
+def _translate(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    texts = [e for e in rows if e.wanted and e.text]
+    passes = iter(progress(rows + texts))  # one bar for both
+    _next_tokens(scores, sim, graph, rows, lambda _: islice(passes, len(rows)))
+    floats, ints = [], []
+    for e in passes:
+        floats.append(_written(graph, sim.tokenizer, e, sim.context))
+        ints.append(sim.translate(e.text))
+    if texts:
+        _compare(scores, texts, floats, ints)
+
+
+def _written(graph: Graph, tokenizer: Tokenizer, e: Example, context: int) -> str:
+    """What a float model writes about a source, greedy."""
+    model = FloatModel(graph)
+    tokens = [graph.bos]
+    source = None if e.source is None else e.source[None]
+    while len(tokens) <= context:
+        logits = model.forward(np.array([tokens[-1:]]), None, source)[0, -1]
+        source = None
+        token = int(logits.argmax())
+        if token in (graph.eos, graph.bos):
+            break
+        tokens.append(token)
+    return tokenizer.decode(tokens[1:])
+
+
+def _answer(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    predictions = _Predictions()
+    floats, ints, texts = [], [], []
+    for e in progress(rows):
+        predictions.add(e.run(FloatModel(graph)).T, _integers(sim, e).T * sim.logit_scale)
+        if e.wanted:
+
+            def run(ids: list[int], types: list[int]) -> tuple[list[float], list[float]]:
+                both = Example(np.array(ids), np.array(types)).run(FloatModel(graph))
+                starts, ends = both.T.tolist()
+                return starts, ends
+
+            texts.append(e)
+            floats.append(str(answer(sim.tokenizer, run, sim.context, e.context, e.text)))
+            ints.append(sim.answer(e.context, e.text))
+    predictions.put(scores)
+    if texts:
+        _compare(scores, texts, floats, ints)
+
+
+def _compare(scores: Scores, rows: list[Example], floats: list[str], ints: list[str]) -> None:
+    """Score texts that both wrote."""
+    wanted = [e.wanted for e in rows]
+    scores.exact_float = metrics.exact(floats, wanted) / len(rows)
+    scores.exact_int = metrics.exact(ints, wanted) / len(rows)
+    scores.cer_float, scores.cer_int = metrics.cer(floats, wanted), metrics.cer(ints, wanted)
+    scores.chrf_float, scores.chrf_int = metrics.chrf(floats, wanted), metrics.chrf(ints, wanted)
+    # Those on which both differ tell most.
+    order = sorted(range(len(rows)), key=lambda i: floats[i] == ints[i])
+    for i in order[:SHOWN]:
+        e = rows[i]
+        shown = {"context": e.context} if e.context else {}
+        shown |= {"text": e.text, "wanted": " | ".join(e.wanted)}
+        scores.examples.append(shown | {"float": floats[i], "int": ints[i]})
 
 
 def _confusion(true: Array, predicted: Array, n: int) -> list[list[int]]:
@@ -160,19 +291,19 @@ def _confusion(true: Array, predicted: Array, n: int) -> list[list[int]]:
 
 
 def _embed(
-    scores: Scores, sim: Simulator, graph: Graph, rows: list[Array], _: list[str], progress: Any
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
 ) -> None:
     cosines: list[float] = []
-    for row in progress(rows):
-        exact = FloatModel(graph).forward(np.asarray(row)[None])[0, 0]
-        ours = sim.logits(row)[0].astype(np.float64)
+    for e in progress(rows):
+        exact = e.run(FloatModel(graph))[0]
+        ours = _integers(sim, e)[0].astype(np.float64)
         cosines.append(float(exact @ ours / np.sqrt((exact @ exact) * (ours @ ours))))
     scores.cosine = float(np.mean(cosines))
     scores.cosine_min = float(np.min(cosines))
 
 
-def layer_errors(sim: Simulator, graph: Graph, rows: list[Array]) -> list[LayerError]:
-    """The error of each value in the program's order, over some sequences.
+def layer_errors(sim: Simulator, graph: Graph, rows: list[Example]) -> list[LayerError]:
+    """The error of each value in the program's order, over some examples.
 
     A value that changes in place comes once for every change. Empty if the file does not name
     its values.
@@ -182,11 +313,11 @@ def layer_errors(sim: Simulator, graph: Graph, rows: list[Array]) -> list[LayerE
         return []
     order: list[tuple[str, int]] = []
     sums: dict[tuple[str, int], list[float]] = {}
-    for row in rows:
+    for e in rows:
         exact: dict[str, list[Array]] = {}
         model = FloatModel(graph)
         model.tap = lambda name, y, seen=exact: seen.setdefault(name, []).append(y[0])
-        model.forward(np.asarray(row)[None])
+        e.run(model)
         count: dict[str, int] = {}
 
         def tap(
@@ -218,7 +349,7 @@ def layer_errors(sim: Simulator, graph: Graph, rows: list[Array]) -> list[LayerE
 
         sim.tap = tap
         try:
-            sim.logits([int(t) for t in row])
+            _integers(sim, e)
         finally:
             sim.tap = None
     return [
@@ -241,7 +372,7 @@ def plotter() -> Any:
 
 
 def plot(scores: Scores, path: str | Path) -> None:
-    """Draw the scores to a PNG file: confusion matrices, and where the loss arises."""
+    """Draw the scores to a PNG file: confusion matrices, pictures, and where the loss arises."""
     pyplot = plotter()
     pairs = [
         (title, matrix, accuracy)
@@ -251,8 +382,20 @@ def plot(scores: Scores, path: str | Path) -> None:
         )
         if matrix is not None
     ]
-    figure = pyplot.figure(figsize=(11, 9 if pairs else 4.5), layout="constrained")
-    rows = figure.subfigures(2 if pairs else 1, 1, squeeze=False)[:, 0]
+    parts = 1 + bool(pairs) + bool(scores.pictures)
+    figure = pyplot.figure(figsize=(11, 4.5 * parts), layout="constrained")
+    rows = figure.subfigures(parts, 1, squeeze=False)[:, 0]
+    if scores.pictures:
+        for axis, (pixels, true, exact, ours) in zip(
+            rows[-2].subplots(*PICTURES).flat, scores.pictures, strict=False
+        ):
+            axis.imshow(pixels, cmap="gray" if pixels.ndim == 2 or pixels.shape[2] == 1 else None)
+            wrong = f", not {true}" if true and ours != true else ""
+            other = f"\nfloat: {exact}" if exact != ours else ""
+            color = "firebrick" if wrong else "black"
+            axis.set_title(ours + wrong + other, fontsize=7, color=color)
+        for axis in rows[-2].axes:
+            axis.set_axis_off()
     if pairs:
         axes = rows[0].subplots(1, 2, sharey=True)
         labels = scores.labels or []
