@@ -7,7 +7,8 @@ Greedy text from the first position to the end of the context or N tokens: token
 against position; a profile of one token, every step of the program in cycles, with what Python
 costs around them; the heap, as it is and the least that would do. A model that takes its input
 whole (a classifier, a sentence encoder) reads texts of 4 tokens to its whole context instead, and
-the profile is of one of N tokens (16). --xip adds how often that token or that text misses the
+the profile is of one of N tokens (16); one of images, questions or translations gets a few of
+these, without a profile. --xip adds how often that token or that text misses the
 flash's cache (tools/xip.py, a minute or two).
 
 The official firmware runs in rp2040py (see tools/rp2040.py), which counts the cycles of every
@@ -23,12 +24,15 @@ printed.
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import benchmarks
 from picoformer import Error, Simulator, convert
@@ -113,6 +117,20 @@ gc.collect()
 print(gc.mem_free())
 """
 
+# Whatever else a model does: cycles and result of each call.
+CALL = f"""
+def call(given, m):
+    do = getattr(model, model.task)
+    for one in given:
+        gc.collect()
+        start = m[{CYCLES}]
+        said = do(*one)
+        print([(m[{CYCLES}] - start) & {MASK}, said])
+call({{given!r}}, machine.mem32)
+gc.collect()
+print(gc.mem_free())
+"""
+
 # Whether the model loads and runs while something else holds a part of the heap.
 HELD = """
 import gc
@@ -122,7 +140,7 @@ model = Model("/model.pft", kernels={kernels!r}, weights={weights!r})
 {use}
 """
 WRITES = "for _ in model.generate('', 3): pass"
-READS = "getattr(model, model.task)({!r})"
+READS = "getattr(model, model.task)(*{!r})"
 
 
 def runtime(folder: Path) -> dict[str, bytes]:
@@ -189,8 +207,11 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
         boot, imported, free, ms, kernels, weights, version = loaded
         if sim.model.task == "generate":
             use, measured, after = WRITES, *written(board, sim, o.tokens, o.position)
+        elif sim.model.program[14] or sim.model.task in ("answer", "translate"):
+            use = READS.format(benchmarks.given_to(sim)[-1])
+            measured, after = called(board, sim)
         else:
-            use = READS.format(benchmarks.text_of(sim, sim.context))
+            use = READS.format((benchmarks.text_of(sim, sim.context),))
             measured, after = taken_whole(board, sim, o.tokens or 16)
         more = headroom(board, int(free), kernels, weights, use)
     return {
@@ -273,6 +294,32 @@ def taken_whole(
     }, {"free_after": int(free)}
 
 
+def called(board: RP2040, sim: Simulator) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What there is to say of a model of images, answers or translations, and of the heap."""
+    given = benchmarks.given_to(sim)
+    *lines, free = board.exec(CALL.format(given=given), timeout=3600).splitlines()
+    got = [ast.literal_eval(line) for line in lines]
+    task, rows = sim.model.task, []
+    for one, (cycles, said) in zip(given, got, strict=True):
+        if sim.model.program[14]:
+            pixels = np.frombuffer(one[0], np.uint8).reshape(sim.model.meta["image"][:3])
+            expected, name, tokens = sim.classify(pixels), "an image", len(sim.patches(pixels))
+        else:
+            expected, name = getattr(sim, task)(*one), one[-1]
+            wrap, encode = sim.tokenizer.wrap, sim.tokenizer.encode
+            tokens = len(wrap(encode(one[-1]), *map(encode, one[:-1])))
+        row = {"given": name, "tokens": tokens, "cycles": cycles, "equal": said == expected}
+        if task == "translate":
+            row["written"] = len(list(sim._write([sim.model.bos], None, (0, 0, 0), 1)))
+        rows.append(row)
+    return {
+        "tokens": rows[-1]["tokens"],
+        "equal": all(row["equal"] for row in rows),
+        "calls": rows,
+        "profile": None,
+    }, {"free_after": int(free)}
+
+
 def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     """What tools/xip.py counts, and what it makes of the measured speed."""
     command = [sys.executable, str(ROOT / "tools" / "xip.py"), o.checkpoint, "--json"]
@@ -302,7 +349,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']} on an {result['board']}: context {result['context']}, "
         f"{result['kernels']} kernels, weights in {result['weights']}",
-        *(_texts_lines(result) if "texts" in result else _tokens_lines(result)),
+        *([] if "calls" in result else _texts_lines(result) if "texts" in result
+          else _tokens_lines(result)),
         f"loaded in {result['load_ms']} ms; {result['runtime_bytes']:,} bytes of runtime and "
         f"{result['model_bytes']:,} of model in flash",
         f"heap: {heap['boot']:,} bytes free at boot, {heap['imported']:,} with the runtime, "
@@ -316,6 +364,13 @@ def table(result: dict[str, Any]) -> str:
             lines.append(
                 f"{row['tokens']:>9}{ms(row['cycles']):>10.1f}{row['cycles']:>14,}"
                 f"{row['from_ids']:>14,}"
+            )
+    elif "calls" in result:
+        lines.append(f"{'tokens':>9}{'written':>9}{'ms':>10}{'cycles':>14}  {result['task']}")
+        for row in result["calls"]:
+            lines.append(
+                f"{row['tokens']:>9}{row.get('written', ''):>9}{ms(row['cycles']):>10.1f}"
+                f"{row['cycles']:>14,}  {row['given']}"
             )
     else:
         lines.append(benchmarks.position_table([1e3 * ms(c) for c in result["cycles"]]))
@@ -388,6 +443,8 @@ def run() -> None:
         benchmarks.need_plots()
     checked()
     result = measure(o)
+    if "calls" in result and (o.xip or o.plot):
+        raise Error(f"--xip and --plot are not for a model that does {result['task']}")
     if o.xip:
         result["xip"] = flash(o, result)
     if o.plot:

@@ -277,6 +277,23 @@ def text_of(sim: Simulator, n: int) -> str:
     return text
 
 
+# What models of other tasks are measured with.
+SENTENCES = ("Go.", "Tom is here.", "Where are you going?", "I don't know what you want to say.")
+FACTS = "Anna lives in Lyon. She has two dogs. The red box is under the table."
+QUESTIONS = ("Who has two dogs?", "Where is the red box?")
+
+
+def given_to(sim: Simulator) -> list[tuple[Any, ...]]:
+    """Arguments of the call that the model's task names, for a few examples."""
+    if sim.model.program[14]:
+        height, width, channels = sim.model.meta["image"][:3]
+        count = height * width * channels
+        return [(bytes((i * i // 50 + 3 * i) % 256 for i in range(count)),)]
+    if sim.model.task == "answer":
+        return [(FACTS, question) for question in QUESTIONS]
+    return [(text,) for text in SENTENCES]
+
+
 def middle(values: Sequence[float]) -> float:
     """The mean without the lowest and the highest quarter."""
     values = sorted(values)
