@@ -136,6 +136,27 @@ def translator(kind: str, layers: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def t5(kind: str, layers: int, **more: Any) -> dict[str, Any]:
+    """T5 or mT5; heads whose sizes do not add up to the dimensions."""
+    return {
+        "model_type": kind,
+        "d_model": DIM,
+        "d_kv": 7,
+        "d_ff": 61,
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "num_heads": 3,
+        "vocab_size": VOCAB,
+        "n_positions": CONTEXT,
+        "relative_attention_num_buckets": 9,
+        "relative_attention_max_distance": 20,
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        **more,
+    }
+
+
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -237,6 +258,21 @@ SPECIAL = {
         "BartForConditionalGeneration",
         translator("bart", 1, scale_embedding=True, activation_function="gelu_new"),
     ),
+    "t5": A("T5ForConditionalGeneration", t5("t5", 1)),
+    "t5-gated": A(
+        "T5ForConditionalGeneration",
+        t5("t5", 2, tie_word_embeddings=False, feed_forward_proj="gated-gelu"),
+        "BF16",
+    ),
+    "t5-deep": A(
+        "T5ForConditionalGeneration",
+        t5("t5", 5, num_decoder_layers=3, num_heads=5, d_kv=6, relative_attention_num_buckets=32),
+    ),
+    "mt5": A(
+        "MT5ForConditionalGeneration",
+        t5("mt5", 1, feed_forward_proj="gated-silu", d_kv=13, num_heads=4),
+        "F16",
+    ),
 }
 
 
@@ -256,6 +292,8 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
     kind = c["model_type"]
     if kind in ("marian", "bart"):
         return _translator_shapes(c)
+    if kind in ("t5", "mt5"):
+        return _t5_shapes(c)
     prefix = {"llama": "model.", "gpt2": "transformer."}.get(kind, kind + ".")
     base = prefix if a.prefix else ""
     if kind == "llama":
@@ -377,6 +415,33 @@ def _translator_shapes(c: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return out
 
 
+def _t5_shapes(c: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    inner, hidden = c["num_heads"] * c["d_kv"], c["d_ff"]
+    out: dict[str, tuple[int, ...]] = {"shared.weight": (VOCAB, DIM)}
+    if not c.get("tie_word_embeddings", True):
+        out["lm_head.weight"] = VOCAB, DIM
+    for part, layers in ("encoder", "num_layers"), ("decoder", "num_decoder_layers"):
+        for i in range(c[layers]):
+            p = f"{part}.block.{i}.layer."
+            kinds = ["SelfAttention", "EncDecAttention"][: 1 + (part == "decoder")]
+            for at, kind in enumerate(kinds):
+                for name in "qkv":
+                    out[f"{p}{at}.{kind}.{name}.weight"] = inner, DIM
+                out[f"{p}{at}.{kind}.o.weight"] = DIM, inner
+                out[f"{p}{at}.layer_norm.weight"] = (DIM,)
+            if i == 0:
+                name = p + "0.SelfAttention.relative_attention_bias.weight"
+                out[name] = c["relative_attention_num_buckets"], c["num_heads"]
+            at = len(kinds)
+            gated = c.get("feed_forward_proj", "relu").startswith("gated")
+            for name in ("wi_0", "wi_1") if gated else ("wi",):
+                out[f"{p}{at}.DenseReluDense.{name}.weight"] = hidden, DIM
+            out[f"{p}{at}.DenseReluDense.wo.weight"] = DIM, hidden
+            out[f"{p}{at}.layer_norm.weight"] = (DIM,)
+        out[part + ".final_layer_norm.weight"] = (DIM,)
+    return out
+
+
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """A tensor in float32, the same for a name and a shape on every machine."""
     rng = np.random.default_rng([zlib.crc32(name.encode()), *shape])
@@ -384,7 +449,11 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 1:
         norm = "norm" in name.lower() or "ln_" in name
         values = 0.3 * values + (1 if norm and name.endswith("weight") else 0)
-    elif "embed" in name or name.endswith(("wte.weight", "wpe.weight")):
+    elif (
+        "embed" in name
+        or name.endswith(("wte.weight", "wpe.weight", "_bias.weight"))
+        or name == "shared.weight"
+    ):
         values *= 0.7
     else:
         values /= np.sqrt(shape[1 if "c_" not in name else 0])

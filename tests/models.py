@@ -35,6 +35,8 @@ from picoformer.graph import (
     Patches,
     Pool,
 )
+from picoformer.importers import t5
+from picoformer.importers import translator as translators
 from picoformer.importers.tokenizers import read_tokenizer_json
 from picoformer.tokenizer import Vocabulary
 
@@ -327,13 +329,16 @@ class Case:
 # Architectures, as graphs
 
 GPT2, BERT, DISTILBERT, MINILM = "gpt2", "bert", "distilbert", "minilm"
-BART, VIT, ASKED = "bart", "vit", "asked"
+BART, VIT, ASKED, T5, GATED_T5 = "bart", "vit", "asked", "t5", "gated t5"
 
 
 def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, vocab: int,
-                 context: int, labels: int = 5, seed: int = 0) -> Graph:  # fmt: skip
-    """A graph of random weights with biases everywhere, as `kind` arranges it."""
-    rng = np.random.default_rng([seed, dim, hidden, vocab])
+                 context: int, labels: int = 5, lean: bool = False) -> Graph:  # fmt: skip
+    """A graph of random weights with biases everywhere, as `kind` arranges it.
+
+    lean: attention is biased by the distance.
+    """
+    rng = np.random.default_rng([0, dim, hidden, vocab])
 
     def normal(*size: int, scale: float = 1.0) -> np.ndarray:
         w = rng.normal(0, scale / np.sqrt(size[-1]), size)
@@ -349,8 +354,25 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
         bias = vector(rows) * (np.abs(vector(rows)) * 4) if scale else None
         return Linear(x, out, normal(rows, cols, scale=scale), out, bias)
 
+    def distances(both: bool) -> tuple[np.ndarray, np.ndarray]:
+        return 3 * normal(7, heads, scale=np.sqrt(heads)), t5.buckets(context, both, 7, context)
+
     pre = kind in (GPT2, VIT)
     table = normal(vocab, dim, scale=3)
+    if kind in (T5, GATED_T5):
+        # The heads' sizes do not add up to dim.
+        shape = translators.Shape(
+            dim, (layers, layers), (heads, heads), (hidden, hidden),
+            "gelu_tanh" if kind == GATED_T5 else "relu", 1e-6,
+            pre=True, size=7, scale=0.5, gated=kind == GATED_T5,
+        )  # fmt: skip
+        encoder, nodes, last = translators.arrange(
+            shape, lambda _, rows, cols: (normal(rows, cols), None),
+            lambda _: (vector(dim, 1), None), (table, table), None,
+            (distances(True), distances(False)),
+        )  # fmt: skip
+        nodes.append(Linear(last, "logits", table, "head"))
+        return Graph(nodes, vocab, context, 1, 2, task="translate", encoder=encoder)
     if kind == BART:
         return translator(dim, hidden, layers, heads, vocab, context, table, normal, norm, linear)
     nodes: list[Node] = [Embedding("x", table)]
@@ -366,9 +388,11 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
         a = n["a"] if pre else "x"
         nodes += [norm("x", n["a"])] if pre else []
         nodes += [linear(a, n[v], dim, dim, 0.8) for v in "qkv"]
+        bias, buckets = distances(kind != GPT2) if lean else (None, None)
         nodes += [
             Attention(
-                n["q"], n["k"], n["v"], n["o"], heads, heads, dim // heads, causal=kind == GPT2
+                n["q"], n["k"], n["v"], n["o"], heads, heads, dim // heads, causal=kind == GPT2,
+                bias=bias, buckets=buckets,
             ),
             linear(n["o"], n["y"], dim, dim, 0.7),
             Add("x", n["y"]),
@@ -446,11 +470,15 @@ ARCHITECTURES = {
     "bert one": (BERT, 30, 64, 1, 3, 97, 17, 2),
     "distilbert": (DISTILBERT, 36, 61, 8, 6, 97, 13, 7),
     "minilm": (MINILM, 52, 104, 3, 13, 97, 40),
+    "gpt2 distances": (GPT2, 36, 61, 2, 6, 97, 25, 5, True),
+    "minilm distances": (MINILM, 52, 61, 2, 4, 97, 19, 5, True),
 }
 # Those that a row of tokens is not enough for.
 SPECIAL = {
     "bart": (BART, 52, 97, 2, 4, 97, 24),
     "bart one": (BART, 20, 37, 1, 5, 101, 17),
+    "t5": (T5, 52, 97, 2, 3, 97, 21),
+    "t5 gated": (GATED_T5, 30, 37, 1, 5, 97, 24),
     "vit": (VIT, 52, 97, 2, 4, 97, 13, 7),
     "asked": (ASKED, 36, 61, 2, 6, 97, 23),
 }

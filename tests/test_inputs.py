@@ -78,7 +78,10 @@ def run(request, built, tmp_path):  # noqa: F811
     ]
 
 
-@pytest.mark.parametrize("name", ["bart", "bart one"])
+TRANSLATORS = ["bart", "bart one", "t5", "t5 gated"]
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
 def test_translators(built, run, name):  # noqa: F811
     a = built(name)
     sim = a.sim()
@@ -111,7 +114,7 @@ def test_questions(built, run):  # noqa: F811
 
 @pytest.mark.parametrize("seed", range(3))
 def test_close_to_the_float_model(built, seed):  # noqa: F811
-    for name in ("bart", "bart one"):
+    for name in TRANSLATORS:
         a = built(name)
         graph = dequantized(a.graph, a.compiled().dequantized)
         source, tokens = a.tokens(9, seed), a.tokens(12, seed + 9)

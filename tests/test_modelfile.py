@@ -131,7 +131,7 @@ def good(compiled) -> bytes:
 
 # What else a file may be; `good` is a Llama. Named by models.architecture.
 KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
-SPECIAL = [models.BART, models.VIT, models.ASKED]
+SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
 IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 
 
@@ -583,6 +583,32 @@ def test_what_the_errors_of_translators_say(on_board):
     shape = {17: 14, at("store", "heads", 1): 2, at("store", "size", 1): 3}
     other = {at("attend", f, 2): v for f, v in (("heads", 1), ("kv_heads", 1), ("size", 8))}
     bad({**shape, **other}, "not stored before")
+
+
+def test_what_the_errors_of_distances_say(on_board):
+    parts, bad, at = bad_program(on_board, models.GATED_T5)
+    p = parts.program
+    context, n, size = p[0], p[at("attend", "row")], len(parts.tables)
+    assert [p[at("attend", "row", i)] for i in range(3)] == [2 * context - 1, context, 0]
+    assert (p[at("attend", "heads")], p[at("attend", "bias", 2)]) == (2, 0)
+    bad({at("attend", "bias"): 17 << 6}, "biases is not in the tables")
+    bad({at("attend", "bias"): context - 2 << 6 | 1}, "biases are outside")
+    bad({at("attend", "bias"): -64}, "biases are outside")
+    # What lies behind: a distance ahead in the encoder, and every head's.
+    last = size - context - n
+    for i, behind in (0, last), (1, size - context - 1):
+        bad({at("attend", "bias", i): behind + 1 << 6 | 1}, "biases is outside")
+    bad({at("attend", "row"): size}, "biases is outside")
+    bad({at("attend", "row", 2): (1 << 16) + 1}, "biases of a head is 65537, not 0 to 65536")
+    for i in 0, 1:
+        own = p[at("attend", "bias", i)] >> 6
+        ahead = context - 1 if i == 0 else 0
+        row = p[at("attend", "row", i)]
+        for word in own - context + 1, own + row + ahead:
+            for value in (1 << 24) + 1, -(1 << 24) - 1, WORD - 1:
+                tables = parts.tables[:]
+                tables[word] = value
+                refused(on_board, parts.data(tables=tables), f"bias is {value}, not -16777216")
 
 
 def test_what_the_errors_of_images_say(on_board):
@@ -1087,7 +1113,10 @@ def test_header_words_are_on_the_page(good):
     words = [int(m.program[named[n]]) for n in ("caches", "body", "head")]
     assert 16 + sum(words) == m.program.size
     assert m.program[named["result"]] == (16 + m.stride) << 6
-    tasks = "generate", "generate", "classify", "embed", "translate", "classify", "answer"
+    tasks = (
+        "generate", "generate", "classify", "embed", "translate", "classify", "answer",
+        "translate",
+    )  # fmt: skip
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
@@ -1139,7 +1168,8 @@ class Bench:
         """Frames after the steps [(op, fields)]; (frames, cache words) where there is a cache.
 
         source: positions of a translation's source.
-        A Matrix goes to the weights, and so does a list that is a vector; others to the tables.
+        A Matrix goes to the weights, and so does a list that is a vector; others to the tables,
+        also of a pair: the operand is that word of the list.
         """
         tables: list[int] = []
         weights: list[int] = []
@@ -1162,9 +1192,10 @@ class Bench:
                     if self.family == "portable":
                         v = len(runs) - 2 << 6 | program.RUNS
                     weights += [w & 0xFFFFFFFF for w in words]
-                elif isinstance(v, list):
-                    tables += v
-                    v = len(tables) - len(v) << 6 | program.TABLES
+                elif isinstance(v, list | tuple):
+                    words, at = v if isinstance(v, tuple) else (v, 0)
+                    v = len(tables) + at << 6 | program.TABLES
+                    tables += words
                 elif name == "cache":
                     v = program.CACHE
                 elif name == "scores":

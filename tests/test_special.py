@@ -11,15 +11,25 @@ import architectures
 import models
 from architectures import DIM, SPECIAL, VOCAB, write
 from picoformer import Simulator, convert, importers
-from picoformer.graph import Attention, Embedding, FloatModel, Graph, Keep, LayerNorm, Pool
-from picoformer.importers import translator
+from picoformer.graph import (
+    Attention,
+    Embedding,
+    FloatModel,
+    Graph,
+    Keep,
+    LayerNorm,
+    Norm,
+    Pool,
+)
+from picoformer.importers import t5, translator
 from picoformer.simulator import cut
 from test_architectures import change, configure, read, refused, same
 
 EXPECTED = json.loads(architectures.SPECIAL_EXPECTED.read_text())
 ANSWERS = [name for name in SPECIAL if "answers" in name]
 IMAGES = [name for name in SPECIAL if "vit" in name]
-TRANSLATORS = [name for name in SPECIAL if "marian" in name or "bart" in name]
+T5S = [name for name in SPECIAL if "t5" in name]
+TRANSLATORS = [name for name in SPECIAL if "marian" in name or "bart" in name] + T5S
 
 
 def run(graph: Graph, name: str, tokens: list[int]) -> np.ndarray:
@@ -96,15 +106,69 @@ def test_images_in_a_model_file(tmp_path, name):
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_translators(tmp_path, name):
     graph = read(write(tmp_path, SPECIAL[name]))
-    assert graph.task == "translate" and (graph.bos, graph.eos) == (95, 2)
+    c = SPECIAL[name].config
+    start = c["decoder_start_token_id"]
+    assert graph.task == "translate" and (graph.bos, graph.eos) == (start, c["eos_token_id"])
     assert (graph.vocab, graph.context) == (VOCAB, architectures.CONTEXT)
-    layers = SPECIAL[name].config["decoder_layers"]
+    layers = c["num_decoder_layers" if name in T5S else "decoder_layers"]
     assert sum(isinstance(n, Keep) for n in graph.encoder) == layers
     crossed = [n.cross for n in graph.nodes if isinstance(n, Attention)]
     assert crossed == [False, True] * layers
     tables = [n.weight for n in (graph.encoder[0], graph.nodes[0], graph.nodes[-1])]
     assert (tables[0] is tables[1]) is (name != "marian-deep")
-    assert (tables[1] is tables[2]) is (name == "bart")
+    assert (tables[1] is tables[2]) is (name in ("bart", "t5", "t5-deep", "mt5"))
+
+
+@pytest.mark.parametrize("name", T5S)
+def test_distances(tmp_path, name):
+    """One table of biases a stack, of both sides in the encoder alone; none between the two."""
+    graph = read(write(tmp_path, SPECIAL[name]))
+    for part in graph.encoder, graph.nodes:
+        found = [n for n in part if isinstance(n, Attention)]
+        own = [n for n in found if not n.cross]
+        assert all(n.scale == 1 for n in found) and len({id(n.bias) for n in own}) == 1
+        assert all(n.bias is None for n in found if n.cross)
+        behind = own[0].buckets[architectures.CONTEXT :]
+        assert (behind > 0).all() if part is graph.encoder else (behind == 0).all()
+    heads = SPECIAL[name].config["num_heads"]
+    assert own[0].lean(3, 0).shape == (heads, 4)
+    # A table that is asked for beyond its ends repeats the last distance.
+    longer = own[0].lean(architectures.CONTEXT, 0)
+    assert (longer[:, 0] == longer[:, 1]).all()
+
+
+def test_buckets_of_distances():
+    """Sixteen near ones of their own, then by the logarithm, then one for all further ones."""
+    found = t5.buckets(200, False, 32, 128)[199::-1].tolist()  # from 0 back
+    assert found[:17] == [*range(17)]
+    assert found[18:22] == [16, 17, 17, 18]
+    assert found[112:114] == [30, 31] and set(found[113:]) == {31}
+    both = t5.buckets(200, True, 32, 128)
+    assert both[199] == 0 and both[:199].max() == 15
+    assert (both[200:] == both[198::-1] + 16).all()
+
+
+def test_head_of_a_t5(tmp_path):
+    """Scaled where it is the embedding, unless the file says otherwise."""
+    folder = write(tmp_path, SPECIAL["t5"])
+    before = read(folder)
+    configure(folder, scale_decoder_outputs=False)
+    after = read(folder)
+    gains = [[n.gain for n in g.nodes if isinstance(n, Norm)][-1] for g in (before, after)]
+    np.testing.assert_allclose(gains[0] * np.sqrt(DIM), gains[1], rtol=1e-6)
+    configure(folder, scale_decoder_outputs=None)
+    change(folder, lambda t: t.update({"lm_head.weight": t["shared.weight"].copy()}))
+    same(before, read(folder))
+    change(folder, lambda t: t.update({"lm_head.weight": t["shared.weight"] + 1}))
+    refused(folder, "lm_head.weight is not the embedding")
+
+
+def test_a_table_that_no_t5_reads(tmp_path):
+    folder = write(tmp_path, SPECIAL["t5"])
+    before = read(folder)
+    name = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    change(folder, lambda t: t.update({name: np.ones((9, 3), np.float32)}))
+    same(before, read(folder))
 
 
 def test_marian_never_writes_its_pad_token(tmp_path):
@@ -141,7 +205,7 @@ def test_all_names_of_a_shared_table(tmp_path, name):
     refused(folder, "encoder.embed_tokens.weight is not shared.weight")
 
 
-@pytest.mark.parametrize("name", ["marian", "bart"])
+@pytest.mark.parametrize("name", ["marian", "bart", *T5S])
 def test_translators_in_a_model_file(tmp_path, name):
     folder = write(tmp_path / "m", SPECIAL[name])
     (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
@@ -185,6 +249,18 @@ def test_translators_in_a_model_file(tmp_path, name):
         ("bart", {"forced_bos_token_id": 0}, "forced_bos_token_id 0 none"),
         ("bart", {"max_position_embeddings": 42}, "embed_positions.weight (42, 52) (44, 52)"),
         ("bart", {"activation_function": "tanh"}, "activation_function 'tanh' swish"),
+        ("t5", {"architectures": ["T5EncoderModel"]}, "T5EncoderModel T5ForConditionalGeneration"),
+        ("mt5", {"architectures": ["T5Model"]}, "T5Model MT5ForConditionalGeneration"),
+        ("t5", {"feed_forward_proj": "gated-tanh"}, "feed_forward_proj 'gated-tanh' gated-gelu"),
+        ("t5", {"relative_attention_num_buckets": 3}, "3 relative_attention_num_buckets 20 4"),
+        ("t5", {"relative_attention_max_distance": 4}, "relative_attention_max_distance 4 beyond"),
+        ("t5", {"relative_attention_num_buckets": 8}, "bias.weight (9, 3) (8, 3)"),
+        ("t5", {"d_kv": 8}, "SelfAttention.q.weight (21, 52) (24, 52)"),
+        ("t5", {"num_layers": 2}, "no encoder.block.1"),
+        ("t5", {"num_decoder_layers": None, "num_layers": 1, "d_ff": 62}, "(62, 52)"),
+        ("t5-gated", {"feed_forward_proj": "relu"}, "DenseReluDense.wi.weight"),
+        ("t5", {"is_encoder_decoder": False}, "is_encoder_decoder False True"),
+        ("t5", {"bad_words_ids": [[0]]}, "bad_words_ids [[0]] none"),
     ],
 )
 def test_what_is_not_supported_is_named(tmp_path, name, fields, words):
@@ -251,7 +327,9 @@ def test_random_models_equal_transformers(tmp_path, name, dtype):
         for t in model.parameters():
             if t.ndim == 1:
                 t += 0.2 * torch.randn_like(t)
-        if name in TRANSLATORS:
+        if name in T5S and not a.config.get("tie_word_embeddings", True):
+            model.lm_head.weight = torch.nn.Parameter(torch.randn(VOCAB, DIM))
+        elif name in TRANSLATORS and name not in T5S:
             model.final_logits_bias += torch.randn_like(model.final_logits_bias)
     model.eval().to(getattr(torch, dtype)).save_pretrained(tmp_path)
     for file, content in a.files.items():
@@ -288,6 +366,21 @@ def test_greedy_translations_are_those_of_transformers(tmp_path, name):
             logits = running.forward(np.array([tokens[-1:]]), source=source_now)
             tokens.append(int(logits[0, -1].argmax()))
         assert tokens == expected
+
+
+@pytest.mark.slow
+def test_buckets_are_those_of_transformers():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    far = torch.arange(-599, 600)
+    for number in range(4, 70):
+        for furthest in number // 2 + 1, 64, 128, 300:
+            for both in False, True:
+                ours = t5.buckets(600, both, number, furthest)
+                theirs = T5Attention._relative_position_bucket(far, both, number, furthest)
+                assert ours.tolist() == theirs.tolist()
 
 
 @pytest.mark.slow

@@ -312,13 +312,20 @@ def test_linear_into_the_logits(cpu):
 def attend(
     cpu: Cortex, seed: object, length: int, size: int = 8, total: int = 1, heads: int = 2,
     kv_heads: int = 1, rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
-    watch: bool = False, end: int = 0, **fields: int,
+    watch: bool = False, end: int = 0, lean: int = 0, **fields: int,
 ) -> None:  # fmt: skip
-    """Attend from the last `total` of `length` positions; to all before `end`, if it is given."""
+    """Attend from the last `total` of `length` positions; to all before `end`, if it is given.
+
+    lean: the largest bias of a score by its distance.
+    """
     rng = np.random.default_rng(seed)
     context = (max(length, end) + 1) & ~1
     quads, half = (size + 3) // 4, size // 2
     tables = np.concatenate([rotations(rng, context, half), powers()])
+    row = 2 * context - 1
+    biases = rng.integers(-lean, lean + 1, heads * row)
+    own = len(tables) + context - 1 << 6 | 1 if lean else 0
+    tables = np.concatenate([tables, biases])
     k = rng.integers(1, 4096, (2, kv_heads * context // 2 * size))
     v = rng.integers(1, 256, (4, kv_heads * quads * context))
     mantissa = rng.integers(1024, 2048, (2, kv_heads * context))
@@ -335,7 +342,7 @@ def attend(
     number = {"mc": 24000, "se": 40, "vn": (1 << 29) + 12345, "ve": 20, "ps": 0} | fields
     record = [
         17 << 6, 17 + n << 6, 4, heads, kv_heads, size, 1 if rope else 0,
-        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0),
+        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0), own, row,
     ]  # fmt: skip
     arena = header(length - total, total, context, stride, end or 1)
     arena += [*frames.reshape(-1), *[77] * context]
@@ -372,6 +379,16 @@ def test_attend_to_the_whole_input(cpu):
             # The group may be any part of the input.
             for length in range(total, end + 1, 4):
                 attend(cpu, length, length, 6, total, 4, 2, total & 1 == 0, watch=True, end=end)
+
+
+@pytest.mark.parametrize("lean", [1, 3000, 1 << 24])
+def test_attend_by_distance(cpu, lean):
+    for length in (1, 2, 9, 16):
+        for total, heads in ((1, 1), (2, 5), (length, 3)):
+            if total <= length:
+                attend(cpu, lean, length, 6, total, heads, 1, watch=True, lean=lean)
+                end = length + 3
+                attend(cpu, lean, length, 7, total, heads, heads, False, end=end, lean=lean)
 
 
 def test_attend_far_back(cpu):

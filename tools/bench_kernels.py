@@ -216,11 +216,15 @@ def cases() -> list[Case]:
         [at(1), at(1 + kv * size), 4, kv, size, 1], frame, tables, none, cache,
     ))  # fmt: skip
     frame = np.concatenate([[0], values(n, 1 << 20), np.zeros(n, np.int64)])
-    out.append(Case(
-        "attend 8 x 8, 64 positions", 5, "attend", 2 * 64 * n, "multiply-accumulate",
-        [at(1), at(1 + n), 4, heads, kv, size, 1, context * size // 2 << 6 | 1,
-         at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0], frame, tables, none, cache,
-    ))  # fmt: skip
+    biases = np.concatenate([tables, np.arange(heads * context)])
+    own = len(tables) + context - 1 << 6 | 1
+    for title, bias, listed in (("", 0, tables), (", distances", own, biases)):
+        out.append(Case(
+            "attend 8 x 8, 64 positions" + title, 5, "attend", 2 * 64 * n, "multiply-accumulate",
+            [at(1), at(1 + n), 4, heads, kv, size, 1, context * size // 2 << 6 | 1,
+             at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0, bias, context],
+            frame, listed, none, cache,
+        ))  # fmt: skip
     for title, multiplier in (("sample 512, greedy", 0), ("sample 512", 24000)):
         out.append(Case(
             title, 0, "sample", 512, "logit",

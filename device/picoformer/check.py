@@ -202,6 +202,15 @@ def check(words, tables, weight_words):
             number(r[12], -4096, 4096, "exponent")
             number(r[13], 0, 8, "shift")
             need(context <= 512 << r[13], "shift too small for %d positions" % context)
+            number(r[16], 0, 1 << 16, "biases of a head")
+            if r[15]:
+                # Of each distance back, and ahead where a query sees what is behind it.
+                first = (r[15] >> 6) - context + 1
+                n = (r[3] - 1) * r[16] + context + (context - 1 if r[14] else 0)
+                need(first >= 0, "biases are outside their memory")
+                table(first << 6 | (r[15] & 63), n, "biases")
+                for k in range(first, first + n):
+                    number(tables[k], -1 << 24, 1 << 24, "bias")
         elif op == 6:
             frame(r[0], r[2], "gate")
             number(r[4], 8, 16, "fraction bits")

@@ -251,6 +251,8 @@ def attend(rec, memory):
         rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6], rec[7], rec[8],
     )  # fmt: skip
     mc, se, vn, ve, ps, whole = rec[9], rec[10], rec[11], rec[12], rec[13], rec[14]
+    bias = rec[15]
+    lean = memory[bias & 63]
     arena = memory[0]
     stride, total = _frames(arena)
     context = arena[2]
@@ -286,6 +288,8 @@ def attend(rec, memory):
                 w = mem[s_at + g * context + p]
                 m = (a * (w & 2047) + 1024) >> 11
                 v = _rescale(acc, m, se - la - s - ((w >> 11) & 31), 0)
+                if bias:
+                    v += lean[(bias >> 6) + h * rec[16] + p - pos]
                 arena[sc + p] = v
                 best = max(best, v)
                 e_max = max(e_max, (w >> 27) & 31)

@@ -11,7 +11,7 @@ OPS = {
     2: ("norm", "oo--o--o---"),
     3: ("linear", "oow-------"),
     4: ("store", "ooo--o"),
-    5: ("attend", "ooo---ooo------"),
+    5: ("attend", "ooo---ooo------o-"),
     6: ("gate", "oo-o-o-"),
     7: ("pool", "o--"),
     8: ("layernorm", "oo---oo---"),

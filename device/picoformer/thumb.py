@@ -2141,6 +2141,39 @@ def attend(r0, r1):
     label(WORSE)
     data(2, 0x4560)  # cmp r0, r12
     bne(SCORE)
+    data(2, 0x9808)  # ldr r0, [sp, 32]: REC
+    ldr(r4, [r0, 60])
+    cmp(r4, 0)
+    beq(SOFTMAX)
+
+    # What is added by the distance, 13 cycles each: r1 scores, r3 best score, r4 biases, of which
+    # that of the query's own position is where the head's words begin
+    ldr(r2, [r0, 64])
+    data(2, 0x9B0C)  # ldr r3, [sp, 48]: HEADS
+    data(2, 0x9D21)  # ldr r5, [sp, 132]: H
+    sub(r3, r3, r5)
+    mul(r2, r3)
+    data(2, 0x9B16)  # ldr r3, [sp, 88]: POS
+    sub(r2, r2, r3)
+    lsl(r2, r2, 2)
+    add(r4, r4, r2)
+    data(2, 0x9A09)  # ldr r2, [sp, 36]: BASE
+    add(r4, r4, r2)
+    mov(r3, 1)
+    lsl(r3, r3, 31)
+    data(2, 0x9901)  # ldr r1, [sp, 4]: X
+    label(LEAN)
+    data(2, 0xCC04)  # ldmia r4!, {r2}
+    ldr(r5, [r1, 0])
+    add(r2, r2, r5)
+    data(2, 0xC104)  # stmia r1!, {r2}
+    cmp(r2, r3)
+    ble(LEANED)
+    mov(r3, r2)
+    label(LEANED)
+    data(2, 0x4561)  # cmp r1, r12
+    bne(LEAN)
+    mov(r9, r3)
     b(SOFTMAX)
     label(CLAMP)
     cmp(r4, 0)
@@ -2151,10 +2184,10 @@ def attend(r0, r1):
     mov(r4, 0)
     b(CLAMPED)
 
-    # Softmax, with the values' scales folded into the weights. r0 scores, r1 scales, r5 powers of
-    # two, r6 sum, r7 the largest shift, r8 sum of weights, r9 best, r11 0x4000, r12 end
+    # Softmax, with the values' scales folded into the weights. r0 the record, then scores, r1
+    # scales, r5 powers of two, r6 sum, r7 the largest shift, r8 sum of weights, r9 best, r11
+    # 0x4000, r12 end
     label(SOFTMAX)
-    data(2, 0x9808)  # ldr r0, [sp, 32]: REC
     ldr(r5, [r0, 28])
     data(2, 0x9A09)  # ldr r2, [sp, 36]: BASE
     add(r5, r5, r2)

@@ -623,6 +623,19 @@ def attend(rec: ptr32, arena: ptr32):
                     out += 4
                     v = a1
                     k -= 1
+            # What is added by the distance, and with it another best.
+            if rec[15]:
+                best = 0 - 0x1FFFFFFF
+                w = ptr32(base + rec[15] + ((h * rec[16] - pos) << 2))
+                out = scores
+                end = scores + (length << 2)
+                while out < end:
+                    v = ((ptr32(out)[0] + w[0]) & mask ^ m) - m
+                    ptr32(out)[0] = v
+                    if v > best:
+                        best = v
+                    w = ptr32(int(w) + 4)
+                    out += 4
             # Softmax, with the values' scales folded into the weights.
             down = 11 + rec[13] + e_max
             den = 0

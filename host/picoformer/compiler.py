@@ -36,6 +36,7 @@ ACTIVATION_BITS = 12  # of the vectors that a linear reads
 KEY_BITS = 12
 VALUE_BITS = 8
 SPREAD = 4  # bits by which the sizes of outputs that share a step may differ
+BIAS_TOP = 1 << 24  # of a score's bias, which has 10 fraction bits
 BATCH = 4  # positions in a group, by default
 
 ODD = ("tanh",)  # activations that are odd functions and go to 1
@@ -371,7 +372,7 @@ class _Compiler:
     def attend(self, a: Attention) -> None:
         cache = program.CACHE + (self.kept[a.k] if a.cross else self.cache)
         top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, (1 << (KEY_BITS - 1)) - 1
-        mc, e = float_parts(np.log2(np.e) / np.sqrt(a.size) / (top_q * top_k))
+        mc, e = float_parts(np.log2(np.e) * a.factor / (top_q * top_k))
         top_v = (1 << (VALUE_BITS - 1)) - 1
         # Probabilities of 2**15 over more than 512 positions would leave int32.
         ps = max(0, int(np.ceil(np.log2(self.context))) - 9)
@@ -394,8 +395,19 @@ class _Compiler:
             19 - ps,
             ps,
             2 if a.cross else int(not a.causal),
+            *self.lean(a),
             value=a.out,
         )
+
+    def lean(self, a: Attention) -> tuple[int, int]:
+        """(operand of the first head's bias at its own position, words of a head), or zeros."""
+        behind = self.context - 1
+        real = a.lean(behind, 0 if a.causal else behind)
+        if real is None:
+            return 0, 0
+        words = np.floor(np.asarray(real, np.float64) * np.log2(np.e) * 1024 + 0.5)
+        words = np.clip(words, -BIAS_TOP, BIAS_TOP).astype(np.int32)
+        return self.table(words) + (behind << 6), words.shape[1]
 
     def gate(self, n: Gate) -> None:
         if n.activation not in ACTIVATIONS:

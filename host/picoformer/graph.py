@@ -88,7 +88,9 @@ class Attention:
 
     causal: of the positions so far. q and k are rotated first, where there are frequencies:
     element i of a head with element i + size/2, by the angle position * frequencies[i] (Hugging
-    Face's convention; frequencies (size/2,), radians).
+    Face's convention; frequencies (size/2,), radians). A score is the product of q and k times
+    scale, 1 / sqrt(size) where that is None, plus bias[buckets[context - 1 + j - i]] for q at
+    position i and k at j: bias (rows, heads), buckets (2 * context - 1,) rows of it.
     """
 
     q: str
@@ -101,6 +103,23 @@ class Attention:
     frequencies: Array | None = None
     causal: bool = True
     cross: bool = False  # over what the encoder kept
+    scale: float | None = None
+    bias: Array | None = None
+    buckets: Array | None = None
+
+    @property
+    def factor(self) -> float:
+        """What a product of q and k is multiplied by."""
+        return float(1 / np.sqrt(self.size)) if self.scale is None else self.scale
+
+    def lean(self, behind: int, ahead: int) -> Array | None:
+        """The bias (heads, behind + 1 + ahead) of distances from -behind to ahead, if any."""
+        if self.bias is None or self.buckets is None:
+            return None
+        own = len(self.buckets) // 2
+        # An odd context is run with a position more, which is as far as the one before it.
+        at = np.clip(np.arange(own - behind, own + ahead + 1), 0, len(self.buckets) - 1)
+        return np.ascontiguousarray(self.bias[self.buckets[at]].T)
 
 
 @dataclass(frozen=True)
@@ -223,6 +242,15 @@ class Graph:
                         f"attention of {node.heads} heads of {node.size} over {node.kv_heads}: "
                         "a rotated head size must be even, and key heads must divide the heads"
                     )
+                if node.bias is not None:
+                    given = node.bias.shape, () if node.buckets is None else node.buckets.shape
+                    if given != ((len(node.bias), node.heads), (2 * self.context - 1,)):
+                        raise Error(
+                            f"attention's bias and buckets have shapes {given}, expected (rows, "
+                            f"{node.heads}) and ({2 * self.context - 1},)"
+                        )
+                    if node.cross:
+                        raise Error("attention to another text has no distances to be biased by")
                 size[node.out] = node.heads * node.size
             elif isinstance(node, Gate):
                 if node.u is not None:
@@ -377,7 +405,7 @@ class FloatModel:
     def _attention(self, a: Attention, v: dict[str, Array], t_new: int) -> Array:
         shape = (v[a.q].shape[0], t_new, -1, a.size)
         if a.cross:
-            return self._weigh(a, v[a.q].reshape(shape), *self.caches[a.k], None)
+            return self._weigh(a, v[a.q].reshape(shape), *self.caches[a.k], None, 0)
         past = self.caches[a.out][0].shape[1] if a.out in self.caches else 0
         frequencies = np.zeros(0) if a.frequencies is None else a.frequencies
         angle = np.outer(np.arange(past, past + t_new), frequencies)[:, None, :]
@@ -396,15 +424,20 @@ class FloatModel:
             val = np.concatenate([self.caches[a.out][1], val], 1)
         self.caches[a.out] = (k, val)
         allowed = np.arange(past + t_new)[None, :] <= past + np.arange(t_new)[:, None]
-        return self._weigh(a, q, k, val, allowed if a.causal else None)
+        return self._weigh(a, q, k, val, allowed if a.causal else None, past)
 
     def _weigh(
-        self, a: Attention, q: Array, k: Array, val: Array, allowed: Array | None
+        self, a: Attention, q: Array, k: Array, val: Array, allowed: Array | None, past: int
     ) -> Array:
         share = a.heads // a.kv_heads
         kk = np.repeat(k, share, axis=2).transpose(0, 2, 3, 1)
         vv = np.repeat(val, share, axis=2).transpose(0, 2, 1, 3)
-        s = q.transpose(0, 2, 1, 3) @ kk / np.sqrt(a.size).astype(self.dtype)
+        s = q.transpose(0, 2, 1, 3) @ kk * self.dtype(a.factor)
+        last = k.shape[1] - 1
+        lean = a.lean(last, last)
+        if lean is not None:
+            far = np.arange(last + 1) - np.arange(past, past + q.shape[1])[:, None]
+            s = s + lean.astype(self.dtype)[:, far + last]
         if allowed is not None:
             s = np.where(allowed, s, -np.inf)
         p = np.exp(s - s.max(-1, keepdims=True))

@@ -274,6 +274,7 @@ class Simulator:
     def _attend(
         self, q: int, out: int, cache: int, heads: int, kv_heads: int, size: int, rope: int,
         table: int, _scores: int, mc: int, se: int, vn: int, ve: int, ps: int, whole: int,
+        bias: int, row: int,
     ) -> None:  # fmt: skip
         layer = self._caches[cache]
         end = (self._start + len(self._frames), self._end, self._source)[whole]
@@ -298,6 +299,10 @@ class Simulator:
         acc = dot(y, past(layer.k).transpose(0, 2, 1))
         mul = fit(a * km + 1024) >> 11
         score = rescale(acc, mul, se - la - s - ke, 0)
+        if bias:
+            far = np.where(seen, np.arange(end)[None, :] - positions[:, None], 0)
+            head = (bias >> 6) + row * np.arange(heads)[:, None, None]
+            score = fit(score + self._tables[head + far])
         best = np.where(seen, score, -(1 << 31)).max(-1, keepdims=True)
         d = fit(np.where(seen, best - score, 0))
         p = exp2(np.where(seen, d, 16384), self._table(table, 64))

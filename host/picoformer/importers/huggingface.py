@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..graph import Graph
 from ..tokenizer import Vocabulary
-from . import bert, gpt2, llama, translator, vit
+from . import bert, gpt2, llama, t5, translator, vit
 from .checkpoint import Config, Tensors
 from .tokenizers import read_tokenizer, read_tokenizer_json
 
@@ -19,6 +19,8 @@ _FAMILIES = {
     "vit": ("vit.", vit.read),
     "marian": ("model.", translator.read_marian),
     "bart": ("model.", translator.read_bart),
+    "t5": ("", t5.read),
+    "mt5": ("", t5.read),
 }
 
 

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Error
-from ..graph import Add, Array, Attention, Embedding, Gate, Graph, Keep, LayerNorm, Linear, Node
+from ..graph import (
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    Keep,
+    LayerNorm,
+    Linear,
+    Node,
+    Norm,
+)
 from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
 
 _BANNED = 100.0  # that the bias of a token never written is below all others
@@ -26,11 +38,15 @@ class Shape:
     eps: float
     pre: bool = False  # norms in front of attention and network, and one at the end
     first: bool = False  # a norm behind the embeddings
+    size: int = 0  # of a head; 0: dim / heads
+    scale: float | None = None  # of scores, as `Attention` has it
+    gated: bool = False  # the network's activation is multiplied by a second product
 
 
-# linear(name, rows, columns) and norm(name): the tensors of "encoder.0.self.q" and its like.
+# linear(name, rows, columns) and norm(name): the tensors of "encoder.0.self.q" and its like. A
+# norm without a bias is a root mean square's.
 FindLinear = Callable[[str, int, int], tuple[Array, Array | None]]
-FindNorm = Callable[[str], tuple[Array, Array]]
+FindNorm = Callable[[str], tuple[Array, Array | None]]
 
 
 def arrange(
@@ -38,11 +54,13 @@ def arrange(
     find_linear: FindLinear,
     find_norm: FindNorm,
     tables: tuple[Array, Array],
-    positions: tuple[Array, Array],
+    positions: tuple[Array, Array] | None,
+    biases: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None,
 ) -> tuple[list[Node], list[Node], str]:
     """(nodes of the encoder, of the decoder, the value that the logits are made of).
 
-    tables and positions: the embeddings of the encoder and of the decoder.
+    tables and positions: the embeddings of the encoder and of the decoder. biases: bias and
+    buckets of their self-attentions.
     """
     dim = s.dim
 
@@ -50,30 +68,37 @@ def arrange(
         weight, bias = find_linear(name, rows, columns)
         return Linear(x, out, weight, name, bias)
 
-    def norm(x: str, out: str, name: str) -> LayerNorm:
+    def norm(x: str, out: str, name: str) -> Node:
         gain, bias = find_norm(name)
+        if bias is None:
+            return Norm(x, out, gain, s.eps)
         return LayerNorm(x, out, gain, bias, s.eps)
 
     parts: list[list[Node]] = [[], []]
     ends: list[str] = []
     for which, (part, x) in enumerate(zip(("encoder", "decoder"), "ex", strict=True)):
         nodes, heads, hidden = parts[which], s.heads[which], s.hidden[which]
-        size = dim // heads
+        size = s.size or dim // heads
+        inner = heads * size
+        bias, buckets = biases[which] if biases else (None, None)
         nodes.append(Embedding(x, tables[which]))
-        nodes.append(Embedding(x, positions[which], by="position"))
+        if positions:
+            nodes.append(Embedding(x, positions[which], by="position"))
         if s.first:
             nodes.append(norm(x, x, f"{part}.first.norm"))
         for i in range(s.layers[which]):
             p = f"{part}.{i}."
-            n = {name: f"{x}{i}.{name}" for name in "aqkvoybruwcghz"}
+            n = {name: f"{x}{i}.{name}" for name in "aqkvoybruwcgthz"}
             a, b, c = (n[name] if s.pre else x for name in "abc")
             if s.pre:
                 nodes.append(norm(x, a, p + "self.norm"))
-            nodes += [linear(a, n[name], f"{p}self.{name}", dim, dim) for name in "qkv"]
-            causal = part == "decoder"
+            nodes += [linear(a, n[name], f"{p}self.{name}", inner, dim) for name in "qkv"]
             nodes += [
-                Attention(n["q"], n["k"], n["v"], n["o"], heads, heads, size, causal=causal),
-                linear(n["o"], n["y"], p + "self.out", dim, dim),
+                Attention(
+                    n["q"], n["k"], n["v"], n["o"], heads, heads, size,
+                    causal=part == "decoder", scale=s.scale, bias=bias, buckets=buckets,
+                ),
+                linear(n["o"], n["y"], p + "self.out", dim, inner),
                 Add(x, n["y"]),
             ]
             if not s.pre:
@@ -81,25 +106,30 @@ def arrange(
             if part == "decoder":
                 k, v = f"{i}.ck", f"{i}.cv"
                 parts[0] += [
-                    linear(ends[0], k, p + "cross.k", dim, dim),
-                    linear(ends[0], v, p + "cross.v", dim, dim),
+                    linear(ends[0], k, p + "cross.k", inner, dim),
+                    linear(ends[0], v, p + "cross.v", inner, dim),
                     Keep(k, v, heads, size),
                 ]
                 if s.pre:
                     nodes.append(norm(x, b, p + "cross.norm"))
                 nodes += [
-                    linear(b, n["r"], p + "cross.q", dim, dim),
-                    Attention(n["r"], k, v, n["u"], heads, heads, size, causal=False, cross=True),
-                    linear(n["u"], n["w"], p + "cross.out", dim, dim),
+                    linear(b, n["r"], p + "cross.q", inner, dim),
+                    Attention(
+                        n["r"], k, v, n["u"], heads, heads, size,
+                        causal=False, cross=True, scale=s.scale,
+                    ),
+                    linear(n["u"], n["w"], p + "cross.out", dim, inner),
                     Add(x, n["w"]),
                 ]
                 if not s.pre:
                     nodes.append(norm(x, x, p + "cross.norm"))
             if s.pre:
                 nodes.append(norm(x, c, p + "network.norm"))
+            nodes.append(linear(c, n["g"], p + "network.up", hidden, dim))
+            if s.gated:
+                nodes.append(linear(c, n["t"], p + "network.times", hidden, dim))
             nodes += [
-                linear(c, n["g"], p + "network.up", hidden, dim),
-                Gate(n["g"], None, n["h"], s.activation),
+                Gate(n["g"], n["t"] if s.gated else None, n["h"], s.activation),
                 linear(n["h"], n["z"], p + "network.down", dim, hidden),
                 Add(x, n["z"]),
             ]
@@ -204,7 +234,7 @@ def _read(
 ) -> Graph:
     """The graph of either; separate: encoder and decoder have different embeddings."""
     dim, vocab = config.number("d_model", 1024), config.number("vocab_size")
-    start, pad = _generation(config)
+    start, pad = generation(config)
     encoder_shape, decoder_shape = (
         (
             config.number(part + "_layers", 12),
@@ -232,7 +262,7 @@ def _read(
     if separate:
         source, target = tensors.get(read, vocab, dim), tensors.get(written, vocab, dim)
     else:
-        source = target = _shared(tensors, ("shared.weight", read, written), vocab, dim)
+        source = target = shared(tensors, ("shared.weight", read, written), vocab, dim)
     head = tensors.head(target, config.flag("tie_word_embeddings", True))
     if config.flag("scale_embedding"):
         # which the matrix of the logits, though tied, is without
@@ -259,7 +289,7 @@ def _read(
     )
 
 
-def _shared(tensors: Tensors, names: tuple[str, ...], vocab: int, dim: int) -> Array:
+def shared(tensors: Tensors, names: tuple[str, ...], vocab: int, dim: int) -> Array:
     """The one table that has all these names, wherever it has one. Raises Error."""
     found = [name for name in names if name in tensors] or [names[0]]
     table = tensors.get(found[0], vocab, dim)
@@ -269,8 +299,11 @@ def _shared(tensors: Tensors, names: tuple[str, ...], vocab: int, dim: int) -> A
     return table
 
 
-def _generation(config: Config) -> tuple[int, int | None]:
-    """The token that a text begins with, and one that is never written. Raises Error."""
+def generation(config: Config, usual: int | None = None) -> tuple[int, int | None]:
+    """The token that a text begins with, and one that is never written. Raises Error.
+
+    usual: what a text begins with where no file says it.
+    """
     path = config.folder / "generation_config.json"
     fields = read_json(path) if path.is_file() else {}
     if not isinstance(fields, dict):
@@ -283,6 +316,7 @@ def _generation(config: Config) -> tuple[int, int | None]:
         if given(name) is not None:
             raise config.refusal(name, given(name), "none: every token is chosen by its logit")
     start = given("decoder_start_token_id")
+    start = usual if start is None else start
     vocab = config.number("vocab_size")
     if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < vocab:
         raise Error(
