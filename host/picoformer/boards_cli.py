@@ -1,4 +1,4 @@
-"""The commands that talk to a board: ports, boards, deploy, generate."""
+"""The commands that talk to a board: ports, boards, deploy, selftest, generate and so on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from . import __version__
 from .board import Board, ports
 from .errors import Error
 from .examples import picture
 from .link import Loaded, Stats
+from .selftest import selftest
 
 PORT_HELP = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
 
@@ -47,6 +49,14 @@ def add_commands(commands: Any) -> None:
     p.add_argument("model", metavar="MODEL.pft")
     p.add_argument("--port", metavar="PORT", help=PORT_HELP)
     p.add_argument("--name", metavar="NAME", help="its name on the board (default: the file's)")
+
+    p = command("selftest", _selftest, "compare each step that a board makes with the simulator")
+    p.add_argument("model", metavar="MODEL.pft")
+    p.add_argument("--port", metavar="PORT", help=PORT_HELP)
+    p.add_argument("--context", type=int, metavar="N", help="positions (default: the file's)")
+    p.add_argument(
+        "--kernels", choices=("thumb", "viper", "portable"), help="default: the board's fastest"
+    )
 
     def add_place(p: argparse.ArgumentParser) -> None:
         p.add_argument("--port", metavar="PORT", help=PORT_HELP)
@@ -185,6 +195,41 @@ def _deploy(o: argparse.Namespace) -> None:
         _show({"name": name, "bytes": size, "seconds": seconds, "port": port})
     else:
         print(f"{name}: {size:,} bytes are on the board and verified, in {seconds:.1f} s")
+
+
+def _selftest(o: argparse.Namespace) -> None:
+    bars = Bars(o.json)
+    try:
+        with Board(o.port) as board:
+            r = selftest(board, o.model, context=o.context, kernels=o.kernels, progress=bars)
+    finally:
+        bars.close()
+    if o.json:
+        _show(r.to_dict())
+    else:
+        i = r.board
+        print(
+            f"{i['machine']}, MicroPython {i['micropython']}, picoformer {__version__}\n"
+            f"{r.model}: {r.kernels} kernels, weights in {r.weights}, {r.taken_heap:,} bytes of "
+            f"heap taken, {r.free_heap:,} free\n\n"
+            f"{'step':10} {'calls':>6} {'ms':>10}"
+        )
+        for t in r.times:
+            each = f"  {t.products / max(t.us, 1):.2f} million products a second"
+            print(f"{t.op:10} {t.calls:6} {t.us / 1000:10.1f}{each if t.products else ''}")
+        print(f"\n{r.steps} steps are the simulator's, bit for bit" if r.equal else "")
+    if d := r.difference:
+        where = f" ({d.value})" if d.value else ""
+        said = (
+            f"element {d.element} of position {d.position} is {d.board}, the simulator's is "
+            f"{d.simulator}"
+            if d.element >= 0
+            else "but it was right when it ran again: look for what else writes to memory"
+        )
+        raise Error(
+            f"step {d.step}, {d.op}{where}, is not the simulator's: {said}. Please report it, "
+            "with all of the above"
+        )
 
 
 def _generate(o: argparse.Namespace) -> None:

@@ -159,6 +159,8 @@ def _lines(
             sources[of].wanted += row[1:2]
         else:
             target = tokenizer.encode(row[1])[: context - 1] if len(row) > 1 else []
+            if tokenizer.decode(target) != row[-1]:
+                target = []  # a target's tokens are not those of a source of the same text
             sources[of] = made = _translated(ids, target, graph)
             made.text, made.wanted = of, row[1:2]
     yield from sources.values()

@@ -344,6 +344,7 @@ class Link:
         self._decoder = Decoder()
         self._inbox: deque[Frame] = deque()
         self._seq = 0
+        self._labels: tuple[list[str], int, tuple[int, int, int]] | None = None
         self._longest = 0  # bytes of the frames that the board may be in the middle of
         self.hello = Hello(1, 0, False, 128, 256, b"", 0, "")
         self.stats = Stats()
@@ -519,6 +520,7 @@ class Link:
 
     def load(self, name: str, context: int = 0) -> Loaded:
         """Load a model (nothing is done if it is loaded). context 0: the file's."""
+        self._labels = None
         body = struct.pack("<H", context) + name.encode()
         r = _Reader(self.request(wire.LOAD, body, LOAD_LIMIT))
         context, vocab, free, heap, ms = r.take("HIIII")
@@ -546,15 +548,19 @@ class Link:
         return self.request(wire.ANSWER, head + rest, TOKEN_LIMIT).decode()
 
     def labels(self) -> tuple[list[str], int, tuple[int, int, int]]:
-        """What the loaded model's logits stand for, their fraction bits, and its images' shape."""
+        """What the loaded model's logits stand for, their fraction bits, and its images' shape.
+
+        Asked for once.
+        """
         found: list[str] = []
-        while True:
+        while self._labels is None:
             r = _Reader(self.request(wire.LABELS, struct.pack("<H", len(found))))
             bits, total, *shape = r.take("BHHHB")
             while len(found) < total and r.left:
                 found.append(r.text())
             if len(found) == total:
-                return found, bits, (shape[0], shape[1], shape[2])
+                self._labels = found, bits, (shape[0], shape[1], shape[2])
+        return self._labels
 
     def _result(self, kind: int, head: bytes, argument: bytes) -> np.ndarray:
         for _ in range(ATTEMPTS):
