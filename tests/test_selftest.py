@@ -9,8 +9,8 @@ import pytest
 import models
 from picoformer import Board, Error, deploy, pico
 from picoformer.cli import main
+from picoformer.diagnosis import selftest
 from picoformer.emulator import UnixBoard
-from picoformer.selftest import selftest
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@
     python tools/speed_section.py --measure stories260K.bin [--llama2c PATH/TO/run]
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
-rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment, unix, kernels)
-and keeps the other figures. A test compares the
+rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
+fashion, facts, english-french, unix, kernels) and keeps the other figures. A test compares the
 text with the figures.
 """
 
@@ -34,6 +34,7 @@ BEGIN = "<!-- speed:begin: written by tools/speed_section.py -->\n"
 END = "<!-- speed:end -->"
 CONTEXT = 256
 READERS = ("intents", "sentiment")  # the parts whose models take a text whole
+CALLED = ("fashion", "facts", "english-french")  # those that take an image, a question, a sentence
 
 # What is measured, and how: the tool and its options. {}: the checkpoint.
 PARTS = {
@@ -41,6 +42,7 @@ PARTS = {
     "stories": ("bench_rp2040", ["--context", str(CONTEXT)]),
     "intents": ("bench_rp2040", [str(ROOT / "models/intents"), "--tokens", "16", "--xip"]),
     "sentiment": ("bench_rp2040", [str(ROOT / "models/sentiment"), "--tokens", "32", "--xip"]),
+    **{name: ("bench_rp2040", [str(ROOT / "models" / name)]) for name in CALLED},
     "unix": ("bench_unix", ["{}"]),
     "kernels": ("bench_kernels", []),
 }
@@ -107,6 +109,24 @@ def readers(figures: dict[str, Any]) -> list[dict[str, Any]]:
     return [figures[name] for name in READERS if name in figures]
 
 
+def calls(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(what one of our other models did, milliseconds, heap), as far as they are measured."""
+    what = {"classify": "an image", "answer": "a question", "translate": "a sentence"}
+    out = []
+    for name in CALLED:
+        if name in figures:
+            r = figures[name]
+            row, heap = r["calls"][-1], r["heap"]
+            made = f", {row['written']} written" if "written" in row else ""
+            unit = "patches" if r["task"] == "classify" else "tokens"
+            out.append((
+                f"our {r['model']} model, {what[r['task']]} of {row['tokens']} {unit}{made}",
+                f"{bench_rp2040.ms(row['cycles']):.1f}",
+                f"{heap['high_water']:,} of {heap['boot']:,}",
+            ))  # fmt: skip
+    return out
+
+
 def silicon_ms(result: dict[str, Any]) -> str:
     """The estimated range of milliseconds of a text on silicon."""
     low, high = (bench_rp2040.ms(result["cycles"] + c) for c in result["xip"]["cycles"])
@@ -166,6 +186,7 @@ def section(figures: dict[str, Any]) -> str:
         ])  # fmt: skip
         if "xip" in r:
             reads.append(["the same on silicon: **estimated**", silicon_ms(r), ""])
+    reads += map(list, calls(figures))
     linear = [r["cycles"]["thumb"] / r["work"] for r in figures["kernels"]["kernels"]
               if r["kernel"].startswith("linear")]  # fmt: skip
     return f"""\
@@ -262,7 +283,26 @@ against the number of tokens, special ones included. The results are the simulat
 {names[0]}, a text of {first["tokens"]} tokens, as above ("call" is what `classify` does besides):
 
 {_profile(first["profile"], "step")}
-{estimate}"""
+{estimate}{_calls(figures)}"""
+
+
+def _calls(figures: dict[str, Any]) -> str:
+    """The part of docs/speed.md on images, questions and translations."""
+    rows = [
+        [f"{name}: {row['given']}", str(row["tokens"]), str(row.get("written", "")),
+         f"{bench_rp2040.ms(row['cycles']):.1f}"]
+        for name in CALLED
+        for row in figures.get(name, {"calls": []})["calls"]
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    return f"""
+### Images, questions, sentences
+
+Milliseconds of a call of our other models on the same board, tokenizer and all; tokens that the
+model read (patches of an image) and wrote.
+
+{table(["", "read", "written", "ms"], rows)}"""
 
 
 def page(figures: dict[str, Any]) -> str:
@@ -282,7 +322,7 @@ def page(figures: dict[str, Any]) -> str:
             f"a prompt of {pico['prompt']['tokens']}", "times generation"]  # fmt: skip
     heaps = []
     kept = ("boot", "imported", "free", "free_after", "high_water")
-    for r in (pico, own, *readers(figures)):
+    for r in (pico, own, *readers(figures), *(figures[n] for n in CALLED if n in figures)):
         name = r["model"] if r is pico else f"our {r['model'].replace('stories', 'story')} model"
         each = f"{r['heap']['per_token']:.0f}" if "per_token" in r["heap"] else ""
         heaps.append([name, *(f"{r['heap'][k]:,}" for k in kept), each])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .board import Board
     from .converter import convert
+    from .diagnosis import selftest
     from .errors import Error
     from .evaluation import evaluate
     from .simulator import Simulator
@@ -25,8 +26,9 @@ _FROM = {
     "Error": "errors",
     "evaluate": "evaluation",
     "Simulator": "simulator",
+    "selftest": "diagnosis",
 }
-__all__ = ["Board", "Error", "Simulator", "convert", "evaluate"]
+__all__ = ["Board", "Error", "Simulator", "convert", "evaluate", "selftest"]
 
 
 def __getattr__(name: str) -> Any:

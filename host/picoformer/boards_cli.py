@@ -12,10 +12,10 @@ from typing import Any
 
 from . import __version__
 from .board import Board, ports
+from .diagnosis import selftest
 from .errors import Error
 from .examples import picture
 from .link import Loaded, Stats
-from .selftest import selftest
 
 PORT_HELP = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
 

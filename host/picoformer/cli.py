@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--key-bits", type=int, default=12, metavar="BITS", help="12 (default)")
     p.add_argument(
         "--data", metavar="FILE",
-        help="text or .npy token ids to calibrate on (default: what the model writes)",
+        help="examples to calibrate on, as eval takes them (default: what the model writes)",
     )  # fmt: skip
     p.add_argument("--name", metavar="TITLE", help="title kept in the file")
     add_json(p)
@@ -106,13 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--tokenizer", metavar="FILE", help="where it is not beside the reference")
     p.add_argument(
         "--data", metavar="FILE",
-        help="text, .tsv of label and text, or .npy token ids (default: what the float model "
-        "writes, random tokens for an encoder)",
+        help="text, .npy token ids, .tsv of label and text, of source and target or of text, "
+        "question and answer, .npz of images and labels, or a folder with a folder of pictures a "
+        "label (default: what the float model writes, or random input for one that reads)",
     )  # fmt: skip
     p.add_argument(
         "--layers", action="store_true", help="say where the loss arises, value by value"
     )
-    p.add_argument("--plot", metavar="FILE.png", help="draw confusion matrices and layers")
+    p.add_argument("--plot", metavar="FILE.png", help="draw confusion matrices, images and layers")
     add_json(p)
 
     p = command("emulate", _emulate, "run an emulated board behind a serial port")
