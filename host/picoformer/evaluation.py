@@ -68,16 +68,17 @@ def evaluate(
     *,
     data: str | Path | None = None,
     tokenizer: str | Path | None = None,
+    config: str | Path | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Scores:
     """Score a model file against the float checkpoint that it was made of.
 
     data: text (.txt), label and text (.tsv) or token ids (.npy); by default text that the float
-    model writes, or random tokens for an encoder. progress: wraps the iteration over sequences.
-    Raises Error.
+    model writes, or random tokens for an encoder. tokenizer, config: as convert's. progress:
+    wraps the iteration over sequences. Raises Error.
     """
     sim = Simulator(model)
-    graph, vocabulary = importers.read(reference, tokenizer)
+    graph, vocabulary = importers.read(reference, tokenizer, config)
     parameters = sim.model.meta.get("parameters", graph.parameters)
     if graph.parameters != parameters or build(vocabulary) != sim.tokenizer.section:
         raise Error(
