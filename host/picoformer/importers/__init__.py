@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import Error
 from ..graph import Graph
 from ..tokenizer import Vocabulary
-from . import ctranslate2, huggingface, llama2c, pytorch
+from . import ctranslate2, huggingface, keras, llama2c, pytorch
 from .tokenizers import vocabulary_of
 
 _PYTORCH = ".pt", ".pth", ".safetensors"
@@ -39,7 +39,7 @@ def read(
     elif path.is_dir():
         graph, vocabulary = huggingface.read(path, tokenizer)
     elif described:
-        graph = pytorch.read(path, config)
+        graph = (keras if path.suffix in _KERAS else pytorch).read(path, config)
         vocabulary = vocabulary_of(graph, path.parent, tokenizer, needed=False)
     elif path.is_file():
         graph, vocabulary = llama2c.read(path, tokenizer)
