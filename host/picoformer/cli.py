@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from . import __version__, boards_cli
+from . import __version__, boards_cli, importers
 from .boards_cli import show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, Report, convert
 from .errors import Error
 from .examples import picture
 from .modelfile import ModelFile, load
+
+_CONFIG = "description of a PyTorch or Keras file (default: the file beside it, NAME.json)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,9 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
 
     p = command("convert", _convert, "turn a checkpoint into a model file")
-    p.add_argument("source", help="llama2.c checkpoint (.bin) or Hugging Face folder")
+    p.add_argument("source", help=importers.SOURCES)
     p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
     p.add_argument("--tokenizer", metavar="FILE", help="where it is not beside the source")
+    p.add_argument("--config", metavar="FILE", help=_CONFIG)
     p.add_argument(
         "--context", type=int, metavar="N",
         help=f"positions (default: the model's, at most {DEFAULT_CONTEXT})",
@@ -104,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("model", metavar="MODEL.pft")
     p.add_argument("--reference", required=True, metavar="SOURCE", help="the checkpoint")
     p.add_argument("--tokenizer", metavar="FILE", help="where it is not beside the reference")
+    p.add_argument("--config", metavar="FILE", help=_CONFIG)
     p.add_argument(
         "--data", metavar="FILE",
         help="text, .npy token ids, .tsv of label and text, of source and target or of text, "
@@ -159,14 +163,20 @@ def _table(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> None:
 # convert
 
 
+def _stem(source: Path) -> str:
+    name = source.resolve()
+    return name.stem if name.suffix in importers.SUFFIXES else name.name
+
+
 def _convert(o: argparse.Namespace) -> None:
     source = Path(o.source)
-    output = Path(o.output or (source.resolve().name.removesuffix(".bin") + ".pft"))
+    output = Path(o.output or (_stem(source) + ".pft"))
     report = convert(
         source,
         output,
         context=o.context,
         tokenizer=o.tokenizer,
+        config=o.config,
         data=o.data,
         name=o.name,
         weight_bits=o.weight_bits,
@@ -190,6 +200,7 @@ def _print_report(r: Report) -> None:
             ("calibrated on", r.calibration),
             ("cache", f"{_size(r.cache_bytes)} for {r.context} positions"),
             ("arena", _size(r.arena_bytes)),
+            *([] if r.text else [("tokenizer", "none: it takes token ids, no text")]),
         ]
     )
 
@@ -325,7 +336,8 @@ def _eval(o: argparse.Namespace) -> None:
         plotter()  # what is missing is better said before the work than after it
     start = time.perf_counter()
     s = evaluate(
-        o.model, o.reference, data=o.data, tokenizer=o.tokenizer, progress=_progress
+        o.model, o.reference, data=o.data, tokenizer=o.tokenizer, config=o.config,
+        progress=_progress,
     )  # fmt: skip
     if o.plot:
         plot(s, o.plot)

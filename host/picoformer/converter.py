@@ -37,6 +37,7 @@ class Report:
     arena_bytes: int
     errors: dict[str, float] = field(default_factory=dict)
     calibration: str = ""
+    text: bool = True  # False: without a tokenizer, for token ids alone
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +99,7 @@ def convert(
     *,
     context: int | None = None,
     tokenizer: str | Path | None = None,
+    config: str | Path | None = None,
     data: str | Path | None = None,
     name: str | None = None,
     weight_bits: int = 8,
@@ -106,19 +108,20 @@ def convert(
 ) -> Report:
     """Convert a checkpoint to a model file and return a report.
 
-    source: a llama2.c `.bin` file or a Hugging Face folder. context: positions, by default the
-    smaller of the model's and 256. tokenizer: its file, if not beside the source. data: text or
-    token ids to calibrate on, by default what the model writes itself. Raises Error.
+    source: what importers.SOURCES lists (docs/convert.md). context: positions, by default the
+    smaller of the model's and 256. tokenizer: its file, if not beside the source; config: of a
+    PyTorch or Keras file, its description likewise. data: text or token ids to calibrate on, by
+    default what the model writes itself. Raises Error.
     """
     start = time.perf_counter()
     for what, bits, supported in (("weights", weight_bits, 8), ("keys", key_bits, 12)):
         if bits != supported:
             raise Error(f"{bits}-bit {what} are not supported yet, only {supported}-bit")
     target = os.path.realpath(output)
-    for used in (source, tokenizer, data):
+    for used in (source, tokenizer, config, data):
         if used is not None and os.path.realpath(used) == target:
             raise Error(f"the output {output} is an input as well; give it another name")
-    graph, vocabulary = importers.read(source, tokenizer)
+    graph, vocabulary = importers.read(source, tokenizer, config)
     if context is None:
         context = min(graph.context, DEFAULT_CONTEXT)
     rows = None
@@ -152,5 +155,6 @@ def convert(
             if graph.image
             else "random tokens"
         ),
+        text=bool(graph.image) or any(vocabulary.pieces),
         seconds=time.perf_counter() - start,
     )

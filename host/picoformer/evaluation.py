@@ -83,16 +83,17 @@ def evaluate(
     *,
     data: str | Path | None = None,
     tokenizer: str | Path | None = None,
+    config: str | Path | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Scores:
     """Score a model file against the float checkpoint that it was made of.
 
     data: a file of examples (`examples.read_examples` says of what form); by default text that the
-    float model writes, or random tokens or pixels for a model that reads. progress: wraps the
-    iteration over examples. Raises Error.
+    float model writes, or random tokens or pixels for a model that reads. tokenizer, config: as
+    convert's. progress: wraps the iteration over examples. Raises Error.
     """
     sim = Simulator(model)
-    graph, vocabulary = importers.read(reference, tokenizer)
+    graph, vocabulary = importers.read(reference, tokenizer, config)
     parameters = sim.model.meta.get("parameters", graph.parameters)
     if graph.parameters != parameters or build(vocabulary) != sim.tokenizer.section:
         raise Error(

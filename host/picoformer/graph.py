@@ -142,7 +142,7 @@ class Add:
 
 @dataclass(frozen=True)
 class Pool:
-    """x of the "first" position, or the "mean" of all; the nodes behind it see one position."""
+    """x of the "first" or "last" position, or the "mean" of all; the nodes behind it see one."""
 
     x: str
     how: str
@@ -391,7 +391,8 @@ class FloatModel:
                     y = y * v[node.u]
             elif isinstance(node, Pool):
                 out, x = node.x, v[node.x]
-                y = x[:, :1] if node.how == "first" else x.mean(1, keepdims=True)
+                one = {"first": x[:, :1], "last": x[:, -1:]}
+                y = one[node.how] if node.how in one else x.mean(1, keepdims=True)
             elif isinstance(node, Add):
                 out, y = node.x, v[node.x] + v[node.y]
             else:

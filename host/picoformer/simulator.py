@@ -419,7 +419,9 @@ class Simulator:
     def _result(self) -> Array:
         if self.model.task in ("embed", "answer"):
             self._logits = self._value(int(self.model.program[5]), self.outputs)
-        return self._logits.astype(np.int32)
+        # `pool` of the last position leaves all of them here
+        one = self.model.task in ("classify", "embed")
+        return self._logits[-1 if one else 0 :].astype(np.int32)
 
     def source(self, tokens: Sequence[int]) -> None:
         """Run the tokens that a translator is to translate: `logits` is about them."""

@@ -7,28 +7,44 @@ from pathlib import Path
 from ..errors import Error
 from ..graph import Graph
 from ..tokenizer import Vocabulary
-from . import ctranslate2, huggingface, llama2c
+from . import ctranslate2, huggingface, keras, llama2c, pytorch
+from .tokenizers import vocabulary_of
+
+_PYTORCH = ".pt", ".pth", ".safetensors"
+_KERAS = (".keras",)
+SUFFIXES = (".bin", *_PYTORCH, *_KERAS)  # of the sources that are files
+SOURCES = (
+    "a Hugging Face folder, a CTranslate2 folder, a llama2.c checkpoint (.bin), a PyTorch state "
+    "dict (.pt, .pth, .safetensors) or a Keras model (.keras)"
+)
 
 
-def read(source: str | Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabulary]:
-    """Read a checkpoint: a llama2.c `.bin` file, a Hugging Face or a CTranslate2 folder.
+def read(
+    source: str | Path, tokenizer: str | Path | None = None, config: str | Path | None = None
+) -> tuple[Graph, Vocabulary]:
+    """Read a checkpoint: one of SOURCES.
 
-    tokenizer: its file, where it does not lie beside the checkpoint. Raises Error.
+    tokenizer: its file, where it does not lie beside the checkpoint. config: likewise the
+    description of a PyTorch or Keras file. Raises Error.
     """
     path = Path(source)
+    described = path.suffix in _PYTORCH + _KERAS and path.is_file()
+    if config is not None and not described:
+        kinds = ", ".join(_PYTORCH + _KERAS)
+        raise Error(f"{path} takes no --config: that describes files of {kinds}")
     if (path / "model.bin").is_file():
         if tokenizer is not None:
             raise Error(f"{path} is a CTranslate2 folder, which has its own vocabularies")
         graph, vocabulary = ctranslate2.read(path)
     elif path.is_dir():
         graph, vocabulary = huggingface.read(path, tokenizer)
+    elif described:
+        graph = (keras if path.suffix in _KERAS else pytorch).read(path, config)
+        vocabulary = vocabulary_of(graph, path.parent, tokenizer, needed=False)
     elif path.is_file():
         graph, vocabulary = llama2c.read(path, tokenizer)
     else:
-        raise Error(
-            f"{path} does not exist; expected a llama2.c checkpoint (.bin) or a Hugging Face "
-            "folder"
-        )
+        raise Error(f"{path} does not exist; expected {SOURCES}")
     graph.check()
     if len(vocabulary.pieces) != graph.vocab:
         raise Error(

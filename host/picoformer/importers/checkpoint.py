@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ ACTIVATIONS = {
     "swish": "silu",
 }
 # numpy has no bfloat16: its 16 bits are the upper half of a float32
-_KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 # The files that hold weights, in order of preference.
 _FILES = (
     "model.safetensors",
@@ -36,28 +37,34 @@ _FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# Under what a checkpoint of a training has the model's tensors.
+_WRAPPERS = "state_dict", "model_state_dict"
 # Older names of a norm's tensors, which transformers reads as well.
 _RENAMED = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises Error."""
+def read_json(path: Path, expected: str = "a Hugging Face folder") -> Any:
+    """The content of a JSON file, which is part of what is expected. Raises Error."""
     try:
         return json.loads(path.read_text("utf-8"))
     except OSError as e:
-        raise Error(f"cannot read {path}: {e.strerror}; expected a Hugging Face folder") from e
+        raise Error(f"cannot read {path}: {e.strerror}; expected {expected}") from e
     except (ValueError, RecursionError) as e:
         raise Error(f"{path} is not JSON: {e}") from e
 
 
 class Config:
-    """config.json of a folder. A field that is null counts as absent."""
+    """A JSON object that describes a model, as config.json of a folder does.
 
-    def __init__(self, folder: Path) -> None:
-        fields = read_json(folder / "config.json")
+    A field that is null counts as absent. expected: what it is part of, for errors.
+    """
+
+    def __init__(self, path: Path, expected: str = "a Hugging Face folder") -> None:
+        fields = read_json(path, expected)
         if not isinstance(fields, dict):
-            raise Error(f"{folder / 'config.json'} is not a JSON object")
-        self.folder = folder
+            raise Error(f"{path} is not a JSON object")
+        self.path = path
+        self.folder = path.parent
         self.fields: dict[str, Any] = fields
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -67,7 +74,7 @@ class Config:
 
     def refusal(self, name: str, value: object, supported: str) -> Error:
         """The error for a field's value that is not supported."""
-        return Error(f"{self.folder}: {name} is {value!r}; supported: {supported}")
+        return Error(f"{self.path}: {name} is {value!r}; supported: {supported}")
 
     def require(self, **expected: Any) -> None:
         """Raise Error unless each field is absent or has the expected value."""
@@ -86,9 +93,7 @@ class Config:
         """A positive integer. Raises Error."""
         v = self.get(name, default)
         if not isinstance(v, int) or isinstance(v, bool) or not 0 < v < 1 << 24:
-            raise Error(
-                f"{self.folder}: {name} is {v!r} in config.json, expected a positive number"
-            )
+            raise Error(f"{self.path}: {name} is {v!r}, expected a positive number")
         return v
 
     def real(self, name: str, default: float | None = None, fields: Any = None) -> float:
@@ -96,22 +101,20 @@ class Config:
         v = (self.fields if fields is None else fields).get(name)
         v = default if v is None else v
         if not isinstance(v, int | float) or isinstance(v, bool) or not 0 < v < np.inf:
-            raise Error(
-                f"{self.folder}: {name} is {v!r} in config.json, expected a positive number"
-            )
+            raise Error(f"{self.path}: {name} is {v!r}, expected a positive number")
         return float(v)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """True or false. Raises Error."""
         v = self.get(name, default)
         if not isinstance(v, bool):
-            raise Error(f"{self.folder}: {name} is {v!r} in config.json, expected true or false")
+            raise Error(f"{self.path}: {name} is {v!r}, expected true or false")
         return v
 
     def head_size(self, dim: int, heads: int) -> int:
         """dim / heads. Raises Error where heads does not divide dim."""
         if dim % heads:
-            raise Error(f"{self.folder}: {heads} heads do not divide {dim} dimensions")
+            raise Error(f"{self.path}: {heads} heads do not divide {dim} dimensions")
         return dim // heads
 
     def architecture(self, supported: tuple[str, ...]) -> str | None:
@@ -143,15 +146,29 @@ class Config:
         good = isinstance(names, dict) and all(isinstance(v, str) for v in names.values())
         if not good or {str(i) for i in range(len(names))} != set(names):
             raise Error(
-                f"{self.folder}: id2label is {str(names)[:100]}, expected names of the classes "
+                f"{self.path}: id2label is {str(names)[:100]}, expected names of the classes "
                 "0, 1, 2 and so on"
             )
         if len(names) < 2:
             raise Error(
-                f"{self.folder}: id2label has {len(names)} classes, which is a regression; "
+                f"{self.path}: id2label has {len(names)} classes, which is a regression; "
                 "supported: two classes or more"
             )
         return [names[str(i)] for i in range(len(names))]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file: its type (one of KINDS is a float), its shape, and what reads it."""
+
+    kind: str
+    shape: tuple[int, ...]
+    read: Callable[[], Array]
+
+
+def read_tensors(path: Path) -> dict[str, Stored]:
+    """The tensors of one file, .safetensors or what torch.save wrote. Raises Error."""
+    return _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
 
 
 class Tensors:
@@ -163,7 +180,7 @@ class Tensors:
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self.prefix = prefix
-        self._stored: dict[str, tuple[str, tuple[int, ...], Callable[[], Array]]] = {}
+        self._stored: dict[str, Stored] = {}
         self._used: set[str] = set()
         found = next((f for f in _FILES if (folder / f).is_file()), None)
         if found is None:
@@ -190,7 +207,7 @@ class Tensors:
             self._add(folder / file, names)
 
     def _add(self, path: Path, names: set[str] | None) -> None:
-        stored = _torch(path) if path.suffix == ".bin" else _safetensors(path)
+        stored = read_tensors(path)
         for name in names or ():
             if name not in stored:
                 raise Error(f"{path} has no tensor {name}, which {self.path.name} says it has")
@@ -209,13 +226,13 @@ class Tensors:
         key = self._key(name)
         if key is None:
             raise Error(f"{self.path} has no tensor {name}")
-        kind, seen, read = self._stored[key]
-        if seen != shape:
-            raise Error(f"{self.path}: {name} has shape {seen}, config.json says {shape}")
-        if kind not in _KINDS:
-            raise Error(f"{self.path}: {name} is {kind}; supported: {', '.join(_KINDS)}")
+        stored = self._stored[key]
+        if stored.shape != shape:
+            raise Error(f"{self.path}: {name} has shape {stored.shape}, config.json says {shape}")
+        if stored.kind not in KINDS:
+            raise Error(f"{self.path}: {name} is {stored.kind}; supported: {', '.join(KINDS)}")
         self._used.add(key)
-        return read()
+        return stored.read()
 
     def head(self, embedding: Array, tied: bool) -> Array:
         """lm_head.weight; the embedding itself where it is tied. Raises Error."""
@@ -247,7 +264,7 @@ class Tensors:
             )
 
 
-def _safetensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Array]]]:
+def _safetensors(path: Path) -> dict[str, Stored]:
     """Name -> (type, shape, how to read it) of a safetensors file."""
     try:
         with safe_open(path, framework="np"):
@@ -263,17 +280,17 @@ def _safetensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[
         def read() -> Array:
             kind, shape = entry["dtype"], entry["shape"]
             count, offset = int(np.prod(shape)), start + entry["data_offsets"][0]
-            raw = np.fromfile(path, _KINDS[kind], count, offset=offset)
+            raw = np.fromfile(path, KINDS[kind], count, offset=offset)
             if kind == "BF16":
                 raw = (raw.astype(np.uint32) << 16).view(np.float32)
             return raw.reshape(shape).astype(np.float32, copy=False)
 
         return read
 
-    return {n: (e["dtype"], tuple(e["shape"]), reader(e)) for n, e in header.items()}
+    return {n: Stored(e["dtype"], tuple(e["shape"]), reader(e)) for n, e in header.items()}
 
 
-def _torch(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Array]]]:
+def _torch(path: Path) -> dict[str, Stored]:
     """The same of what torch.save wrote: tensors only, nothing in it is run."""
     try:
         import torch
@@ -286,7 +303,13 @@ def _torch(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Arr
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # of many kinds, from pickle, zipfile and torch
         said = str(e).strip().split("\n")[0]
-        raise Error(f"{path} is truncated or not PyTorch weights: {said}") from e
+        raise Error(
+            f"{path} is truncated or not PyTorch weights: {said}; expected what "
+            "torch.save(model.state_dict(), FILE) writes"
+        ) from e
+    for key in _WRAPPERS:
+        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
+            stored = stored[key]
     if not isinstance(stored, dict) or not all(torch.is_tensor(t) for t in stored.values()):
         raise Error(f"{path} is not a dictionary of tensors; expected a model's state_dict")
     kinds = {
@@ -300,6 +323,6 @@ def _torch(path: Path) -> dict[str, tuple[str, tuple[int, ...], Callable[[], Arr
         return lambda: np.asarray(t.detach().to(torch.float32).numpy())
 
     return {
-        str(n): (kinds.get(t.dtype, str(t.dtype)), tuple(t.shape), reader(t))
+        str(n): Stored(kinds.get(t.dtype, str(t.dtype)), tuple(t.shape), reader(t))
         for n, t in stored.items()
     }

@@ -8,7 +8,7 @@ from ..graph import Graph
 from ..tokenizer import Vocabulary
 from . import bert, gpt2, llama, t5, translator, vit
 from .checkpoint import Config, Tensors
-from .tokenizers import read_tokenizer, read_tokenizer_json
+from .tokenizers import vocabulary_of
 
 # model_type -> what precedes the names of the tensors, and the importer
 _FAMILIES = {
@@ -30,15 +30,7 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
     tokenizer: its file (as tokenizer.json), where it is not beside the weights.
     """
     model = graph(folder)
-    if model.image:
-        return model, Vocabulary([b""])  # images have no tokens: one that stands for nothing
-    special = tuple(None if t < 0 else t for t in (model.bos, model.eos))
-    if tokenizer is None:
-        vocabulary = read_tokenizer(folder, model.vocab, *special)
-    else:
-        vocabulary = read_tokenizer_json(tokenizer, model.vocab, *special)
-    model.bos, model.eos = vocabulary.bos, vocabulary.eos
-    return model, vocabulary
+    return model, vocabulary_of(model, folder, tokenizer)
 
 
 def graph(folder: Path) -> Graph:
@@ -46,7 +38,7 @@ def graph(folder: Path) -> Graph:
 
     Raises Error: the field, its value and what is supported; or the tensor that does not fit.
     """
-    config = Config(folder)
+    config = Config(folder / "config.json")
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in _FAMILIES:
         raise config.refusal("model_type", kind, ", ".join(_FAMILIES))

@@ -106,7 +106,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
     names = "shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"
     table = shared(tensors, names, vocab, dim)
     biases = bias("encoder"), bias("decoder")
-    encoder, nodes, last = arrange(shape, linear, norm, (table, table), None, biases)
+    encoder, nodes, last = arrange(shape, linear, norm, (table, table), (None, None), biases)
     own = "lm_head.weight" in tensors and not scaled
     nodes.append(Linear(last, "logits", tensors.head(table, not own), "lm_head.weight"))
     # The first checkpoints hold a table that no attention to the source reads.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Error
+from ..graph import Graph
 from ..tokenizer import (
     MAX_PIECE,
     ByteLevelVocabulary,
@@ -33,6 +34,7 @@ from .characters import (
     space_map,
 )
 
+_FILES = "tokenizer.json", "vocab.txt", "vocab.json"  # one of which a folder has
 _SPACE = "\u2581"  # SentencePiece's visible space
 _BYTE_NAMES = [f"<0x{b:02X}>" for b in range(256)]
 
@@ -167,6 +169,27 @@ def read_tokenizer(
             "vocab.txt, or vocab.json with merges.txt (byte-level BPE) or without (characters)"
         )
     return _vocabulary(_Json(str(path)), root, vocab_size, bos, eos)
+
+
+def vocabulary_of(
+    graph: Graph, folder: Path, tokenizer: str | Path | None, needed: bool = True
+) -> Vocabulary:
+    """The vocabulary of a model: of the file `tokenizer` (as tokenizer.json) or of its folder.
+
+    The graph's bos and eos hold where it has them; else it gets the tokenizer's. Where there is
+    no tokenizer, and none is needed, tokens stand for nothing. Raises Error.
+    """
+    if graph.image:
+        return Vocabulary([b""])  # images have no tokens: one that stands for nothing
+    special = tuple(None if t < 0 else t for t in (graph.bos, graph.eos))
+    if tokenizer is not None:
+        vocabulary = read_tokenizer_json(tokenizer, graph.vocab, *special)
+    elif needed or any((folder / name).is_file() for name in _FILES):
+        vocabulary = read_tokenizer(folder, graph.vocab, *special)
+    else:
+        return Vocabulary([b""] * graph.vocab, bos=graph.bos, eos=graph.eos)
+    graph.bos, graph.eos = vocabulary.bos, vocabulary.eos
+    return vocabulary
 
 
 def read_tokenizer_json(

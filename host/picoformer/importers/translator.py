@@ -1,4 +1,7 @@
-"""Marian and BART as float graphs: an encoder that reads a text, a decoder that writes one."""
+"""Marian and BART as float graphs: an encoder that reads a text, a decoder that writes one.
+
+`arrange` lays the layers, of these or of one stack alone, which other importers fill as well.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,22 @@ _BANNED = 100.0  # that the bias of a token never written is below all others
 
 @dataclass(frozen=True)
 class Shape:
-    """Of an encoder and a decoder; pairs are of the two."""
+    """Of an encoder and a decoder; pairs are of the two. Of one stack, each has one element."""
 
     dim: int
-    layers: tuple[int, int]
-    heads: tuple[int, int]
-    hidden: tuple[int, int]
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    hidden: tuple[int, ...]
     activation: str
     eps: float
-    pre: bool = False  # norms in front of attention and network, and one at the end
+    pre: bool = False  # norms in front of attention and network
     first: bool = False  # a norm behind the embeddings
     size: int = 0  # of a head; 0: dim / heads
     scale: float | None = None  # of scores, as `Attention` has it
     gated: bool = False  # the network's activation is multiplied by a second product
+    last: tuple[bool, ...] | None = None  # a norm at the end; None: where `pre` is
+    causal: bool = True  # of one stack: it sees the positions so far
+    within: bool = False  # of one stack: the last norm changes the residual, which is pooled
 
 
 # linear(name, rows, columns) and norm(name): the tensors of "encoder.0.self.q" and its like. A
@@ -53,14 +59,16 @@ def arrange(
     s: Shape,
     find_linear: FindLinear,
     find_norm: FindNorm,
-    tables: tuple[Array, Array],
-    positions: tuple[Array, Array] | None,
-    biases: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None,
+    tables: Sequence[Array],
+    positions: Sequence[Array | None],
+    biases: Sequence[tuple[Array, Array]] | None = None,
 ) -> tuple[list[Node], list[Node], str]:
     """(nodes of the encoder, of the decoder, the value that the logits are made of).
 
-    tables and positions: the embeddings of the encoder and of the decoder. biases: bias and
-    buckets of their self-attentions.
+    tables (vocab, dim) and positions (context, dim): the embeddings of the encoder and of the
+    decoder. biases: bias and buckets of their self-attentions. One stack alone has one of each;
+    its nodes are the second list, its value is x, and where there are no tables the caller makes
+    x.
     """
     dim = s.dim
 
@@ -76,14 +84,19 @@ def arrange(
 
     parts: list[list[Node]] = [[], []]
     ends: list[str] = []
-    for which, (part, x) in enumerate(zip(("encoder", "decoder"), "ex", strict=True)):
-        nodes, heads, hidden = parts[which], s.heads[which], s.hidden[which]
+    both = len(s.layers) == 2
+    for which, (part, x) in enumerate((("encoder", "e" if both else "x"), ("decoder", "x"))):
+        if which == len(s.layers):
+            break
+        nodes, heads, hidden = parts[which if both else 1], s.heads[which], s.hidden[which]
         size = s.size or dim // heads
         inner = heads * size
         bias, buckets = biases[which] if biases else (None, None)
-        nodes.append(Embedding(x, tables[which]))
-        if positions:
-            nodes.append(Embedding(x, positions[which], by="position"))
+        if tables:
+            nodes.append(Embedding(x, tables[which]))
+        at = positions[which]
+        if at is not None:
+            nodes.append(Embedding(x, at, by="position"))
         if s.first:
             nodes.append(norm(x, x, f"{part}.first.norm"))
         for i in range(s.layers[which]):
@@ -93,10 +106,11 @@ def arrange(
             if s.pre:
                 nodes.append(norm(x, a, p + "self.norm"))
             nodes += [linear(a, n[name], f"{p}self.{name}", inner, dim) for name in "qkv"]
+            causal = part == "decoder" if both else s.causal
             nodes += [
                 Attention(
                     n["q"], n["k"], n["v"], n["o"], heads, heads, size,
-                    causal=part == "decoder", scale=s.scale, bias=bias, buckets=buckets,
+                    causal=causal, scale=s.scale, bias=bias, buckets=buckets,
                 ),
                 linear(n["o"], n["y"], p + "self.out", dim, inner),
                 Add(x, n["y"]),
@@ -135,10 +149,11 @@ def arrange(
             ]
             if not s.pre:
                 nodes.append(norm(x, x, p + "network.norm"))
-        ends.append(x + "n" if s.pre else x)
-        if s.pre:
+        last = s.pre if s.last is None else s.last[which]
+        ends.append(x + "n" if last and not s.within else x)
+        if last:
             nodes.append(norm(x, ends[-1], f"{part}.last.norm"))
-    return parts[0], parts[1], ends[1]
+    return parts[0], parts[1], ends[-1]
 
 
 def banned(bias: Array, tokens: Sequence[int]) -> Array:

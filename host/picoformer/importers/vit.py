@@ -54,20 +54,15 @@ def read(config: Config, tensors: Tensors) -> Graph:
         return Linear(x, out, weight, name + ".weight", b)
 
     name = "embeddings.patch_embeddings.projection"
-    scale, offset = _normalization(config, channels)
-    weight = tensors.get(name + ".weight", dim, channels, patch, patch).astype(np.float64)
-    bias = tensors.get(name + ".bias", dim) + (weight.sum((2, 3)) * offset).sum(1)
-    weight = (weight * scale[:, None, None]).reshape(dim, -1)
     context = 1 + height // patch * (width // patch)
-    positions = tensors.get("embeddings.position_embeddings", 1, context, dim)[0]
-    positions = positions.astype(np.float64)
-    # The class token's patch is all zeros, of which the projection makes its bias.
-    positions[0] += tensors.get("embeddings.cls_token", 1, 1, dim)[0, 0] - bias
-    nodes: list[Node] = [
-        Patches("pixels", weight.shape[1]),
-        Linear("pixels", "x", weight, name + ".weight", bias),
-        Embedding("x", positions, by="position"),
-    ]
+    nodes = embed_patches(
+        tensors.get(name + ".weight", dim, channels, patch, patch),
+        tensors.get(name + ".bias", dim),
+        name + ".weight",
+        _normalization(config, channels),
+        tensors.get("embeddings.position_embeddings", 1, context, dim)[0],
+        tensors.get("embeddings.cls_token", 1, 1, dim)[0, 0],
+    )
     for i in range(config.number("num_hidden_layers", 12)):
         p = f"encoder.layer.{i}."
         a, q, k, v, o, y, b, g, h, z = (f"{i}.{n}" for n in "aqkvoybghz")
@@ -101,6 +96,40 @@ def read(config: Config, tensors: Tensors) -> Graph:
         labels=labels,
         image=(height, width, channels, patch, 1),
     )
+
+
+def embed_patches(
+    weight: Array,
+    bias: Array,
+    name: str,
+    normalization: tuple[Array, Array],
+    positions: Array,
+    token: Array | None,
+) -> list[Node]:
+    """The nodes that make x of an image's patches, as `pixels` has them.
+
+    weight (dim, channels, patch, patch), bias (dim,): the projection, of this name.
+    normalization: scale and offset of each channel, as of `normalized`. positions (context, dim),
+    the first of which is that of the class token (dim,) if there is one.
+    """
+    scale, offset = normalization
+    weight = weight.astype(np.float64)
+    bias = bias + (weight.sum((2, 3)) * offset).sum(1)
+    weight = (weight * scale[:, None, None]).reshape(len(weight), -1)
+    positions = positions.astype(np.float64)
+    if token is not None:
+        # The class token's patch is all zeros, of which the projection makes its bias.
+        positions[0] += token - bias
+    return [
+        Patches("pixels", weight.shape[1]),
+        Linear("pixels", "x", weight, name, bias),
+        Embedding("x", positions, by="position"),
+    ]
+
+
+def normalized(factor: float, mean: Array, std: Array) -> tuple[Array, Array]:
+    """(scale, offset): (pixel * factor - mean) / std, of a pixel less 128."""
+    return factor / std, (_MIDDLE * factor - mean) / std
 
 
 def _pair(config: Config, name: str, default: int) -> tuple[int, int]:
@@ -147,4 +176,4 @@ def _normalization(config: Config, channels: int) -> tuple[Array, Array]:
         mean, std = numbers("image_mean", -1e6), numbers("image_std", 0)
     else:
         mean, std = np.zeros(channels), np.ones(channels)
-    return factor / std, (_MIDDLE * factor - mean) / std
+    return normalized(factor, mean, std)

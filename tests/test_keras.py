@@ -1,0 +1,330 @@
+"""Keras 3 models: the float graph computes what Keras computes; Keras itself is not needed."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import architectures
+import kerasmodels
+from kerasmodels import CASES, FOLDER, VOCAB
+from picoformer import Error, Simulator, convert, importers
+from picoformer.cli import main
+from picoformer.compiler import compile_graph
+from picoformer.converter import calibrate
+from picoformer.graph import Embedding, FloatModel, Graph, Linear, Pool
+from picoformer.quantize import dequantized
+from test_exact import unix_logits
+from test_steps import cosine
+
+pytest.importorskip("h5py")
+EXPECTED = json.loads(kerasmodels.EXPECTED.read_text())
+
+
+def read(path: Path) -> Graph:
+    graph, _ = importers.read(path)
+    return graph
+
+
+def centred(result: np.ndarray, name: str) -> np.ndarray:
+    """As `kerasmodels.run` has them: of probabilities all logits less their mean."""
+    if name in ("classifier", "pre-norm"):
+        return result - result.mean(-1, keepdims=True)
+    return result
+
+
+def run(graph: Graph, name: str, tokens: list[int]) -> np.ndarray:
+    return centred(FloatModel(graph).forward(np.array([tokens]))[0], name)
+
+
+# What is read
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float_graph_equals_keras(name):
+    graph = read(FOLDER / f"{name}.keras")
+    tokens = EXPECTED[name]["tokens"]
+    assert tokens == kerasmodels.tokens_of(name)
+    expected = np.array(EXPECTED[name]["result"])
+    result = architectures.selected(run(graph, name, tokens))
+    assert result.shape == expected.shape
+    assert np.abs(result - expected).max() < 1e-4
+    assert graph.context == kerasmodels.LENGTH and graph.vocab == VOCAB
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_integers_are_close_and_exact(tmp_path, unix, families, name):
+    """To the float graph of the weights that they stand for; on a board the same."""
+    source, path = FOLDER / f"{name}.keras", tmp_path / "m.pft"
+    convert(source, path)
+    graph, sim = read(source), Simulator(path)
+    rounded = dequantized(graph, compile_graph(graph, calibrate(graph)).dequantized)
+    tokens = EXPECTED[name]["tokens"]
+    ours = centred(sim.logits(tokens) * sim.logit_scale, name)
+    assert cosine(ours, run(rounded, name, tokens)) > 0.9995
+    for kernels in families:
+        steps = [1, 4, len(tokens)]
+        expected = [sim.logits(tokens[:n])[-1] for n in steps]
+        got = unix_logits(unix, path, tokens, steps, tmp_path / "out", kernels=kernels)
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_what_is_told_and_found(tmp_path):
+    graphs = {name: read(FOLDER / f"{name}.keras") for name in CASES}
+    tasks = {name: g.task for name, g in graphs.items()}
+    assert tasks == {
+        "minigpt": "generate", "minigpt-deep": "generate", "classifier": "classify",
+        "pre-norm": "generate", "binary": "classify", "sentence": "embed",
+    }  # fmt: skip
+    assert graphs["classifier"].labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert Pool("x", "first") in graphs["binary"].nodes
+    # a layer that runs twice has its matrix once
+    queries = [n.weight for n in graphs["binary"].nodes if getattr(n, "out", "").endswith(".q")]
+    assert len(queries) == 2 and queries[0] is queries[1]
+    path = tmp_path / "two.keras"
+    shutil.copy(FOLDER / "binary.keras", path)
+    given = {"labels": ["no", "yes"], "context": 9, "bos": 1, "eos": 2}
+    path.with_suffix(".json").write_text(json.dumps(given))
+    graph = read(path)
+    assert (graph.labels, graph.context, graph.bos, graph.eos) == (["no", "yes"], 9, 1, 2)
+
+
+def test_the_command(tmp_path, capsys):
+    out = tmp_path / "m.pft"
+    assert main(["convert", str(FOLDER / "minigpt.keras"), "-o", str(out)]) == 0
+    assert "token ids, no text" in capsys.readouterr().out
+    assert Simulator(out).model.meta["name"] == "minigpt"
+
+
+# What is refused
+
+
+def edited(path: Path, name: str, edit: Callable[[Any], None], file: str = "config.json") -> Path:
+    """A model whose config.json is another."""
+    with zipfile.ZipFile(FOLDER / f"{name}.keras") as archive:
+        content = {n: archive.read(n) for n in archive.namelist()}
+    root = json.loads(content[file])
+    edit(root)
+    content[file] = json.dumps(root).encode()
+    with zipfile.ZipFile(path / "m.keras", "w") as archive:
+        for n, data in content.items():
+            archive.writestr(n, data)
+    return path / "m.keras"
+
+
+def layer(root: Any, kind: str, index: int = 0) -> Any:
+    return [x for x in root["config"]["layers"] if x["class_name"] == kind][index]
+
+
+def refused(path: Path, *words: str) -> None:
+    with pytest.raises(Error) as caught:
+        importers.read(path)
+    message = str(caught.value)
+    assert type(caught.value) is Error and "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def setting(kind: str, index: int = 0, **fields: Any) -> Callable[[Any], None]:
+    """An edit of a layer's config."""
+    return lambda root: layer(root, kind, index)["config"].update(fields)
+
+
+def calling(kind: str, **fields: Any) -> Callable[[Any], None]:
+    """An edit of how a layer is called."""
+    return lambda root: layer(root, kind)["inbound_nodes"][0]["kwargs"].update(fields)
+
+
+def named(kind: str, **fields: Any) -> Callable[[Any], None]:
+    """An edit of what a layer is."""
+    return lambda root: layer(root, kind).update(fields)
+
+
+def crossed(root: Any) -> None:
+    """Attention over something else."""
+    args = layer(root, "MultiHeadAttention")["inbound_nodes"][0]["args"]
+    args[1] = copy.deepcopy(args[0])
+    args[1]["config"]["keras_history"][0] = layer(root, "Embedding")["name"]
+
+
+def ring(root: Any) -> None:
+    """A layer that takes what is made of it."""
+    first, last = layer(root, "Add"), layer(root, "LayerNormalization", -1)
+    first["inbound_nodes"] = last["inbound_nodes"]
+    last["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] = first["name"]
+
+
+@pytest.mark.parametrize(
+    "name, edit, words",
+    [
+        ("minigpt", named("Dropout", class_name="Lambda"), ["(Lambda)", "Dense"]),
+        (
+            "minigpt",
+            named("Embedding", class_name="TokenAndPositionEmbedding", module=None,
+                  registered_name="mine>TokenAndPositionEmbedding"),
+            ["TokenAndPositionEmbedding", "code", "functional", "docs/convert.md"],
+        ),
+        (
+            "minigpt",
+            lambda root: root.update(class_name="Net", module="__main__"),
+            ["class Net", "functional and sequential"],
+        ),
+        ("minigpt", setting("Dense", activation="elu"), ["'elu'", "gelu, silu"]),
+        ("minigpt", setting("Dense", activation={"class_name": "f"}), ["class_name", "gelu"]),
+        ("minigpt", setting("Dense", quantization_config={"a": 1}), ["quantization_config"]),
+        ("minigpt", setting("Dense", activation="sigmoid"), ["sigmoid at each", "softmax"]),
+        ("minigpt", setting("MultiHeadAttention", use_gate=True), ["use_gate is True"]),
+        ("minigpt", setting("MultiHeadAttention", value_dim=7), ["value_dim is 7", "key_dim, 13"]),
+        ("minigpt", setting("MultiHeadAttention", num_heads=3), ["(52, 4, 13)", "(any, 3, 13)"]),
+        ("minigpt", crossed, ["differ", "self-attention"]),
+        ("minigpt", calling("MultiHeadAttention", attention_mask=1), ["a mask", "use_causal"]),
+        ("minigpt", calling("MultiHeadAttention", use_causal_mask=False), ["looks ahead"]),
+        ("minigpt", setting("LayerNormalization", axis=[1]), ["axis is [1]"]),
+        ("minigpt", setting("Cumsum", axis=0), ["(Cumsum)", "axis is 0"]),
+        ("minigpt", setting("InputLayer", dtype="float32"), ["float32", "token ids"]),
+        ("minigpt", ring, ["takes what it makes"]),
+        ("pre-norm", setting("Softmax", axis=1), ["axis is 1"]),
+        ("classifier", setting("Dense", -1, activation="sigmoid"), ["3 outputs, sigmoid"]),
+        ("classifier", calling("GlobalAveragePooling1D", mask=[1]), ["a mask", "padded"]),
+        ("classifier", named("GlobalAveragePooling1D", class_name="GlobalMaxPooling1D"),
+         ["(GlobalMaxPooling1D)", "GlobalAveragePooling1D"]),
+        ("classifier", setting("InputLayer", 1, batch_shape=[None, 4, 4]), ["[None, 4, 4]"]),
+        ("binary", setting("Dense", -1, activation=None), ["1 outputs, no activation", "softmax"]),
+        ("minigpt", lambda root: root["config"].update(layers=3), ["config.json is not as"]),
+        ("minigpt", lambda root: root["config"].update(output_layers=[["x", 0, 0]]), ["as Keras"]),
+        ("minigpt", lambda root: layer(root, "Dense")["inbound_nodes"][0].pop("args"), ["args"]),
+        ("sentence", lambda root: layer(root, "Add")["inbound_nodes"][0]["args"][0].pop(),
+         ["a sum of one thing"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_is_named(tmp_path, name, edit, words):
+    refused(edited(tmp_path, name, edit), *words)
+
+
+def test_two_outputs(tmp_path):
+    """As Keras's example has them: the logits and what they are made of."""
+
+    def two(root: Any) -> None:
+        made = layer(root, "LayerNormalization", -1)["name"]
+        root["config"]["output_layers"] = [root["config"]["output_layers"], [made, 0, 0]]
+
+    path = edited(tmp_path, "minigpt", two)
+    logits = layer(json.loads(zipfile.ZipFile(path).read("config.json")), "Dense", -1)["name"]
+    refused(path, "output is None", logits, '"output" in m.json')
+    path.with_suffix(".json").write_text(json.dumps({"output": logits}))
+    tokens = EXPECTED["minigpt"]["tokens"]
+    result = architectures.selected(run(read(path), "minigpt", tokens))
+    assert np.abs(result - EXPECTED["minigpt"]["result"]).max() < 1e-4
+
+
+def test_context_that_nothing_tells(tmp_path):
+    path = edited(tmp_path, "sentence", setting("InputLayer", batch_shape=[None, None]))
+    refused(path, "number of positions", '"context": N in m.json')
+    path.with_suffix(".json").write_text('{"context": 40}')
+    assert read(path).context == 40
+    path = edited(tmp_path, "minigpt", lambda root: None)
+    refused(path, "context is 40", "16")
+
+
+def test_other_files(tmp_path, monkeypatch):
+    path = edited(tmp_path, "minigpt", lambda m: m.update(keras_version="2.15.0"), "metadata.json")
+    refused(path, "Keras 2.15.0", "Keras 3")
+    path.write_bytes((FOLDER / "minigpt.keras").read_bytes()[:999])
+    refused(path, "truncated or not a Keras 3 file", "model.save")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    refused(path, "not a Keras 3 file")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in "config.json", "model.weights.h5", "metadata.json":
+            archive.writestr(name, '{"keras_version": "3.0.0"}')
+    refused(path, "model.weights.h5 cannot be read")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    refused(FOLDER / "minigpt.keras", "pip install 'picoformer[keras]'")
+
+
+def test_weights_that_are_elsewhere(tmp_path):
+    """A link to another file is not followed."""
+    import h5py
+
+    with zipfile.ZipFile(FOLDER / "minigpt.keras") as archive:
+        content = {n: archive.read(n) for n in archive.namelist()}
+    data = io.BytesIO(content["model.weights.h5"])
+    (tmp_path / "other.h5").write_bytes(data.getvalue())
+    name = "layers/embedding/vars/0"
+    for link in None, h5py.ExternalLink(str(tmp_path / "other.h5"), name):
+        with h5py.File(data, "r+") as file:
+            if name in file:
+                del file[name]
+            if link:
+                file[name] = link
+        content["model.weights.h5"] = data.getvalue()
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+            for n, part in content.items():
+                archive.writestr(n, part)
+        refused(tmp_path / "m.keras", f"has no {name}")
+
+
+# With Keras
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", CASES)
+def test_random_models_equal_keras(tmp_path, monkeypatch, name, seed):
+    """Saved by Keras: the graph, then the integers of the weights that they stand for, are
+    Keras's."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    model = kerasmodels.make(name, seed)
+    path = tmp_path / "m.keras"
+    model.save(path)
+    graph = read(path)
+    n = kerasmodels.LENGTH
+    tokens = np.random.default_rng(seed).integers(1, VOCAB, n).tolist()
+    assert np.abs(run(graph, name, tokens) - kerasmodels.run(model, tokens)).max() < 1e-4
+    convert(path, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    rounded(keras, graph, model)
+    ours = centred(sim.logits(tokens) * sim.logit_scale, name)
+    close = cosine(ours, kerasmodels.run(model, tokens))
+    print(f"\n{name} {seed}: cosine {close:.6f}")
+    assert close >= 0.9995
+
+
+def rounded(keras: Any, graph: Graph, model: Any) -> None:
+    """Put the weights that the integers stand for into Keras's model."""
+    weights = compile_graph(graph, calibrate(graph)).dequantized
+    layers = {x.name: x for x in model._flatten_layers()}
+    parts = {"q": "query_dense", "k": "key_dense", "v": "value_dense", "y": "output_dense"}
+    for n in graph.nodes:
+        if isinstance(n, Linear):
+            name, _, value = n.name.partition(".")
+            dense = layers[name]
+            if isinstance(dense, keras.layers.MultiHeadAttention):
+                dense = getattr(dense, parts[value[-1]])
+            kernel = dense._kernel if hasattr(dense, "_kernel") else dense.kernel
+            rows = weights[n.out][-len(n.weight) :]
+            kernel.assign(
+                rows[-int(np.prod(kernel.shape)) // rows.shape[1] :].T.reshape(kernel.shape)
+            )
+    for x in layers.values():
+        if isinstance(x, keras.layers.Embedding) and x.input_dim == VOCAB:
+            table = keras.ops.convert_to_numpy(x.embeddings)
+            used = next(n for n in graph.nodes if isinstance(n, Embedding)).weight
+            factor = np.abs(used).max() / np.abs(table).max()
+            x.embeddings.assign(weights["x"] / factor)
+        elif isinstance(x, keras.layers.Embedding):
+            table = np.array(keras.ops.convert_to_numpy(x.embeddings))
+            table[len(table) - kerasmodels.LENGTH :] = weights["x:position"]
+            x.embeddings.assign(table)
