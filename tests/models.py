@@ -38,6 +38,7 @@ from picoformer.graph import (
 from picoformer.importers import t5
 from picoformer.importers import translator as translators
 from picoformer.importers.tokenizers import read_tokenizer_json
+from picoformer.rounding import Input, inputs, round_graph
 from picoformer.tokenizer import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +62,8 @@ class Shape:
     shared: bool = True
     size: int = 0  # of a head; 0: dim / heads, which is all that llama2.c knows
     outliers: int = 0  # rows and columns that are several times as large
+    span: int = 0  # weights have 4 bits, and so many columns share a scale
+    keep: str = ""  # but these have 8: names of values end so
 
     @property
     def head(self) -> int:
@@ -80,6 +83,12 @@ CASES = {
     "outliers": Shape(36, 61, 3, 6, 3, 265, 24, outliers=3),
     # more than 512 positions: probabilities are kept in fewer bits
     "long": Shape(22, 33, 1, 2, 1, 97, 600, size=6),
+    # weights of 4 bits: rows that no block divides, all matrices
+    "four": Shape(52, 97, 1, 26, 13, 259, 20, span=16),
+    # with an embedding and values of 8 bits; several blocks and a rest share a scale
+    "four mixed": Shape(36, 172, 2, 6, 3, 265, 24, outliers=3, span=48, keep="xv"),
+    # their own classifier; a scale for all columns; half a row group at the end of each matrix
+    "four wide": Shape(28, 44, 2, 1, 1, 98, 33, shared=False, size=12, span=1024, keep="k"),
 }
 # fmt: on
 LLAMA2C = [name for name, shape in CASES.items() if not shape.size]
@@ -300,11 +309,17 @@ class Case:
         self.vocabulary: Vocabulary
         self.graph, self.vocabulary = importers.read(self.source)
         self.amax = calibrate(self.graph)
+        self.rounded = {}
+        if self.shape.span:
+            given = [Input(np.array([self.tokens(self.shape.context)]))]
+            self.rounded = round_graph(
+                self.graph, given, self.shape.span, lambda n: n.out[-1] in self.shape.keep
+            )
         self._files: dict[int, Path] = {}
         self._sims: dict[int, Simulator] = {}
 
     def compiled(self, batch: int = 4) -> Compiled:
-        return compile_graph(self.graph, self.amax, batch=batch)
+        return compile_graph(self.graph, self.amax, batch=batch, rounded=self.rounded)
 
     def file(self, batch: int = 4) -> Path:
         """A model file that runs `batch` positions at once."""
@@ -483,6 +498,9 @@ SPECIAL = {
     "asked": (ASKED, 36, 61, 2, 6, 97, 23),
 }
 # fmt: on
+FOUR = " four"  # of a name: weights of 4 bits
+ARCHITECTURES |= {name + FOUR: ARCHITECTURES[name] for name in ("gpt2", "bert one", "minilm")}
+SPECIAL |= {name + FOUR: SPECIAL[name] for name in ("bart one", "vit", "asked")}
 
 
 def vocabulary(vocab: int, folder: Path) -> Vocabulary:
@@ -501,11 +519,14 @@ class Architecture:
         self.graph.check()
         self.vocabulary = vocabulary(self.graph.vocab, folder)
         self.amax = calibrate(self.graph)
+        self.rounded = {}
+        if name.endswith(FOUR):
+            self.rounded = round_graph(self.graph, inputs(self.graph, None), 16)
         self.whole = self.graph.whole
         self._sim: Simulator | None = None
 
     def compiled(self) -> Compiled:
-        return compile_graph(self.graph, self.amax)
+        return compile_graph(self.graph, self.amax, rounded=self.rounded)
 
     def file(self) -> Path:
         path = self.folder / "model.pft"

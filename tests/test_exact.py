@@ -40,10 +40,12 @@ def test_close_to_the_float_model_with_the_same_weights(case, name, seed):
     def cosine(a, b):
         return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
 
-    assert cosine(exact.reshape(-1), ours.reshape(-1)) >= 0.9995
-    assert cosine(exact, ours).min() >= 0.997
+    # Weights of 4 bits take activations of 9.
+    loss = 4 if c.shape.span else 1
+    assert cosine(exact.reshape(-1), ours.reshape(-1)) >= 1 - 0.0005 * loss
+    assert cosine(exact, ours).min() >= 1 - 0.003 * loss
     # The unit is right too, not the direction alone.
-    assert abs(np.linalg.norm(ours) / np.linalg.norm(exact) - 1) < 0.01
+    assert abs(np.linalg.norm(ours) / np.linalg.norm(exact) - 1) < 0.01 * loss
 
 
 def test_beyond_512_positions(case):
@@ -96,15 +98,21 @@ def test_our_model_is_accurate(stories, tmp_path):
 @pytest.mark.parametrize("name", CASES)
 def test_sums_are_proven_to_fit(case, name):
     """Whatever the input, no sum of a row leaves 32 bits, even with the room it is shifted by."""
-    model = case(name).sim().model
+    sim = case(name).sim()
+    model = sim.model
     for step in model.steps:
         if step.op == "linear":
             at, cols, groups, room = step.fields[2] >> 6, *step.fields[3:5], step.fields[6]
             words = model.weights[at : at + groups * (cols + 2)].reshape(groups, cols + 2)
             q, _ = unpack(words, 4 * groups)
             bound = int(np.abs(q).sum(1).max()) * 2047
-            assert bound << room < 1 << 31
-            assert room == 14 or bound << (room + 1) >= 1 << 30, "room that is not used"
+        elif step.op == "linear4":
+            bound = sim._matrix4(step.fields[2], (step.fields[4] + 1) // 2, *step.fields[3:11:7])
+            bound, room = bound.magnitude * 255, step.fields[6]
+        else:
+            continue
+        assert bound << room < 1 << 31
+        assert room == 14 or bound << (room + 1) >= 1 << 30, "room that is not used"
 
 
 def test_gates_of_any_size(tmp_path):
@@ -219,6 +227,8 @@ OUTPUTS = {
     "pool": lambda r: [],
     "layernorm": lambda r: [(r[1], r[2])],
     "bias": lambda r: [(r[0], r[2])],
+    "linear4": lambda r: [(r[1], 4 * r[4])],
+    "embed4": lambda r: [(r[0], r[2])],
 }
 INPUTS = {
     "norm": lambda r: [(r[0], r[2])],
@@ -636,7 +646,7 @@ def test_kernels_agree_on_extreme_values(case, unix, native, name):
         said = unix(
             models.EXTREMES, FILE=str(c.file()), NATIVE=native, POSITIONS=20, SEED=seed
         )
-        assert said == "['attend', 'embed', 'gate', 'linear', 'norm', 'pool', 'store']\n"
+        assert said == f"{sorted({step.op for step in c.sim().model.steps})}\n"
 
 
 def test_the_family_of_native_kernels_is_complete():
@@ -646,11 +656,12 @@ def test_the_family_of_native_kernels_is_complete():
     from picoformer.device import program
 
     wanted = {name for name, _ in program.OPS.values()} | {"sample"}
-    for family in "portable", "viper":
-        tree = ast.parse((DEVICE / "picoformer" / f"{family}.py").read_text())
-        defined = {
-            n.name
-            for n in tree.body
-            if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")
-        }
+    for family in "portable", "viper", "thumb":
+        defined = set()
+        for module in family, f"{family}4":
+            for n in ast.parse((DEVICE / "picoformer" / f"{module}.py").read_text()).body:
+                if isinstance(n, ast.FunctionDef):
+                    defined.add(n.name)
+                elif isinstance(n, ast.ImportFrom):
+                    defined |= {a.name for a in n.names}
         assert wanted <= defined, family

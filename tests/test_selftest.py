@@ -46,6 +46,13 @@ def test_every_step_of_other_kinds(board, tmp_path, name):
     assert selftest(board, path).equal
 
 
+@pytest.mark.parametrize("name", [n for n in models.CASES if models.CASES[n].span])
+def test_every_step_with_weights_of_4_bits(board, case, families, name):
+    for kernels in families:
+        r = selftest(board, case(name).file(), kernels=kernels)
+        assert r.equal and "linear4" in {t.op for t in r.times}
+
+
 def test_a_shorter_context(board, own):
     assert selftest(board, own("stories").path, context=32).equal
     with pytest.raises(Error, match="context is 1000, this model has 2 to 256"):

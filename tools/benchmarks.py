@@ -176,8 +176,8 @@ def kinds(model: ModelFile, at: int) -> list[Kind]:
         name = "output" if i >= output else f"layer {layer}" if layer else "embedding"
         count = at if model.whole and i < model.body else 1
         title, work = step.op, 0
-        if step.op == "linear":
-            title = f"linear {4 * f[4]} x {f[3]}"
+        if step.op in ("linear", "linear4"):
+            title = f"{step.op} {4 * f[4]} x {f[3]}"
             work = count * 4 * f[4] * f[3]
         elif step.op == "attend":
             title = f"attend, {f[3]} heads of {f[5]}"
@@ -197,10 +197,10 @@ def _layers(model: ModelFile) -> tuple[list[int], int]:
     changes = [-1]
     for i, step in enumerate(steps):
         f = step.fields
-        adds = step.op == "linear" and f[7]
+        adds = step.op in ("linear", "linear4") and f[7]
         if adds and steps[i - 1].op == "bias" and steps[i - 1].fields[0] == f[1]:
             adds = steps[i - 1].fields[3]  # else the bias is what the product is added to
-        if adds or step.op == "embed" or (step.op == "layernorm" and f[0] == f[1]):
+        if adds or step.op in ("embed", "embed4") or (step.op == "layernorm" and f[0] == f[1]):
             changes.append(i)
     stores = [i for i, step in enumerate(steps) if step.op == "store"]
     return [1 + max(c for c in changes if c < s) for s in stores], 1 + changes[-1]

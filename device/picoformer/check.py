@@ -12,12 +12,16 @@ from .program import (
     CACHE,
     CLASSIFY,
     EMBED,
+    EMBEDDING,
+    FOUR,
     GENERATE,
     HEADER,
+    LINEAR,
     OPS,
     TABLES,
     TRANSLATE,
     WEIGHTS,
+    matrix,
     steps,
 )
 
@@ -111,25 +115,28 @@ def check(words, tables, weight_words):
             embedded = None
         if image and not embedded:
             # The patches are in the frames; `linear`, or a bias and `linear`, make the residual.
-            if not patched and (op == 3 or step):
-                need(op == 3 and r[0] == image, "an image does not begin with `linear`")
+            if not patched and (op in LINEAR or step):
+                need(op in LINEAR and r[0] == image, "an image does not begin with `linear`")
                 need(step == 0 or r[1] == residual, "patches are not the residual")
                 residual = r[1]
                 patched = True
             elif patched:
-                need(op == 1, "the patches have no positions")
+                need(op in EMBEDDING, "the patches have no positions")
             else:
                 need(op == 9, "an image does not begin with `linear`")
                 residual = r[0]
         else:
-            need(embedded or op == 1, "the program does not begin with `embed`")
+            need(embedded or op in EMBEDDING, "the program does not begin with `embed`")
         if step == head:
             need(OPS[op][0] == "pool", "the head does not begin with `pool`")
-        if op == 1:
+        if op in FOUR:
+            number(r[_n - 1], 16, 1 << 20, "columns of a scale")
+            need(r[_n - 1] & 15 == 0, "%d columns of a scale, no multiple of 16" % r[_n - 1])
+        if op in EMBEDDING:
             frame(r[0], r[2])
             number(r[7], 0, 2, "position")
-            rows = (vocab, context, 2)[r[7]]
-            weights(r[1], ((rows + 3) >> 2) * (r[2] + 2), "embedding")
+            groups, size = matrix(words, op, i)
+            weights(r[1], groups * size, "embedding")
             number(r[3], -8, 30, "shift")
             need(r[4] == 0 and r[5] == 0 and r[6] == 0, "embedding window")
             need(not single, "embedding in the head")
@@ -150,7 +157,7 @@ def check(words, tables, weight_words):
             number(r[6], -4096, 4096, "exponent")
             if r[7]:
                 gains(r, 7, n)
-        elif op == 3:
+        elif op in LINEAR:
             cols, groups = r[3], r[4]
             number(cols, 1, 1 << 20, "columns")
             number(groups, 1, 1 << 16, "row groups")
@@ -164,11 +171,12 @@ def check(words, tables, weight_words):
             else:
                 frame(r[1], 4 * groups, "output")
                 logits = logits or (task == ANSWER and r[1] == words[5] and 4 * groups == padded)
-            weights(r[2], groups * (cols + 2), "matrix")
+            groups, size = matrix(words, op, i)
+            weights(r[2], groups * size, "matrix")
             number(r[5], -4096, 4096, "shift")
             number(r[6], 0, 14, "room")
             number(r[7], 0, 1, "add")
-            need(r[8] == 0 and r[9] == groups, "row window")
+            need(r[8] == 0 and r[9] == r[4], "row window")
         elif op == 4:
             cached(r[2], r[3], r[4], r[5])
             frame(r[0], r[3] * r[4], "keys")

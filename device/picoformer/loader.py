@@ -102,6 +102,9 @@ def _fill(model, f, parts, context, weights, kernels):
     # The proof takes as much memory as a small model's program and tables: it goes first.
     check = None
     forget("check")
+    # Kernels that most models do not need, and some have no room for.
+    if any(op in program.FOUR for op, _, _ in program.steps(words)[0]):
+        kernels.four()
     gc.collect()
     limit = words[0]
     context = limit if context is None else context
@@ -174,8 +177,8 @@ def _tiles(f, offset, words, listing):
 
     longest = _TILE
     for op, i, _ in listing:
-        if op in (1, 3, 9):
-            longest = max(longest, words[i + (3 if op == 3 else 2)] + 2)
+        if program.OPS[op][1].find("w") > 0:
+            longest = max(longest, program.matrix(words, op, i)[1])
     return Tiles(f, offset, longest)
 
 
@@ -196,23 +199,15 @@ def _bind(model, kernels, words, memory, source, offset):
         for k in range(n):
             if fields[k] == "w":
                 at = record[k] >> 6
-                if op == 1:
-                    groups = ((model.vocab, words[0], 2)[record[7]] + 3) >> 2
-                    size = groups * (record[2] + 2)
-                elif op == 3:
-                    groups = record[4]
-                    size = groups * (record[3] + 2)
-                else:
-                    groups = 1
-                    size = record[2]
+                groups, size = program.matrix(words, op, i)
                 record[k] = len(runs) << 6 | program.RUNS
                 if model.weights == "file":
-                    kernel = source.step(name, kernel, at, groups)
+                    kernel = source.step(name, kernel, at, groups, size)
                     pieces = ((0, 4 * source.words),)
                 elif model.weights == "flash":
-                    pieces = source.section(offset + 4 * at, 4 * size)
+                    pieces = source.section(offset + 4 * at, 4 * groups * size)
                 else:
-                    pieces = ((4 * at, 4 * size),)
+                    pieces = ((4 * at, 4 * groups * size),)
                 for at, size in pieces:
                     runs.append(at >> 2 << 6 | program.WEIGHTS)
                     runs.append(size >> 2)

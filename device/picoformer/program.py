@@ -16,7 +16,10 @@ OPS = {
     7: ("pool", "o--"),
     8: ("layernorm", "oo---oo---"),
     9: ("bias", "ow--"),
+    10: ("linear4", "oow--------"),
+    11: ("embed4", "ow-------"),
 }
+LINEAR, EMBEDDING, FOUR = (3, 10), (1, 11), (10, 11)  # FOUR: with weights of 4 bits
 GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER = 0, 1, 2, 3, 4
 TASKS = "generate", "classify", "embed", "translate", "answer"
 
@@ -85,6 +88,20 @@ def steps(words):
     return out, starts[1], starts[2]
 
 
+def matrix(words, op, i):
+    """(row groups, words of one) of the weights of the step whose fields begin at word i."""
+    if op == 9:
+        return 1, words[i + 2]  # a vector
+    if op in LINEAR:
+        cols, rows = words[i + 3], 4 * words[i + 4]
+    else:
+        cols, rows = words[i + 2], (words[4], words[0], 2)[words[i + 7]]
+    if op in FOUR:
+        span = words[i + (10 if op == 10 else 8)]
+        return (rows + 7) >> 3, cols + (cols + span - 1) // span + 4
+    return (rows + 3) >> 2, cols + 2
+
+
 def arena_words(words, context):
     """Words of the arena: header, frames, a scratch for scores, and a spare word.
 
@@ -107,7 +124,8 @@ def cache_words(words, layer, context):
 
 def image(words, listed):
     """(height, width, channels, patch, class tokens) from metadata, if the program takes such."""
-    sizes = [words[i + 3] for op, i, _ in steps(words)[0] if op == 3 and words[i] == words[14]]
+    linears = [i for op, i, _ in steps(words)[0] if op in LINEAR]
+    sizes = [words[i + 3] for i in linears if words[i] == words[14]]
     # Whole numbers only: JSON also has texts, fractions and truths that compare like them.
     if isinstance(listed, list) and len(listed) == 5 and all(type(v) is int for v in listed):
         height, width, channels, patch, extra = listed

@@ -25,6 +25,12 @@ import micropython
 BIAS = 0x20000000
 
 
+def four():
+    """Load the kernels of weights of 4 bits."""
+    global embed4, linear4
+    from .thumb4 import embed4, linear4
+
+
 # A row of a matrix whose words may lie in several runs, with its multiplier: 19 cycles an element.
 @micropython.asm_thumb
 def embed(r0, r1):

@@ -14,12 +14,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import __version__, boards_cli, importers
 from .boards_cli import show_embedding, show_labels
-from .converter import DEFAULT_CONTEXT, Report, convert
+from .converter import DEFAULT_CONTEXT, DEFAULT_GROUP, Report, convert
 from .errors import Error
 from .examples import picture
 from .modelfile import ModelFile, load
@@ -82,7 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         "--context", type=int, metavar="N",
         help=f"positions (default: the model's, at most {DEFAULT_CONTEXT})",
     )  # fmt: skip
-    p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default)")
+    p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default) or 4")
+    p.add_argument(
+        "--group-size", type=int, metavar="N",
+        help=f"columns that share a scale of 4-bit weights (default: {DEFAULT_GROUP})",
+    )  # fmt: skip
     p.add_argument("--key-bits", type=int, default=12, metavar="BITS", help="12 (default)")
     p.add_argument(
         "--data", metavar="FILE",
@@ -160,6 +165,14 @@ def _table(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> None:
         print(indent + "  ".join([*cells, row[-1]]).rstrip())
 
 
+def _progress(items: Iterable[Any], unit: str = "example") -> Iterable[Any]:
+    from tqdm import tqdm
+
+    # disable=None: only where a person can see it.
+    bar: Iterable[Any] = tqdm(items, unit=unit, leave=False, disable=None)
+    return bar
+
+
 # convert
 
 
@@ -180,7 +193,9 @@ def _convert(o: argparse.Namespace) -> None:
         data=o.data,
         name=o.name,
         weight_bits=o.weight_bits,
+        group_size=o.group_size,
         key_bits=o.key_bits,
+        progress=partial(_progress, unit="node"),
     )
     if o.json:
         _show(report.to_dict())
@@ -229,7 +244,7 @@ def _describe(m: ModelFile) -> dict[str, Any]:
 
 def _products(m: ModelFile) -> int:
     """Multiply-accumulates of a token in the matrices."""
-    return sum(s.fields[3] * 4 * s.fields[4] for s in m.steps if s.op == "linear")
+    return sum(s.fields[3] * 4 * s.fields[4] for s in m.steps if s.op.startswith("linear"))
 
 
 def _inspect(o: argparse.Namespace) -> None:
@@ -319,14 +334,6 @@ def _check_n(n: int | None) -> None:
 
 
 # eval
-
-
-def _progress(items: Iterable[Any]) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    # disable=None: only where a person can see it.
-    bar: Iterable[Any] = tqdm(items, unit="example", leave=False, disable=None)
-    return bar
 
 
 def _eval(o: argparse.Namespace) -> None:

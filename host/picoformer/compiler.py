@@ -30,9 +30,11 @@ from .graph import (
     Pool,
 )
 from .plan import Life, place
-from .quantize import Matrix, quantize
+from .quantize import Matrix, Matrix4, Rounded, quantize, stacked
 
 ACTIVATION_BITS = 12  # of the vectors that a linear reads
+# Of those that a linear with weights of 4 bits reads: 16 products of 8 * 255 fit 16 bits.
+NARROW_BITS = 9
 KEY_BITS = 12
 VALUE_BITS = 8
 SPREAD = 4  # bits by which the sizes of outputs that share a step may differ
@@ -73,7 +75,8 @@ class Compiled:
     tables: Array  # int32 words
     weights: Array  # uint32 words
     dequantized: dict[str, Array] = field(default_factory=dict)  # by the linear's value
-    matrices: dict[str, tuple[Matrix, Array]] = field(default_factory=dict)  # and the original
+    # and the integers with the original
+    matrices: dict[str, tuple[Matrix | Matrix4, Array]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     offsets: dict[str, int] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
@@ -115,8 +118,12 @@ def rotation_table(frequencies: Array, context: int) -> Array:
 
 
 class _Compiler:
-    def __init__(self, graph: Graph, amax: dict[str, float], context: int, batch: int) -> None:
+    def __init__(
+        self, graph: Graph, amax: dict[str, float], context: int, batch: int,
+        rounded: dict[int, Rounded],
+    ) -> None:  # fmt: skip
         self.graph = graph
+        self.rounded = rounded
         self.amax = amax
         self.context = context
         self.batch = batch
@@ -129,7 +136,7 @@ class _Compiler:
         self.tables: list[Array] = []
         self.table_at: dict[bytes, int] = {}
         self.weights: list[Array] = []
-        self.weight_at: dict[tuple[int, ...], tuple[int, Matrix]] = {}
+        self.weight_at: dict[tuple[int, ...], tuple[int, Matrix | Matrix4]] = {}
         self.weight_words = 0
         self.caches: list[int] = []
         self.cache_of: dict[tuple[int, int], int] = {}  # by heads and size, where they are shared
@@ -139,6 +146,7 @@ class _Compiler:
         self.kept: dict[str, int] = {}  # caches of a source, by the keys' name
         self.patches = ""  # the value that an image's patches are
         self.nodes: list[Node] = graph.encoder + graph.nodes
+        self.narrow = {n.x for n in self.nodes if isinstance(n, Linear) and self.four(n)}
         self.body = 0  # first step behind the encoder
 
     # Memory
@@ -162,17 +170,31 @@ class _Compiler:
         self.weight_words += w.size
         return at << 6 | program.WEIGHTS
 
-    def matrix(self, parts: list[Array]) -> tuple[int, Matrix]:
+    def four(self, n: Embedding | Linear) -> bool:
+        """Whether a node's weights have 4 bits."""
+        return id(n.weight) in self.rounded
+
+    def matrix(self, nodes: list[Linear] | list[Embedding]) -> tuple[int, Matrix | Matrix4]:
         """Operand of a matrix in the weights; a shared one is kept once."""
-        key = tuple(id(p) for p in parts)
+        key = tuple(id(n.weight) for n in nodes)
         if key not in self.weight_at:
-            m = quantize(parts)
+            m = self.integers(nodes)
             w = m.words().reshape(-1)
             self.weight_at[key] = (self.weight_words, m)
             self.weights.append(w)
             self.weight_words += w.size
         at, m = self.weight_at[key]
         return at << 6 | program.WEIGHTS, m
+
+    def integers(self, nodes: list[Linear] | list[Embedding]) -> Matrix | Matrix4:
+        """The nodes' matrices, stacked by rows; of positions, those of the context."""
+        first = nodes[0]
+        rows = len(first.weight)
+        if isinstance(first, Embedding) and first.by == "position":
+            rows = self.context
+        if self.four(first):
+            return stacked([self.rounded[id(n.weight)].first(rows) for n in nodes])
+        return quantize([n.weight[:rows] for n in nodes])
 
     def ref(self, value: str) -> Ref:
         return Ref(*self.inside.get(value, (value, 0)))
@@ -194,8 +216,7 @@ class _Compiler:
         self.steps.append(Step(op, list(fields), value, self.bits.get(value, 0)))
 
     def embed(self, n: Embedding) -> None:
-        weight = n.weight[: self.context] if n.by == "position" else n.weight
-        at, m = self.matrix([weight])
+        at, m = self.matrix([n])
         if n.by == "token":
             # A linear adds whole groups of four rows to it; the padding adds zeros.
             self.words[n.out] = (n.weight.shape[1] + 3) // 4 * 4
@@ -203,17 +224,18 @@ class _Compiler:
             # The shift may not go further left than the format allows.
             for e in self.nodes:
                 if isinstance(e, Embedding) and e.out == n.out:
-                    self.bits[n.out] = min(self.bits[n.out], 8 - quantize([e.weight]).exponent)
+                    self.bits[n.out] = min(self.bits[n.out], 8 - self.integers([e]).exponent)
         bits = self.bits[n.out]
         cols = n.weight.shape[1]
-        self.emit(
-            "embed", Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, ROWS[n.by],
-            value=n.out,
-        )  # fmt: skip
+        fields = (Ref(n.out), at, cols, -(m.exponent + bits), 0, 0, 0, ROWS[n.by])
+        if isinstance(m, Matrix4):
+            self.emit("embed4", *fields, m.span, value=n.out)
+        else:
+            self.emit("embed", *fields, value=n.out)
         self.changed(n.out)
         key = n.out if n.by == "token" else f"{n.out}:{n.by}"
         self.out.dequantized[key] = m.value
-        self.out.matrices[key] = (m, np.asarray(weight))
+        self.out.matrices[key] = (m, np.asarray(n.weight)[: len(m.q)])
 
     def changed(self, value: str) -> None:
         """What was made of the value's former content is of no use any more."""
@@ -258,7 +280,8 @@ class _Compiler:
         if name in self.words:
             return name
         n = self.size[value]
-        top = (1 << (ACTIVATION_BITS - 1)) - 1
+        n_bits = NARROW_BITS if (norm.out if norm else value) in self.narrow else ACTIVATION_BITS
+        top = (1 << (n_bits - 1)) - 1
         self.words[name] = 4 + n
         bits = self.bits[value]
         if norm is None:
@@ -277,7 +300,7 @@ class _Compiler:
             self.ref(value),
             Ref(name),
             n,
-            ACTIVATION_BITS,
+            n_bits,
             self.dynamic.get(value, 0),
             c,
             e,
@@ -288,10 +311,11 @@ class _Compiler:
     def linear(self, group: list[Linear], norm: Norm | None, add: Add | None) -> None:
         source = norm.x if norm else group[0].x
         q = self.quantized(source, norm)
-        operand, m = self.matrix([n.weight for n in group])
+        operand, m = self.matrix(group)
         rows, cols = m.q.shape
         # Proof for each row: no order of additions leaves int32.
-        bound = int(np.abs(m.q).sum(1).max()) * ((1 << (ACTIVATION_BITS - 1)) - 1)
+        bits = NARROW_BITS if isinstance(m, Matrix4) else ACTIVATION_BITS
+        bound = m.magnitude * ((1 << (bits - 1)) - 1)
         if bound >= 1 << 31:
             raise Error(f"{group[0].name}: {cols} columns overflow a 32-bit sum")
         room = min(31 - bound.bit_length(), 14)
@@ -328,15 +352,14 @@ class _Compiler:
             self.bits["logits"] = bits
         value = add.x if add else "+".join(n.out for n in group)
         self.bits[value] = bits
-        self.emit("linear", Ref(q), target, operand, *fields, value=value)
+        if isinstance(m, Matrix4):
+            self.emit("linear4", Ref(q), target, operand, *fields, m.span, value=value)
+        else:
+            self.emit("linear", Ref(q), target, operand, *fields, value=value)
         row = 0
         for n in group:
-            self.out.dequantized[n.out] = m.value[row : row + n.weight.shape[0]]
-            part = Matrix(
-                m.q[row : row + n.weight.shape[0]],
-                m.mantissa[row : row + n.weight.shape[0]],
-                m.exponent,
-            )
+            part = m.rows(row, row + n.weight.shape[0])
+            self.out.dequantized[n.out] = part.value
             self.out.matrices[n.out] = (part, np.asarray(n.weight))
             row += n.weight.shape[0]
 
@@ -483,6 +506,7 @@ class _Compiler:
                     i < len(nodes)
                     and isinstance(m := nodes[i], Linear)
                     and m.x == n.x
+                    and self.four(m) == self.four(n)
                     and abs(self.output_point(m) - self.output_point(n)) <= SPREAD
                 ):
                     group.append(m)
@@ -562,14 +586,16 @@ class _Compiler:
 
 
 def compile_graph(
-    graph: Graph, amax: dict[str, float], context: int | None = None, batch: int = BATCH
-) -> Compiled:
+    graph: Graph, amax: dict[str, float], context: int | None = None, batch: int = BATCH,
+    rounded: dict[int, Rounded] | None = None,
+) -> Compiled:  # fmt: skip
     """Quantize and compile a graph.
 
     amax: the largest magnitude of each value, from calibration (`FloatModel.amax`). context:
     positions, at most the graph's; batch: positions processed in one sweep of the weights.
+    rounded: the matrices that get 4 bits, by the id of the node's weight; others get 8.
     """
     context = graph.context if context is None else context
     if not isinstance(context, int) or not 2 <= context <= graph.context:
         raise Error(f"context is {context}, this model has 2 to {graph.context}")
-    return _Compiler(graph, amax, context + context % 2, batch).run()
+    return _Compiler(graph, amax, context + context % 2, batch, rounded or {}).run()

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import __version__, importers, modelfile
-from .compiler import BATCH, Compiled, compile_graph
+from . import __version__, importers, modelfile, rounding
+from .compiler import ACTIVATION_BITS, BATCH, NARROW_BITS, Compiled, compile_graph
 from .errors import Error
 from .examples import Example, random_examples, read_examples
 from .graph import FloatModel, Graph, sample
+from .quantize import Matrix4
 from .tokenizer import Tokenizer, Vocabulary, build
 
 DEFAULT_CONTEXT = 256
+DEFAULT_GROUP = 16  # columns that share a scale of 4-bit weights
 CALIBRATION = (8, 96)  # sequences and tokens that the model writes itself
 CALIBRATION_ROWS = 64  # examples of given data at most; more move the largest values little
 
 
 @dataclass
 class Report:
-    """What `convert` did. Sizes in bytes, errors relative to each matrix's root mean square."""
+    """What `convert` did. Sizes in bytes, errors relative to each matrix's root mean square.
+
+    errors and bits: by the value that the matrix makes.
+    """
 
     path: str
     name: str
@@ -36,6 +42,7 @@ class Report:
     cache_bytes: int
     arena_bytes: int
     errors: dict[str, float] = field(default_factory=dict)
+    bits: dict[str, int] = field(default_factory=dict)
     calibration: str = ""
     text: bool = True  # False: without a tokenizer, for token ids alone
     seconds: float = 0.0
@@ -81,7 +88,7 @@ def compiled_bytes(
         "source": graph.meta.get("source", ""),
         "licence": graph.meta.get("licence", ""),
         "parameters": graph.parameters,
-        "quantization": "weights int8 per row, activations int12, keys int12, values int8",
+        "quantization": f"{_weights(compiled)}, keys int12, values int8",
         "picoformer": __version__,
     }
     # Where a value stands in the program, for reports: its name and its fraction bits.
@@ -91,6 +98,18 @@ def compiled_bytes(
     if graph.image:
         meta["image"] = list(graph.image)
     return modelfile.encode(compiled, build(vocabulary), meta)
+
+
+def _weights(compiled: Compiled) -> str:
+    """How weights and activations are quantized, in words."""
+    spans = sorted({m.span for m, _ in compiled.matrices.values() if isinstance(m, Matrix4)})
+    kept = [k for k, (m, _) in compiled.matrices.items() if not isinstance(m, Matrix4)]
+    if not spans:
+        return f"weights int8 per row, activations int{ACTIVATION_BITS}"
+    said = f"weights int4 per {spans[0]} columns"
+    if kept:
+        said += f" ({', '.join(kept)}: int8 per row)"
+    return f"{said}, activations int{NARROW_BITS}"
 
 
 def convert(
@@ -103,20 +122,30 @@ def convert(
     data: str | Path | None = None,
     name: str | None = None,
     weight_bits: int = 8,
+    group_size: int | None = None,
     key_bits: int = 12,
     batch: int = BATCH,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Report:
     """Convert a checkpoint to a model file and return a report.
 
     source: what importers.SOURCES lists (docs/convert.md). context: positions, by default the
     smaller of the model's and 256. tokenizer: its file, if not beside the source; config: of a
-    PyTorch or Keras file, its description likewise. data: text or token ids to calibrate on, by
-    default what the model writes itself. Raises Error.
+    PyTorch or Keras file, its description likewise. data: examples to calibrate on, by default
+    what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
+    `group_size` columns of it (a multiple of 16, by default 16). progress: wraps the iteration
+    over what takes long. Raises Error.
     """
     start = time.perf_counter()
-    for what, bits, supported in (("weights", weight_bits, 8), ("keys", key_bits, 12)):
-        if bits != supported:
-            raise Error(f"{bits}-bit {what} are not supported yet, only {supported}-bit")
+    if weight_bits not in (4, 8):
+        raise Error(f"weights of {weight_bits} bits, expected 8 or 4")
+    if key_bits != 12:
+        raise Error(f"{key_bits}-bit keys are not supported yet, only 12-bit")
+    if group_size is not None and weight_bits == 8:
+        raise Error("a group size is for weights of 4 bits; those of 8 have a scale a row")
+    span = DEFAULT_GROUP if group_size is None else group_size
+    if not isinstance(span, int) or span % 16 or not 16 <= span <= 1 << 20:
+        raise Error(f"a group of {span} columns, expected a multiple of 16")
     target = os.path.realpath(output)
     for used in (source, tokenizer, config, data):
         if used is not None and os.path.realpath(used) == target:
@@ -127,12 +156,18 @@ def convert(
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
-    compiled = compile_graph(graph, calibrate(graph, rows), context, batch)
+    rounded = {}
+    if weight_bits == 4:
+        given = rounding.inputs(graph, rows)
+        rounded = rounding.round_graph(graph, given, span, progress=progress)
+    compiled = compile_graph(graph, calibrate(graph, rows), context, batch, rounded)
     content = compiled_bytes(graph, vocabulary, compiled, name)
     model = modelfile.parse(content)  # what cannot be read back is not written
     modelfile.write(Path(output), content)
     errors = {}
+    bits = {}
     for value, (matrix, weight) in compiled.matrices.items():
+        bits[value] = 4 if isinstance(matrix, Matrix4) else 8
         off = matrix.value - weight
         errors[value] = float(np.sqrt((off**2).mean() / max((weight**2).mean(), 1e-30)))
     return Report(
@@ -146,6 +181,7 @@ def convert(
         cache_bytes=model.cache_bytes(model.context),
         arena_bytes=model.arena_bytes(model.context),
         errors=errors,
+        bits=bits,
         calibration=(
             f"{min(len(rows), CALIBRATION_ROWS)} of {len(rows)} examples of {data}"
             if rows is not None

@@ -328,7 +328,7 @@ def layer_errors(sim: Simulator, graph: Graph, rows: list[Example]) -> list[Laye
             if not named[i]:
                 return
             joined, bits = named[i]
-            operand = fields[0] if op in ("embed", "gate") else fields[1]
+            operand = fields[0] if op in ("embed", "embed4", "gate") else fields[1]
             at = (operand >> 6) - 16
             for name in joined.split("+"):
                 n = count[name] = count.get(name, 0) + 1

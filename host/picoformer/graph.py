@@ -349,9 +349,10 @@ class FloatModel:
         return self._nodes(self.graph.nodes, tokens, types, past)[self.graph.result]
 
     def _nodes(
-        self, nodes: list[Node], tokens: Array, types: Array | None, past: int
-    ) -> dict[str, Array]:
-        v: dict[str, Array] = {}
+        self, nodes: list[Node], tokens: Array, types: Array | None, past: int,
+        v: dict[str, Array] | None = None,
+    ) -> dict[str, Array]:  # fmt: skip
+        v = {} if v is None else v
         t_new = tokens.shape[1]
 
         def w(t: Array) -> Array:

@@ -18,7 +18,7 @@ from .device.sampling import samples, sampling, seed_word
 from .errors import Error
 from .graph import Array
 from .modelfile import ModelFile, load
-from .quantize import unpack
+from .quantize import Matrix4, unpack, unpack4
 
 
 def bits(v: Array) -> Array:
@@ -155,6 +155,7 @@ class Simulator:
         self.logit_scale = 2.0**-m.logit_bits
         self._tables = m.tables.astype(np.int64)
         self._matrices: dict[tuple[int, int, int], tuple[Array, Array]] = {}
+        self._matrices4: dict[tuple[int, ...], Matrix4] = {}
         self._exp2 = next((st.fields[7] for st in m.steps if st.op == "attend"), 0)
         self._caches: dict[int, _Layer] = {}
         self._source = 0  # positions that a translator's encoder has read
@@ -171,6 +172,14 @@ class Simulator:
             self._matrices[key] = unpack(words, groups * 4)
         return self._matrices[key]
 
+    def _matrix4(self, operand: int, groups: int, cols: int, span: int) -> Matrix4:
+        key = (operand, groups, cols, span)
+        if key not in self._matrices4:
+            size = cols + (cols + span - 1) // span + 4
+            words = self.model.weights[operand >> 6 :][: groups * size].reshape(groups, size)
+            self._matrices4[key] = unpack4(words, groups * 8, cols, span)
+        return self._matrices4[key]
+
     def _table(self, operand: int, n: int) -> Array:
         return self._tables[operand >> 6 : (operand >> 6) + n]
 
@@ -184,8 +193,18 @@ class Simulator:
         self, x: int, w: int, n: int, s: int, _first: int, _count: int, _base: int, by: int
     ) -> None:
         rows = (self.vocab, self.context, 2)[by]
-        q, m = self._matrix(w, (rows + 3) // 4, n)
-        to = self._value(x, n)
+        self._look_up(x, *self._matrix(w, (rows + 3) // 4, n), s, by)
+
+    def _embed4(
+        self, x: int, w: int, n: int, s: int, _first: int, _count: int, _base: int, by: int,
+        span: int,
+    ) -> None:  # fmt: skip
+        rows = (self.vocab, self.context, 2)[by]
+        matrix = self._matrix4(w, (rows + 7) // 8, n, span)
+        self._look_up(x, matrix.scaled, matrix.mantissa, s, by)
+
+    def _look_up(self, x: int, q: Array, m: Array, s: int, by: int) -> None:
+        to = self._value(x, q.shape[1])
         if by:
             at = self._start + np.arange(len(to)) if by == 1 else self._frames[:, 0] >> 16
             to[:] = fit(to + shift(q[at] * m[at, None], s))
@@ -223,15 +242,40 @@ class Simulator:
         *_: int,
     ) -> None:  # fmt: skip
         q, m = self._matrix(w, groups, cols)
-        source = self._value(x, 4 + cols)
-        acc = dot(source[:, 4:], q.T)
+        self._product(x, out, dot(self._value(x, 4 + cols)[:, 4:], q.T), m, s0, room, add)
+
+    def _linear4(
+        self, x: int, out: int, w: int, cols: int, groups: int, s0: int, room: int, add: int,
+        _first: int, _count: int, span: int,
+    ) -> None:  # fmt: skip
+        matrix = self._matrix4(w, (groups + 1) // 2, cols, span)
+        rows = 4 * groups
+        elements = self._value(x, 4 + cols)[:, 4:]
+        # Sums of sixteen columns at most, exact in float64.
+        pad = ((0, 0), (0, -cols % 16))
+        e, q = (
+            np.pad(v, pad).astype(np.float64).reshape(len(v), -1, 16).transpose(1, 0, 2)
+            for v in (elements, matrix.q[:rows])
+        )
+        sums = (e @ q.transpose(0, 2, 1)).astype(np.int64)
+        if np.abs(sums).max() >= 1 << 15:
+            raise Error("the sum of 16 products of 4-bit weights does not fit 16 bits")
+        scale = np.repeat(matrix.scale[:rows], span // 16, 1)[:, : len(sums)]
+        acc = fit((sums * scale.T[:, None, :]).sum(0))
+        self._product(x, out, acc, matrix.mantissa[:rows], s0, room, add)
+
+    def _product(
+        self, x: int, out: int, acc: Array, m: Array, s0: int, room: int, add: int
+    ) -> None:
+        """The sums (positions, rows) of a matrix with these mantissas, to the result."""
+        source = self._value(x, 2)
         mul = fit(m * source[:, 0:1] + 0x2000) >> 14
         y = rescale(acc, mul, s0 - source[:, 1:2], room)
         if out == self._out:
             y = y[:, : self.outputs]
             self._logits = fit(self._logits + y) if add else y
         else:
-            to = self._value(out, 4 * groups)
+            to = self._value(out, y.shape[1])
             to[:] = fit(to + y) if add else y
 
     def _store(self, k: int, v: int, cache: int, heads: int, size: int, rope: int) -> None:
