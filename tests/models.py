@@ -383,7 +383,7 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
         )  # fmt: skip
         encoder, nodes, last = translators.arrange(
             shape, lambda _, rows, cols: (normal(rows, cols), None),
-            lambda _: (vector(dim, 1), None), (table, table), None,
+            lambda _: (vector(dim, 1), None), (table, table), (None, None),
             (distances(True), distances(False)),
         )  # fmt: skip
         nodes.append(Linear(last, "logits", table, "head"))

@@ -17,14 +17,16 @@ import pytest
 
 import architectures
 import models
-from architectures import CASES, CONTEXT, VOCAB, Architecture
+from architectures import CASES, CONTEXT, SPECIAL, VOCAB, Architecture
 from models import ROOT
 from picoformer import Simulator, convert, evaluate, importers
 from picoformer.cli import main
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
 from picoformer.graph import FloatModel, Linear
+from picoformer.importers import t5
 from test_exact import unix_logits
+from test_inputs import TRANSLATE
 from test_rp2040 import rp2040, runtime
 
 A = Architecture
@@ -236,6 +238,95 @@ def test_all_minilm_l6_v2(unix, native, tmp_path):
         print(f"{len(sim.encode(text))} tokens: {int(ms) / 1000:.2f} s")
 
 
+# Translators
+
+TRANSLATORS = {
+    **{name: a for name, a in SPECIAL.items() if "t5" in name},
+    "t5-wide": A("T5ForConditionalGeneration", architectures.t5("t5", 1, num_heads=26, d_kv=2)),
+    "t5-long": A(
+        "T5ForConditionalGeneration",
+        architectures.t5(
+            "t5", 2, n_positions=600, feed_forward_proj="gated-gelu", tie_word_embeddings=False
+        ),
+    ),
+}
+PAIRS = [(0, 2, 1), (1, 9, 7), (2, CONTEXT, CONTEXT)]  # seed, tokens of the source and of the rest
+
+
+def pair(a: Architecture, seed: int, n: int, m: int) -> tuple[list[int], list[int]]:
+    """Tokens of a source, and of a translation."""
+    rng = np.random.default_rng([seed, n, m])
+    first = [a.config["decoder_start_token_id"]]
+    return rng.integers(0, VOCAB, n).tolist(), first + rng.integers(0, VOCAB, m - 1).tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.5, 1.0])
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_a_random_t5_all_the_way(tmp_path, unix, families, name, spread):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    a = TRANSLATORS[name]
+    torch.manual_seed(zlib.crc32(name.encode()))
+    kind = getattr(transformers, a.kind)
+    model = kind(kind.config_class(**{**a.config, "initializer_factor": spread})).eval()
+    with torch.no_grad():
+        for t in model.parameters():
+            if t.ndim == 1:
+                t += 0.2 * torch.randn_like(t)
+    if not a.config.get("tie_word_embeddings", True):
+        model.lm_head.weight = torch.nn.Parameter(torch.randn(VOCAB, architectures.DIM))
+    source = tmp_path / name
+    model.save_pretrained(source)
+    # What it writes does not hold how far the positions go, which nothing of it depends on.
+    config = json.loads((source / "config.json").read_text())
+    config["n_positions"] = a.config["n_positions"]
+    (source / "config.json").write_text(json.dumps(config))
+    (source / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+    path = tmp_path / f"{name}.pft"
+    convert(source, path, context=a.config["n_positions"])
+    sim = Simulator(path)
+    graph, _ = importers.read(source)
+
+    def framework(pair: tuple[list[int], list[int]]) -> np.ndarray:
+        with torch.no_grad():
+            given, tokens = (torch.tensor([part]) for part in pair)
+            return model(input_ids=given, decoder_input_ids=tokens).logits[0].numpy()
+
+    model.double()
+    pairs = [pair(a, *numbers) for numbers in PAIRS]
+    for given, tokens in pairs:
+        exact = FloatModel(graph).forward(np.array([tokens]), source=np.array([given]))[0]
+        assert np.abs(exact - framework((given, tokens))).max() < 1e-4
+
+    # The framework on the weights that the integers stand for.
+    weights = compile_graph(graph, calibrate(graph)).dequantized
+    gated = a.config.get("feed_forward_proj", "relu").startswith("gated")
+    state = model.state_dict()
+    with torch.no_grad():
+        state["shared.weight"].copy_(torch.tensor(weights["e"]))
+        for n in graph.encoder + graph.nodes:
+            if isinstance(n, Linear):
+                stored = n.name if n.out == "logits" else t5._name(n.name, gated) + ".weight"
+                state[stored].copy_(torch.tensor(weights[n.out]))
+    worst = 1.0
+    expected = []
+    for given, tokens in pairs:
+        exact = framework((given, tokens))
+        sim.source(given)
+        logits = sim.logits(tokens)
+        worst = min(worst, float(cosine(exact.reshape(-1), logits.reshape(-1) * 1.0)))
+        expected += [logits[0].tolist(), logits[-1].tolist()]
+    print(f"\n{name}, {spread}: cosine at least {worst:.6f}")
+    assert worst >= 0.9995
+    expected.append(sim.translate("the tea"))
+    for kernels in families:
+        said = unix(
+            TRANSLATE, heap="64M", FILE=str(path), KERNELS=kernels, WEIGHTS="ram", PAIRS=pairs
+        )
+        assert [json.loads(line) for line in said.splitlines()] == expected
+
+
 # On the emulated Pico
 
 ON_PICO = {
@@ -289,6 +380,34 @@ for n in {steps}:
     print(f"\n{name}: {free:,} bytes free, {(board.cycles - before) / 125e6:.2f} s at 125 MHz")
     assert (kernels, weights) == ("thumb", "flash")
     np.testing.assert_array_equal(lines[1:], [sim.logits(tokens[:n])[-1] for n in steps])
+
+
+@pytest.mark.slow
+def test_t5s_on_the_emulated_pico(tmp_path):
+    """Their flash has no room for those above."""
+    if reason := rp2040.missing():
+        pytest.skip(reason)
+    names = "t5", "t5-gated"
+    files = runtime(tmp_path)
+    for name in names:
+        source = architectures.write(tmp_path / name, SPECIAL[name])
+        (source / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+        convert(source, tmp_path / f"{name}.pft")
+        files[f"/{name}.pft"] = (tmp_path / f"{name}.pft").read_bytes()
+    with rp2040.RP2040(files) as board:
+        for name in names:
+            sim = Simulator(tmp_path / f"{name}.pft")
+            pairs = [pair(SPECIAL[name], *numbers) for numbers in PAIRS]
+            expected = []
+            for given, tokens in pairs:
+                sim.source(given)
+                logits = sim.logits(tokens)
+                expected += [logits[0].tolist(), logits[-1].tolist()]
+            given = {"FILE": f"{name}.pft", "KERNELS": "thumb", "WEIGHTS": "flash", "PAIRS": pairs}
+            head = "".join(f"{key} = {value!r}\n" for key, value in given.items())
+            board.soft_reset()
+            said = board.exec(head + TRANSLATE, 300).splitlines()
+            assert [json.loads(line) for line in said] == [*expected, sim.translate("the tea")]
 
 
 # As a new user

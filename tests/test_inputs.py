@@ -28,6 +28,13 @@ for source, tokens in PAIRS:
     print(json.dumps(list(m.logits(tokens))))
 print(json.dumps(m.translate("the tea")))
 """
+BEAMS = """
+import json
+from picoformer import Model
+m = Model(FILE, kernels=KERNELS, weights=WEIGHTS)
+for width, penalty in SEARCHES:
+    print(json.dumps(m.translate("the tea", width, penalty)))
+"""
 CLASSIFY = """
 import json
 from picoformer import Model
@@ -92,6 +99,14 @@ def test_translators(built, run, name):  # noqa: F811
         logits = sim.logits(tokens)
         expected += [logits[0].tolist(), logits[-1].tolist()]
     assert run(TRANSLATE, name, PAIRS=pairs) == [*expected, sim.translate("the tea")]
+
+
+@pytest.mark.parametrize("name", ["bart one", "t5 gated"])
+def test_beams(built, run, name):  # noqa: F811
+    sim = built(name).sim()
+    searches = [(2, 1000), (3, 0)]
+    expected = [sim.translate("the tea", width, penalty / 1000) for width, penalty in searches]
+    assert run(BEAMS, name, SEARCHES=searches) == expected
 
 
 def test_images(built, run):  # noqa: F811

@@ -28,8 +28,8 @@ import models
 from picoformer import convert, modelfile, simulator
 from picoformer.compiler import Compiled, activation_table, compile_graph, exp2_table, float_parts
 from picoformer.converter import calibrate
+from picoformer.device import beams, portable, program, sampling
 from picoformer.device import model as device_model
-from picoformer.device import portable, program, sampling
 from picoformer.errors import Error
 from picoformer.graph import Graph
 from picoformer.importers.llama import llama
@@ -1313,6 +1313,8 @@ NAMES = {
     "sampling": sampling.sampling,
     "silu": activation_table("silu").tolist(),
     "tanh": activation_table("tanh").tolist(),
+    "costs": beams.costs,
+    "log2": beams.log2,
     "seed_word": sampling.seed_word,
     "xorshift": xorshift,
 }

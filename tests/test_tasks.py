@@ -259,6 +259,14 @@ def test_every_task_over_the_link(special, own, unix, tmp_path):
         sims = {name: a.sim() for name, a in special.items()}
         said = board.translate("bart", "the tea")
         assert said == sims["bart"].translate("the tea") != ""
+        for beams, penalty in (1, 0.5), (3, 0.5), (4, 1.0):
+            said = board.translate("bart", "the tea", beams, penalty)
+            assert said == sims["bart"].translate("the tea", beams, penalty)
+        with pytest.raises(Error, match="beams is 9, expected 1 to 8"):
+            board.translate("bart", "the tea", 9)
+        # What makes texts vary means nothing to a translator.
+        said = "".join(board.generate("bart", "the tea", temperature=100, seed=9))
+        assert said == sims["bart"].translate("the tea")
         assert board.image_shape("vit") == (9, 12, 2)
         assert board.classify("vit", image) == sims["vit"].classify(image)
         with pytest.raises(Error, match="expected 9 x 12 x 2"):

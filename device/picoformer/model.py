@@ -207,15 +207,39 @@ class Model:
             tokens.insert(0, self.bos)
         yield from self._write(tokens, max_tokens)
 
-    def translation(self, text, max_tokens=None):
-        """Yield the translation of a text, one str per token: at each the likeliest."""
-        self.source(self._encode(text, "translate"))
-        self._pick[3] = 0
-        yield from self._write([self.bos], max_tokens)
+    def translation(self, text, max_tokens=None, beams=1, length_penalty=1000):
+        """Yield the translation of a text, one str per token: at each the likeliest.
 
-    def translate(self, text):
+        beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty
+        in thousandths: 0 prefers short ones. Raises Error.
+        """
+        self.source(self._encode(text, "translate"))
+        if beams == 1:
+            self._pick[3] = 0
+            yield from self._write([self.bos], max_tokens)
+            return
+        from .beams import likeliest, search
+
+        if not samples(self.vocab, self._exp2):
+            raise Error("this model cannot be searched; use one beam")
+        room = self.context if max_tokens is None else min(max_tokens, self.context)
+        ends = self.bos, self.eos
+        tokens = search(
+            lambda tokens, n: likeliest(self, tokens, n),
+            self.bos, ends, beams, length_penalty, room,
+        )  # fmt: skip
+        self.tokenizer.reset()
+        before = self.bos
+        for token in tokens:
+            yield self.tokenizer.decode(token, before)
+            before = token
+        rest = self.tokenizer.flush()
+        if rest:
+            yield rest
+
+    def translate(self, text, beams=1, length_penalty=1000):
         """The translation of a text, or whatever a model makes of one. Raises Error."""
-        return "".join(self.translation(text))
+        return "".join(self.translation(text, None, beams, length_penalty))
 
     def _write(self, tokens, max_tokens):
         pick = self._pick

@@ -511,7 +511,9 @@ class Server:
         begun = flushed = ticks_ms()
         model = self._model
         if model.task == "translate":
-            text = model.translation(prompt, limit or None)
+            # What follows from likelihoods has no temperature: beams and their penalty are there.
+            beams = temperature >> 16 or 1
+            text = model.translation(prompt, limit or None, beams, temperature & 0xFFFF)
         else:
             text = model.generate(prompt, limit or None, temperature, top_p, seed)
         for piece in text:

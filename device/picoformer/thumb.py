@@ -1973,7 +1973,7 @@ def attend(r0, r1):
     data(2, 0x4561)  # cmp r1, r12
     bne(ROTATION)
 
-    # To 12 bits, with the sum of the results.
+    # To 12 bits, with the sum of the results, negative. r1 is left where they end.
     label(ROTATED)
     cmp(r3, 0)
     bne(NONZERO)
@@ -1997,12 +1997,12 @@ def attend(r0, r1):
     mul(r3, r2)
     add(r3, r3, r5)
     asr(r3, r3, 19)
-    add(r6, r6, r3)
+    sub(r6, r6, r3)
     data(2, 0xC008)  # stmia r0!, {r3}
     cmp(r0, r1)
     bne(ROUND)
     lsl(r6, r6, 11)
-    data(2, 0x9627)  # str r6, [sp, 156]: BIAS
+    data(2, 0x9627)  # str r6, [sp, 156]: BIAS, negative
     data(2, 0x9808)  # ldr r0, [sp, 32]: REC
     ldr(r4, [r0, 36])
     mov(r3, r8)
@@ -2024,10 +2024,8 @@ def attend(r0, r1):
     # lr scores
     data(2, 0x981B)  # ldr r0, [sp, 108]: Q
     mov(r10, r0)
-    data(2, 0x990D)  # ldr r1, [sp, 52]: SIZE
-    add(r0, r0, r1)
-    add(r0, 4)
-    mov(r12, r0)
+    add(r1, 4)
+    mov(r12, r1)
     data(2, 0x9822)  # ldr r0, [sp, 136]: KJUMP
     mov(r11, r0)
     data(2, 0x9801)  # ldr r0, [sp, 4]: X
@@ -2098,7 +2096,6 @@ def attend(r0, r1):
     mov(r12, r2)
     data(2, 0x991F)  # ldr r1, [sp, 124]: SC
     data(2, 0x9A27)  # ldr r2, [sp, 156]: BIAS
-    neg(r2, r2)
     mov(r8, r2)
     mov(r2, 1)
     lsl(r3, r2, 31)

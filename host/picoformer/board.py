@@ -603,9 +603,20 @@ class Board:
         given = _given(text)
         return self._do(lambda link: self._load(name).read(given, "embed"))
 
-    def translate(self, name: str, text: str) -> str:
-        """The translation of a text, or whatever a model makes of one: greedy."""
-        return "".join(self.generate(name, text))
+    def translate(
+        self, name: str, text: str, beams: int = 1, length_penalty: float = 1.0
+    ) -> str:
+        """The translation of a text, or whatever a model makes of one.
+
+        beams: 1 takes the likeliest token at each step; 2 to 8 follow as many texts and take the
+        likeliest. length_penalty: the power of its length that a text's cost is divided by.
+        """
+        beams = operator.index(beams)
+        if not 1 <= beams <= 8:
+            raise Error(f"beams is {beams}, expected 1 to 8")
+        penalty = thousandths("length_penalty", length_penalty, 0, 10)
+        # In the place of the temperature, which a translation has not.
+        return "".join(self._text(name, text, None, (beams << 16 | penalty, 1000, 1)))
 
     def answer(self, name: str, context: str, question: str) -> str:
         """The part of the text `context` that answers a question."""
@@ -640,6 +651,12 @@ class Board:
             thousandths("top_p", top_p, 0.001, 1),
             operator.index(seed),
         )
+        yield from self._text(name, prompt, max_tokens, numbers)
+
+    def _text(
+        self, name: str, prompt: str, max_tokens: int | None, numbers: tuple[int, int, int]
+    ) -> Generator[str, None, None]:
+        """What `generate` yields; numbers are the link's temperature, top_p and seed."""
         _utf8(prompt)
         got = 0
         for left in range(RECOVERIES, -1, -1):

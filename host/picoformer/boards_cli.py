@@ -31,6 +31,18 @@ def add_sampling(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
 
 
+def add_beams(p: argparse.ArgumentParser) -> None:
+    """Add the options of everything that translates."""
+    p.add_argument(
+        "--beams", type=int, default=1, metavar="N",
+        help="texts that are followed at a time, 1 (greedy, default) to 8",
+    )  # fmt: skip
+    p.add_argument(
+        "--length-penalty", type=float, default=1.0, metavar="P",
+        help="power of a text's length that its cost is divided by, with beams (default: 1)",
+    )  # fmt: skip
+
+
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
 
@@ -79,6 +91,7 @@ def add_commands(commands: Any) -> None:
     p = command("translate", _write, "let a board turn a text into another")
     p.add_argument("text", metavar="TEXT")
     add_place(p)
+    add_beams(p)
     p.set_defaults(task="translate")
 
     p = command("answer", _write, "let a board find the answer to a question in a text")
@@ -263,7 +276,7 @@ def _write(o: argparse.Namespace) -> None:
         loaded = board.load(name)
         start = time.perf_counter()
         if o.task == "translate":
-            text = board.translate(name, o.text)
+            text = board.translate(name, o.text, o.beams, o.length_penalty)
         else:
             text = board.answer(name, o.context, o.text)
         ms = round(1000 * (time.perf_counter() - start))

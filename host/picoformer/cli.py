@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--image", metavar="PNG", help="in place of a prompt, for a model of images")
     p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
     boards_cli.add_sampling(p)
+    boards_cli.add_beams(p)
     add_json(p)
 
     p = command("eval", _eval, "compare a model file with the float checkpoint it was made of")
@@ -301,7 +302,10 @@ def _simulate(o: argparse.Namespace) -> None:
     elif task == "translate" or task == "answer":
         if task == "answer" and o.context is None:
             raise Error("this model answers questions: give the text with --context")
-        text = sim.translate(o.prompt) if task == "translate" else sim.answer(o.context, o.prompt)
+        if task == "translate":
+            text = sim.translate(o.prompt, o.beams, o.length_penalty)
+        else:
+            text = sim.answer(o.context, o.prompt)
         if o.json:
             _show({"prompt": o.prompt, "text": text})
         else:

@@ -141,8 +141,9 @@ class _Run:
 
 def _logits(m: ModelFile, op: str, operand: int) -> bool:
     """Whether a step writes the logits, which lie where frames were."""
-    at = int(m.program[5])
-    return op.removesuffix("4") in ("linear", "bias") and operand == at and m.task not in ("embed", "answer")
+    if m.task in ("embed", "answer"):
+        return False
+    return op.removesuffix("4") in ("linear", "bias") and operand == int(m.program[5])
 
 
 def _written(m: ModelFile, op: str, f: list[int]) -> Iterator[tuple[int, int]]:

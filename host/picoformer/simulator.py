@@ -14,6 +14,7 @@ import numpy as np
 
 from .device import program
 from .device.answers import answer
+from .device.beams import costs, search
 from .device.sampling import samples, sampling, seed_word
 from .errors import Error
 from .graph import Array
@@ -506,10 +507,45 @@ class Simulator:
 
         return str(answer(self.tokenizer, run, self.context, context, question))
 
-    def translate(self, text: str) -> str:
-        """The translation of a text, or whatever a model makes of one: greedy. Raises Error."""
+    def translate(self, text: str, beams: int = 1, length_penalty: float = 1.0) -> str:
+        """The translation of a text, or whatever a model makes of one. Raises Error.
+
+        beams: 1 takes the likeliest token at each step; 2 to 8 follow as many texts and take the
+        likeliest. length_penalty: the power of its length that a text's cost is divided by.
+        """
         self.source(self._some(text))
-        return "".join(self._write([self.model.bos], None, (0, 0, 0), 1))
+        if beams == 1:
+            return "".join(self._write([self.model.bos], None, (0, 0, 0), 1))
+        tokens = self.search(beams, length_penalty)
+        decoder = self.tokenizer.decoder()
+        pieces = [
+            decoder.decode(token, before)
+            for before, token in zip([self.model.bos, *tokens], tokens, strict=False)
+        ]
+        return "".join([*pieces, decoder.flush()])
+
+    def search(
+        self, beams: int, length_penalty: float = 1.0, max_tokens: int | None = None
+    ) -> list[int]:
+        """The tokens of the likeliest translation of the source; arguments as translate's."""
+        if not samples(self.vocab, self._exp2):
+            raise Error("this model cannot be searched; use one beam")
+        m, s, _ = sampling(1000, 1000, self.model.logit_bits)
+
+        def likeliest(tokens: list[int], n: int) -> list[tuple[int, int]]:
+            self._run(tokens, 0)
+            logits = self._logits[-1]
+            best = logits.max()
+            d = np.minimum(best - logits, 1 << 24)
+            mass = int(exp2(rescale(d, m, s, 6), self._table(self._exp2, 64)).sum())
+            first = np.argsort(-logits, kind="stable")[:n]
+            found = costs(logits[first].tolist(), int(best), mass, m, s)
+            return list(zip(first.tolist(), found, strict=True))
+
+        penalty = thousandths("length_penalty", length_penalty, 0, 10)
+        bos, ends = self.model.bos, (self.model.bos, self.model.eos)
+        room = self.context if max_tokens is None else min(max_tokens, self.context)
+        return list(search(likeliest, bos, ends, beams, penalty, room))
 
     def patches(self, image: Array) -> Array:
         """Pixels less 128, (positions, elements), of an image. Raises Error."""
