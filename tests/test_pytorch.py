@@ -131,7 +131,7 @@ def test_what_is_told_and_found(tmp_path):
     assert (lm.bos, lm.eos, lm.vocab) == (1, 2, VOCAB) and (pre.bos, pre.eos) == (-1, -1)
     assert pre.nodes[-1].weight is pre.nodes[0].weight
     assert graph("classes").labels == ["sun", "snow", "rain"]
-    assert graph("binary").labels == ["LABEL_0", "LABEL_1"]
+    assert graph("binary").labels == ["no", "yes"]
     assert Pool("x", "last") in graph("binary").nodes
     assert graph("embed").nodes[-1] == Pool("x", "mean")
     shared, apart = graph("translator-pre"), graph("translator")
@@ -334,6 +334,7 @@ def test_no_description(tmp_path):
         ("embed", {"task": "classify"}, "nothing head modules"),
         ("embed", {"modules": {"patches": "x"}, "image": {}}, "image.height None"),
         ("classes", {"labels": ["a", "b"]}, "2 labels 3 classes"),
+        ("binary", {"labels": None}, "head one output regression labels"),
         ("classes", {"modules": {}}, "2 tensors norm_in.weight embedding_norm"),
         ("classes-pre", {"modules": {}}, "up, down head modules"),
         ("translator", {"bos": None}, "bos -1"),

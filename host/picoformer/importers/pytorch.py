@@ -429,6 +429,12 @@ class _Reader:
                 weight = state.get(name + ".weight", 0, 0)
                 bias = state.biased(name, len(weight))
                 if out == "logits" and not texts and len(weight) == 1:
+                    if not self.given.get("labels"):
+                        raise Error(
+                            f"{state.path}: {name} has one output, which is a regression; where "
+                            "its sigmoid is a probability, name both classes in 'labels' of "
+                            f"{self.given.path.name}, the one of 0 first"
+                        )
                     weight, bias = two_classes(weight, bias)
                 if table is not None and np.array_equal(weight, table):
                     weight = table
