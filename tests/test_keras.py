@@ -17,6 +17,7 @@ import pytest
 
 import architectures
 import kerasmodels
+import models
 from kerasmodels import CASES, FOLDER, VOCAB
 from picoformer import Error, Simulator, convert, importers
 from picoformer.cli import main
@@ -329,6 +330,23 @@ def test_weights_that_are_elsewhere(tmp_path):
 
 
 # With Keras
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guide(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("keras")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(models.example("Keras"), names)
+    assert main(["convert", "minigpt.keras"]) == 0
+    tokens = [i * 7 % VOCAB for i in range(64)]
+    expected = kerasmodels.run(names["model"], tokens)
+    graph = read(tmp_path / "minigpt.keras")
+    assert np.abs(FloatModel(graph).forward(np.array([tokens]))[0] - expected).max() < 1e-4
+    sim = Simulator("minigpt.pft")
+    assert cosine(sim.logits(tokens) * sim.logit_scale, expected) > 0.999
 
 
 @pytest.mark.slow

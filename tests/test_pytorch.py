@@ -395,6 +395,22 @@ def test_pt_files_without_torch(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_example_of_the_guide(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(models.example("PyTorch"), names)
+    assert main(["convert", "writer.pt"]) == 0
+    tokens = np.arange(40) * 7 % VOCAB
+    with torch.no_grad():
+        expected = names["model"].eval()(torch.tensor(tokens[None]))[0].numpy()
+    graph = read(tmp_path / "writer.pt")
+    assert np.abs(FloatModel(graph).forward(tokens[None])[0] - expected).max() < 1e-4
+    sim = Simulator("writer.pft")
+    assert cosine(sim.logits(tokens.tolist()) * sim.logit_scale, expected) > 0.999
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", CASES)
 def test_random_models_equal_pytorch(tmp_path, name, seed):
