@@ -204,7 +204,7 @@ def test_masks_and_what_is_not_run(tmp_path):
             tensors[name.replace("transformer_encoder.layers.0", "encoder_layer")] = tensors[name]
 
     change(path, add)
-    refused(path, "encoder_layer.linear1", '"modules": {"head": NAME}')
+    refused(path, "encoder_layer.linear1", '"modules": {"head": ["fc1", "relu", "fc2"]}')
     equal(before, read(describe(path, unused=["encoder_layer"])))
 
 
@@ -325,7 +325,7 @@ def test_no_description(tmp_path):
         ("lm", {"modules": {"embedding": 3}}, "modules.embedding 3"),
         ("lm", {"modules": {"embedding": "x"}}, "x.weight no tensor"),
         ("lm", {"modules": {"encoder": "head"}}, "head has no layers"),
-        ("lm", {"modules": {"head": "linear"}}, "no tensor linear.weight"),
+        ("lm", {"modules": {"head": "linear"}}, "modules.head 'linear' no tensors gelu_tanh"),
         ("lm", {"modules": {"head": ["gelu", "head"]}}, "modules.head gelu"),
         ("lm", {"modules": {"norm": "head"}}, "head.weight shape (97, 52) (52)"),
         ("lm", {"task": "translate"}, "nothing decoder modules"),
