@@ -3,12 +3,14 @@
 Without Keras the tests read the files that this script writes to tests/data/keras, each with
 what Keras makes of some tokens:
 
-    KERAS_BACKEND=torch python tests/kerasmodels.py        (needs keras and torch)
+    KERAS_BACKEND=torch python tests/kerasmodels.py               (needs keras and torch)
+    KERAS_BACKEND=tensorflow python tests/kerasmodels.py texts    (needs keras and tensorflow)
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,6 +23,7 @@ import architectures
 
 FOLDER = Path(__file__).parent / "data" / "keras"
 EXPECTED = FOLDER / "expected.json"
+EXPECTED_TEXTS = FOLDER / "expected_texts.json"
 VOCAB, LENGTH = 97, 16
 
 
@@ -123,13 +126,62 @@ CASES: dict[str, tuple[Callable[..., Any], int, int, int, int, str]] = {
 }
 
 
+WORDS = "the cat sat on a mat dont café ünd 日本 cafés cats c3po it's x" + "y" * 150
+TEXTS = [
+    "The cat sat on a MAT.",
+    "  the\tcat\nsat\v\f\ron   ",
+    "Don't! (the) c-3-p-o; [cat] {mat} ~a_b^c`d|e",
+    "CAFÉ café Ünd ünd ÜND 日本 日本。 cafés\u00a0cat\u2003mat\u0085on",
+    "catsat cat's cats caf\u00e9 cafe\u0301 " + "xy" + "y" * 149,
+    "x" + "y" * 150 + " " + "x" * 400,
+    "🙂 the 🙂cat \u200bcat \ufeffmat",
+]
+
+
+def texts() -> Any:
+    """A classifier that takes texts, split by TextVectorization."""
+    import keras
+    from keras import layers as L
+
+    split = L.TextVectorization()
+    split.adapt([WORDS])
+    text = keras.Input((1,), dtype="string", name="text")
+    tokens = split(text)
+    positions = keras.ops.cumsum(keras.ops.ones_like(tokens), axis=-1) - 1
+    size = split.vocabulary_size()
+    x = L.Embedding(size, 12)(tokens) + L.Embedding(LENGTH, 12)(positions)
+    x = L.LayerNormalization()(x + L.MultiHeadAttention(3, 4)(x, x))
+    model = keras.Model(text, L.Dense(3, activation="softmax")(L.GlobalAveragePooling1D()(x)))
+    return spread(model, 0)
+
+
+def write_texts() -> None:
+    import keras
+    import tensorflow as tf
+
+    model = texts()
+    save(model, FOLDER / "texts.keras")
+    split = next(x for x in model.layers if x.__class__.__name__ == "TextVectorization")
+    lines = []
+    for text in TEXTS:
+        ids = np.asarray(split(tf.constant([[text]])))[0].tolist()
+        out = np.asarray(keras.ops.convert_to_numpy(model(tf.constant([[text]]))))[0]
+        result = [round(float(v), 6) for v in np.log(out) - np.log(out).mean()]
+        lines.append(json.dumps({"text": text, "tokens": ids, "result": result}))
+    EXPECTED_TEXTS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
 def make(name: str, seed: int = 0) -> Any:
-    """The Keras model of a case; its weights are random, also biases and norms."""
+    """The Keras model of a case."""
     import keras
 
     maker, *sizes = CASES[name]
     keras.backend.clear_session()
-    model = maker(*sizes, seed)
+    return spread(maker(*sizes, seed), seed)
+
+
+def spread(model: Any, seed: int) -> Any:
+    """The model with random weights, also in biases and norms."""
     for v in model.weights:
         values = architectures.weight(f"{seed}{v.path}", tuple(v.shape))
         if v.ndim == 1:
@@ -192,4 +244,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_texts() if sys.argv[1:] == ["texts"] else main()

@@ -554,6 +554,15 @@ class Converted:
         self.sim = Simulator(path)
 
 
+# The guide
+
+
+def example(section: str) -> str:
+    """The first Python program in a section of docs/convert.md."""
+    text = (ROOT / "docs" / "convert.md").read_text("utf-8").partition(f"\n## {section}\n")[2]
+    return text.partition("```python\n")[2].partition("```")[0]
+
+
 # MicroPython
 
 

@@ -85,8 +85,8 @@ CASES = {
         outputs=5,
     ),
     "binary": Case(
-        {"task": "classify", "pooling": "last", "causal": True, "positions": "none",
-         "context": CONTEXT, "layer_norm_eps": 0.001},
+        {"task": "classify", "pooling": "last", "causal": True, "labels": ["no", "yes"],
+         "positions": "none", "context": CONTEXT, "layer_norm_eps": 0.001},
         activation="gelu", positions="", outputs=1, bias=False,
     ),
     "embed": Case(

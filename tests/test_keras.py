@@ -17,6 +17,7 @@ import pytest
 
 import architectures
 import kerasmodels
+import models
 from kerasmodels import CASES, FOLDER, VOCAB
 from picoformer import Error, Simulator, convert, importers
 from picoformer.cli import main
@@ -106,6 +107,56 @@ def test_the_command(tmp_path, capsys):
     assert Simulator(out).model.meta["name"] == "minigpt"
 
 
+# Texts
+
+CLASSIFY = """
+import json
+from picoformer import Model
+m = Model(FILE)
+for text in TEXTS:
+    print(json.dumps([m.tokenizer.encode(text), m.classify(text)]))
+"""
+
+
+def test_words_of_a_text_vectorization(tmp_path, unix):
+    """The tokens and the result are Keras's, on the PC and on a board."""
+    entries = json.loads(kerasmodels.EXPECTED_TEXTS.read_text())
+    path = tmp_path / "m.pft"
+    convert(FOLDER / "texts.keras", path)
+    sim, graph = Simulator(path), read(FOLDER / "texts.keras")
+    texts = [e["text"] for e in entries]
+    assert texts == kerasmodels.TEXTS
+    said = [json.loads(line) for line in unix(CLASSIFY, FILE=str(path), TEXTS=texts).splitlines()]
+    for entry, (tokens, labels) in zip(entries, said, strict=True):
+        assert sim.tokenizer.encode(entry["text"]) == entry["tokens"] == tokens
+        result = FloatModel(graph).forward(np.array([tokens]))[0, 0]
+        assert np.abs(result - result.mean() - entry["result"]).max() < 1e-4
+        assert [tuple(pair) for pair in labels] == sim.classify(entry["text"])
+
+
+def test_a_list_of_words(tmp_path, capsys):
+    """As a tokenizer of a model that takes token ids: get_vocabulary(), a word a line."""
+    words = ["", "[UNK]", "the", "cat", "sat"]
+    file = tmp_path / "words.txt"
+    out = tmp_path / "m.pft"
+    convert_ = ["convert", str(FOLDER / "minigpt.keras"), "-o", str(out), "--tokenizer", str(file)]
+    file.write_text("\n".join(words) + "\n")
+    assert main(convert_) == 0
+    sim = Simulator(out)
+    assert sim.tokenizer.encode("The CAT, a cat, sat!") == [2, 3, 1, 3, 4]
+    assert sim.tokenizer.decode([2, 3, 4]) == "the cat sat"
+    for listed, words_ in [
+        (["the", "cat"], ["['the', 'cat']", "[UNK]"]),
+        ([*words, "cat"], ["twice"]),
+        ([*words, "##s"], ["'##s'"]),
+        ([*words, *map(str, range(VOCAB))], ["102 words", "97"]),
+    ]:
+        file.write_text("\n".join(listed))
+        assert main(convert_) == 1
+        said = capsys.readouterr().err
+        assert all(word in said for word in words_), said
+
+
 # What is refused
 
 
@@ -193,6 +244,10 @@ def ring(root: Any) -> None:
         ("minigpt", setting("Cumsum", axis=0), ["(Cumsum)", "axis is 0"]),
         ("minigpt", setting("InputLayer", dtype="float32"), ["float32", "token ids"]),
         ("minigpt", ring, ["takes what it makes"]),
+        ("texts", setting("TextVectorization", split="character"), ["split is 'character'"]),
+        ("texts", setting("TextVectorization", ngrams=[2]), ["ngrams is [2]"]),
+        ("texts", setting("TextVectorization", standardize={"f": 1}), ["standardize is {"]),
+        ("texts", setting("InputLayer", dtype="int64"), ["it takes no text"]),
         ("pre-norm", setting("Softmax", axis=1), ["axis is 1"]),
         ("classifier", setting("Dense", -1, activation="sigmoid"), ["3 outputs, sigmoid"]),
         ("classifier", calling("GlobalAveragePooling1D", mask=[1]), ["a mask", "padded"]),
@@ -275,6 +330,23 @@ def test_weights_that_are_elsewhere(tmp_path):
 
 
 # With Keras
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guide(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("keras")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(models.example("Keras"), names)
+    assert main(["convert", "minigpt.keras"]) == 0
+    tokens = [i * 7 % VOCAB for i in range(64)]
+    expected = kerasmodels.run(names["model"], tokens)
+    graph = read(tmp_path / "minigpt.keras")
+    assert np.abs(FloatModel(graph).forward(np.array([tokens]))[0] - expected).max() < 1e-4
+    sim = Simulator("minigpt.pft")
+    assert cosine(sim.logits(tokens) * sim.logit_scale, expected) > 0.999
 
 
 @pytest.mark.slow

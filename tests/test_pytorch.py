@@ -131,7 +131,7 @@ def test_what_is_told_and_found(tmp_path):
     assert (lm.bos, lm.eos, lm.vocab) == (1, 2, VOCAB) and (pre.bos, pre.eos) == (-1, -1)
     assert pre.nodes[-1].weight is pre.nodes[0].weight
     assert graph("classes").labels == ["sun", "snow", "rain"]
-    assert graph("binary").labels == ["LABEL_0", "LABEL_1"]
+    assert graph("binary").labels == ["no", "yes"]
     assert Pool("x", "last") in graph("binary").nodes
     assert graph("embed").nodes[-1] == Pool("x", "mean")
     shared, apart = graph("translator-pre"), graph("translator")
@@ -204,7 +204,7 @@ def test_masks_and_what_is_not_run(tmp_path):
             tensors[name.replace("transformer_encoder.layers.0", "encoder_layer")] = tensors[name]
 
     change(path, add)
-    refused(path, "encoder_layer.linear1", '"modules": {"head": NAME}')
+    refused(path, "encoder_layer.linear1", '"modules": {"head": ["fc1", "relu", "fc2"]}')
     equal(before, read(describe(path, unused=["encoder_layer"])))
 
 
@@ -325,7 +325,7 @@ def test_no_description(tmp_path):
         ("lm", {"modules": {"embedding": 3}}, "modules.embedding 3"),
         ("lm", {"modules": {"embedding": "x"}}, "x.weight no tensor"),
         ("lm", {"modules": {"encoder": "head"}}, "head has no layers"),
-        ("lm", {"modules": {"head": "linear"}}, "no tensor linear.weight"),
+        ("lm", {"modules": {"head": "linear"}}, "modules.head 'linear' no tensors gelu_tanh"),
         ("lm", {"modules": {"head": ["gelu", "head"]}}, "modules.head gelu"),
         ("lm", {"modules": {"norm": "head"}}, "head.weight shape (97, 52) (52)"),
         ("lm", {"task": "translate"}, "nothing decoder modules"),
@@ -334,6 +334,7 @@ def test_no_description(tmp_path):
         ("embed", {"task": "classify"}, "nothing head modules"),
         ("embed", {"modules": {"patches": "x"}, "image": {}}, "image.height None"),
         ("classes", {"labels": ["a", "b"]}, "2 labels 3 classes"),
+        ("binary", {"labels": None}, "head one output regression labels"),
         ("classes", {"modules": {}}, "2 tensors norm_in.weight embedding_norm"),
         ("classes-pre", {"modules": {}}, "up, down head modules"),
         ("translator", {"bos": None}, "bos -1"),
@@ -391,6 +392,22 @@ def test_pt_files_without_torch(tmp_path):
 
 
 # With torch
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guide(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(models.example("PyTorch"), names)
+    assert main(["convert", "writer.pt"]) == 0
+    tokens = np.arange(40) * 7 % VOCAB
+    with torch.no_grad():
+        expected = names["model"].eval()(torch.tensor(tokens[None]))[0].numpy()
+    graph = read(tmp_path / "writer.pt")
+    assert np.abs(FloatModel(graph).forward(tokens[None])[0] - expected).max() < 1e-4
+    sim = Simulator("writer.pft")
+    assert cosine(sim.logits(tokens.tolist()) * sim.logit_scale, expected) > 0.999
 
 
 @pytest.mark.slow

@@ -39,8 +39,12 @@ def read(
     elif path.is_dir():
         graph, vocabulary = huggingface.read(path, tokenizer)
     elif described:
-        graph = (keras if path.suffix in _KERAS else pytorch).read(path, config)
-        vocabulary = vocabulary_of(graph, path.parent, tokenizer, needed=False)
+        words = None
+        if path.suffix in _KERAS:
+            graph, words = keras.read(path, config)
+        else:
+            graph = pytorch.read(path, config)
+        vocabulary = vocabulary_of(graph, path.parent, tokenizer, False, words)
     elif path.is_file():
         graph, vocabulary = llama2c.read(path, tokenizer)
     else:

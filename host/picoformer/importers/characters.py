@@ -113,6 +113,26 @@ def bert_characters(
     return _runs(actions)
 
 
+# What TextVectorization of Keras takes for white space and for punctuation: ASCII alone.
+_BLANKS = [(9, 13), (32, 32)]
+_PUNCTUATION = [(33, 47), (58, 64), (91, 96), (123, 126)]
+
+
+def word_characters(standardize: str | None) -> Runs:
+    """What TextVectorization makes of each character before it splits at white space.
+
+    standardize: "lower", "strip_punctuation", "lower_and_strip_punctuation" or None.
+    """
+    actions: list[Action] = [(KEEP,)] * _CODES
+    _put(actions, _BLANKS, (SPACE,))
+    if standardize in ("strip_punctuation", "lower_and_strip_punctuation"):
+        _put(actions, _PUNCTUATION, (DROP,))
+    if standardize in ("lower", "lower_and_strip_punctuation"):
+        for code in range(ord("A"), ord("Z") + 1):
+            actions[code] = (BECOMES, code + 32)
+    return _runs(actions)
+
+
 _NMT_DROPS = [(1, 8), (0xB, 0xB), (0xE, 0x1F), (0x7F, 0x7F), (0x8F, 0x8F), (0x9F, 0x9F)]
 _NMT_SPACES = [
     *[(9, 0xA), (0xC, 0xD), (0x1680, 0x1680), (0x200B, 0x200F), (0x2028, 0x2029)],

@@ -303,6 +303,8 @@ def _torch(path: Path) -> dict[str, Stored]:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # of many kinds, from pickle, zipfile and torch
         said = str(e).strip().split("\n")[0]
+        if said.startswith("Weights only"):
+            said = "it holds objects, as of a whole model, which would have to be run"
         raise Error(
             f"{path} is truncated or not PyTorch weights: {said}; expected what "
             "torch.save(model.state_dict(), FILE) writes"

@@ -32,6 +32,7 @@ from ..graph import (
     Pool,
 )
 from .description import Description, two_classes
+from .tokenizers import Words
 
 _FIELDS = "labels", "bos", "eos", "context", "output"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}
@@ -85,6 +86,11 @@ class _Call:
 
 
 @dataclass
+class _Text:
+    """The text."""
+
+
+@dataclass
 class _Tokens:
     """The token ids."""
 
@@ -116,24 +122,26 @@ class _Vector:
     end: str = ""  # softmax or sigmoid: nothing may follow
 
 
-Value = _Tokens | _Index | _Rows | _Vector
+Value = _Text | _Tokens | _Index | _Rows | _Vector
 
 
-def read(path: Path, config: str | Path | None = None) -> Graph:
-    """The graph of a .keras file. Raises Error.
+def read(path: Path, config: str | Path | None = None) -> tuple[Graph, Words | None]:
+    """(the graph of a .keras file, its words where it takes texts). Raises Error.
 
     config: a description, by default the file beside it of the same name that ends in .json.
     """
     given = Description(path, config, _FIELDS)
     try:
-        root, weights = _open(path)
-        return _Reader(path, given, root, weights).graph()
+        root, weights, assets = _open(path)
+        reader = _Reader(path, given, root, weights, assets)
+        graph = reader.graph()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
         raise Error(f"{path}: its config.json is not as Keras 3 writes it: {e!r}") from e
+    return graph, reader.words
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """(config.json, the file of weights). Raises Error."""
+def _open(path: Path) -> tuple[Any, Any, dict[str, list[str]]]:
+    """(config.json, the file of weights, lists of words by their place). Raises Error."""
     try:
         import h5py
     except ImportError:
@@ -144,6 +152,11 @@ def _open(path: Path) -> tuple[Any, Any]:
                 json.loads(archive.read(name)) for name in ("metadata.json", "config.json")
             )
             data = archive.read("model.weights.h5")
+            lists = {
+                name: archive.read(name).decode().split("\n")
+                for name in archive.namelist()
+                if name.endswith("/vocabulary.txt")
+            }
     except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as e:
         raise Error(
             f"{path} is truncated or not a Keras 3 file: {e}; expected what model.save writes"
@@ -152,23 +165,28 @@ def _open(path: Path) -> tuple[Any, Any]:
     if not version.startswith("3."):
         raise Error(f"{path} was saved by Keras {version}; supported: Keras 3 (load and save it)")
     try:
-        return config, h5py.File(io.BytesIO(data), "r")
+        return config, h5py.File(io.BytesIO(data), "r"), lists
     except OSError as e:
         raise Error(f"{path}: model.weights.h5 cannot be read: {e}") from e
 
 
 class _Reader:
-    def __init__(self, path: Path, given: Description, root: Any, weights: Any) -> None:
+    def __init__(
+        self, path: Path, given: Description, root: Any, weights: Any, lists: dict[str, list[str]]
+    ) -> None:
         self.path = path
         self.given = given
         self.root = root
         self.weights = weights
+        self.lists = lists
+        self.words: Words | None = None
         self.calls: dict[Key, _Call] = {}
         self.alias: dict[Key, Key] = {}
         self.uses: dict[Key, int] = {}  # that are still to come
         self.values: dict[Key, Value] = {}
         self.tables: dict[str, Array] = {}
         self.matrices: dict[str, Array] = {}
+        self.makers: dict[str, str] = {}  # the layer of each value
         self.nodes: list[Node] = []
         self.version = 0  # of x
         self.changed = ""  # the layer that did it last
@@ -338,7 +356,9 @@ class _Reader:
                 raise self.refusal("it cannot be converted", ", ".join(_LOWER) + " and dropouts")
             for at in self.taken(key):
                 self.uses[at] -= 1
-            self.values[key] = lower(self)
+            value = self.values[key] = lower(self)
+            if isinstance(value, _Vector):
+                self.makers[value.name] = self.call.name
         return self.finish(self.values[output])
 
     def finish(self, value: Value) -> Graph:
@@ -424,9 +444,9 @@ class _Reader:
                 value = getattr(node, name, None)
                 if value is not None and value not in known:
                     raise Error(
-                        f"{self.path}: {value} is made in front of the last attention or the "
-                        "pooling and used behind it; supported: layers one behind the other, "
-                        "with residuals"
+                        f"{self.path}: what layer {self.makers[value]!r} makes in front of the "
+                        "last attention or the pooling is used behind it; supported: layers one "
+                        "behind the other, with residuals"
                     )
             made = getattr(node, "out", None)
             if made is not None:
@@ -521,6 +541,8 @@ class _Reader:
 
     def input_layer(self) -> Value:
         shape = self.call.config.get("batch_shape") or [None]
+        if self.call.config.get("dtype") == "string":
+            return _Text()
         if len(shape) != 2 or not str(self.call.config.get("dtype")).startswith(("int", "uint")):
             raise self.refusal(
                 f"shape {shape} of {self.call.config.get('dtype')}",
@@ -529,6 +551,28 @@ class _Reader:
         if shape[1] is not None:
             self.lengths.append((int(shape[1]), f"the input {self.call.name!r}"))
         return _Index(1, 0) if "pos" in self.call.name.lower() else _Tokens()
+
+    def text(self) -> Value:
+        """TextVectorization, which becomes the tokenizer."""
+        c = self.call.config
+        if not isinstance(self.values[self.key(self.one())], _Text):
+            raise self.refusal("it takes no text", 'Input((1,), dtype="string") in front of it')
+        known = "lower_and_strip_punctuation", "lower", "strip_punctuation", None
+        self.option("standardize", *known)
+        for name, value in (("split", "whitespace"), ("ngrams", None), ("output_mode", "int")):
+            self.option(name, value)
+        words = c.get("vocabulary")
+        if words is None:
+            words = self.lists.get(f"assets/{self.call.path}/vocabulary.txt")
+        elif words[:1] != [""]:
+            words = ["", "[UNK]", *words]
+        if words is None:
+            raise self.refusal("no list of words", "a layer that was adapted to texts")
+        self.words = Words(list(words), str(self.path), c.get("standardize", known[0]))
+        if c.get("output_sequence_length") is not None:
+            n = int(c["output_sequence_length"])
+            self.lengths.append((n, f"the layer {self.call.name!r}"))
+        return _Tokens()
 
     def embedding(self) -> Value:
         self.plain()
@@ -788,6 +832,7 @@ class _Reader:
 
 _LOWER: dict[str, Callable[[_Reader], Value]] = {
     "InputLayer": _Reader.input_layer,
+    "TextVectorization": _Reader.text,
     "Embedding": _Reader.embedding,
     "PositionEmbedding": _Reader.position_embedding,
     "MultiHeadAttention": _Reader.attention,

@@ -169,9 +169,10 @@ class _Reader:
         if name := self.named(role):
             return name
         if len(found) != 1:
+            names = '["fc1", "relu", "fc2"]' if role == "head" and found else "NAME"
             raise Error(
                 f"{self.state.path}: {_some(found) if found else 'nothing'} may be the {role}; "
-                f'name the right one in {self.given.path.name}, as "modules": {{"{role}": NAME}}'
+                f'name it in {self.given.path.name}, as "modules": {{"{role}": {names}}}'
             )
         return found[0]
 
@@ -423,6 +424,11 @@ class _Reader:
                         "around it"
                     )
                 made.nodes.append(Gate(x, None, out, _IN_HEAD[name]))
+            elif not shape:
+                raise Error(
+                    f"{self.given.path}: modules.head has {name!r}, which has no tensors; "
+                    f"activations go by their names: {', '.join(_IN_HEAD)}"
+                )
             elif len(shape) == 1:
                 gain, bias = state.get(name + ".weight", 0), state.biased(name, shape[0])
                 bias = np.zeros_like(gain) if bias is None else bias
@@ -431,6 +437,12 @@ class _Reader:
                 weight = state.get(name + ".weight", 0, 0)
                 bias = state.biased(name, len(weight))
                 if out == "logits" and not texts and len(weight) == 1:
+                    if not self.given.get("labels"):
+                        raise Error(
+                            f"{state.path}: {name} has one output, which is a regression; where "
+                            "its sigmoid is a probability, name both classes in 'labels' of "
+                            f"{self.given.path.name}, the one of 0 first"
+                        )
                     weight, bias = two_classes(weight, bias)
                 if table is not None and np.array_equal(weight, table):
                     weight = table

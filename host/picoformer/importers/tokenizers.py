@@ -8,6 +8,7 @@ import math
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from .characters import (
     mapped_characters,
     nmt_map,
     space_map,
+    word_characters,
 )
 
 _FILES = "tokenizer.json", "vocab.txt", "vocab.json"  # one of which a folder has
@@ -172,9 +174,15 @@ def read_tokenizer(
 
 
 def vocabulary_of(
-    graph: Graph, folder: Path, tokenizer: str | Path | None, needed: bool = True
+    graph: Graph,
+    folder: Path,
+    tokenizer: str | Path | None,
+    needed: bool = True,
+    words: Words | None = None,
 ) -> Vocabulary:
-    """The vocabulary of a model: of the file `tokenizer` (as tokenizer.json) or of its folder.
+    """The vocabulary of a model: of the file `tokenizer` or of its folder.
+
+    That file is as tokenizer.json, or a list of words (.txt). words: the model's own.
 
     The graph's bos and eos hold where it has them; else it gets the tokenizer's. Where there is
     no tokenizer, and none is needed, tokens stand for nothing. Raises Error.
@@ -182,7 +190,15 @@ def vocabulary_of(
     if graph.image:
         return Vocabulary([b""])  # images have no tokens: one that stands for nothing
     special = tuple(None if t < 0 else t for t in (graph.bos, graph.eos))
-    if tokenizer is not None:
+    vocabulary: Vocabulary
+    if tokenizer is not None and Path(tokenizer).suffix == ".txt":
+        listed = _read(tokenizer).decode("utf-8", "replace").removesuffix("\n").split("\n")
+        words = Words(listed, str(tokenizer))
+    elif tokenizer is not None:
+        words = None
+    if words is not None:
+        vocabulary = read_words(words, graph.vocab, *special)
+    elif tokenizer is not None:
         vocabulary = read_tokenizer_json(tokenizer, graph.vocab, *special)
     elif needed or any((folder / name).is_file() for name in _FILES):
         vocabulary = read_tokenizer(folder, graph.vocab, *special)
@@ -207,6 +223,48 @@ def read_tokenizer_json(
     """
     reader = _Json(str(path))
     return _vocabulary(reader, _json(path), vocab_size, bos, eos)
+
+
+@dataclass
+class Words:
+    """What a Keras TextVectorization that splits at white space has.
+
+    listed: as its get_vocabulary() gives them, padding and the unknown word first; where: what
+    has them, for errors; standardize: "lower", "strip_punctuation", both or None.
+    """
+
+    listed: list[str]
+    where: str
+    standardize: str | None = "lower_and_strip_punctuation"
+
+
+def read_words(
+    given: Words, vocab_size: int, bos: int | None = None, eos: int | None = None
+) -> WordPieceVocabulary:
+    """The vocabulary of whole words. Arguments and errors as read_tokenizer_json's."""
+    words, where = given.listed, given.where
+    if words[:2] != ["", "[UNK]"]:
+        raise Error(
+            f"{where} begins with {words[:2]}; expected an empty line, [UNK] and then a word a "
+            "line, as TextVectorization's get_vocabulary() has them"
+        )
+    if len(words) > vocab_size:
+        raise Error(f"{where}: has {len(words)} words, more than the checkpoint's {vocab_size}")
+    if len(set(words)) < len(words):
+        raise Error(f"{where} has a word twice")
+    # A piece that begins with ## would continue a word.
+    bad = [w for w in words[2:] if not w or w.startswith("##")]
+    if bad:
+        raise Error(f"{where}: {bad[0]!r} is not a word; supported: those without ## in front")
+    return WordPieceVocabulary(
+        pieces=[b"", b"", *(w.encode() for w in words[2:]), *[b""] * (vocab_size - len(words))],
+        unk=1,
+        bos=-1 if bos is None else bos,
+        eos=-1 if eos is None else eos,
+        characters=word_characters(given.standardize),
+        searched=range(2, len(words)),
+        longest=max([1, *map(len, words)]),
+    )
 
 
 def _json(path: str | os.PathLike[str]) -> object:
