@@ -312,9 +312,11 @@ class Case:
         self.rounded = {}
         if self.shape.span:
             given = [Input(np.array([self.tokens(self.shape.context)]))]
-            self.rounded = round_graph(
-                self.graph, given, self.shape.span, lambda n: n.out[-1] in self.shape.keep
-            )
+            kept = {
+                id(n.weight) for n in self.graph.nodes
+                if isinstance(n, Embedding | Linear) and n.out[-1] in self.shape.keep
+            }  # fmt: skip
+            self.rounded = round_graph(self.graph, given, self.shape.span, kept)
         self._files: dict[int, Path] = {}
         self._sims: dict[int, Simulator] = {}
 

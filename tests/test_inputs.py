@@ -85,7 +85,7 @@ def run(request, built, tmp_path):  # noqa: F811
     ]
 
 
-TRANSLATORS = ["bart", "bart one", "t5", "t5 gated"]
+TRANSLATORS = ["bart", "bart one", "bart one four", "t5", "t5 gated"]
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
@@ -109,22 +109,24 @@ def test_beams(built, run, name):  # noqa: F811
     assert run(BEAMS, name, SEARCHES=searches) == expected
 
 
-def test_images(built, run):  # noqa: F811
-    a = built("vit")
+@pytest.mark.parametrize("name", ["vit", "vit four"])
+def test_images(built, run, name):  # noqa: F811
+    a = built(name)
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (9, 12, 2)).astype(np.uint8) for _ in range(3)]
     expected = [[list(pair) for pair in a.sim().classify(image)] for image in images]
-    assert run(CLASSIFY, "vit", IMAGES=[image.tobytes() for image in images]) == expected
+    assert run(CLASSIFY, name, IMAGES=[image.tobytes() for image in images]) == expected
 
 
-def test_questions(built, run):  # noqa: F811
-    a = built("asked")
+@pytest.mark.parametrize("name", ["asked", "asked four"])
+def test_questions(built, run, name):  # noqa: F811
+    a = built(name)
     pairs = [(a.tokens(n), [int(i * 3 > n) for i in range(n)]) for n in (2, 9, 23)]
     expected = []
     for ids, types in pairs:
         a.sim()._run(ids, 0, types)
         expected.append(a.sim()._result().tolist())
-    assert run(ANSWER, "asked", PAIRS=pairs) == expected
+    assert run(ANSWER, name, PAIRS=pairs) == expected
 
 
 @pytest.mark.parametrize("seed", range(3))

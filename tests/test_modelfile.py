@@ -33,7 +33,8 @@ from picoformer.device import model as device_model
 from picoformer.errors import Error
 from picoformer.graph import Graph
 from picoformer.importers.llama import llama
-from picoformer.quantize import Matrix, quantize
+from picoformer.quantize import Matrix, Matrix4, quantize, stacked
+from picoformer.rounding import inputs, nearest, round_graph
 from picoformer.simulator import Simulator
 from picoformer.tokenizer import Template, Vocabulary, build
 
@@ -132,18 +133,21 @@ def good(compiled) -> bytes:
 # What else a file may be; `good` is a Llama. Named by models.architecture.
 KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
 SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
+SPECIAL += ["llama" + models.FOUR, models.BERT + models.FOUR, models.VIT + models.FOUR]
 IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 
 
 @cache
 def made(kind: str) -> bytes:
     """A small file: a Llama or GPT-2 generates, BERT classifies, MiniLM embeds; or of SPECIAL."""
-    layers, context = (1, 13) if kind == models.VIT else (1 if kind in SPECIAL else 2, 8)
-    sizes = 8, 6, layers, 2, 13, context, 3
+    layers, context = (1, 13) if models.VIT in kind else (1 if kind in SPECIAL else 2, 8)
+    kind, four, _ = kind.partition(models.FOUR)
+    sizes = 8, 20 if four else 6, layers, 2, 13, context, 3
     graph = small_graph() if kind == "llama" else models.architecture(kind, *sizes)
     meta = {"name": "small", **({"labels": graph.labels} if graph.labels else {})}
     meta |= {"image": list(graph.image)} if graph.image else {}
-    built = compile_graph(graph, calibrate(graph))
+    rounded = round_graph(graph, inputs(graph, None), 16) if four else {}
+    built = compile_graph(graph, calibrate(graph), rounded=rounded)
     return modelfile.encode(built, build(small_vocabulary()), meta)
 
 
@@ -419,6 +423,30 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "gate", "odd"), 1, "odd is 1, not 0 to 0")
     bad(operand(parts, "pool", "n"), 0, "outside")
     bad(operand(parts, "pool", "how"), 1, "kind of pool is 1, not 0 to 0")
+
+
+def test_what_the_errors_of_4_bits_say(on_board):
+    parts = Parts.of(made("llama" + models.FOUR))
+    p, end = parts.program, len(parts.weights) // 4
+
+    def bad(at: int, value: int, *said: str) -> None:
+        words = p[:]
+        words[at] = value
+        refused(on_board, parts.data(words), *said)
+
+    for op, what in (("linear4", "matrix"), ("embed4", "embedding")):
+        span = operand(parts, op, "span")
+        bad(span, 24, "24 columns of a scale, no multiple of 16")
+        bad(span, 0, "columns of a scale is 0, not 16 to 1048576")
+        bad(operand(parts, op, "weights"), end - 9 << 6 | 3, what + " is outside its memory")
+    # The last matrix is a row group of 6 columns. Half a one takes as many words.
+    last = operand(parts, "linear4", "weights", -2)
+    assert (p[last] >> 6) + 6 + 1 + 4 == end
+    for groups in (1, 2):
+        p[last + 2] = p[operand(parts, "linear4", "count", -2)] = groups
+        modelfile.parse(parts.data())
+        bad(last, (end - 10) << 6 | 3, "matrix is outside its memory")
+    bad(operand(parts, "linear4", "first"), 2, "row window")
 
 
 def with_step(parts: Parts, before: str, nth: int, op: str, **fields: int) -> list[int]:
@@ -793,7 +821,8 @@ def test_tables_that_kernels_rely_on(on_board, good):
 
 def test_the_limits_are_those_of_the_page(on_board, good):
     """Each "a to b" in the steps' tables of docs/format.md is refused one beyond either end."""
-    files = [Parts.of(good), *(Parts.of(made(kind)) for kind in (models.BERT, models.BART))]
+    kinds = models.BERT, models.BART, "llama" + models.FOUR
+    files = [Parts.of(good), *(Parts.of(made(kind)) for kind in kinds)]
     rows = documented_rows("format.md")
     tried = 0
     for op, fields in rows.items():
@@ -864,7 +893,7 @@ def attempt(parts: Parts, words: list[int], tables: list[int] | None, same: bool
         try:
             wanted = on_simulator(sim, tokens)
         except Error as e:
-            assert "does not fit 32 bits" in str(e)
+            assert "does not fit" in str(e)
             wanted, out = None, "left its range"
         try:
             got = on_device(board, tokens)
@@ -1060,7 +1089,7 @@ def test_bad_files_on_micropython(unix, kind, tmp_path, count):
             continue
         assert said[0] == "["
         # A context in which an image has no room: other patches.
-        if same and not (kind == models.VIT and context):
+        if same and not (models.VIT in kind and context):
             try:
                 wanted = on_simulator(Simulator(m), GROUP)
             except Error:
@@ -1113,17 +1142,15 @@ def test_header_words_are_on_the_page(good):
     words = [int(m.program[named[n]]) for n in ("caches", "body", "head")]
     assert 16 + sum(words) == m.program.size
     assert m.program[named["result"]] == (16 + m.stride) << 6
-    tasks = (
-        "generate", "generate", "classify", "embed", "translate", "classify", "answer",
-        "translate",
-    )  # fmt: skip
+    tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
+    tasks += ["translate", "generate", "classify", "classify"]
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
         assert m.outputs == {"classify": 3, "embed": 8, "answer": 2}.get(task, 13)
         assert m.program[named["whole"]] == m.whole == (task != "generate")
         assert (m.program[named["encoder"]] > 0) == (m.body > 0) == (task == "translate")
-        assert (m.program[named["image"]] > 0) == (kind == models.VIT)
+        assert (m.program[named["image"]] > 0) == (models.VIT in kind)
 
 
 def test_sizes_are_those_of_the_page(good):
@@ -1147,6 +1174,10 @@ def encode_empty() -> bytes:
 
 def matrix(rows: list[list[float]]) -> Matrix:
     return quantize([np.array(rows)])
+
+
+def matrix4(rows: list[list[float]], span: int) -> Matrix4:
+    return stacked([nearest(np.array(rows), span)])
 
 
 def plain(x):
@@ -1186,7 +1217,7 @@ class Bench:
             record = []
             for (name, v), kind in zip(fields.items(), letters[op], strict=True):
                 if kind == "w":
-                    words = v.words().reshape(-1).tolist() if isinstance(v, Matrix) else v
+                    words = v if isinstance(v, list) else v.words().reshape(-1).tolist()
                     runs += [len(weights) << 6 | program.WEIGHTS, len(words)]
                     v = len(weights) << 6 | program.WEIGHTS
                     if self.family == "portable":
@@ -1276,6 +1307,7 @@ def simulator_functions() -> dict:
 
 def portable_functions() -> dict:
     """The same, as the portable kernels have them."""
+    portable.four()
 
     def normalize(v, floor):
         v = list(v)
@@ -1309,6 +1341,7 @@ NAMES = {
     "float_parts": float_parts,
     "hexdump": hexdump,
     "matrix": matrix,
+    "matrix4": matrix4,
     "powers": exp2_table().tolist(),
     "sampling": sampling.sampling,
     "silu": activation_table("silu").tolist(),

@@ -27,6 +27,7 @@ import numpy as np
 import benchmarks
 from bench_rp2040 import checked, runtime
 from picoformer import Error
+from picoformer.device import program
 from rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error
 
 FAMILIES = ("portable", "viper", "thumb")
@@ -154,6 +155,16 @@ def cases() -> list[Case]:
             f"linear {rows} x {cols}", 3, "linear", rows * cols, "multiply-accumulate", record,
             frame, none, matrix(rows, cols), none,
         ))  # fmt: skip
+    for rows, cols in ((64, 64), (128, 64), (344, 64), (64, 172), (256, 256)):
+        x = values(cols, 255)
+        frame = np.concatenate([[0, 16000, 3, x.sum(), 0], x, np.zeros(rows, np.int64)])
+        record = [at(1), at(5 + cols), 2, cols, rows // 4, 30, 4, 0, 0, rows // 4, 16]
+        w = rng.integers(0, 1 << 32, (rows // 8, cols + (cols + 15) // 16 + 4))
+        w[:, -4:] = rng.integers(1 << 8, 1 << 14, (rows // 8, 4)) * 0x10001
+        out.append(Case(
+            f"linear4 {rows} x {cols}", 10, "linear4", rows * cols, "multiply-accumulate", record,
+            frame, none, w.reshape(-1), none,
+        ))  # fmt: skip
     n, hidden, heads, kv, size, context = 64, 172, 8, 4, 8, 128
     out.append(Case(
         "embed 64", 1, "embed", n, "element", [at(1), 2, n, 6, 0, 0, 0, 0],
@@ -263,6 +274,8 @@ def run() -> None:
                     continue
                 times = 1 if family == "portable" else 3
                 code = f"from picoformer import {family}\n"
+                if case.op in program.FOUR:
+                    code += f"{family}.four()\n"
                 code += f"run({n}, {family}, {case.kernel!r}, {times})\n"
                 board.soft_reset()  # the largest matrix needs most of the heap
                 board.exec(SETUP)

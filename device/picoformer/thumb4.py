@@ -13,11 +13,11 @@ import micropython
 from .embed4 import embed4  # noqa: F401
 
 
-# The stack begins with the accumulators of eight rows. Full blocks of a row group that lies in one
-# run are taken at once, up to XTAIL; all others by pieces, C columns left: the rest of a row, from
-# XFULL on, and whatever a run's end cuts (XTAIL is 0 then). XSPAN is where the next scales come.
-# Several vectors take four row groups in turn, so that what depends on the vector is computed
-# once for them.
+# The stack begins with the accumulators of eight rows. Up to XTAIL full blocks are taken at once,
+# all others by pieces, C columns left: the rest of a row, which begins at XFULL, and each block of
+# a row group that the end of a run cuts (XTAIL is 0 then). XSPAN is where the next scales come.
+# Several vectors take four row groups in turn, so that what depends on a vector is computed once
+# for them.
 @micropython.asm_thumb
 def linear4(r0, r1):
     mov(r4, r8)

@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         "--group-size", type=int, metavar="N",
         help=f"columns that share a scale of 4-bit weights (default: {DEFAULT_GROUP})",
     )  # fmt: skip
+    p.add_argument(
+        "--max-bytes", type=int, metavar="N",
+        help="of the file: of 4-bit matrices those that lose most get 8 bits, while they fit",
+    )  # fmt: skip
     p.add_argument("--key-bits", type=int, default=12, metavar="BITS", help="12 (default)")
     p.add_argument(
         "--data", metavar="FILE",
@@ -195,6 +199,7 @@ def _convert(o: argparse.Namespace) -> None:
         name=o.name,
         weight_bits=o.weight_bits,
         group_size=o.group_size,
+        max_bytes=o.max_bytes,
         key_bits=o.key_bits,
         progress=partial(_progress, unit="node"),
     )
@@ -219,6 +224,9 @@ def _print_report(r: Report) -> None:
             *([] if r.text else [("tokenizer", "none: it takes token ids, no text")]),
         ]
     )
+    if 4 in r.bits.values():
+        print("\nrounding, relative to the weights' size")
+        _table((name, f"{r.bits[name]} bits", f"{e:6.2%}") for name, e in r.errors.items())
 
 
 # inspect

@@ -16,11 +16,12 @@ from .compiler import ACTIVATION_BITS, BATCH, NARROW_BITS, Compiled, compile_gra
 from .errors import Error
 from .examples import Example, random_examples, read_examples
 from .graph import FloatModel, Graph, sample
-from .quantize import Matrix4
+from .quantize import Matrix4, Rounded
 from .tokenizer import Tokenizer, Vocabulary, build
 
 DEFAULT_CONTEXT = 256
 DEFAULT_GROUP = 16  # columns that share a scale of 4-bit weights
+SLACK = 16  # bytes by which a file may yet grow when its weights are rounded
 CALIBRATION = (8, 96)  # sequences and tokens that the model writes itself
 CALIBRATION_ROWS = 64  # examples of given data at most; more move the largest values little
 
@@ -100,6 +101,31 @@ def compiled_bytes(
     return modelfile.encode(compiled, build(vocabulary), meta)
 
 
+def choose(
+    graph: Graph, given: list[rounding.Input], span: int, limit: int,
+    size: Callable[[dict[int, Rounded]], int],
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> set[int]:  # fmt: skip
+    """The weights, by id, that get 8 bits so that most is gained in a file of `limit` bytes.
+
+    size: bytes of the file with these matrices in 4 bits. Raises Error.
+    """
+    rounded = {k: rounding.nearest(w, span) for k, w in rounding.matrices(graph).items()}
+    least = size(rounded) + SLACK
+    if least > limit:
+        raise Error(
+            f"with weights of 4 bits in groups of {span} columns the file has {least:,} bytes, "
+            f"more than {limit:,}; larger groups or a smaller context take less"
+        )
+    lost = rounding.losses(graph, given, span, progress)
+    kept: set[int] = set()
+    for key in sorted(lost, key=lambda k: -lost[k] / rounded[k].q.size):
+        others = {k: r for k, r in rounded.items() if k not in kept | {key}}
+        if size(others) + SLACK <= limit:
+            kept.add(key)
+    return kept
+
+
 def _weights(compiled: Compiled) -> str:
     """How weights and activations are quantized, in words."""
     spans = sorted({m.span for m, _ in compiled.matrices.values() if isinstance(m, Matrix4)})
@@ -123,6 +149,7 @@ def convert(
     name: str | None = None,
     weight_bits: int = 8,
     group_size: int | None = None,
+    max_bytes: int | None = None,
     key_bits: int = 12,
     batch: int = BATCH,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -133,16 +160,17 @@ def convert(
     smaller of the model's and 256. tokenizer: its file, if not beside the source; config: of a
     PyTorch or Keras file, its description likewise. data: examples to calibrate on, by default
     what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
-    `group_size` columns of it (a multiple of 16, by default 16). progress: wraps the iteration
-    over what takes long. Raises Error.
+    `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
+    of the matrices that suffer most get 8 bits as fit in it. progress: wraps the iteration over
+    what takes long. Raises Error.
     """
     start = time.perf_counter()
     if weight_bits not in (4, 8):
         raise Error(f"weights of {weight_bits} bits, expected 8 or 4")
     if key_bits != 12:
         raise Error(f"{key_bits}-bit keys are not supported yet, only 12-bit")
-    if group_size is not None and weight_bits == 8:
-        raise Error("a group size is for weights of 4 bits; those of 8 have a scale a row")
+    if (group_size, max_bytes) != (None, None) and weight_bits == 8:
+        raise Error("a group size and a limit of bytes are for weights of 4 bits, not of 8")
     span = DEFAULT_GROUP if group_size is None else group_size
     if not isinstance(span, int) or span % 16 or not 16 <= span <= 1 << 20:
         raise Error(f"a group of {span} columns, expected a multiple of 16")
@@ -156,12 +184,20 @@ def convert(
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
-    rounded = {}
+    amax = calibrate(graph, rows)
+
+    def made(rounded: dict[int, Rounded]) -> tuple[Compiled, bytes]:
+        compiled = compile_graph(graph, amax, context, batch, rounded)
+        return compiled, compiled_bytes(graph, vocabulary, compiled, name)
+
+    rounded: dict[int, Rounded] = {}
     if weight_bits == 4:
         given = rounding.inputs(graph, rows)
-        rounded = rounding.round_graph(graph, given, span, progress=progress)
-    compiled = compile_graph(graph, calibrate(graph, rows), context, batch, rounded)
-    content = compiled_bytes(graph, vocabulary, compiled, name)
+        keep = None
+        if max_bytes is not None:
+            keep = choose(graph, given, span, max_bytes, lambda r: len(made(r)[1]), progress)
+        rounded = rounding.round_graph(graph, given, span, keep, progress)
+    compiled, content = made(rounded)
     model = modelfile.parse(content)  # what cannot be read back is not written
     modelfile.write(Path(output), content)
     errors = {}

@@ -17,12 +17,24 @@ from typing import Any
 import numpy as np
 
 from .examples import Example, random_examples
-from .graph import Add, Array, Attention, Embedding, FloatModel, Graph, Linear, Node, sample
+from .graph import (
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    FloatModel,
+    Graph,
+    Linear,
+    Node,
+    log_softmax,
+    sample,
+)
 from .quantize import Rounded
 
 LOW, HIGH = -8, 7  # weights of 4 bits
 TOP = 15  # scales of 4 bits
 SAMPLES = (16, 256)  # sequences and tokens that a model is rounded on, by default
+TRIED = 1024  # tokens on which each matrix is tried alone
 DAMPING = 0.005  # of the mean moment, added to all: what rarely occurs is not quite free
 TIED = 0.1  # share of an identity in the moments of an embedding that is the head as well
 FEWEST_ROWS = 8  # a matrix of fewer takes as much space with 8 bits
@@ -93,18 +105,69 @@ def inputs(graph: Graph, examples: list[Example] | None) -> list[Input]:
     ]
 
 
-def round_graph(
-    graph: Graph,
-    given: list[Input],
-    span: int,
-    keep: Callable[[Node], bool] = lambda _: False,
+def matrices(graph: Graph) -> dict[int, Array]:
+    """The weights that can have 4 bits, by their id."""
+    nodes = (n for n in graph.encoder + graph.nodes if isinstance(n, Embedding | Linear))
+    return {id(n.weight): n.weight for n in nodes if len(n.weight) >= FEWEST_ROWS}
+
+
+def nearest(weight: Array, span: int) -> Rounded:
+    """A matrix with each weight rounded on its own."""
+    w = np.asarray(weight, np.float64)
+    m = _Rounding(w, np.eye(w.shape[1]), span, *_scales(w, np.ones(w.shape[1]), span))
+    m.carry_errors()  # there are none to carry
+    return m.result()
+
+
+def losses(
+    graph: Graph, given: list[Input], span: int,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> dict[int, Rounded]:
+) -> dict[int, float]:  # fmt: skip
+    """What it costs to round each matrix alone, by the id of its weight.
+
+    That is nats a prediction, and for embeddings the squared distance relative to their size.
+    """
+    some: list[Input] = []
+    for g in given:
+        n = (TRIED - sum(s.tokens.size for s in some)) // g.tokens.shape[1]
+        if n > 0 or not some:
+            few = slice(max(n, 1))
+            parts = (v if v is None else v[few] for v in (g.types, g.source))
+            some.append(Input(g.tokens[few], *parts))
+
+    def results(weights: dict[int, Array]) -> Iterator[Array]:
+        for s in some:
+            model = FloatModel(graph, np.float32)
+            model.weights.update(weights)
+            y = model.forward(s.tokens, s.types, s.source).astype(np.float64)
+            if graph.task != "embed":
+                y = log_softmax(y.swapaxes(1, 2) if graph.task == "answer" else y)
+            yield y
+
+    exact = list(results({}))
+    out: dict[int, float] = {}
+    for key, weight in progress(matrices(graph).items()):
+        found = results({key: nearest(weight, span).value.astype(np.float32)})
+        costs = [
+            ((y - z) ** 2).sum(-1) / (y**2).sum(-1)
+            if graph.task == "embed"
+            else (np.exp(y) * (y - z)).sum(-1)
+            for y, z in zip(exact, found, strict=True)
+        ]
+        out[key] = float(np.mean(np.concatenate([c.reshape(-1) for c in costs])))
+    return out
+
+
+def round_graph(
+    graph: Graph, given: list[Input], span: int, keep: set[int] | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> dict[int, Rounded]:  # fmt: skip
     """Round the matrices of a graph to 4 bits, each for what it sees when `given` is run.
 
-    span: columns that share a scale. keep: says which nodes' weights are left as they are.
-    progress: wraps the iteration over nodes. Returns the matrices by the id of their weight.
+    span: columns that share a scale. keep: ids of weights that are left as they are. progress:
+    wraps the iteration over nodes. Returns the matrices by the id of their weight.
     """
+    wanted = matrices(graph).keys() - (keep or set())
     out: dict[int, Rounded] = {}
     exact = [_Run(FloatModel(graph, np.float32), g) for g in given]
     ours = [_Run(FloatModel(graph, np.float32), g) for g in given]
@@ -116,18 +179,18 @@ def round_graph(
     last = {name: i for i, (n, _) in enumerate(nodes) for name in _values(n)}
     for i in progress(range(len(nodes))):
         node, encoder = nodes[i]
-        if isinstance(node, Embedding | Linear) and not keep(node):
-            key = id(node.weight)
-            if key not in out and len(node.weight) >= FEWEST_ROWS:
-                if isinstance(node, Linear):
-                    after = nodes[i + 1][0] if i + 1 < len(nodes) else None
-                    add = after if isinstance(after, Add) and after.y == node.out else None
-                    weight, moments = _target(node, add, exact, ours)
-                else:
-                    weight = np.asarray(node.weight, np.float64)
-                    moments = tied.get(key, np.eye(weight.shape[1]))
-                out[key] = round_matrix(weight, moments, span)
-                weights[key] = out[key].value.astype(np.float32)
+        key = id(getattr(node, "weight", None))
+        if key in wanted and key not in out:
+            if isinstance(node, Linear):
+                after = nodes[i + 1][0] if i + 1 < len(nodes) else None
+                add = after if isinstance(after, Add) and after.y == node.out else None
+                weight, moments = _target(node, add, exact, ours)
+            else:
+                assert isinstance(node, Embedding)
+                weight = np.asarray(node.weight, np.float64)
+                moments = tied.get(key, np.eye(weight.shape[1]))
+            out[key] = round_matrix(weight, moments, span)
+            weights[key] = out[key].value.astype(np.float32)
         for run in exact + ours:
             run.node(node, encoder)
             for name in [name for name in run.values if last.get(name, i) <= i]:
@@ -209,7 +272,7 @@ def round_matrix(weight: Array, moments: Array, span: int) -> Rounded:
         m.descend(_SWEEPS)
         m.try_scales()
         m.descend(_SWEEPS)
-    return Rounded(m.q.astype(np.int64), m.scale.astype(np.int64), m.unit, span)
+    return m.result()
 
 
 def _scales(weight: Array, matters: Array, span: int) -> tuple[Array, Array]:
@@ -250,6 +313,10 @@ class _Rounding:
         self.unit = unit
         self.scale = scale
         self.q = np.zeros_like(weight)
+
+    def result(self) -> Rounded:
+        q, scale = (v.astype(np.int64) for v in (self.q, self.scale))
+        return Rounded(q, scale, self.unit, self.span)
 
     @property
     def step(self) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,8 +156,7 @@ class Simulator:
         self._out = int(m.program[5]) if m.task not in ("embed", "answer") else -1
         self.logit_scale = 2.0**-m.logit_bits
         self._tables = m.tables.astype(np.int64)
-        self._matrices: dict[tuple[int, int, int], tuple[Array, Array]] = {}
-        self._matrices4: dict[tuple[int, ...], Matrix4] = {}
+        self._matrices: dict[tuple[int, ...], Any] = {}
         self._exp2 = next((st.fields[7] for st in m.steps if st.op == "attend"), 0)
         self._caches: dict[int, _Layer] = {}
         self._source = 0  # positions that a translator's encoder has read
@@ -165,21 +165,23 @@ class Simulator:
         # Called after each step with (its index, name, fields, frames): for inspection.
         self.tap: Callable[[int, str, list[int], Array], None] | None = None
 
+    def _words(self, operand: int, groups: int, size: int) -> Array:
+        return self.model.weights[operand >> 6 :][: groups * size].reshape(groups, size)
+
     def _matrix(self, operand: int, groups: int, cols: int) -> tuple[Array, Array]:
         key = (operand, groups, cols)
         if key not in self._matrices:
-            at = operand >> 6
-            words = self.model.weights[at : at + groups * (cols + 2)].reshape(groups, cols + 2)
-            self._matrices[key] = unpack(words, groups * 4)
-        return self._matrices[key]
+            self._matrices[key] = unpack(self._words(operand, groups, cols + 2), groups * 4)
+        q, m = self._matrices[key]
+        return q, m
 
     def _matrix4(self, operand: int, groups: int, cols: int, span: int) -> Matrix4:
         key = (operand, groups, cols, span)
-        if key not in self._matrices4:
-            size = cols + (cols + span - 1) // span + 4
-            words = self.model.weights[operand >> 6 :][: groups * size].reshape(groups, size)
-            self._matrices4[key] = unpack4(words, groups * 8, cols, span)
-        return self._matrices4[key]
+        if key not in self._matrices:
+            words = self._words(operand, groups, cols + (cols + span - 1) // span + 4)
+            self._matrices[key] = unpack4(words, groups * 8, cols, span)
+        found: Matrix4 = self._matrices[key]
+        return found
 
     def _table(self, operand: int, n: int) -> Array:
         return self._tables[operand >> 6 : (operand >> 6) + n]
@@ -260,7 +262,7 @@ class Simulator:
         )
         sums = (e @ q.transpose(0, 2, 1)).astype(np.int64)
         if np.abs(sums).max() >= 1 << 15:
-            raise Error("the sum of 16 products of 4-bit weights does not fit 16 bits")
+            raise Error("a sum of 16 products does not fit 16 bits: activations of more than 9")
         scale = np.repeat(matrix.scale[:rows], span // 16, 1)[:, : len(sums)]
         acc = fit((sums * scale.T[:, None, :]).sum(0))
         self._product(x, out, acc, matrix.mantissa[:rows], s0, room, add)
