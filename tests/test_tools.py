@@ -16,7 +16,6 @@ TOOLS = ROOT / "tools"
 sys.path.insert(0, str(TOOLS))
 
 import architectures  # noqa: E402
-import bench_rp2040  # noqa: E402
 import benchmarks  # noqa: E402
 import models  # noqa: E402
 import rp2040  # noqa: E402
@@ -109,25 +108,6 @@ def test_documents_say_what_the_figures_say():
     pictures = sorted(p.name for p in speed_section.IMAGES.glob("speed-*.png"))
     assert pictures == ["speed-kernels.png", "speed-rp2040.png", "speed-unix.png"]
     assert all(p.stat().st_size < 60_000 for p in speed_section.IMAGES.glob("speed-*.png"))
-
-
-@pytest.mark.parametrize("name", ["stories", *speed_section.READERS])
-def test_cards_say_what_the_figures_say(name):
-    result = speed_section.figures_of(speed_section.FIGURES).get(name)
-    if result is None:
-        pytest.skip("not measured")
-    card = (ROOT / "models" / name / "README.md").read_text("utf-8")
-    heap = result["heap"]
-    said = [f"{heap['high_water']:,} bytes of {heap['boot']:,}"]
-    said.append(f"{result['model_bytes']:,} bytes")
-    if name == "stories":
-        said += [f"{result['tokens_per_second'][k]:.1f} tokens a second" for k in ("first", "all")]
-    else:
-        said += [f"{speed_section.silicon_ms(result)} ms"] if "xip" in result else []
-        for row in result["texts"]:
-            if row["tokens"] in (result["tokens"], result["context"]):
-                said.append(f"{bench_rp2040.ms(row['cycles']):.1f} ms")
-    assert [figure for figure in said if figure not in card] == []
 
 
 def test_unix_profile_adds_up(families):

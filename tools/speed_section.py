@@ -1,4 +1,4 @@
-"""The README's speed section and docs/speed.md, from the benchmarks' figures in docs/speed.json.
+"""What README, docs/speed.md and the models' cards say of speed, from docs/speed.json.
 
     python tools/speed_section.py                          # write the text again
     python tools/speed_section.py --plot                   # and the pictures
@@ -449,14 +449,64 @@ for. At {heap["boot"]:,} bytes of heap a Pico has no room for these weights.
 """
 
 
-def rendered(figures: dict[str, Any]) -> dict[Path, str]:
-    """The files that depend on the figures, with what they should contain."""
-    readme = README.read_text(encoding="utf-8")
-    before, begin, rest = readme.partition(BEGIN)
+def card(name: str, figures: dict[str, Any]) -> str:
+    """What the card of one of our models says about a microcontroller."""
+    r = figures[name]
+    heap, task = r["heap"], r["task"]
+    rows = [["model file, 8-bit weights", f"{r['model_bytes']:,} bytes"]]
+    if task == "generate":
+        speed, prompt = r["tokens_per_second"], r["prompt"]
+        rows += [
+            ["first 128 positions", f"{speed['first']:.1f} tokens a second"],
+            [f"all {r['tokens']}", f"{speed['all']:.1f} tokens a second"],
+            [f"reading a prompt of {prompt['tokens']}",
+             f"{prompt['tokens_per_second']:.1f} tokens a second"],
+        ]  # fmt: skip
+    for row in r.get("texts", []):
+        if row["tokens"] in (r["tokens"], r["context"]):
+            ms = bench_rp2040.ms(row["cycles"])
+            rows.append([f"`{task}` of a text of {row['tokens']} tokens", f"{ms:.1f} ms"])
+    for row in r.get("calls", []):
+        what = f"`{task}`, {row['tokens']} tokens"
+        if task == "translate":
+            what += f", {row['written']} written"
+        elif task == "classify":
+            what = f"`classify` of an image, {row['tokens']} patches"
+        rows.append([what, f"{bench_rp2040.ms(row['cycles']):.1f} ms"])
+    if "xip" in r and "texts" in r:
+        said = f"{r['tokens']} tokens on silicon, **estimated**"
+        rows.append([said, f"{silicon_ms(r)} ms"])
+    needed = f"{heap['high_water']:,} bytes of {heap['boot']:,}"
+    rows.append(["heap needed, weights in flash, the runtime included", needed])
+    options = {"stories": f" --context {CONTEXT}"}.get(name, "")
+    if "texts" in r:
+        options = f" --tokens {r['tokens']}"
+    return f"""\
+{table(["on an emulated Pico", ""], rows)}
+An RP2040 at 125 MHz with the official firmware ({r["micropython"]}), emulated and counted cycle
+by cycle, the tokenizer included; its results are the simulator's. **Flash wait states are not
+emulated**: a real Pico will be slower ([by how much](../../docs/speed.md#on-silicon)), and none has
+run it yet. `python tools/bench_rp2040.py models/{name}{options}` measures it again.
+"""
+
+
+def between(path: Path, text: str) -> str:
+    """A file with other text between its marks. Raises Error."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise Error(f"{README} lacks its marks {BEGIN.strip()} and {END}")
-    return {README: before + begin + section(figures) + end + after, PAGE: page(figures)}
+        raise Error(f"{path} lacks its marks {BEGIN.strip()} and {END}")
+    return before + begin + text + end + after
+
+
+def rendered(figures: dict[str, Any]) -> dict[Path, str]:
+    """The files that depend on the figures, with what they should contain."""
+    out = {README: between(README, section(figures)), PAGE: page(figures)}
+    for name in ("stories", *READERS, *CALLED):
+        if name in figures:
+            path = ROOT / "models" / name / "README.md"
+            out[path] = between(path, card(name, figures))
+    return out
 
 
 def stale() -> list[Path]:
