@@ -485,8 +485,8 @@ def card(name: str, figures: dict[str, Any]) -> str:
 {table(["on an emulated Pico", ""], rows)}
 An RP2040 at 125 MHz with the official firmware ({r["micropython"]}), emulated and counted cycle
 by cycle, the tokenizer included; its results are the simulator's. **Flash wait states are not
-emulated**: a real Pico will be slower ([by how much](../../docs/speed.md#on-silicon)), and none has
-run it yet. `python tools/bench_rp2040.py models/{name}{options}` measures it again.
+emulated**: a real Pico will be slower ([by how much](../../docs/speed.md#on-silicon)), and none
+has run it yet. `python tools/bench_rp2040.py models/{name}{options}` measures it again.
 """
 
 
