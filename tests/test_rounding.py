@@ -7,8 +7,8 @@ import pytest
 
 import models
 from models import STORIES, STORIES260K
-from picoformer import Error, convert, evaluate, rounding
-from picoformer.graph import Embedding, FloatModel, Linear, log_softmax
+from picoformer import Error, convert, distill, evaluate, importers, rounding
+from picoformer.graph import Embedding, FloatModel, Linear, log_softmax, sample, tensors
 from picoformer.modelfile import load
 from picoformer.quantize import ROW_MAX, dequantized, stacked, unpack4
 from picoformer.rounding import Input, inputs, losses, nearest, round_graph, round_matrix
@@ -161,6 +161,44 @@ def test_the_real_checkpoint_with_4_bits(tmp_path, limit, kl):
     path = tmp_path / "m.pft"
     assert convert(source, path, weight_bits=4, max_bytes=limit).bytes <= limit
     assert evaluate(path, source, data=data).kl <= kl
+
+
+@pytest.mark.parametrize("kind", ["llama", models.GPT2])
+def test_distilling_gains(kind, monkeypatch, tmp_path):
+    """On text that it was not trained on; the float model stays as it is."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    monkeypatch.setattr(distill, "TEXT", (16, 24))
+    if kind == "llama":
+        shape = models.Shape(32, 45, 2, 4, 2, 97, 24, size=8)
+        source = models.write_hf(tmp_path, models.random_checkpoint(shape))
+        graph, _ = importers.read(source)
+    else:
+        graph = models.architecture(kind, 32, 48, 1, 4, 97, 24)
+    ids = sample(graph, 8, 24, seed=5)[0]
+    exact = FloatModel(graph).forward(ids)
+    weights = {k: torch.tensor(np.asarray(t, np.float32)) for k, t in tensors_of(graph).items()}
+    ours = distill._run(torch, graph, weights, torch.from_numpy(ids))
+    np.testing.assert_allclose(ours.numpy(), exact, atol=1e-3)
+
+    def loss(graph, rounded) -> float:
+        model = FloatModel(graph)
+        model.weights.update({k: r.value for k, r in rounded.items()})
+        found = log_softmax(model.forward(ids))
+        return float((np.exp(log_softmax(exact)) * (log_softmax(exact) - found)).sum(-1).mean())
+
+    rounded = round_graph(graph, inputs(graph, None), 16)
+    trained, after = distill.distill(graph, rounded, 80)
+    assert after.keys() == rounded.keys() and set(tensors_of(trained)) >= rounded.keys()
+    assert loss(trained, after) < 0.8 * loss(graph, rounded)
+    again = distill.distill(graph, rounded, 80)[1]
+    for key, r in after.items():
+        np.testing.assert_array_equal(again[key].q, r.q)
+    np.testing.assert_array_equal(FloatModel(graph).forward(ids), exact)
+
+
+def tensors_of(graph) -> dict[int, np.ndarray]:
+    return {id(t): t for n in graph.nodes for t in tensors(n)}
 
 
 def test_the_head_is_rounded_for_what_it_reads():
