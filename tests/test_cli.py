@@ -17,6 +17,7 @@ from picoformer.emulator import UnixBoard
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = ROOT / "models" / "stories"
+INTENTS = ROOT / "models" / "intents"
 
 
 needs_board = pytest.mark.skipif(bool(models.no_board()), reason=models.no_board())
@@ -96,7 +97,13 @@ def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["convert", "no-such-file"], "does not exist"),
         (["convert", str(ROOT / "LICENSE")], "not a llama2.c checkpoint"),
         (["convert", str(STORIES), "--context", "512"], "context is 512"),
-        (["convert", str(STORIES), "--weight-bits", "4"], "4-bit weights"),
+        (["convert", str(STORIES), "--weight-bits", "3"], "3 bits, expected 8 or 4"),
+        (["convert", str(STORIES), "--group-size", "16"], "are for weights of 4 bits"),
+        (["convert", str(STORIES), "--max-bytes", "99999"], "are for weights of 4 bits"),
+        (["convert", str(STORIES), "--distill"], "are for weights of 4 bits"),
+        (["convert", str(INTENTS), "--weight-bits", "4", "--distill"], "this one is to classify"),
+        (["convert", str(STORIES), "--weight-bits", "4", "--group-size", "20"], "multiple of 16"),
+        (["convert", str(STORIES), "--weight-bits", "4", "--max-bytes", "9"], "more than 9;"),
         (["convert", str(STORIES), "--key-bits", "8"], "8-bit keys"),
         (["convert", str(STORIES), "-o", str(ROOT)], "not a file"),
         (["convert", str(STORIES), "-o", os.devnull], "not a file"),

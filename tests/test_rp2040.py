@@ -71,9 +71,9 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     convert(models.STORIES, folder / "stories.pft", context=128)
     convert(models.write_hf(folder / "hf", random_checkpoint(ODD)), folder / "odd.pft")
     files = runtime(folder)
-    others = {name: Architecture(name, folder / name) for name in ("gpt2", "bert")}
+    others = {name: Architecture(name, folder / name) for name in ("gpt2", "bert", "gpt2 four")}
     for name, a in others.items():
-        files[f"/{name}.pft"] = a.file().read_bytes()
+        files[f"/{name.replace(' ', '_')}.pft"] = a.file().read_bytes()
     graph = models.architecture(models.MINILM, 12, 13, 2, 3, 41, 9)
     compiled = compile_graph(graph, calibrate(graph))
     vocabulary = models.vocabulary(41, folder / "tokenizer")
@@ -150,6 +150,8 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
         ("gpt2", "viper", "ram"),
         ("bert", "thumb", "file"),
         ("bert", "viper", "flash"),
+        ("gpt2 four", "thumb", "flash"),
+        ("gpt2 four", "viper", "file"),
     ],
 )
 def test_other_architectures(bench, name, kernels, weights):
@@ -159,7 +161,7 @@ def test_other_architectures(bench, name, kernels, weights):
     script = f"""
 import json
 from picoformer import Model
-m = Model("{name}.pft", kernels={kernels!r}, weights={weights!r})
+m = Model("{name.replace(" ", "_")}.pft", kernels={kernels!r}, weights={weights!r})
 for n in {steps}:
     print(json.dumps(list(m.logits({tokens}[:n]))))
 """

@@ -21,6 +21,7 @@ from typing import Any
 from . import __version__, boards_cli, importers
 from .boards_cli import show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, DEFAULT_GROUP, Report, convert
+from .distill import STEPS
 from .errors import Error
 from .examples import picture
 from .modelfile import ModelFile, load
@@ -91,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--max-bytes", type=int, metavar="N",
         help="of the file: of 4-bit matrices those that lose most get 8 bits, while they fit",
+    )  # fmt: skip
+    p.add_argument(
+        "--distill", type=int, nargs="?", const=STEPS, metavar="STEPS",
+        help=f"train 4-bit weights to predict what the model did, {STEPS} steps by default: "
+        "minutes, and needs torch",
     )  # fmt: skip
     p.add_argument("--key-bits", type=int, default=12, metavar="BITS", help="12 (default)")
     p.add_argument(
@@ -200,8 +206,9 @@ def _convert(o: argparse.Namespace) -> None:
         weight_bits=o.weight_bits,
         group_size=o.group_size,
         max_bytes=o.max_bytes,
+        distill=o.distill,
         key_bits=o.key_bits,
-        progress=partial(_progress, unit="node"),
+        progress=partial(_progress, unit=""),
     )
     if o.json:
         _show(report.to_dict())

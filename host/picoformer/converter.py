@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, importers, modelfile, rounding
+from . import distill as training
 from .compiler import ACTIVATION_BITS, BATCH, NARROW_BITS, Compiled, compile_graph
 from .errors import Error
 from .examples import Example, random_examples, read_examples
@@ -150,6 +151,7 @@ def convert(
     weight_bits: int = 8,
     group_size: int | None = None,
     max_bytes: int | None = None,
+    distill: int | None = None,
     key_bits: int = 12,
     batch: int = BATCH,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -161,7 +163,8 @@ def convert(
     PyTorch or Keras file, its description likewise. data: examples to calibrate on, by default
     what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
     `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
-    of the matrices that suffer most get 8 bits as fit in it. progress: wraps the iteration over
+    of the matrices that suffer most get 8 bits as fit in it. distill: steps of training behind
+    the rounding, for a model that generates (needs torch). progress: wraps the iteration over
     what takes long. Raises Error.
     """
     start = time.perf_counter()
@@ -169,8 +172,10 @@ def convert(
         raise Error(f"weights of {weight_bits} bits, expected 8 or 4")
     if key_bits != 12:
         raise Error(f"{key_bits}-bit keys are not supported yet, only 12-bit")
-    if (group_size, max_bytes) != (None, None) and weight_bits == 8:
-        raise Error("a group size and a limit of bytes are for weights of 4 bits, not of 8")
+    if (group_size, max_bytes, distill) != (None, None, None) and weight_bits == 8:
+        raise Error("group size, limit of bytes and distilling are for weights of 4 bits, not 8")
+    if distill is not None and distill < 1:
+        raise Error(f"{distill} steps of training, expected at least 1")
     span = DEFAULT_GROUP if group_size is None else group_size
     if not isinstance(span, int) or span % 16 or not 16 <= span <= 1 << 20:
         raise Error(f"a group of {span} columns, expected a multiple of 16")
@@ -194,9 +199,13 @@ def convert(
     if weight_bits == 4:
         given = rounding.inputs(graph, rows)
         keep = None
+        if distill is not None:
+            training.needed(graph)
         if max_bytes is not None:
             keep = choose(graph, given, span, max_bytes, lambda r: len(made(r)[1]), progress)
         rounded = rounding.round_graph(graph, given, span, keep, progress)
+        if distill is not None:
+            graph, rounded = training.distill(graph, rounded, distill, progress=progress)
     compiled, content = made(rounded)
     model = modelfile.parse(content)  # what cannot be read back is not written
     modelfile.write(Path(output), content)
