@@ -446,6 +446,27 @@ def test_buckets_are_those_of_transformers():
 
 
 @pytest.mark.slow
+def test_a_t5_with_its_tokenizer(tmp_path):
+    """Unigram with an end behind each text, padded; a text begins with the pad token."""
+    transformers = pytest.importorskip("transformers")
+    folder = write(tmp_path / "m", SPECIAL["t5"])
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", *"etaoinshrdlucmfwypvbgkqjxz.,TI"]
+    pieces += ["\u2581the", "\u2581t", "he", "ing", "\u2581translate"]
+    scored = [(piece, -0.1 * i) for i, piece in enumerate(pieces)]
+    theirs = transformers.T5TokenizerFast(vocab=scored, extra_ids=5)
+    theirs.save_pretrained(folder)
+    convert(folder, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    rng = np.random.default_rng(1)
+    texts = ["the translate thing", "  two  spaces ", "unknown é 日本", "The. I,"]
+    texts += ["".join(rng.choice([*"the ing tanslte .,é"], 30)) for _ in range(100)]
+    for text in texts:
+        assert sim.encode(text) == theirs(text).input_ids
+    assert (sim.model.bos, sim.model.eos) == (0, 1)
+    assert isinstance(sim.translate("the thing", 2), str)
+
+
+@pytest.mark.slow
 def test_expected_results_are_transformers(tmp_path):
     """The stored numbers are those that the installed transformers gives."""
     pytest.importorskip("torch")
