@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import architectures
 import models
 from architectures import DIM, SPECIAL, VOCAB, write
 from picoformer import Simulator, convert, importers
+from picoformer.compiler import compile_graph
+from picoformer.converter import calibrate
 from picoformer.graph import (
     Attention,
     Embedding,
@@ -18,6 +21,7 @@ from picoformer.graph import (
     Graph,
     Keep,
     LayerNorm,
+    Linear,
     Norm,
     Pool,
 )
@@ -369,6 +373,64 @@ def test_greedy_translations_are_those_of_transformers(tmp_path, name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["marian", "bart", "t5-gated"])
+def test_beams_are_those_of_transformers(tmp_path, name):
+    """The integers' search, and the framework's on the weights that the integers stand for."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    a = replace(SPECIAL[name], dtype="F32")
+    folder = write(tmp_path / "m", a)
+    # A head whose logits are as far apart as a trained one's, and texts that end now and then.
+    eos = a.config["eos_token_id"]
+
+    def sharpen(t):
+        for key in t:
+            if key in ("shared.weight", "model.shared.weight", "lm_head.weight"):
+                t[key] = (2 * t[key].astype(np.float32)).astype(t[key].dtype)
+        if "final_logits_bias" in t:
+            t["final_logits_bias"][0, eos] += 4
+
+    change(folder, sharpen)
+    (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+    convert(folder, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    graph = read(folder)
+    weights = compile_graph(graph, calibrate(graph)).dequantized
+    kind = getattr(transformers, a.kind)
+    model = kind.from_pretrained(folder, dtype=torch.float64).eval()
+    state = model.state_dict()
+    with torch.no_grad():
+        for n in graph.encoder + graph.nodes:
+            if isinstance(n, Linear) and n.out != "logits":
+                stored = translator._name(n.name) if name not in T5S else t5._name(n.name, True)
+                stored = stored if name in T5S else "model." + stored
+                state[stored + ".weight"].copy_(torch.tensor(weights[n.out]))
+        state["lm_head.weight"].copy_(torch.tensor(weights["logits"]))
+        table = "shared.weight" if name in T5S else "model.shared.weight"
+        if name != "marian":  # whose embedding is the head's times the root of its dimension
+            state[table].copy_(torch.tensor(weights["x"]))
+    banned = [[95]] if name == "marian" else None
+    same = count = lengths = 0
+    for width, penalty in (2, 1.0), (4, 0.0), (4, 1.0), (8, 2.0):
+        for seed in range(6):
+            source = np.random.default_rng([seed, width]).integers(3, 95, 9)
+            expected = model.generate(
+                torch.tensor(source[None]), max_new_tokens=12, do_sample=False, num_beams=width,
+                length_penalty=penalty, early_stopping=False, bad_words_ids=banned,
+                forced_eos_token_id=None,
+            )[0].tolist()[1:]  # fmt: skip
+            if eos in expected:
+                expected = expected[: expected.index(eos)]
+            sim.source(source)
+            found = sim.search(width, penalty, 12)
+            same += found == expected
+            lengths |= 1 << len(found)
+            count += 1
+    print(f"\n{name}: {same} of {count} the same, lengths {lengths:013b}")
+    assert same >= 0.85 * count
+
+
+@pytest.mark.slow
 def test_buckets_are_those_of_transformers():
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -381,6 +443,27 @@ def test_buckets_are_those_of_transformers():
                 ours = t5.buckets(600, both, number, furthest)
                 theirs = T5Attention._relative_position_bucket(far, both, number, furthest)
                 assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.slow
+def test_a_t5_with_its_tokenizer(tmp_path):
+    """Unigram with an end behind each text, padded; a text begins with the pad token."""
+    transformers = pytest.importorskip("transformers")
+    folder = write(tmp_path / "m", SPECIAL["t5"])
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", *"etaoinshrdlucmfwypvbgkqjxz.,TI"]
+    pieces += ["\u2581the", "\u2581t", "he", "ing", "\u2581translate"]
+    scored = [(piece, -0.1 * i) for i, piece in enumerate(pieces)]
+    theirs = transformers.T5TokenizerFast(vocab=scored, extra_ids=5)
+    theirs.save_pretrained(folder)
+    convert(folder, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    rng = np.random.default_rng(1)
+    texts = ["the translate thing", "  two  spaces ", "unknown é 日本", "The. I,"]
+    texts += ["".join(rng.choice([*"the ing tanslte .,é"], 30)) for _ in range(100)]
+    for text in texts:
+        assert sim.encode(text) == theirs(text).input_ids
+    assert (sim.model.bos, sim.model.eos) == (0, 1)
+    assert isinstance(sim.translate("the thing", 2), str)
 
 
 @pytest.mark.slow

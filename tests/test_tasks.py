@@ -251,6 +251,16 @@ def special(tmp_path_factory):
     return made
 
 
+def test_beams_in_the_commands(special, capsys):
+    sim = special["bart"].sim()
+    file = str(special["bart"].folder / "bart.pft")
+    options = ["--prompt", "the tea", "--beams", "3", "--length-penalty", "0.5"]
+    assert main(["simulate", file, *options]) == 0
+    assert capsys.readouterr().out == sim.translate("the tea", 3, 0.5) + "\n"
+    assert main(["simulate", file, "--prompt", "the tea", "--beams", "9"]) != 0
+    assert "beams is 9, expected a whole number, 1 to 8" in capsys.readouterr().err
+
+
 def test_every_task_over_the_link(special, own, unix, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (9, 12, 2))
     with UnixBoard(tmp_path / "flash") as emulated, Board(emulated.port) as board:

@@ -54,8 +54,10 @@ def search(likeliest, first, ends, width, penalty, room):
     done = []
     for n in range(1, room + 1):
         found = []
-        # Neighbours in this order have most in common, which is run once.
-        for tokens, at in sorted([(live[i][1], i) for i in range(len(live))]):
+        # Neighbours in this order have most in common, which is run once; and the next step
+        # begins where this one ends.
+        order = [(live[i][1], i) for i in range(len(live))]
+        for tokens, at in sorted(order, reverse=n & 1 > 0):
             for rank, (token, more) in enumerate(likeliest(tokens, 2 * width)):
                 found.append((live[at][0] + more, at, rank, token))
         found.sort()
