@@ -337,7 +337,8 @@ ON_PICO = {
         *("llama-tied", "llama-deep", "gpt2", "gpt2-deep", "bert-classes", "bert-deep"),
         *("distilbert-one", "distilbert-classes", "bert-first", "minilm"),
     ],
-    "files": ["lm-pre", "classes", "minigpt", "classifier"],
+    # of the last: only the positions so far are seen, and the last one is pooled
+    "files": ["lm-pre", "classes", "minigpt", "classifier", "binary"],
 }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import io
 import json
+import random
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from picoformer import Error, Simulator, convert, importers
 from picoformer.cli import main
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate
+from picoformer.device.model import Model
 from picoformer.graph import Embedding, FloatModel, Graph, Linear, Pool
 from picoformer.quantize import dequantized
 from test_exact import unix_logits
@@ -208,6 +210,12 @@ def crossed(root: Any) -> None:
     args[1]["config"]["keras_history"][0] = layer(root, "Embedding")["name"]
 
 
+def dropped(root: Any) -> None:
+    """A dropout that takes itself."""
+    x = layer(root, "Dropout")
+    x["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] = x["name"]
+
+
 def ring(root: Any) -> None:
     """A layer that takes what is made of it."""
     first, last = layer(root, "Add"), layer(root, "LayerNormalization", -1)
@@ -243,6 +251,7 @@ def ring(root: Any) -> None:
         ("minigpt", setting("LayerNormalization", axis=[1]), ["axis is [1]"]),
         ("minigpt", setting("Cumsum", axis=0), ["(Cumsum)", "axis is 0"]),
         ("minigpt", setting("InputLayer", dtype="float32"), ["float32", "token ids"]),
+        ("minigpt", dropped, ["take one another"]),
         ("minigpt", ring, ["takes what it makes"]),
         ("texts", setting("TextVectorization", split="character"), ["split is 'character'"]),
         ("texts", setting("TextVectorization", ngrams=[2]), ["ngrams is [2]"]),
@@ -264,6 +273,43 @@ def ring(root: Any) -> None:
 )  # fmt: skip
 def test_what_is_not_supported_is_named(tmp_path, name, edit, words):
     refused(edited(tmp_path, name, edit), *words)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value of a JSON file."""
+    if at:
+        yield at
+    if isinstance(value, dict | list):
+        for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inside, (*at, key))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", ["binary", "classifier", "texts"])
+def test_a_spoiled_file_is_an_error_or_another_model(tmp_path, name, seed):
+    """Whatever config.json says, there is no traceback."""
+    rng = random.Random(seed)
+    odd = [None, -1, 0, 10**12, "x", "", [], {}, True, 1.5, ["a", 0, 0], float("nan")]
+
+    def spoil(root: Any) -> None:
+        way = rng.choice([w for w in places(root) if not str(w[-1]).endswith("_initializer")])
+        inside = root
+        for key in way[:-1]:
+            inside = inside[key]
+        if rng.random() < 0.3:
+            inside.pop(way[-1])
+        else:
+            inside[way[-1]] = rng.choice(odd)
+
+    failed = 0
+    for _ in range(40):
+        path = edited(tmp_path, name, spoil)
+        try:
+            read(path)
+        except Error as e:
+            assert "\n" not in str(e)
+            failed += 1
+    assert failed > 5
 
 
 def test_two_outputs(tmp_path):
@@ -292,6 +338,8 @@ def test_context_that_nothing_tells(tmp_path):
 
 
 def test_other_files(tmp_path, monkeypatch):
+    (tmp_path / "m.h5").write_bytes(b"x")
+    refused(tmp_path / "m.h5", "older format", "NAME.keras")
     path = edited(tmp_path, "minigpt", lambda m: m.update(keras_version="2.15.0"), "metadata.json")
     refused(path, "Keras 2.15.0", "Keras 3")
     path.write_bytes((FOLDER / "minigpt.keras").read_bytes()[:999])
@@ -372,6 +420,106 @@ def test_random_models_equal_keras(tmp_path, monkeypatch, name, seed):
     close = cosine(ours, kerasmodels.run(model, tokens))
     print(f"\n{name} {seed}: cosine {close:.6f}")
     assert close >= 0.9995
+
+
+def arrangements(keras: Any) -> dict[str, tuple[Callable[[Any], Any], str]]:
+    """What a model makes of x, and what is said of those that are refused."""
+    L = keras.layers
+
+    def attend(x: Any, **more: Any) -> Any:
+        return L.MultiHeadAttention(4, 5)(x, x, **more)
+
+    def network(x: Any) -> Any:
+        return L.Dense(20)(L.Dense(30, "relu")(x))
+
+    def write(x: Any) -> Any:
+        return L.Dense(VOCAB)(x)
+
+    def label(x: Any) -> Any:
+        return L.Dense(3, "softmax")(x)
+
+    def mean(x: Any) -> Any:
+        return L.GlobalAveragePooling1D()(x)
+
+    def parallel(x: Any) -> Any:
+        n = L.LayerNormalization()(x)
+        return write(L.Add()([x, attend(n, use_causal_mask=True), network(n)]))
+
+    def network_first(x: Any) -> Any:
+        n = L.LayerNormalization()(x)
+        return write(L.Add()([network(n), attend(n, use_causal_mask=True), x]))
+
+    def used_later(x: Any) -> Any:
+        return write(L.LayerNormalization()(x + attend(x, use_causal_mask=True)) + x)
+
+    def branch(x: Any) -> Any:
+        h = L.Dense(20)(x)
+        return write(x + attend(L.LayerNormalization()(x), use_causal_mask=True) + h)
+
+    def last(x: Any) -> Any:
+        for _ in range(2):
+            x = L.LayerNormalization()(x + attend(x, use_causal_mask=True))
+        return label(x[:, -1])
+
+    def last_of_all(x: Any) -> Any:
+        for _ in range(2):
+            x = x + attend(L.LayerNormalization()(x))
+            x = x + network(L.LayerNormalization()(x))
+        return label(L.LayerNormalization()(x)[:, -1, :])
+
+    def head(x: Any) -> Any:
+        x = L.LayerNormalization()(mean(x + attend(x)))
+        return label(L.Dropout(0.1)(L.LayerNormalization()(L.Dense(10, "gelu")(x))))
+
+    def norms(x: Any) -> Any:
+        n = L.LayerNormalization()(L.LayerNormalization()(x))
+        return label(mean(n + attend(n)))
+
+    return {
+        "parallel": (parallel, ""),
+        "head": (head, ""),
+        "last": (last, ""),
+        "last of all": (last_of_all, ""),
+        "norms": (norms, ""),
+        "network first": (network_first, "in front of the last attention"),
+        "used later": (used_later, "which others use"),
+        "branch": (branch, "which others use"),
+        "no residual": (lambda x: label(mean(attend(x))), "it takes a branch"),
+        "largest": (lambda x: label(L.GlobalMaxPooling1D()(x + attend(x))), "GlobalMaxPooling1D"),
+        "side by side": (lambda x: label(mean(L.Concatenate()([x, attend(x)]))), "Concatenate"),
+        "looks ahead": (lambda x: write(x + attend(x)), "looks ahead"),
+        "no attention": (lambda x: label(mean(x)), "no MultiHeadAttention"),
+        "code": (lambda x: label(mean(L.Lambda(lambda v: 2 * v)(x + attend(x)))), "Lambda"),
+    }
+
+
+@pytest.mark.slow
+def test_arrangements_of_layers(tmp_path, monkeypatch):
+    """Each is Keras's, and on a board the simulator's; or it is refused."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    path = tmp_path / "m.keras"
+    for name, (rest, words) in arrangements(keras).items():
+        tokens = keras.Input((kerasmodels.LENGTH,), dtype="int32", name="tokens")
+        positions = keras.ops.cumsum(keras.ops.ones_like(tokens), axis=-1) - 1
+        x = keras.layers.Embedding(VOCAB, 20)(tokens)
+        x = x + keras.layers.Embedding(kerasmodels.LENGTH, 20)(positions)
+        model = kerasmodels.spread(keras.Model(tokens, rest(x)), 3)
+        model.save(path)
+        if words:
+            refused(path, words)
+            continue
+        graph = read(path)
+        ids = np.random.default_rng(3).integers(1, VOCAB, kerasmodels.LENGTH).tolist()
+        expected = kerasmodels.run(model, ids)
+        result = FloatModel(graph).forward(np.array([ids]))[0]
+        result = centred(result, "classifier" if graph.task == "classify" else "")
+        assert np.abs(result - expected).max() < 1e-4, name
+        convert(path, tmp_path / "m.pft")
+        sim, board = (make(str(tmp_path / "m.pft")) for make in (Simulator, Model))
+        for n in 1, 5, len(ids):
+            assert list(board.logits(ids[:n])) == sim.logits(ids[:n])[-1].tolist(), name
 
 
 def rounded(keras: Any, graph: Graph, model: Any) -> None:

@@ -572,7 +572,7 @@ class Simulator:
             raise Error("this model reads images")
         ids = self.encode(text)
         if not ids:
-            raise Error("the text has no tokens")
+            raise Error("the text has no tokens, or the model has no tokenizer")
         return ids
 
     def _made_to(self, task: str) -> None:

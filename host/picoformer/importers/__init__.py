@@ -12,6 +12,7 @@ from .tokenizers import vocabulary_of
 
 _PYTORCH = ".pt", ".pth", ".safetensors"
 _KERAS = (".keras",)
+_OLD_KERAS = ".h5", ".hdf5"
 SUFFIXES = (".bin", *_PYTORCH, *_KERAS)  # of the sources that are files
 SOURCES = (
     "a Hugging Face folder, a CTranslate2 folder, a llama2.c checkpoint (.bin), a PyTorch state "
@@ -45,6 +46,11 @@ def read(
         else:
             graph = pytorch.read(path, config)
         vocabulary = vocabulary_of(graph, path.parent, tokenizer, False, words)
+    elif path.suffix in _OLD_KERAS and path.is_file():
+        raise Error(
+            f"{path} is of Keras's older format; expected what model.save('NAME.keras') of "
+            "Keras 3 writes"
+        )
     elif path.is_file():
         graph, vocabulary = llama2c.read(path, tokenizer)
     else:

@@ -37,6 +37,16 @@ from .tokenizers import Words
 _FIELDS = "labels", "bos", "eos", "context", "output"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}
 _LAST = "softmax", "sigmoid"  # which may end a model: the logits in front of them come out
+# What code raises that takes a file for what Keras writes.
+_MALFORMED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    StopIteration,
+)
 _DOCS = "docs/convert.md shows how a model is written that can be read"
 # Layers that do nothing when a model is used.
 _NOTHING = (
@@ -135,7 +145,7 @@ def read(path: Path, config: str | Path | None = None) -> tuple[Graph, Words | N
         root, weights, assets = _open(path)
         reader = _Reader(path, given, root, weights, assets)
         graph = reader.graph()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
+    except _MALFORMED as e:
         raise Error(f"{path}: its config.json is not as Keras 3 writes it: {e!r}") from e
     return graph, reader.words
 
@@ -271,7 +281,8 @@ class _Reader:
             here = f"{scope}:{name}", 0
             self.add(layer, names[name], here, [] if key is None else [_Ref(key)], {})
             key = here
-        assert key is not None
+        if key is None:
+            raise Error(f"{self.path}: a Sequential without layers")
         return [key]
 
     def add(
@@ -293,9 +304,12 @@ class _Reader:
             self.alias[key] = next(call.inputs())
 
     def root_of(self, key: Key) -> Key:
-        while key in self.alias:
+        """What a tensor is, behind layers that do nothing."""
+        for _ in range(len(self.alias) + 1):
+            if key not in self.alias:
+                return key
             key = self.alias[key]
-        return key
+        raise Error(f"{self.path}: layers that do nothing take one another")
 
     def taken(self, key: Key) -> set[Key]:
         """What a call takes."""
@@ -604,6 +618,8 @@ class _Reader:
         if len(c.args) > 3 or any(given.get(n) is not None for n in masks):
             raise self.refusal("a mask", "use_causal_mask=True, or none")
         heads, size = int(c.config["num_heads"]), int(c.config["key_dim"])
+        if heads < 1 or size < 1:
+            raise self.refusal(f"{heads} heads of {size}", "one or more of each")
         if c.config.get("value_dim") not in (None, size):
             raise self.refusal(f"value_dim is {c.config['value_dim']}", f"key_dim, {size}")
         x = self.vector(taken[0])
@@ -679,9 +695,12 @@ class _Reader:
         bias = np.zeros(n, np.float32)
         if c.get("center", True):
             bias = self.tensor("", int(bool(c.get("scale", True))), n)
+        eps = float(c.get("epsilon", 1e-3))
+        if not 0 <= eps < 1:
+            raise self.refusal(f"epsilon is {eps}", "a small positive number")
         within = v.name == "x" and self.alone(argument)
         out = "x" if within else f"{len(self.nodes)}.n"
-        self.nodes.append(LayerNorm(v.name, out, gain, bias, float(c.get("epsilon", 1e-3))))
+        self.nodes.append(LayerNorm(v.name, out, gain, bias, eps))
         return self.change() if within else _Vector(out, self.version)
 
     def width(self, v: _Vector) -> int:
