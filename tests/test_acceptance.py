@@ -21,7 +21,8 @@ import models
 import plain
 from architectures import CASES, CONTEXT, SPECIAL, VOCAB, Architecture
 from models import ROOT
-from picoformer import Simulator, convert, evaluate, importers
+from picoformer import Board, Simulator, convert, evaluate, importers, selftest
+from picoformer import pico as pico_board
 from picoformer.cli import main
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
@@ -426,6 +427,51 @@ def test_t5s_on_the_emulated_pico(tmp_path):
             board.soft_reset()
             said = board.exec(head + TRANSLATE, 300).splitlines()
             assert [json.loads(line) for line in said] == [*expected, sim.translate("the tea")]
+
+
+BY_LINK = ["marian", "marian-deep", "bart", "bart-scaled", "vit", "vit-deep"]
+BY_LINK += ["bert-answers", "bert-answers-deep", "distilbert-answers", "translator"]
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory):
+    """An emulated Pico behind a serial port."""
+    if reason := pico_board.missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("flash")
+    with pico_board.PicoBoard(folder / "flash") as emulated, Board(emulated.port) as board:
+        yield board
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BY_LINK)
+def test_translators_images_and_answers_on_the_emulated_pico(linked, tmp_path, name):
+    """Each step by itself, and a result over the link."""
+    if name in plain.CASES:
+        source = plain.write(tmp_path / name, plain.CASES[name])
+        vocabulary = tmp_path / "tokenizer.json"
+        vocabulary.write_text(json.dumps(models.tokenizer_json(VOCAB)))
+    else:
+        source = architectures.write(tmp_path / name, SPECIAL[name])
+        vocabulary = None
+        if "vit" not in name:
+            (source / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+    path = tmp_path / f"{name}.pft"
+    convert(source, path, tokenizer=vocabulary)
+    sim = Simulator(path)
+    tested = selftest(linked, path)
+    assert tested.equal and (tested.kernels, tested.weights) == ("thumb", "flash")
+    print(f"\n{name}: {tested.steps} steps")
+    if sim.model.task == "answer":
+        text, question = "the tea is in the old house", "what is hot"
+        assert linked.answer(name, text, question) == sim.answer(text, question)
+    elif sim.model.task == "translate":
+        assert linked.translate(name, "the tea") == sim.translate("the tea")
+    else:
+        shape = sim.model.meta["image"][:3]
+        image = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+        assert linked.classify(name, image) == sim.classify(image)
+    linked.remove(name)
 
 
 # As a new user
