@@ -166,6 +166,13 @@ class Stored:
     read: Callable[[], Array]
 
 
+def expect_shape(what: str, seen: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise Error unless a tensor has this shape, in which a size of 0 may be any."""
+    if len(seen) != len(shape) or any(n and n != m for n, m in zip(shape, seen, strict=True)):
+        expected = "(" + ", ".join(str(n or "any") for n in shape) + ")"
+        raise Error(f"{what} has shape {seen}, expected {expected}")
+
+
 def read_tensors(path: Path) -> dict[str, Stored]:
     """The tensors of one file, .safetensors or what torch.save wrote. Raises Error."""
     return _safetensors(path) if path.suffix == ".safetensors" else _torch(path)

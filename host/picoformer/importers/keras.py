@@ -1,17 +1,12 @@
 """Keras 3 models saved as .keras: functional and sequential ones, without Keras and its code.
 
-The file is an archive: config.json tells the layers and how they are connected, model.weights.h5
-has the weights. Nothing in it is run. The layers are walked from the inputs to the outputs, and
-each becomes nodes; one that cannot is named in the error, with what is supported.
+The calls of the layers are walked from the inputs to the outputs, and each becomes nodes; one that
+cannot is named in the error, with what is supported.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import re
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +27,7 @@ from ..graph import (
     Pool,
 )
 from .description import Description, two_classes
+from .keras_file import Call, KerasFile, Key, Ref
 from .tokenizers import Words
 
 _FIELDS = "labels", "bos", "eos", "context", "output"
@@ -48,50 +44,6 @@ _MALFORMED = (
     StopIteration,
 )
 _DOCS = "docs/convert.md shows how a model is written that can be read"
-# Layers that do nothing when a model is used.
-_NOTHING = (
-    "Dropout",
-    "SpatialDropout1D",
-    "GaussianDropout",
-    "GaussianNoise",
-    "AlphaDropout",
-    "ActivityRegularization",
-    "Identity",
-    "Masking",
-)
-Key = tuple[str, int]
-"""A tensor: the path of the layer that makes it, and which of its calls."""
-
-
-@dataclass(frozen=True)
-class _Ref:
-    """An argument that is a tensor."""
-
-    key: Key
-
-
-@dataclass
-class _Call:
-    """One call of a layer or an operation."""
-
-    path: str  # of the weights
-    name: str
-    kind: str
-    custom: bool
-    config: dict[str, Any]
-    args: list[Any]
-    kwargs: dict[str, Any]
-
-    def inputs(self) -> Iterator[Key]:
-        stack = [self.args, *self.kwargs.values()]
-        while stack:
-            value = stack.pop(0)
-            if isinstance(value, _Ref):
-                yield value.key
-            elif isinstance(value, list):
-                stack = value + stack
-
-
 # What a tensor is while the layers are walked.
 
 
@@ -142,59 +94,20 @@ def read(path: Path, config: str | Path | None = None) -> tuple[Graph, Words | N
     """
     given = Description(path, config, _FIELDS)
     try:
-        root, weights, assets = _open(path)
-        reader = _Reader(path, given, root, weights, assets)
+        reader = _Reader(path, given)
         graph = reader.graph()
     except _MALFORMED as e:
         raise Error(f"{path}: its config.json is not as Keras 3 writes it: {e!r}") from e
     return graph, reader.words
 
 
-def _open(path: Path) -> tuple[Any, Any, dict[str, list[str]]]:
-    """(config.json, the file of weights, lists of words by their place). Raises Error."""
-    try:
-        import h5py
-    except ImportError:
-        raise Error(f"{path} needs h5py to be read: pip install 'picoformer[keras]'") from None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            metadata, config = (
-                json.loads(archive.read(name)) for name in ("metadata.json", "config.json")
-            )
-            data = archive.read("model.weights.h5")
-            lists = {
-                name: archive.read(name).decode().split("\n")
-                for name in archive.namelist()
-                if name.endswith("/vocabulary.txt")
-            }
-    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as e:
-        raise Error(
-            f"{path} is truncated or not a Keras 3 file: {e}; expected what model.save writes"
-        ) from e
-    version = str(metadata.get("keras_version"))
-    if not version.startswith("3."):
-        raise Error(f"{path} was saved by Keras {version}; supported: Keras 3 (load and save it)")
-    try:
-        return config, h5py.File(io.BytesIO(data), "r"), lists
-    except OSError as e:
-        raise Error(f"{path}: model.weights.h5 cannot be read: {e}") from e
-
-
-class _Reader:
-    def __init__(
-        self, path: Path, given: Description, root: Any, weights: Any, lists: dict[str, list[str]]
-    ) -> None:
-        self.path = path
+class _Reader(KerasFile):
+    def __init__(self, path: Path, given: Description) -> None:
+        super().__init__(path)
         self.given = given
-        self.root = root
-        self.weights = weights
-        self.lists = lists
         self.words: Words | None = None
-        self.calls: dict[Key, _Call] = {}
-        self.alias: dict[Key, Key] = {}
         self.uses: dict[Key, int] = {}  # that are still to come
         self.values: dict[Key, Value] = {}
-        self.tables: dict[str, Array] = {}
         self.matrices: dict[str, Array] = {}
         self.makers: dict[str, str] = {}  # the layer of each value
         self.nodes: list[Node] = []
@@ -202,10 +115,8 @@ class _Reader:
         self.changed = ""  # the layer that did it last
         self.pooled = False
         self.lengths: list[tuple[int, str]] = []  # positions there are, and what says so
-        self.call = _Call("", "", "", False, {}, [], {})
+        self.call = Call("", "", "", False, {}, [], {})
         self.vocab = 0
-
-    # The file
 
     def refusal(self, seen: str, supported: str) -> Error:
         """The error for what the layer at hand has."""
@@ -213,127 +124,8 @@ class _Reader:
         return Error(f"{self.path}: layer {c.name!r} ({c.kind}): {seen}; supported: {supported}")
 
     def tensor(self, part: str, index: int, *shape: int) -> Array:
-        """A weight of the layer at hand, in float32; a size of 0 may be any. Raises Error."""
-        name = f"{self.call.path}/{part}vars/{index}"
-        if name not in self.tables:
-            found = self.weights.get(name)
-            if found is None or found.external or found.is_virtual:
-                raise Error(f"{self.path}: model.weights.h5 has no {name}")
-            if found.dtype.kind != "f":
-                raise Error(f"{self.path}: {name} is {found.dtype}; supported: floats")
-            self.tables[name] = np.asarray(found, np.float32)
-        array = self.tables[name]
-        seen = array.shape
-        if len(seen) != len(shape) or any(n and n != m for n, m in zip(shape, seen, strict=True)):
-            expected = "(" + ", ".join(str(n or "any") for n in shape) + ")"
-            raise Error(f"{self.path}: {name} has shape {seen}, expected {expected}")
-        return array
-
-    def flatten(
-        self, model: Any, path: str, scope: str = "", given: list[Key] | None = None
-    ) -> list[Key]:
-        """Put down all calls of a model, and of those inside it; returns what comes out.
-
-        path: where its weights are. scope: what tells one call of the model from another.
-        given: what is put in, where it is inside of another.
-        """
-        config = model["config"]
-        names: dict[str, str] = {}
-        counts: dict[str, int] = {}
-        prefix = path + "/layers" if path else "layers"
-        for layer in config["layers"]:
-            if _is_operation(layer):
-                names[layer["config"]["name"]] = ""
-                continue
-            kind = _snake(layer["class_name"])
-            n = counts[kind] = counts.get(kind, -1) + 1
-            name = layer.get("name") or layer["config"]["name"]
-            names[name] = f"{prefix}/{kind}" + (f"_{n}" if n else "")
-        if model["class_name"] == "Sequential":
-            return self.sequence(config["layers"], names, scope, given)
-        for layer in config["layers"]:
-            for n, node in enumerate(layer["inbound_nodes"]):
-                args = _arguments(node["args"], scope)
-                kwargs = {k: _arguments(v, scope) for k, v in node["kwargs"].items()}
-                self.add(
-                    layer, names[layer["name"]], (f"{scope}:{layer['name']}", n), args, kwargs
-                )
-        for i, (name, *_) in enumerate(_listed(config["input_layers"])):
-            key = f"{scope}:{name}", 0
-            if given is None:
-                layer = next(x for x in config["layers"] if x["name"] == name)
-                self.add(layer, "", key, [], {})
-            else:
-                self.alias[key] = given[i]
-        return [(f"{scope}:{name}", n) for name, n, _ in _listed(config["output_layers"])]
-
-    def sequence(
-        self, layers: list[Any], names: dict[str, str], scope: str, given: list[Key] | None
-    ) -> list[Key]:
-        key = given[0] if given else None
-        for layer in layers:
-            name = layer.get("name") or layer["config"]["name"]
-            inside = layer["class_name"] == "InputLayer"
-            if inside and key is not None:
-                continue
-            if key is None and not inside:
-                raise Error(f"{self.path}: {name!r} is the first layer; expected an Input")
-            here = f"{scope}:{name}", 0
-            self.add(layer, names[name], here, [] if key is None else [_Ref(key)], {})
-            key = here
-        if key is None:
-            raise Error(f"{self.path}: a Sequential without layers")
-        return [key]
-
-    def add(
-        self, layer: Any, path: str, key: Key, args: list[Any], kwargs: dict[str, Any]
-    ) -> None:
-        """One call, or those of a model that is a layer."""
-        kind, config = layer["class_name"], layer["config"]
-        custom = ">" in (layer.get("registered_name") or "") or not str(
-            layer.get("module") or ""
-        ).startswith("keras")
-        call = _Call(path, config.get("name", key[0]), kind, custom, config, args, kwargs)
-        if kind in ("Functional", "Sequential") and not custom:
-            if path:
-                scope = f"{key[0]}.{key[1]}"
-                (self.alias[key],) = self.flatten(layer, path, scope, list(call.inputs()))
-            return
-        self.calls[key] = call
-        if kind in _NOTHING and not custom:
-            self.alias[key] = next(call.inputs())
-
-    def root_of(self, key: Key) -> Key:
-        """What a tensor is, behind layers that do nothing."""
-        for _ in range(len(self.alias) + 1):
-            if key not in self.alias:
-                return key
-            key = self.alias[key]
-        raise Error(f"{self.path}: layers that do nothing take one another")
-
-    def taken(self, key: Key) -> set[Key]:
-        """What a call takes."""
-        return {self.root_of(k) for k in self.calls[key].inputs()}
-
-    def order(self, output: Key) -> list[Key]:
-        """All that the output is made of, each behind what it takes."""
-        done: dict[Key, bool] = {}
-        stack = [output]
-        out = []
-        while stack:
-            key = stack[-1]
-            if key not in done:
-                done[key] = False
-                wanted = [self.root_of(k) for k in self.calls[key].inputs()]
-                if any(done.get(k) is False for k in wanted):
-                    raise Error(f"{self.path}: layer {self.calls[key].name!r} takes what it makes")
-                stack += [k for k in reversed(wanted) if k not in done]
-                continue
-            stack.pop()
-            if not done[key]:
-                done[key] = True
-                out.append(key)
-        return out
+        """A weight of the layer at hand; a size of 0 may be any. Raises Error."""
+        return self.weight(f"{self.call.path}/{part}vars/{index}", *shape)
 
     # Walking
 
@@ -469,7 +261,7 @@ class _Reader:
     # Values
 
     def key(self, argument: Any) -> Key:
-        if not isinstance(argument, _Ref):
+        if not isinstance(argument, Ref):
             raise self.refusal(f"an argument is {str(argument)[:60]}", "what a layer makes")
         return self.root_of(argument.key)
 
@@ -537,7 +329,7 @@ class _Reader:
         found = list(self.call.inputs())
         if len(found) != 1:
             raise self.refusal(f"{len(found)} arguments", "one")
-        return _Ref(found[0])
+        return Ref(found[0])
 
     def plain(self) -> None:
         """Raise Error for weights that are not stored as they are."""
@@ -717,7 +509,7 @@ class _Reader:
         c = self.call
         terms = c.args[0] if len(c.args) == 1 and isinstance(c.args[0], list) else c.args
         terms = [*terms, *(v for v in c.kwargs.values() if v is not None)]
-        values = [self.values[self.key(t)] if isinstance(t, _Ref) else t for t in terms]
+        values = [self.values[self.key(t)] if isinstance(t, Ref) else t for t in terms]
         if len(values) < 2:
             raise self.refusal("a sum of one thing", "two or more")
         if any(isinstance(v, _Index) for v in values):
@@ -770,7 +562,7 @@ class _Reader:
 
     def product(self) -> Value:
         """An embedding times a number."""
-        values = [self.values[self.key(a)] if isinstance(a, _Ref) else a for a in self.call.args]
+        values = [self.values[self.key(a)] if isinstance(a, Ref) else a for a in self.call.args]
         rows = next((v for v in values if isinstance(v, _Rows)), None)
         scale: Any = next((v for v in values if v is not rows), None)
         if self.call.kind == "Rescaling":
@@ -792,7 +584,7 @@ class _Reader:
     def difference(self) -> Value:
         terms = self.call.args
         return self.shifted(
-            [self.values[self.key(t)] if isinstance(t, _Ref) else t for t in terms], -1
+            [self.values[self.key(t)] if isinstance(t, Ref) else t for t in terms], -1
         )
 
     def like(self) -> Value:
@@ -835,7 +627,7 @@ class _Reader:
         return self.pool(places[where[1]])
 
     def pool(self, how: str) -> Value:
-        argument = _Ref(next(self.call.inputs()))
+        argument = Ref(next(self.call.inputs()))
         if self.pooled:
             raise self.refusal("a second pooling", "one")
         self.x(argument)
@@ -879,41 +671,3 @@ _LOWER: dict[str, Callable[[_Reader], Value]] = {
     "ZerosLike": _Reader.like,
     "Cumsum": _Reader.running_sum,
 }
-
-
-def _is_operation(layer: Any) -> bool:
-    """Whether it is an operation of keras.ops, which has no weights."""
-    return ".ops." in str(layer.get("module"))
-
-
-def _snake(name: str) -> str:
-    """The name of a class as Keras names groups of weights: MultiHead to multi_head."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _listed(places: Any) -> list[Any]:
-    """One [name, call, output], or a list of them, as a list."""
-    return [places] if places and isinstance(places[0], str) else places
-
-
-def _arguments(value: Any, scope: str) -> Any:
-    """An argument of a call: tensors as _Ref, constants as arrays."""
-    if isinstance(value, list):
-        return [_arguments(v, scope) for v in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("class_name")
-    if kind == "__keras_tensor__":
-        name, call, output = value["config"]["keras_history"]
-        if output:
-            raise Error(f"output {output} of {name} is used; supported: layers of one output")
-        return _Ref((f"{scope}:{name}", int(call)))
-    if kind == "__tensor__":
-        return np.asarray(value["config"]["value"], np.float64)
-    if kind == "__slice__":
-        return value["config"]
-    if kind == "__numpy__":
-        return np.asarray(value["config"]["value"], np.float64)
-    return value

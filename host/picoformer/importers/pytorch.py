@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import Error
 from ..graph import Array, Gate, Graph, LayerNorm, Linear, Node, Pool
-from .checkpoint import KINDS, read_tensors
+from .checkpoint import KINDS, expect_shape, read_tensors
 from .description import POOLING, TASKS, Description, two_classes
 from .translator import Shape, arrange
 from .vit import embed_patches, normalized
@@ -89,10 +89,7 @@ class _State:
         stored = self.stored.get(name)
         if stored is None:
             raise Error(f"{self.path} has no tensor {name}")
-        seen = stored.shape
-        if len(seen) != len(shape) or any(n and n != m for n, m in zip(shape, seen, strict=True)):
-            expected = "(" + ", ".join(str(n or "any") for n in shape) + ")"
-            raise Error(f"{self.path}: {name} has shape {seen}, expected {expected}")
+        expect_shape(f"{self.path}: {name}", stored.shape, shape)
         if stored.kind not in KINDS:
             raise Error(f"{self.path}: {name} is {stored.kind}; supported: {', '.join(KINDS)}")
         if name not in self._read:
