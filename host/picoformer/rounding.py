@@ -87,6 +87,9 @@ def inputs(graph: Graph, rows: list[Array] | None) -> list[Input]:
         return [Input(rng.integers(-128, 128, shape))]
     if rows is None:
         rows = list(rng.integers(0, graph.vocab, (count, length)))
+    else:
+        # From everywhere: examples often lie label by label.
+        rows = [rows[i] for i in rng.permutation(len(rows))]
     if graph.task == "translate":
         sources = [np.asarray(r)[None, : graph.context] for r in rows[:count]]
         return [
@@ -102,7 +105,7 @@ def inputs(graph: Graph, rows: list[Array] | None) -> list[Input]:
             lengths.setdefault(len(part), []).append(part)
         most -= len(part)
     out = []
-    for n, listed in lengths.items():
+    for n, listed in sorted(lengths.items()):
         tokens = np.stack(listed)
         half = np.repeat(np.arange(n)[None] * 2 // n, len(tokens), 0)
         out.append(Input(tokens, half if graph.task == "answer" else None))
