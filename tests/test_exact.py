@@ -426,6 +426,7 @@ from array import array
 from uctypes import addressof
 import picoformer.viper as kernels
 
+kernels.four()
 kernel = getattr(kernels, NAME)
 
 
@@ -572,6 +573,103 @@ def test_linear_on_hand_made_records(unix, native, tmp_path, kind):
         expected.append(after)
     for got, want in zip(
         run_kernel(unix, tmp_path, "linear", 2, "oow", cases), expected, strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+
+
+def packed4(q, scale, mantissa, span):
+    """Rows (a multiple of 8) of numbers 0..15, scales and mantissas; written out by hand."""
+    rows, cols = q.shape
+    out = []
+    for r in range(0, rows, 8):
+        for c in range(cols):
+            if c % span == 0:
+                out.append(sum(int(scale[r + i, c // span]) << 4 * i for i in range(8)))
+            out.append(sum(int(q[r + i, c]) << 4 * i for i in range(8)))
+        out += [int(mantissa[r + i]) | int(mantissa[r + i + 1]) << 16 for i in (0, 2, 4, 6)]
+    return out
+
+
+@pytest.mark.parametrize("kind", ["random", "ends", "low", "high"])
+def test_linear4_on_hand_made_records(unix, native, tmp_path, kind):
+    """1 to 18 columns and more, against exact arithmetic of whole numbers."""
+    rng = np.random.default_rng(len(kind))
+    cases, expected = [], []
+    for cols in [*range(1, 19), 37, 52]:
+        groups, total, add = int(rng.integers(1, 6)), int(rng.integers(1, 4)), cols & 1
+        span = int(rng.choice([16, 32, 1024]))
+        rows, padded = 4 * groups, (groups + 1) // 2 * 8
+        q = draw(rng, kind, 0, 15, (padded, cols))
+        by = draw(rng, kind, 0, 15, (padded, (cols + span - 1) // span))
+        mantissa = draw(rng, kind, 0, 32700, padded)
+        x = draw(rng, kind, -255, 255, (total, cols))
+        scale = draw(rng, kind, 1 << 13, 1 << 14, total)
+        exponent = rng.integers(-20, 21, total)
+        s0, room = int(rng.integers(8, 40)), int(rng.integers(0, 5))
+        first = 2 * int(rng.integers(0, 3))  # a window, as tiles have
+        stride = 2 + 4 + cols + 4 * first + rows + 3
+        arena = rng.integers(-(1 << 28), 1 << 28, 16 + total * stride)
+        arena[1], arena[3] = total, stride
+        at, to = 16 + 2, 16 + 2 + 4 + cols
+        after = arena.copy()
+        for t in range(total):
+            source = at + t * stride
+            arena[source : source + 2] = scale[t], exponent[t]
+            arena[source + 4 : source + 4 + cols] = x[t]
+            after[source : source + 4 + cols] = arena[source : source + 4 + cols]
+            for r in range(rows):
+                acc = sum(
+                    (int(q[r, c]) - 8) * int(by[r, c // span]) * int(x[t, c]) for c in range(cols)
+                )
+                m = (int(mantissa[r]) * int(scale[t]) + (1 << 13)) >> 14
+                s = min(max(s0 - int(exponent[t]), 17 - room), 47)
+                assert abs(acc) << room < 1 << 31
+                place = to + t * stride + 4 * first + r
+                after[place] = int(after[place]) * add + ((acc * m + (1 << (s - 1))) >> s)
+        fields = [at, to, 0, cols, 99, s0, room, add, first, groups, span]
+        cases.append((fields, arena, packed4(q, by, mantissa, span)))
+        expected.append(after)
+    for got, want in zip(
+        run_kernel(unix, tmp_path, "linear4", 2, "oow", cases), expected, strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("kind", ["random", "ends"])
+def test_embed4_on_hand_made_records(unix, native, tmp_path, kind):
+    rng = np.random.default_rng(len(kind))
+    cases, expected = [], []
+    for n in [*range(1, 19), 37]:
+        span = int(rng.choice([16, 32, 1024]))
+        rows, total = 16, int(rng.integers(1, 5))
+        q = draw(rng, kind, 0, 15, (rows, n))
+        by = draw(rng, kind, 0, 15, (rows, (n + span - 1) // span))
+        mantissa = draw(rng, kind, 1, 32700, rows)
+        shift = int(rng.choice([-8, -3, 0, 1, 7, 15, 30]))
+        base, by_position = int(rng.integers(0, 50)), n & 1
+        start, count = (1, total) if total > 2 else (0, 0)
+        stride = 1 + 2 + n + 2
+        arena = rng.integers(-(1 << 30), 1 << 30, 16 + total * stride)
+        arena[1], arena[3] = total, stride
+        tokens = rng.integers(0, rows, total)
+        if by_position:
+            tokens = rng.integers(0, rows - total + 1) + np.arange(total)
+            arena[0] = 8 * base + tokens[0]
+        for t in range(total):
+            arena[16 + t * stride] = WORD - 1 if by_position else 8 * base + tokens[t]
+        after = arena.copy()
+        for t in range(start, total):
+            row = tokens[t]
+            for c in range(n):
+                v = (int(q[row, c]) - 8) * int(by[row, c // span]) * int(mantissa[row])
+                v = v << -shift if shift <= 0 else (v + (1 << (shift - 1))) >> shift
+                at = 16 + t * stride + 3 + c
+                after[at] = (v + int(after[at]) * by_position + WORD) % (2 * WORD) - WORD
+        fields = [16 + 3, 0, n, shift, start, count, base, by_position, span]
+        cases.append((fields, arena, packed4(q, by, mantissa, span)))
+        expected.append(after)
+    for got, want in zip(
+        run_kernel(unix, tmp_path, "embed4", 1, "ow-", cases), expected, strict=True
     ):
         np.testing.assert_array_equal(got, want)
 

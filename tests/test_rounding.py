@@ -8,6 +8,7 @@ import pytest
 import models
 from models import STORIES, STORIES260K
 from picoformer import Error, convert, distill, evaluate, importers, rounding
+from picoformer.examples import Example
 from picoformer.graph import Embedding, FloatModel, Linear, log_softmax, sample, tensors
 from picoformer.modelfile import load
 from picoformer.quantize import ROW_MAX, dequantized, stacked, unpack4
@@ -114,9 +115,9 @@ def test_every_architecture_is_rounded(kind):
 
 def test_inputs_of_several_lengths():
     graph = models.architecture(models.GPT2, 20, 37, 1, 5, 101, 24)
-    rows = [np.arange(n) for n in (5, 9, 5, 40)]
+    rows = [Example(np.arange(n)) for n in (5, 9, 5, 24)]
     assert [g.tokens.shape for g in inputs(graph, rows)] == [(2, 5), (1, 9), (1, 24)]
-    many = [np.arange(24)] * 1000
+    many = [Example(np.arange(24))] * 1000
     assert sum(g.tokens.size for g in inputs(graph, many)) <= 16 * 24
 
 

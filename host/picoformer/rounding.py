@@ -80,12 +80,15 @@ def inputs(graph: Graph, examples: list[Example] | None) -> list[Input]:
     count, length = SAMPLES[0], min(SAMPLES[1], graph.context)
     if examples is None and graph.task == "generate":
         return [Input(sample(graph, count, length, seed=1)[0])]
-    # Those of one length go together.
+    examples = examples or random_examples(graph, count, length, seed=1)
+    # From everywhere: examples often lie label by label. Those of one length go together.
+    order = np.random.default_rng(1).permutation(len(examples))
     most = count * length
     lengths: dict[tuple[int, int], list[Example]] = {}
-    for i, e in enumerate(examples or random_examples(graph, count, length, seed=1)):
+    for i in order:
+        e = examples[i]
         if e.source is not None and len(e.tokens) < 2:
-            e = replace(e, tokens=sample(graph, 1, length, i, source=e.source)[0][0])
+            e = replace(e, tokens=sample(graph, 1, length, int(i), source=e.source)[0][0])
         if most > 0:
             key = len(e.tokens), 0 if e.source is None else len(e.source)
             lengths.setdefault(key, []).append(e)
@@ -101,7 +104,7 @@ def inputs(graph: Graph, examples: list[Example] | None) -> list[Input]:
             stack([e.types for e in listed]),
             stack([e.source for e in listed]),
         )
-        for listed in lengths.values()
+        for _, listed in sorted(lengths.items())
     ]
 
 
