@@ -26,7 +26,7 @@ class Model:
         before = threshold()
         try:
             gc.collect()
-            threshold(16384)
+            threshold(4096)
             from .loader import forget, load
 
             load(self, f, path, context, weights, kernels)
