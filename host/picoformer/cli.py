@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from . import __version__, boards_cli
+from . import __version__, boards_cli, plan_cli
 from .boards_cli import picture, show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, Report, convert
 from .errors import Error
@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--prompt", default="Once upon a time", metavar="TEXT")
     p.add_argument("-n", type=int, default=200, metavar="N", help="tokens (default: 200)")
     add_json(p)
+    plan_cli.add_commands(commands)
     boards_cli.add_commands(commands)
     return parser
 
