@@ -11,11 +11,12 @@ import pytest
 
 import models
 from models import ROOT, Architecture
-from picoformer import Error, Simulator, convert, modelfile
+from picoformer import Board, Error, Simulator, convert, modelfile
 from picoformer.budget import Planner, profile
 from picoformer.cli import main
 from picoformer.deploy import Platform
 from picoformer.device import program
+from picoformer.emulator import UnixBoard
 from picoformer.lifetimes import _USES, buffers, weights
 from picoformer.memory import Layout, footprint, littlefs_pieces, resized
 from picoformer.plan_html import page
@@ -334,6 +335,44 @@ def test_known_boards():
     assert board("esp32", "Generic ESP32S3 module with ESP32S3", "xtensawin") == "esp32-s3"
     spiram = "Generic ESP32S3 module with Octal-SPIRAM with ESP32S3"
     assert board("esp32", spiram, "xtensawin") == "esp32-s3-psram"
+
+
+def test_boards_lists_the_profiles(capsys, monkeypatch):
+    monkeypatch.setattr("picoformer.boards_cli.ports", list)
+    assert main(["boards"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in PROFILES) and "estimated" in said
+    assert main(["boards", "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert seen["boards"] == [] and seen["profiles"].keys() == PROFILES.keys()
+    assert seen["profiles"]["pico"]["heap"]["how"] == "measured"
+
+
+def test_every_figure_has_its_source():
+    for p in PROFILES.values():
+        for f in (p.heap, p.largest, p.flash):
+            assert f.how in ("measured", "reported", "source", "estimated") and f.source
+        assert p.largest.bytes <= p.heap.bytes
+        assert set(p.code.resident) == {1, 2, 3, 4} and p.code.slack.keys() == p.code.places.keys()
+
+
+def test_deploy_says_what_will_fit(files, tmp_path, capsys):
+    """The prediction is of the board at hand; a model that cannot fit is not sent."""
+    reason = models.no_board()
+    if reason:
+        pytest.skip(reason)
+    path = files("stories")
+    with UnixBoard(tmp_path / "small", heap_kb=220) as unix, Board(unix.port) as board:
+        board.update()
+        b = board.budget(path)
+        assert not b.fits and 0 < b.longest < 256 and b.heap < 220 << 10
+        name = board.deploy(path)
+        loaded = board.load(name, b.longest - b.longest % 8)
+        assert loaded.context <= b.longest
+    with UnixBoard(tmp_path / "tiny", heap_kb=110) as unix, Board(unix.port) as board:
+        with pytest.raises(Error, match="does not fit this board .* at any context"):
+            board.deploy(files("english-french"))
+        assert board.models() == []
 
 
 @pytest.fixture(scope="module")

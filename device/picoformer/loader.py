@@ -88,6 +88,8 @@ def load(model, f, path, context, weights, kernels):
         except MemoryError:
             if choice != "ram" or weights:
                 raise
+            # What there is of the model goes before it is made anew.
+            model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
 
 
 def _fill(model, f, parts, context, weights, kernels):
@@ -146,12 +148,28 @@ def _fill(model, f, parts, context, weights, kernels):
     listing = _bind(model, kernels, words, memory, source, parts[4][0])
     # All that leaves garbage between what stays. The large blocks come behind it, in one piece.
     gc.collect()
+    caches = range(words[11])
+    try:
+        if weights == "ram":
+            memory[3] = _zeros(parts[4][1] >> 2, native)
+        for i in caches:
+            memory.append(_zeros(program.cache_words(words, i, context), native))
+        memory[0] = _array(program.arena_words(words, context))
+    except MemoryError:
+        del memory[3:]
+        from .heap import free, largest
+
+        most = largest()  # which collects what was got
+        need = program.arena_words(words, context) + (parts[4][1] >> 2 if weights == "ram" else 0)
+        for i in caches:
+            need += program.cache_words(words, i, context)
+        raise MemoryError(
+            "a context of %d takes %d bytes%s; %d are free, %d in one piece"
+            % (context, 4 * need, " with the weights" * (weights == "ram"), free(), most)
+        )
     if weights == "ram":
-        memory[3] = _zeros(parts[4][1] >> 2, native)
         modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
-    for i in range(words[11]):
-        memory.append(_zeros(program.cache_words(words, i, context), native))
-    arena = model._arena = memory[0] = _array(program.arena_words(words, context))
+    arena = model._arena = memory[0]
     arena[2] = context
     arena[3] = model._stride
     if weights == "file":
