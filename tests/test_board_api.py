@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
 import models
-from models import DEVICE
+from models import DEVICE, ROOT
 from picoformer import Error, Simulator
+from picoformer.budget import Planner
 from picoformer.converter import compiled_bytes
 from picoformer.device import model as device_model
 from picoformer.device.model import Model
+from picoformer.profiles import PROFILES
 
 SOURCES = sorted((DEVICE / "picoformer").glob("*.py"))
 
@@ -490,8 +493,67 @@ for weights in (None, "ram", "file"):
 """
     lines = unix(script, heap="230K", FILE=str(stories.path)).splitlines()
     assert len(lines) == 3
-    assert all("memory" in line for line in lines)
-    assert "smaller context" in lines[2]
+    numbers = r"not enough memory: a context of 256 takes (\d+) bytes.*; (\d+) are free, (\d+) in"
+    for line in lines:
+        # What is needed, what is free, what of it is in one piece.
+        needed, free, largest = map(int, re.match(numbers, line).groups())
+        assert largest <= free and largest < needed and "smaller context" in line
+    m = stories.sim.model
+    assert f"takes {m.arena_bytes(256) + m.cache_bytes(256)} bytes;" in lines[2]
+    assert "with the weights" in lines[1] and lines[1].endswith("or weights='file'")
+
+
+def test_too_little_memory_for_the_loader(stories, unix):
+    """Even that is one Error, and the next heap is not asked for what the loader left."""
+    script = """
+import gc
+from picoformer import Error, Model
+held = [None] * 1000
+for i in range(len(held)):
+    if gc.mem_free() > LEFT:
+        held[i] = bytearray(1000)
+try:
+    Model(FILE)
+except Error as e:
+    held = None
+    print(e)
+print(Model(FILE).context)
+"""
+    for left in (3000, 6000, 12000, 20000, 40000):
+        said = unix(script, heap="900K", FILE=str(stories.path), LEFT=left).splitlines()
+        assert len(said) == 2 and "not enough memory" in said[0] and said[1] == "256", said
+
+
+HUNDRED = """
+import gc
+from picoformer import Error, Model
+gc.collect()
+if HEAP:
+    held = bytearray(gc.mem_free() - HEAP)
+for i in range(ROUNDS):
+    for file, context in FILES:
+        m = Model(file, context)
+        if m.task == "generate":
+            for _ in m.generate("a", 2):
+                pass
+        else:
+            m.classify("a b")
+        m.close()
+        m = None
+gc.collect()
+print(gc.mem_free() > HEAP * 2 // 3)
+"""
+
+
+def test_a_hundred_models_one_after_the_other(tmp_path, stories, unix, native):
+    """Different models, loaded, used and closed in turn on a small heap: never out of memory."""
+    intents = models.Converted(ROOT / "models" / "intents", tmp_path / "intents.pft").path
+    files = [(str(stories.path), None), (str(intents), None), (str(stories.path), 64)]
+    planners = [Planner(path, PROFILES["unix"]) for path in (stories.path, intents)]
+    # The largest of them in RAM, and a tenth more.
+    heap = max(p.needed(p.model.context) for p in planners) * 11 // 10
+    said = unix(HUNDRED, timeout=600, FILES=files, HEAP=heap, ROUNDS=34)
+    assert said == "True\n"
 
 
 ALLOCATIONS = """

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from picoformer import Error, Simulator
+from picoformer.lifetimes import layers
 from picoformer.modelfile import ModelFile
 
 PICTURE = (8.0, 7.0)  # inches, at 80 dots each
@@ -168,7 +169,7 @@ def kinds(model: ModelFile, at: int) -> list[Kind]:
     """The steps of a program, in order, as they run: for the token at position `at`, or, of a
     model that takes its input whole, for `at` tokens.
     """
-    starts, output = _layers(model)
+    starts, output = layers(model)
     out = []
     for i, step in enumerate(model.steps):
         f = step.fields
@@ -176,7 +177,7 @@ def kinds(model: ModelFile, at: int) -> list[Kind]:
         name = "output" if i >= output else f"layer {layer}" if layer else "embedding"
         count = at if model.whole and i < model.body else 1
         title, work = step.op, 0
-        if step.op in ("linear", "linear4"):
+        if step.kind == "linear":
             title = f"{step.op} {4 * f[4]} x {f[3]}"
             work = count * 4 * f[4] * f[3]
         elif step.op == "attend":
@@ -186,24 +187,6 @@ def kinds(model: ModelFile, at: int) -> list[Kind]:
             title = f"{step.op} {f[2]}"
         out.append(Kind(step.op, title, name, work))
     return out
-
-
-def _layers(model: ModelFile) -> tuple[list[int], int]:
-    """The steps with which the layers begin, and the output.
-
-    A layer begins behind the last step before its keys and values that changes the residual.
-    """
-    steps = model.steps
-    changes = [-1]
-    for i, step in enumerate(steps):
-        f = step.fields
-        adds = step.op in ("linear", "linear4") and f[7]
-        if adds and steps[i - 1].op == "bias" and steps[i - 1].fields[0] == f[1]:
-            adds = steps[i - 1].fields[3]  # else the bias is what the product is added to
-        if adds or step.op in ("embed", "embed4") or (step.op == "layernorm" and f[0] == f[1]):
-            changes.append(i)
-    stores = [i for i, step in enumerate(steps) if step.op == "store"]
-    return [1 + max(c for c in changes if c < s) for s in stores], 1 + changes[-1]
 
 
 def profile(

@@ -88,6 +88,8 @@ def load(model, f, path, context, weights, kernels):
         except MemoryError:
             if choice != "ram" or weights:
                 raise
+            # What there is of the model goes before it is made anew.
+            model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
 
 
 def _fill(model, f, parts, context, weights, kernels):
@@ -111,13 +113,6 @@ def _fill(model, f, parts, context, weights, kernels):
     if not 2 <= context <= limit:
         raise Error("context is %r, this model has 2 to %d" % (context, limit))
     model.context = context = (context + 1) & ~1
-    # The large blocks come first, while the heap is in one piece.
-    memory = [None, tables, None, mapped and mapped.view]
-    if weights == "ram":
-        memory[3] = _zeros(parts[4][1] >> 2, native)
-    for i in range(words[11]):
-        memory.append(_zeros(program.cache_words(words, i, context), native))
-    memory[0] = _array(program.arena_words(words, context))
     modelfile.read(f, parts[0], modelfile.META)
     model.vocab = words[4]
     model.outputs = words[3]
@@ -136,13 +131,6 @@ def _fill(model, f, parts, context, weights, kernels):
     model._stride = words[2]
     model._logits = words[5] >> 6
     model.bits = words[6]
-    source = mapped
-    if not mapped:
-        modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
-        if model.weights == "file":
-            source = _tiles(f, parts[4][0], words, program.steps(words)[0])
-            source.arena = memory[0]
-            memory[3] = source.buffer
     tokens = bytearray(parts[3][1])
     modelfile.read(f, parts[3], modelfile.TOKENIZER, tokens)
     model.tokenizer = Tokenizer(tokens)
@@ -151,13 +139,49 @@ def _fill(model, f, parts, context, weights, kernels):
             "model file is corrupt: tokenizer of %d tokens, model of %d"
             % (model.tokenizer.vocab_size, model.vocab)
         )
-    arena = model._arena = memory[0]
-    arena[2] = context
-    arena[3] = model._stride
     model._tokens = array("H", bytes(2 * context))
     model._filled = 0
     model._turn = 0
-    _bind(model, kernels, words, memory, source, parts[4][0])
+    memory = [None, tables, None, mapped and mapped.view]
+    source = mapped
+    if weights == "file":
+        modelfile.read(f, parts[4], modelfile.WEIGHTS)
+        source = _tiles(f, parts[4][0], words, program.steps(words)[0])
+        memory[3] = source.buffer
+    listing = _bind(model, kernels, words, memory, source, parts[4][0])
+    # All that leaves garbage between what stays. The large blocks come behind it, in one piece.
+    gc.collect()
+    caches = range(words[11])
+    try:
+        if weights == "ram":
+            memory[3] = _zeros(parts[4][1] >> 2, native)
+        for i in caches:
+            memory.append(_zeros(program.cache_words(words, i, context), native))
+        memory[0] = _array(program.arena_words(words, context))
+    except MemoryError:
+        del memory[3:]
+        from .heap import free, largest
+
+        most = largest()  # which collects what was got
+        need = program.arena_words(words, context) + (parts[4][1] >> 2 if weights == "ram" else 0)
+        for i in caches:
+            need += program.cache_words(words, i, context)
+        raise MemoryError(
+            "a context of %d takes %d bytes%s; %d are free, %d in one piece"
+            % (context, 4 * need, " with the weights" * (weights == "ram"), free(), most)
+        )
+    if weights == "ram":
+        modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
+    arena = model._arena = memory[0]
+    arena[2] = context
+    arena[3] = model._stride
+    if weights == "file":
+        source.arena = arena
+    model._space = memory
+    if native:
+        _relocate(model, memory, kernels.BIAS, listing, words)
+        model._memory = memory  # keeps the regions alive
+        model._space = arena
 
 
 def _meta(f, section):
@@ -183,7 +207,7 @@ def _tiles(f, offset, words, listing):
 
 
 def _bind(model, kernels, words, memory, source, offset):
-    """Make the list of (kernel, record) that a token runs through."""
+    """Make the list of (kernel, record) that a token runs through; returns that of the steps."""
     listing, body, head = program.steps(words)
     # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
     runs = []
@@ -213,7 +237,7 @@ def _bind(model, kernels, words, memory, source, offset):
                     runs.append(size >> 2)
         part = model._encoder if s < body else model._body if s < head else model._head
         part.append((kernel, record))
-    runs = memory[2] = array("i", runs)
+    memory[2] = array("i", runs)
     # The sampler is one more step, whose record the interpreter writes.
     table = 0
     for op, i, _ in listing:
@@ -222,11 +246,7 @@ def _bind(model, kernels, words, memory, source, offset):
     model._exp2 = table
     model._pick = array("i", (words[5], model.vocab, table, 0, 0, 0, 1, 0))
     model._sample = kernels.sample
-    model._space = memory
-    if kernels.BIAS:
-        _relocate(model, memory, kernels.BIAS, listing, words)
-        model._memory = memory  # keeps the regions alive
-        model._space = model._arena
+    return listing
 
 
 def _relocate(model, memory, bias, listing, words):

@@ -16,7 +16,7 @@ class Model:
     """
 
     def __init__(self, path, context=None, weights=None, kernels=None):
-        self._f = self._mapped = None
+        self._f = self._mapped = forget = None
         try:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:
@@ -26,7 +26,7 @@ class Model:
         before = threshold()
         try:
             gc.collect()
-            threshold(16384)
+            threshold(4096)
             from .loader import forget, load
 
             load(self, f, path, context, weights, kernels)
@@ -42,7 +42,8 @@ class Model:
             raise
         finally:
             threshold(before)
-            forget("check", "loader", "modelfile", "program")
+            if forget:
+                forget("check", "loader", "modelfile", "program")
         gc.collect()
         if self.weights == "file":
             self._f = f

@@ -13,6 +13,7 @@ import time
 from binascii import a2b_base64, b2a_base64, crc32
 
 from .errors import Error
+from .heap import free, largest
 
 MAJOR, MINOR = 1, 0
 SILENCE = 60000  # ms without a word from the PC after which the REPL gets the port back
@@ -51,27 +52,6 @@ except ImportError:  # the PC's tests run this file, too
 
 class Refused(Exception):
     """A request that is answered with ERROR: code, number, text."""
-
-
-def _free():
-    # The PC's Python has no mem_free; int() is 0.
-    return getattr(gc, "mem_free", int)()
-
-
-def _largest():
-    """Bytes of the largest block that the heap can give, to about 3 %."""
-    gc.collect()
-    low = 0
-    high = _free()
-    while high - low > max(512, high >> 5):
-        size = (low + high) >> 1
-        try:
-            bytearray(size)
-            low = size
-        except MemoryError:
-            high = size
-        gc.collect()
-    return low
 
 
 def _text(s):
@@ -227,7 +207,7 @@ class Server:
             self._reply = self._fail(seq, *e.args)
         except MemoryError as e:
             gc.collect()
-            self._reply = self._fail(seq, NO_MEMORY, _free(), str(e))
+            self._reply = self._fail(seq, NO_MEMORY, free(), str(e))
         except Error as e:
             self._reply = self._fail(seq, BAD_MODEL, 0, str(e))
         except OSError as e:
@@ -250,7 +230,7 @@ class Server:
         return (
             struct.pack("<BBHHI", MAJOR, MINOR, can, payload, credit)
             + self._nonce
-            + struct.pack("<I", _free())
+            + struct.pack("<I", free())
             + _text(sys.platform)
         )
 
@@ -264,7 +244,7 @@ class Server:
         machine = getattr(sys.implementation, "_machine", "")
         version = "%d.%d.%d" % sys.implementation[1][:3]
         name = self._loaded[0] if self._loaded else ""
-        head = struct.pack("<III", _free(), _largest(), self._space())
+        head = struct.pack("<III", free(), largest(), self._space())
         return head + _text(machine) + _text(version) + _text(name)
 
     def _ping(self, body):
@@ -426,16 +406,16 @@ class Server:
         start = ticks_ms()
         if stamp != self._loaded:
             self._unload()
-            free = _free()
+            before = free()
             from .model import Model
 
             self._model = Model(path, context or None)
             self._loaded = stamp
             gc.collect()
-            self._heap = max(0, free - _free())
+            self._heap = max(0, before - free())
         model = self._model
         return (
-            struct.pack("<HIIII", model.context, model.vocab, _free(), self._heap,
+            struct.pack("<HIIII", model.context, model.vocab, free(), self._heap,
                         ticks_diff(ticks_ms(), start))
             + _text(model.weights)
             + _text(model.kernels)
@@ -538,7 +518,7 @@ class Server:
         self._flush()
         gc.collect()
         first = ticks_diff(first, begun) if count else 0
-        return struct.pack("<BHIII", self._stop, count, first, ticks_diff(now, begun), _free())
+        return struct.pack("<BHIII", self._stop, count, first, ticks_diff(now, begun), free())
 
     def _control(self, wait):
         """Take a frame, if there is one, while a text is being generated."""

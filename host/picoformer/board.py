@@ -24,6 +24,7 @@ from serial.tools import list_ports
 
 from . import deploy as runtime
 from . import modelfile
+from .budget import Budget, Planner
 from .errors import Error
 from .link import (
     EndedError,
@@ -37,6 +38,7 @@ from .link import (
     Stats,
     Stored,
 )
+from .profiles import known
 from .simulator import thousandths
 
 # Time limits, in seconds.
@@ -490,12 +492,20 @@ class Board:
 
         Goes on with an earlier upload that was cut. Returns the name by which the model is
         known there. progress(what, bytes done, all bytes); what: "runtime" or the name.
+        Raises Error for a model that no context would make fit (see `budget`).
         """
         path = Path(path)
         modelfile.load(path)  # a file that is none stays here
         data = path.read_bytes()
         name = name or path.name.removesuffix(".pft")
         self.update(progress)
+        b = self.budget(path)
+        if not b.longest:
+            raise Error(
+                f"{path} does not fit this board ({b.board}) at any context: at {b.context} it "
+                f"takes {b.needed:,} bytes of heap, {b.largest:,} in one piece; there are "
+                f"{b.heap:,} and {b.largest_free:,}. picoformer plan says more"
+            )
         crc = int.from_bytes(data[96:100], "little")
 
         def put(link: Link) -> None:
@@ -509,6 +519,20 @@ class Board:
 
         self._do(put)
         return name
+
+    def budget(self, path: str | Path) -> Budget:
+        """What a model will take of this board's heap beside the server, and whether it fits.
+
+        Where the board has no model loaded, of what is free there; else of what boards of its
+        kind have at boot. Changes nothing. Raises Error for a file that is no model.
+        """
+        kind = known(self.platform)
+        info = self._do(lambda link: link.info())
+        if not info.loaded:
+            # The server has taken its part of what was free at boot.
+            started = kind.code.started
+            kind = kind.with_memory(info.free_heap + started, info.largest_block + started)
+        return Planner(path, kind).budget(server=True)
 
     def update(self, progress: Progress | None = None) -> bool:
         """Install or update the runtime. Returns whether anything was written."""

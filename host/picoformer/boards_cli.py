@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import __version__
+from . import __version__, plan_cli
 from .board import Board, ports
 from .diagnosis import selftest
 from .errors import Error
 from .examples import picture
 from .link import Loaded, Stats
+from .profiles import PROFILES, Profile
 
 PORT_HELP = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
 
@@ -54,7 +55,7 @@ def add_commands(commands: Any) -> None:
 
     command("ports", _ports, "list the serial ports that a board may be on")
 
-    p = command("boards", _boards, "say what is on the connected boards: memory, models")
+    p = command("boards", _boards, "say what is on the connected boards, and list those of plan")
     p.add_argument("--port", metavar="PORT", help=PORT_HELP.replace("the only board", "all"))
 
     p = command("deploy", _deploy, "put a model, and the runtime, on a board")
@@ -147,8 +148,14 @@ def _boards(o: argparse.Namespace) -> None:
             if o.port:
                 raise
             rows.append({"port": port, "error": str(e)})
+    profiles = [] if o.port else list(PROFILES.values())
     if o.json:
-        _show({"boards": rows})
+        kinds = {
+            p.name: {k: vars(getattr(p, k)) for k in ("heap", "largest", "flash")}
+            | {"title": p.title, "kernels": p.kernels, "mapped_flash": p.mapped}
+            for p in profiles
+        }
+        _show({"boards": rows} | ({"profiles": kinds} if kinds else {}))
         return
     for row in rows:
         print(f"{row['port']}  {row.get('machine', '')}")
@@ -166,6 +173,17 @@ def _boards(o: argparse.Namespace) -> None:
             print(f"  model  {m['name']}  {m['bytes']:,} bytes")
     if not rows:
         print("no board is connected; --port emulator is one that is always there")
+    if profiles:
+        print("\nboards that picoformer plan --board knows, with bytes free at boot")
+        head = ("", "heap", "", "in one piece", "filesystem", "kernels", "flash")
+        print(plan_cli.table([head, *(_profile(p) for p in profiles)]))
+
+
+def _profile(p: Profile) -> tuple[str, ...]:
+    flash = f"{p.flash.bytes:,}" if p.flash.bytes else "a folder"
+    where = "as memory" if p.mapped else "as files"
+    heap = f"{p.heap.bytes:,}", p.heap.how, f"{p.largest.bytes:,}"
+    return (p.name, *heap, flash, p.kernels, where)
 
 
 class Bars:
@@ -198,6 +216,8 @@ def _deploy(o: argparse.Namespace) -> None:
     start = time.perf_counter()
     try:
         with Board(o.port) as board:
+            board.update(bars)
+            b = board.budget(o.model)
             name = board.deploy(o.model, o.name, bars)
             size = next(m.bytes for m in board.models() if m.name == name)
             port = board.port
@@ -205,9 +225,13 @@ def _deploy(o: argparse.Namespace) -> None:
         bars.close()
     seconds = time.perf_counter() - start
     if o.json:
-        _show({"name": name, "bytes": size, "seconds": seconds, "port": port})
-    else:
-        print(f"{name}: {size:,} bytes are on the board and verified, in {seconds:.1f} s")
+        budget = {"heap_needed": b.needed, "heap": b.heap, "fits": b.fits, "longest": b.longest}
+        _show({"name": name, "bytes": size, "seconds": seconds, "port": port, **budget})
+        return
+    print(f"{name}: {size:,} bytes are on the board and verified, in {seconds:.1f} s")
+    print(f"it will need {b.needed:,} bytes of heap beside the server, of {b.heap:,}")
+    if not b.fits:
+        print(f"warning: {' '.join([b.verdict, *b.advice])}", file=sys.stderr)
 
 
 def _selftest(o: argparse.Namespace) -> None:

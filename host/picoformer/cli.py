@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import __version__, boards_cli, importers
+from . import __version__, boards_cli, importers, plan_cli
 from .boards_cli import show_embedding, show_labels
 from .converter import DEFAULT_CONTEXT, DEFAULT_GROUP, Report, convert
 from .distill import STEPS
@@ -155,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--prompt", default="Once upon a time", metavar="TEXT")
     p.add_argument("-n", type=int, default=200, metavar="N", help="tokens (default: 200)")
     add_json(p)
+    plan_cli.add_commands(commands)
     boards_cli.add_commands(commands)
     return parser
 
@@ -260,7 +261,7 @@ def _describe(m: ModelFile) -> dict[str, Any]:
 
 def _products(m: ModelFile) -> int:
     """Multiply-accumulates of a token in the matrices."""
-    return sum(s.fields[3] * 4 * s.fields[4] for s in m.steps if s.op.startswith("linear"))
+    return sum(s.fields[3] * 4 * s.fields[4] for s in m.steps if s.kind == "linear")
 
 
 def _inspect(o: argparse.Namespace) -> None:

