@@ -12,6 +12,8 @@ from .errors import Error
 from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
+_LONG = 8192  # the same, where each tile takes a message, and memory is there
+_REST = 24576  # bytes of heap for all but the large blocks, where these are sized
 
 
 def _family(name):
@@ -70,9 +72,10 @@ def _words(f, section, kind):
 def load(model, f, path, context, weights, kernels):
     """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
     kernels = _family(kernels)
-    parts = modelfile.sections(f)
-    if weights not in (None, "flash", "ram", "file"):
+    source = weights if hasattr(weights, "fill") else None
+    if not source and weights not in (None, "flash", "ram", "file"):
         raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
+    parts = modelfile.sections(f, source)
     mapped = None
     if kernels.BIAS and weights in (None, "flash"):
         from . import flash
@@ -81,16 +84,22 @@ def load(model, f, path, context, weights, kernels):
     if weights == "flash" and not mapped:
         raise Error("this board does not map the file into memory; use weights='file'")
     model._mapped = mapped
-    for choice in (weights,) if weights else ("flash",) if mapped else ("ram", "file"):
+    if source:
+        # The second time without what only saves time.
+        choices = ("host", 1), ("host", 0)
+    else:
+        choices = (weights,) if weights else ("flash",) if mapped else ("ram", "file")
+        choices = [(choice, 0) for choice in choices]
+    for choice, ample in choices:
         gc.collect()
         try:
-            return _fill(model, f, parts, context, choice, kernels)
+            return _fill(model, f, parts, context, choice, kernels, source, ample)
         except MemoryError:
-            if choice != "ram" or weights:
+            if (choice, ample) == choices[-1]:
                 raise
 
 
-def _fill(model, f, parts, context, weights, kernels):
+def _fill(model, f, parts, context, weights, kernels, source, ample):
     model.weights = weights
     native = kernels.BIAS != 0
     mapped = model._mapped
@@ -114,6 +123,9 @@ def _fill(model, f, parts, context, weights, kernels):
         memory[3] = _zeros(parts[4][1] >> 2, native)
     for i in range(words[11]):
         memory.append(_zeros(program.cache_words(words, i, context), native))
+    tile = _TILE
+    if ample:
+        tile = _ample(words, context, parts[3][1])
     memory[0] = _array(program.arena_words(words, context))
     modelfile.read(f, parts[0], modelfile.META)
     model.vocab = words[4]
@@ -133,13 +145,15 @@ def _fill(model, f, parts, context, weights, kernels):
     model._stride = words[2]
     model._logits = words[5] >> 6
     model.bits = words[6]
-    source = mapped
-    if not mapped:
+    tiles = None
+    if not (source or mapped):
         modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
-        if model.weights == "file":
-            source = _tiles(f, parts[4][0], words, program.steps(words)[0])
-            source.arena = memory[0]
-            memory[3] = source.buffer
+    if weights in ("file", "host"):
+        from .weights import File, Tiles
+
+        tiles = Tiles(source or File(f, parts[4][0]), max(tile, _longest(words)))
+        tiles.arena = memory[0]
+        memory[3] = tiles.buffer
     tokens = bytearray(parts[3][1])
     modelfile.read(f, parts[3], modelfile.TOKENIZER, tokens)
     model.tokenizer = Tokenizer(tokens)
@@ -154,7 +168,7 @@ def _fill(model, f, parts, context, weights, kernels):
     model._tokens = array("H", bytes(2 * context))
     model._filled = 0
     model._turn = 0
-    _bind(model, kernels, words, memory, source, parts[4][0])
+    _bind(model, kernels, words, memory, tiles, parts[4][0])
 
 
 def _meta(f, section):
@@ -168,18 +182,31 @@ def _meta(f, section):
         return {}
 
 
-def _tiles(f, offset, words, listing):
-    """Weights that are read from the file: the buffer holds at least one row group."""
-    from .weights import Tiles
-
-    longest = _TILE
-    for op, i, _ in listing:
+def _longest(words):
+    """Words of the longest row group, or vector, of the weights: a tile holds at least one."""
+    longest = 0
+    for op, i, _ in program.steps(words)[0]:
         if op in (1, 3, 9):
             longest = max(longest, words[i + (3 if op == 3 else 2)] + 2)
-    return Tiles(f, offset, longest)
+    return longest
 
 
-def _bind(model, kernels, words, memory, source, offset):
+def _ample(words, context, tokenizer):
+    """Let a sweep serve as many positions as there is memory for; words of a long tile.
+
+    Half of the heap that is free behind the tokenizer is for the frames, a quarter for the tile.
+    """
+    gc.collect()
+    free = min(getattr(gc, "mem_free", int)(), 1 << 24)
+    free -= 4 * program.arena_words(words, context) + 2 * tokenizer + _REST
+    if free < 0:
+        return _TILE
+    stride = words[2]
+    words[1] = max(words[1], min(context, words[1] + (free >> 3) // stride))
+    return max(_TILE, min(free >> 4, _LONG))
+
+
+def _bind(model, kernels, words, memory, tiles, offset):
     """Make the list of (kernel, record) that a token runs through."""
     listing, body, head = program.steps(words)
     # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
@@ -198,21 +225,21 @@ def _bind(model, kernels, words, memory, source, offset):
                 at = record[k] >> 6
                 if op == 1:
                     groups = ((model.vocab, words[0], 2)[record[7]] + 3) >> 2
-                    size = groups * (record[2] + 2)
+                    size = record[2] + 2
                 elif op == 3:
                     groups = record[4]
-                    size = groups * (record[3] + 2)
+                    size = record[3] + 2
                 else:
                     groups = 1
                     size = record[2]
                 record[k] = len(runs) << 6 | program.RUNS
-                if model.weights == "file":
-                    kernel = source.step(name, kernel, at, groups)
-                    pieces = ((0, 4 * source.words),)
+                if tiles:
+                    kernel = tiles.step(name, kernel, at, groups, size)
+                    pieces = ((0, 4 * tiles.words),)
                 elif model.weights == "flash":
-                    pieces = source.section(offset + 4 * at, 4 * size)
+                    pieces = model._mapped.section(offset + 4 * at, 4 * groups * size)
                 else:
-                    pieces = ((4 * at, 4 * size),)
+                    pieces = ((4 * at, 4 * groups * size),)
                 for at, size in pieces:
                     runs.append(at >> 2 << 6 | program.WEIGHTS)
                     runs.append(size >> 2)
