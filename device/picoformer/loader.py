@@ -12,7 +12,7 @@ from .errors import Error
 from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
-_LONG = 8192  # the same, where each tile takes a message, and memory is there
+_LONG = 16384  # the same, where each tile takes a message, and memory is there
 _REST = 24576  # bytes of heap for all but the large blocks, where these are sized
 
 

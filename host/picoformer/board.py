@@ -552,6 +552,7 @@ class Board:
         """Delete a model from the board's flash."""
         self._do(lambda link: link.remove(_utf8(name)))
         self._forget(name)
+        self._weights.pop(name, None)
 
     def _forget(self, name: str) -> None:
         if self._loaded and self._loaded[0] == name:

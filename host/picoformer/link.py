@@ -36,6 +36,7 @@ SMALL = 64  # bytes of a block's data that an unreliable link is brought down to
 QUIET_LIMIT = 16.0  # between two questions whether the board still lives
 STALL = 10.0  # without a word from a board that was sent weights, before it is asked
 PIECE = 4096  # bytes of weights that are written at once: a board may take its time
+LOSS = 2048  # bytes that a link may lose at once; a busy board has to read what makes up for them
 BATCH = 16384  # bytes of frames that are sent at once
 NOISE = 4096  # bytes kept of what the board says outside of frames
 
@@ -346,7 +347,7 @@ def refusal(code: int, number: int, text: str) -> Error:
             wire.BAD_REQUEST: f"the board does not understand a request ({number}): {text}",
             wire.BAD_STATE: "the board is writing a text: read it to its end or close its iterator"
             if number == wire.GENERATE
-            else f"the board cannot do this now (request {number} has to come first)",
+            else f"the board cannot do this now: request {number} has to come first, or to end",
             wire.BAD_OFFSET: f"the board expects byte {number:,} of the upload",
             wire.BAD_NAME: f"{text!r} is not a name for a model: expected 1 to 64 bytes, without "
             "'/', not beginning with '.'",
@@ -434,9 +435,10 @@ class Link:
                 + "; name the model file that was deployed with --weights"
             )
         tile = encode_tile(at, weights[at : at + size])
-        self._longest = len(tile)
+        self._longest = len(tile)  # should this be interrupted
         for i in range(0, len(tile), PIECE):
             self._port.write(tile[i : i + PIECE])
+        self._longest = min(len(tile), LOSS)
         self._served = self._clock()
 
     def _check(self) -> None:
