@@ -80,9 +80,15 @@ class FakeBoard:
             self.to_pc.write,
             lambda ms: self.to_board.wait(1, ms / 1000),
             f"{self.folder}/",
+            self.readinto,
         )
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
+
+    def readinto(self, buffer, size):
+        self.to_board.wait(size, None)
+        data = self.to_board.read(size)
+        buffer[: len(data)] = data
 
     def run(self):
         self.server.run()
@@ -184,8 +190,9 @@ def test_the_documents_numbers():
     """Kinds and error codes in the tables are those of the code."""
     rows = re.findall(r"^\| (\d+|0x[0-9A-F]+) \| ([A-Z_]+) \|", DOC, re.M)
     names = "HELLO INFO LIST BEGIN DATA COMMIT REMOVE LOAD ARGUMENT LOGITS GENERATE TAKEN STOP"
-    names += " PING BYE READ LABELS ANSWER READY TOKEN BUSY ERROR BAD_CRC BAD_VERSION BAD_REQUEST"
-    names += " BAD_STATE BAD_OFFSET BAD_NAME NO_FILE NO_SPACE NO_MEMORY BAD_DATA BAD_MODEL"
+    names += " PING BYE READ LABELS ANSWER READY TOKEN BUSY ERROR WANT BAD_CRC BAD_VERSION"
+    names += " BAD_REQUEST BAD_STATE BAD_OFFSET BAD_NAME NO_FILE NO_SPACE NO_MEMORY BAD_DATA"
+    names += " BAD_MODEL"
     assert sorted(name for _, name in rows) == sorted([*names.split(), "UNSUPPORTED", "INTERNAL"])
     for number, name in rows:
         assert int(number, 0) == getattr(wire, name), name

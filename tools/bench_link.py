@@ -1,14 +1,20 @@
 """What the serial link costs, as a table: uploads and text, against the same without it.
 
     python tools/bench_link.py [--port emulator] [--port emulator:pico] [--json]
+    python tools/bench_link.py --stream MODEL.pft [--tokens 16] [--context N] ...
 
 upload    bytes a second into the board's flash, verified, with the link; and what a bare loop
           on the board reaches that reads the same bytes from the same port and writes them,
           with Ctrl-C alive, as the link has it, and with Ctrl-C switched off
 text      tokens a second that arrive on the PC; and that the board reaches by itself (of the
           emulated Pico, both by its own clock)
+stream    one sweep of a model that stays on the PC over the first tokens of its vocabulary: the
+          bytes of weights that it takes, the bytes a second of a bare loop on the board that reads
+          as many into a buffer, the seconds of the same sweep with nothing to wait for, and those
+          of the real one, all by the PC's clock; its share of what the first three make
 
-Emulated boards start with an empty flash of their own. Medians of --runs turns.
+Emulated boards start with an empty flash of their own. Medians of --runs turns; of a stream the
+quickest of each.
 """
 
 from __future__ import annotations
@@ -16,12 +22,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +81,38 @@ alone({n})
 """
 
 
+# A read without any protocol or flash.
+LINE = """
+import sys
+def line(size):
+    buffer = bytearray({tile})
+    read = sys.stdin.buffer.readinto
+    sys.stdout.buffer.write(b"!")
+    while size:
+        size -= read(buffer, min(size, len(buffer)))
+    print("done")
+line({size})
+"""
+
+LINE_BYTES = {"linux": 1 << 24, "darwin": 1 << 24, "rp2": 1 << 17}  # of it; others: 1 << 20
+
+# A sweep whose weights are whatever the buffer holds.
+SWEEP = """
+import sys
+from picoformer import Model
+class Nothing:
+    def fill(self, buffer, at, n, step, g):
+        pass
+def sweep(tokens):
+    model = Model("/{name}.pft", {context}, Nothing())
+    sys.stdout.buffer.write(b"!")
+    model.logits(tokens)
+    print("done")
+    print(model._batch)
+sweep({tokens})
+"""
+
+
 @contextlib.contextmanager
 def port_of(name: str, folder: Path) -> Iterator[str]:
     """A port's name; emulated boards get a fresh flash."""
@@ -87,19 +126,81 @@ def port_of(name: str, folder: Path) -> Iterator[str]:
         yield name
 
 
-def bare(board: Board, data: bytes, interrupt: int) -> float:
-    """Bytes a second of the bare loop, up to its last word."""
+def timed(board: Board, script: str, data: bytes = b"") -> tuple[float, str]:
+    """Seconds between a script's "!", when `data` is sent, and its "done"; what it says then."""
     board.exec("pass")  # the REPL has the port
     repl = board._repl
-    repl.start(BARE.format(size=len(data), interrupt=interrupt))
-    repl.expect(b"!", 30)
+    repl.start(script)
+    repl.expect(b"!", 60)
     start = time.perf_counter()
-    repl.write(data)
-    repl.expect(b"done", 600)
-    seconds = time.perf_counter() - start
-    repl.finish()
+    for i in range(0, len(data), 4096):
+        repl.write(data[i : i + 4096])
+    repl.expect(b"done", 1800)
+    return time.perf_counter() - start, repl.finish()
+
+
+def bare(board: Board, data: bytes, interrupt: int) -> float:
+    """Bytes a second of the bare loop, up to its last word."""
+    seconds, _ = timed(board, BARE.format(size=len(data), interrupt=interrupt), data)
     board.exec("import os; os.remove('/bare.bin')")
     return len(data) / seconds
+
+
+def stream(
+    board: Board, model: Path, tokens: Sequence[int], context: int = 0, runs: int = 1
+) -> tuple[dict[str, Any], list[int]]:
+    """Figures of a sweep of a model whose weights are here, and its logits.
+
+    The bare loop reads LINE_BYTES of as many as the sweep takes.
+    """
+    name = board.deploy(model, weights="host")
+    loaded = board.load(name, context)
+    sizes: list[int] = []
+    logits: list[int] = []
+    seconds = line = compute = math.inf
+    at_once = 0
+    for _ in range(runs):
+        taken, sizes, logits = sweep(board, name, tokens)
+        # No Ctrl-C in it, as in `measure`.
+        size = min(sum(sizes), LINE_BYTES.get(board.platform.platform, 1 << 20))
+        data = random.Random(1).randbytes(size).replace(b"\3", b"\4")
+        bare, _ = timed(board, LINE.format(tile=max(sizes), size=size), data)
+        bare *= sum(sizes) / size
+        script = SWEEP.format(name=name, context=loaded.context, tokens=list(tokens))
+        alone, said = timed(board, script)
+        at_once = int(said)
+        seconds, line, compute = min(seconds, taken), min(line, bare), min(compute, alone)
+    return {
+        "stream bytes": sum(sizes),
+        "stream tiles": len(sizes),
+        "stream line": sum(sizes) / line,
+        "stream compute": compute,
+        "stream seconds": seconds,
+        "stream share": seconds / (line + compute),
+        "positions": len(tokens),
+        "positions of a sweep": at_once,
+        "context": loaded.context,
+        "heap of the model": loaded.heap,
+        "free heap": loaded.free_heap,
+    }, logits
+
+
+def sweep(board: Board, name: str, tokens: Sequence[int]) -> tuple[float, list[int], list[int]]:
+    """Seconds of a model's logits, the bytes of each tile, the logits. Nothing is known before."""
+    board.exec("pass")  # which ends the server, and forgets what the cache holds
+    board.load(name, board._asked[1])
+    link = board._server()
+    serve = link._serve
+    sizes: list[int] = []
+
+    def counting(crc: int, at: int, size: int) -> None:
+        sizes.append(size)
+        serve(crc, at, size)
+
+    link._serve = counting  # type: ignore[method-assign]
+    start = time.perf_counter()
+    logits = board.logits(name, tokens)
+    return time.perf_counter() - start, sizes, logits.tolist()
 
 
 def upload(board: Board, data: bytes) -> tuple[float, float]:
@@ -177,27 +278,40 @@ def main() -> None:
     parser.add_argument("--port", action="append", help="default: emulator")
     parser.add_argument("--model", help="a checkpoint (default: models/stories)")
     parser.add_argument("--bytes", type=int, help="of an upload (default: 64 KB, unix 4 MB)")
-    parser.add_argument("--tokens", type=int, default=200, help="0: uploads only")
+    parser.add_argument("--tokens", type=int, help="default: 200 (0: uploads only), streamed 16")
     parser.add_argument("--context", type=int, help="of the model")
+    parser.add_argument("--stream", type=Path, metavar="MODEL.pft", help="only measure this")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.pft"
-        convert(o.model or ROOT / "models" / "stories", model, context=o.context)
+        if not o.stream:
+            convert(o.model or ROOT / "models" / "stories", model, context=o.context)
         for port in o.port or ["emulator"]:
+            if o.stream:
+                with port_of(port, Path(folder)) as name, Board(name) as board:
+                    tokens = range(o.tokens or 16)
+                    results[port], _ = stream(board, o.stream, tokens, o.context or 0, o.runs)
+                continue
             # 64 KB take the unix port a few ms: a switch between processes would count.
             size = o.bytes or (1 << 22 if port == "emulator" else 1 << 16)
-            results[port] = measure(port, model, size, o.tokens, o.runs)
+            count = 200 if o.tokens is None else o.tokens
+            results[port] = measure(port, model, size, count, o.runs)
     if o.json:
         print(json.dumps({"load": os.getloadavg()[0], "ports": results}))
         return
+    units = {"upload": "B/s", "text": "tokens/s", "stream line": "B/s"}
     for port, rows in results.items():
         print(port)
         for name, value in rows.items():
-            unit = {"upload": "B/s", "text": "tokens/s"}.get(name.split()[0], "")
-            shown = f"{value:12.0%}" if "share" in name else f"{value:12,.0f} {unit}"
+            unit = units.get(name, units.get(name.split()[0], ""))
+            shown = f"{value:12,.0f} {unit}"
+            if "share" in name:
+                shown = f"{value:12.0%}"
+            elif name in ("stream compute", "stream seconds"):
+                shown = f"{value:12.2f} s"
             print(f"  {name:26}{shown}")
 
 

@@ -12,6 +12,8 @@ from .errors import Error
 from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
+_LONG = 16384  # the same, where each tile takes a message, and memory is there
+_REST = 24576  # bytes of heap for all but the large blocks, where these are sized
 
 
 def _family(name):
@@ -70,9 +72,10 @@ def _words(f, section, kind):
 def load(model, f, path, context, weights, kernels):
     """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
     kernels = _family(kernels)
-    parts = modelfile.sections(f)
-    if weights not in (None, "flash", "ram", "file"):
+    source = weights if hasattr(weights, "fill") else None
+    if not source and weights not in (None, "flash", "ram", "file"):
         raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
+    parts = modelfile.sections(f, source)
     mapped = None
     if kernels.BIAS and weights in (None, "flash"):
         from . import flash
@@ -81,18 +84,24 @@ def load(model, f, path, context, weights, kernels):
     if weights == "flash" and not mapped:
         raise Error("this board does not map the file into memory; use weights='file'")
     model._mapped = mapped
-    for choice in (weights,) if weights else ("flash",) if mapped else ("ram", "file"):
+    if source:
+        # The second time without what only saves time.
+        choices = ("host", 1), ("host", 0)
+    else:
+        choices = (weights,) if weights else ("flash",) if mapped else ("ram", "file")
+        choices = [(choice, 0) for choice in choices]
+    for choice, ample in choices:
         gc.collect()
         try:
-            return _fill(model, f, parts, context, choice, kernels)
+            return _fill(model, f, parts, context, choice, kernels, source, ample)
         except MemoryError:
-            if choice != "ram" or weights:
+            if (choice, ample) == choices[-1]:
                 raise
             # What there is of the model goes before it is made anew.
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
 
 
-def _fill(model, f, parts, context, weights, kernels):
+def _fill(model, f, parts, context, weights, kernels, source, ample):
     model.weights = weights
     native = kernels.BIAS != 0
     mapped = model._mapped
@@ -127,7 +136,6 @@ def _fill(model, f, parts, context, weights, kernels):
         model.labels = program.labels(words, _meta(f, parts[0]).get("labels"))
     model.bos, model.eos = words[7], words[8]
     model.kernels = kernels.__name__.split(".")[-1]
-    model._batch = min(words[1], context)
     model._stride = words[2]
     model._logits = words[5] >> 6
     model.bits = words[6]
@@ -143,12 +151,17 @@ def _fill(model, f, parts, context, weights, kernels):
     model._filled = 0
     model._turn = 0
     memory = [None, tables, None, mapped and mapped.view]
-    source = mapped
-    if weights == "file":
-        modelfile.read(f, parts[4], modelfile.WEIGHTS)
-        source = _tiles(f, parts[4][0], words, program.steps(words)[0])
-        memory[3] = source.buffer
-    listing = _bind(model, kernels, words, memory, source, parts[4][0])
+    tiles = None
+    if weights in ("file", "host"):
+        from .weights import File, Tiles
+
+        if not source:
+            modelfile.read(f, parts[4], modelfile.WEIGHTS)
+        tile = _ample(words, context) if ample else _TILE
+        tiles = Tiles(source or File(f, parts[4][0]), max(tile, _longest(words)))
+        memory[3] = tiles.buffer
+    model._batch = min(words[1], context)
+    listing = _bind(model, kernels, words, memory, tiles, parts[4][0])
     # All that leaves garbage between what stays. The large blocks come behind it, in one piece.
     gc.collect()
     caches = range(words[11])
@@ -175,8 +188,8 @@ def _fill(model, f, parts, context, weights, kernels):
     arena = model._arena = memory[0]
     arena[2] = context
     arena[3] = model._stride
-    if weights == "file":
-        source.arena = arena
+    if tiles:
+        tiles.arena = arena
     model._space = memory
     if native:
         _relocate(model, memory, kernels.BIAS, listing, words)
@@ -195,18 +208,34 @@ def _meta(f, section):
         return {}
 
 
-def _tiles(f, offset, words, listing):
-    """Weights that are read from the file: the buffer holds at least one row group."""
-    from .weights import Tiles
-
-    longest = _TILE
-    for op, i, _ in listing:
+def _longest(words):
+    """Words of the longest row group, or vector, of the weights: a tile holds at least one."""
+    longest = 0
+    for op, i, _ in program.steps(words)[0]:
         if program.OPS[op][1].find("w") > 0:
             longest = max(longest, program.matrix(words, op, i)[1])
-    return Tiles(f, offset, longest)
+    return longest
 
 
-def _bind(model, kernels, words, memory, source, offset):
+def _ample(words, context):
+    """Let a sweep serve as many positions as there is memory for; words of a long tile.
+
+    Half of the heap that is free behind caches and frames is for more frames, a quarter for the
+    tile.
+    """
+    gc.collect()
+    free = min(getattr(gc, "mem_free", int)(), 1 << 24)
+    free -= 4 * program.arena_words(words, context) + _REST
+    for i in range(words[11]):
+        free -= 4 * program.cache_words(words, i, context)
+    if free < 0:
+        return _TILE
+    stride = words[2]
+    words[1] = max(words[1], min(context, words[1] + (free >> 3) // stride))
+    return max(_TILE, min(free >> 4, _LONG))
+
+
+def _bind(model, kernels, words, memory, tiles, offset):
     """Make the list of (kernel, record) that a token runs through; returns that of the steps."""
     listing, body, head = program.steps(words)
     # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
@@ -225,11 +254,11 @@ def _bind(model, kernels, words, memory, source, offset):
                 at = record[k] >> 6
                 groups, size = program.matrix(words, op, i)
                 record[k] = len(runs) << 6 | program.RUNS
-                if model.weights == "file":
-                    kernel = source.step(name, kernel, at, groups, size)
-                    pieces = ((0, 4 * source.words),)
+                if tiles:
+                    kernel = tiles.step(name, kernel, at, groups, size)
+                    pieces = ((0, 4 * tiles.words),)
                 elif model.weights == "flash":
-                    pieces = source.section(offset + 4 * at, 4 * groups * size)
+                    pieces = model._mapped.section(offset + 4 * at, 4 * groups * size)
                 else:
                     pieces = ((4 * at, 4 * groups * size),)
                 for at, size in pieces:

@@ -11,7 +11,8 @@ class Model:
 
     path: the model file (.pft). context: positions of the cache, at most and by default the
     file's. weights: "flash" (used where they lie, if the board maps its files into memory),
-    "ram", "file" (read in tiles for every token), or None for the first of these that can be.
+    "ram", "file" (read in tiles for every token), or None for the first of these that can be; or
+    an object with a method fill, as weights.File has it, that reads them from elsewhere.
     kernels: "thumb", "viper", "portable" or None for the fastest. Raises Error.
     """
 

@@ -11,10 +11,11 @@ META, PROGRAM, TABLES, TOKENIZER, WEIGHTS = 1, 2, 3, 4, 5
 _NAMES = ("metadata", "program", "tables", "tokenizer", "weights")
 
 
-def sections(f):
+def sections(f, cut=False):
     """Read and check the header of an open model file.
 
-    Returns [(offset, bytes, crc)] of the five sections, in file order. Raises Error.
+    cut: whether it may end where its weights would begin. Returns [(offset, bytes, crc)] of the
+    five sections, in file order. Raises Error.
     """
     f.seek(0, 2)
     size = f.tell()
@@ -35,7 +36,13 @@ def sections(f):
         )
     if crc32(head[:96]) & 0xFFFFFFFF != struct.unpack_from("<I", head, 96)[0]:
         raise Error("model file is corrupt: header checksum differs; convert or copy it again")
-    if total != size:
+    if size == struct.unpack_from("<I", head, 84)[0] and size != total:
+        if not cut:
+            raise Error(
+                "model file is without its weights (%d of %d bytes): they come over the serial "
+                "link, or deploy it with them" % (size, total)
+            )
+    elif total != size:
         raise Error(
             "model file is truncated or too long: %d bytes, its header says %d; "
             "convert or copy it again" % (size, total)
@@ -46,15 +53,15 @@ def sections(f):
     end = 100
     for i in range(5):
         kind, offset, n, crc = struct.unpack_from("<IIII", head, 16 + 16 * i)
-        if kind != i + 1 or offset != end or n & 3 or n > size - end:
+        if kind != i + 1 or offset != end or n & 3 or n > total - end:
             raise Error(
                 "model file is corrupt: section %d (%s) has kind %d, offset %d, %d bytes"
                 % (i + 1, _NAMES[i], kind, offset, n)
             )
         end += n
         out.append((offset, n, crc))
-    if end != size:
-        raise Error("model file is corrupt: %d bytes behind the last section" % (size - end))
+    if end != total:
+        raise Error("model file is corrupt: %d bytes behind the last section" % (total - end))
     return out
 
 

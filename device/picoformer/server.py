@@ -26,7 +26,10 @@ HELLO, INFO, LIST, BEGIN, DATA, COMMIT, REMOVE, LOAD = 1, 2, 4, 5, 6, 7, 8, 9
 ARGUMENT, LOGITS, GENERATE, TAKEN, STOP, PING, BYE = 10, 11, 12, 13, 14, 15, 16
 READ, LABELS, ANSWER = 17, 18, 19
 # What the board says of its own accord.
-READY, TOKEN, BUSY, ERROR = 0x41, 0x42, 0x43, 0x44
+READY, TOKEN, BUSY, ERROR, WANT = 0x41, 0x42, 0x43, 0x44, 0x45
+
+# What _receive gives besides frames, while weights are waited for; see stream.py.
+TILE, DAMAGED, LOST, STALE = 256, 257, 258, 259
 
 # Codes of ERROR.
 BAD_CRC, BAD_VERSION, BAD_REQUEST, BAD_STATE, BAD_OFFSET, BAD_NAME = 1, 2, 3, 4, 5, 6
@@ -60,15 +63,23 @@ def _text(s):
 
 
 class Server:
-    """Answers requests. read(n) blocks until n bytes; ready(ms) waits for the first."""
+    """Answers requests.
 
-    def __init__(self, read, write, ready, root="/"):
+    read(n) and readinto(buffer, n) block until n bytes; ready(ms) waits for the first.
+    """
+
+    def __init__(self, read, write, ready, root="/", readinto=None):
         self._read = read
+        self._readinto = readinto
         self._write = write
         self._ready = ready
         self._root = root
         self._nonce = os.urandom(4)
-        self._last = None  # the last request's kind and sequence number
+        self.patient = False  # does the link make the PC wait?
+        self._stream = None  # of a model whose weights are on the PC
+        self.streaming = None  # the same, while it waits for a tile
+        self._now = None  # kind and sequence number of the request that is being done
+        self._last = None  # those of the one before
         self._reply = b""  # its reply, for when it comes again
         self._file = None  # of the upload
         self._upload = (None, 0, 0)  # name, bytes, CRC
@@ -127,6 +138,11 @@ class Server:
         while self._ready(wait):
             c = read(1)
             try:
+                if c == b"\x1e" and self._stream:
+                    n = self._stream.take()
+                    if n != STALE and self.streaming:
+                        return n, 0, b""
+                    continue
                 if c == b"~":
                     head = a2b_base64(read(8))
                     n = len(head) == 6 and crc32(head[:5]) & 255 == head[5]
@@ -144,6 +160,8 @@ class Server:
                         n = head[3] | head[4] << 8
                         body = read(n + 4 + min(max(more, 0), n + 4)).replace(pair, b"\x03")
                 elif c:
+                    if self.streaming and c != b"\n":
+                        return LOST, 0, b""
                     continue
                 else:
                     self.alive = False
@@ -161,6 +179,8 @@ class Server:
                         return head[1], head[2], view[:n]
                     self._fail(head[2], BAD_VERSION, MAJOR, "")
                     continue
+            if self.streaming:
+                return LOST, 0, b""
             self._fail(0, BAD_CRC, 0, "")
         return None
 
@@ -193,7 +213,9 @@ class Server:
             self._write(self._reply)
             return
         self._last = None
+        self._now = kind, seq
         self._seq = seq
+        self._stop = False
         try:
             if kind not in self._handlers:
                 raise Refused(UNSUPPORTED, kind, "")
@@ -223,7 +245,8 @@ class Server:
 
     def _greeting(self):
         payload, credit, can = 128, 256, 0
-        if sys.platform in PATIENT:
+        self.patient = sys.platform in PATIENT
+        if self.patient:
             payload, credit, can = 1024, 4096, RAW
             if PATIENT.index(sys.platform) > 3:
                 payload, credit = 32768, 1 << 20
@@ -279,16 +302,20 @@ class Server:
             n += 1
             if n < body[0] or len(out) > 512:
                 continue
-            size, crc = self._stamp(self._root + name)
+            size, crc, _ = self._stamp(self._root + name)
             out += struct.pack("<II", size, crc) + _text(name[:-4])
         return bytes((n + 1,)) + out
 
     def _stamp(self, path):
-        """Bytes and header CRC of a model file, which covers all its sections' CRCs."""
+        """Bytes of a model file, its header's CRC, which covers all its sections' CRCs, and
+        whether it has its weights."""
         with open(path, "rb") as f:
             head = f.read(100)
             size = f.seek(0, 2)
-        return size, struct.unpack_from("<I", head, 96)[0] if len(head) == 100 else 0
+        if len(head) < 100:
+            return size, 0, True
+        crc = struct.unpack_from("<I", head, 96)[0]
+        return size, crc, size != struct.unpack_from("<I", head, 84)[0]
 
     def _sum(self, path, size):
         """CRC32 of a file's first `size` bytes. Tells the PC that it is busy."""
@@ -390,7 +417,7 @@ class Server:
 
     def _unload(self):
         model = self._model
-        self._model = self._loaded = None
+        self._model = self._loaded = self._stream = None
         if model:
             model.close()
         model = None
@@ -409,7 +436,11 @@ class Server:
             before = free()
             from .model import Model
 
-            self._model = Model(path, context or None)
+            if not stamp[2][2]:
+                from .stream import Stream
+
+                self._stream = Stream(self, stamp[2][1])
+            self._model = Model(path, context or None, self._stream)
             self._loaded = stamp
             gc.collect()
             self._heap = max(0, before - free())
@@ -483,7 +514,6 @@ class Server:
         prompt = str(self._use(body[12:]), "utf8")
         self._run = self._seq
         self._count = self._sent = self._taken = 0
-        self._stop = False
         self._end = b""
         ready = self._ready
         pieces = self._pieces
@@ -496,7 +526,15 @@ class Server:
             text = model.translation(prompt, limit or None, beams, temperature & 0xFFFF)
         else:
             text = model.generate(prompt, limit or None, temperature, top_p, seed)
-        for piece in text:
+        while True:
+            try:
+                piece = next(text)
+            except StopIteration:
+                break
+            except Refused:
+                if self._stop:  # while weights were on their way
+                    break
+                raise
             pieces[count % WINDOW] = piece
             count += 1
             self._count = count
@@ -529,10 +567,13 @@ class Server:
                 self._stop = True
                 self.alive = False
             return
-        kind, seq, body = frame
+        self._heed(*frame)
+
+    def _heed(self, kind, seq, body):
+        """What the PC says while the board is busy."""
         if kind == TAKEN:
             self._mark(seq, body)
-        elif kind == GENERATE and seq == self._run:
+        elif (kind, seq) == self._now:
             self._sent = self._taken
         elif kind in (STOP, BYE):
             self._stop = True
@@ -541,7 +582,7 @@ class Server:
         elif kind == PING:
             self._send(PING | 0x80, seq, body)
         else:
-            self._fail(seq, BAD_STATE, GENERATE, "")
+            self._fail(seq, BAD_STATE, self._now[0], "")
 
     def _mark(self, seq, body):
         """The PC has all tokens before an index; it may want those behind it again."""
@@ -578,7 +619,8 @@ def serve():
             if ms <= 0:
                 return False
 
-    server = Server(sys.stdin.buffer.read, sys.stdout.buffer.write, ready)
+    stdin = sys.stdin.buffer
+    server = Server(stdin.read, sys.stdout.buffer.write, ready, "/", stdin.readinto)
     try:
         server.run()
     except KeyboardInterrupt:

@@ -1,58 +1,92 @@
-"""Weights that do not fit in memory: a matrix is read from the file tile by tile."""
+"""Weights that do not fit in memory: a matrix is read tile by tile, from wherever it is."""
 
 from array import array
 
 from .errors import Error
 
 
-class Tiles:
-    """A buffer through which matrices are swept, `words` long (at least one row group)."""
+class File:
+    """Weights in an open file, from byte `base` on."""
 
-    def __init__(self, f, base, words):
+    def __init__(self, f, base):
         self.f = f
         self.base = base
+
+    def fill(self, buffer, at, n, step, g):
+        """Put n bytes, from byte `at` of the weights on, into a buffer.
+
+        step, g: the Tiled and its row group that they are for, behind which the next are known;
+        or None.
+        """
+        self.f.seek(self.base + at)
+        if (self.f.readinto(buffer) or 0) < n:
+            raise Error("model file cannot be read any more: was it replaced? load it again")
+
+
+class Tiles:
+    """A buffer through which matrices are swept, `words` long (at least one row group).
+
+    source: has a method `fill`, as File.
+    """
+
+    def __init__(self, source, words):
+        self.fill = source.fill
         self.buffer = array("i", bytes(4 * words))
         self.words = words
         self.arena = None
-
-    def read(self, at):
-        self.f.seek(self.base + 4 * at)
-        if not self.f.readinto(self.buffer):
-            raise Error("model file cannot be read any more: was it replaced? load it again")
+        self.before = None
 
     def step(self, name, kernel, at, groups, size):
-        """A kernel that sweeps its matrix through the tiles: `groups` of `size` words, from `at`.
+        """A kernel that sweeps its matrix through the tiles.
 
-        A row group is four rows, of 4 bits (the step's name says so) eight.
+        at: the first of its words in the weights; size: words of a row group, or of a vector. A
+        row group is four rows, of 4 bits (the step's name says so) eight.
         """
-        four = name[-1] == "4"
-        return getattr(Tiled(kernel, self, at, groups, size, four), name.rstrip("4"))
+        tiled = Tiled(kernel, self, 4 * at, groups, size, name[-1] == "4")
+        name = name.rstrip("4")
+        if name == "embed":  # whose row is known when it runs
+            self.before = None
+            return tiled.embed
+        if self.before:
+            self.before.next = tiled
+        self.before = tiled
+        return tiled.linear if name == "linear" else tiled.bias
 
 
 class Tiled:
-    """One step whose matrix, at word `at` of the weights, comes through the tiles."""
+    """One step whose matrix, at byte `at` of the weights, comes through the tiles.
+
+    groups: its row groups, of `size` bytes; some: of them in a tile; next: the step that is swept
+    behind it, or None.
+    """
 
     def __init__(self, kernel, tiles, at, groups, size, four):
         self.kernel = kernel
         self.tiles = tiles
         self.at = at
         self.groups = groups
-        self.size = size
+        self.size = 4 * size
+        self.some = tiles.words // size
+        self.next = None
         self.four = four  # 1 or 0: log2 of a row group's rows, less 2
 
     def linear(self, rec, memory):
-        some = self.tiles.words // self.size
+        tiles = self.tiles
+        size = self.size
         g = 0
         while g < self.groups:
-            self.tiles.read(self.at + g * self.size)
+            n = min(self.some, self.groups - g)
+            tiles.fill(tiles.buffer, self.at + g * size, n * size, self, g)
             # The record counts rows by four, and the last of them may be half a group.
             rec[8] = g << self.four
-            rec[9] = min(some << self.four, rec[4] - rec[8])
+            rec[9] = min(n << self.four, rec[4] - rec[8])
             self.kernel(rec, memory)
-            g += some
+            g += n
 
     def embed(self, rec, memory):
-        arena = self.tiles.arena
+        tiles = self.tiles
+        arena = tiles.arena
+        held = -1
         t = 0
         while t < arena[1]:
             # By token, position or type; a tuple of the three would be garbage.
@@ -60,7 +94,9 @@ class Tiled:
             if rec[7] != 1:
                 g = arena[16 + t * arena[3]] >> (rec[7] << 3) & 0xFFFF
             g >>= 2 + self.four
-            self.tiles.read(self.at + g * self.size)
+            if g != held:
+                tiles.fill(tiles.buffer, self.at + g * self.size, self.size, None, 0)
+                held = g
             rec[4] = t
             rec[5] = t + 1
             rec[6] = g
@@ -68,5 +104,6 @@ class Tiled:
             t += 1
 
     def bias(self, rec, memory):
-        self.tiles.read(self.at)
+        tiles = self.tiles
+        tiles.fill(tiles.buffer, self.at, self.size, self, 0)
         self.kernel(rec, memory)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import operator
+import socket
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -34,6 +35,8 @@ from .link import (
     Loaded,
     LostError,
     NoMemoryError,
+    NoSpaceError,
+    NoWeightsError,
     SilentError,
     Stats,
     Stored,
@@ -110,6 +113,9 @@ class SerialPort:
             if "://" not in name and sys.platform != "win32":
                 kind.exclusive = True
             kind.open()
+            network = getattr(kind, "_socket", None)
+            if network is not None:  # or a small frame waits for the one before to be confirmed
+                network.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, ValueError) as e:
             raise _cannot_open(name, e) from e
         self._serial: Any = kind
@@ -325,6 +331,8 @@ class Board:
         self._loaded: tuple[str, Loaded] | None = None
         self.logit_scale = 1.0  # the real value of one unit of `classify`'s logits
         self._asked = "", 0  # the model and context that load() was asked for
+        # Of models whose weights are here: the header's CRC32, and the weights.
+        self._weights: dict[str, tuple[int, bytes]] = {}
         self._fresh = False  # has the heap held nothing since the last reset?
         self._closed = False
         name = port or find_port()
@@ -487,26 +495,34 @@ class Board:
         path: str | Path,
         name: str | None = None,
         progress: Progress | None = None,
+        weights: str = "board",
     ) -> str:
         """Put a model file, and the runtime where it is not up to date, on the board.
 
         Goes on with an earlier upload that was cut. Returns the name by which the model is
         known there. progress(what, bytes done, all bytes); what: "runtime" or the name.
-        Raises Error for a model that no context would make fit (see `budget`).
+        weights "host": all but the weights, which this Board then sends whenever the model runs;
+        another one is told by load() where they are. Raises Error for a model that no context
+        would make fit (see `budget`), unless its weights stay on the host.
         """
+        if weights not in ("board", "host"):
+            raise Error(f"weights go to the 'board' or stay on the 'host', not {weights!r}")
         path = Path(path)
         modelfile.load(path)  # a file that is none stays here
-        data = path.read_bytes()
+        front, rest = modelfile.split(path)
+        data = front if weights == "host" else front + rest
         name = name or path.name.removesuffix(".pft")
         self.update(progress)
-        b = self.budget(path)
-        if not b.longest:
-            raise Error(
-                f"{path} does not fit this board ({b.board}) at any context: at {b.context} it "
-                f"takes {b.needed:,} bytes of heap, {b.largest:,} in one piece; there are "
-                f"{b.heap:,} and {b.largest_free:,}. picoformer plan says more"
-            )
-        crc = int.from_bytes(data[96:100], "little")
+        if weights == "board":
+            b = self.budget(path)
+            if not b.longest:
+                raise Error(
+                    f"{path} does not fit this board ({b.board}) at any context: at {b.context} "
+                    f"it takes {b.needed:,} bytes of heap, {b.largest:,} in one piece; there are "
+                    f"{b.heap:,} and {b.largest_free:,}. picoformer plan says more; --weights "
+                    "host leaves the weights on this PC"
+                )
+        crc = modelfile.header_crc(data)
 
         def put(link: Link) -> None:
             if any((m.name, m.bytes, m.crc) == (name, len(data), crc) for m in link.models()):
@@ -515,9 +531,20 @@ class Board:
                 return
             self._forget(name)
             step = (lambda done, total: progress(name, done, total)) if progress else None
-            link.upload(_utf8(name), data, step)
+            try:
+                link.upload(_utf8(name), data, step)
+            except NoSpaceError as e:
+                if len(front) > e.number or data is front:
+                    raise
+                raise NoSpaceError(
+                    f"{e}. Or leave its weights on this PC: without them it has {len(front):,} "
+                    "bytes (deploy with --weights host)"
+                ) from e
 
         self._do(put)
+        self._weights.pop(name, None)
+        if weights == "host":
+            self._weights[name] = crc, rest
         return name
 
     def budget(self, path: str | Path) -> Budget:
@@ -551,6 +578,7 @@ class Board:
         """Delete a model from the board's flash."""
         self._do(lambda link: link.remove(_utf8(name)))
         self._forget(name)
+        self._weights.pop(name, None)
 
     def _forget(self, name: str) -> None:
         if self._loaded and self._loaded[0] == name:
@@ -558,11 +586,15 @@ class Board:
         if self._asked[0] == name:
             self._asked = "", 0
 
-    def load(self, name: str, context: int = 0) -> Loaded:
+    def load(self, name: str, context: int = 0, weights: str | Path | None = None) -> Loaded:
         """Load a model into the board's memory, in place of another. context 0: the file's.
 
-        Other methods load by themselves, with the context that was last asked for here.
+        weights: the model file, where the board has it without its weights. Other methods load by
+        themselves, with the context and the weights that were last named here.
         """
+        if weights is not None:
+            front, rest = modelfile.split(weights)
+            self._weights[name] = modelfile.header_crc(front), rest
         if not 0 <= context <= 65535:
             raise Error(f"context is {context}, expected 0 (the file's) to 65535")
         self._loaded = None
@@ -590,7 +622,24 @@ class Board:
             link = self._server()
             self._fresh = False
             self._loaded = name, link.load(name, context)
+        if self._loaded[1].weights == "host":
+            self._provide(link, name)
         return link
+
+    def _provide(self, link: Link, name: str) -> None:
+        """Give the link the weights of the model that is loaded."""
+        link.weights = self._weights.get(name)
+        crc = next((m.crc for m in link.models() if m.name == name), 0)
+        if link.weights and link.weights[0] == crc:
+            return
+        self._loaded = None
+        known = link.weights
+        raise NoWeightsError(
+            f"the board has {name} without its weights, of a model file with CRC32 {crc:08x}; "
+            + (f"the file that was named has {known[0]:08x}: n" if known else "n")
+            + "ame the one that was deployed (--weights MODEL.pft, or Board.load(name, "
+            "weights=...)), or deploy again"
+        )
 
     def logits(self, name: str, tokens: Sequence[int]) -> np.ndarray:
         """int32 logits (vocab,) behind the last of `tokens`; no BOS is added."""

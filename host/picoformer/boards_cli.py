@@ -62,6 +62,10 @@ def add_commands(commands: Any) -> None:
     p.add_argument("model", metavar="MODEL.pft")
     p.add_argument("--port", metavar="PORT", help=PORT_HELP)
     p.add_argument("--name", metavar="NAME", help="its name on the board (default: the file's)")
+    p.add_argument(
+        "--weights", choices=("board", "host"), default="board",
+        help="host: they stay here, and are sent whenever the model runs (default: board)",
+    )  # fmt: skip
 
     p = command("selftest", _selftest, "compare each step that a board makes with the simulator")
     p.add_argument("model", metavar="MODEL.pft")
@@ -74,6 +78,13 @@ def add_commands(commands: Any) -> None:
     def add_place(p: argparse.ArgumentParser) -> None:
         p.add_argument("--port", metavar="PORT", help=PORT_HELP)
         p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+        p.add_argument(
+            "--positions", type=int, default=0, metavar="N", help="default: the file's context"
+        )
+        p.add_argument(
+            "--weights", metavar="MODEL.pft",
+            help="the file of a model that was deployed with --weights host",
+        )  # fmt: skip
 
     p = command("generate", _generate, "let a board write text")
     add_place(p)
@@ -218,7 +229,7 @@ def _deploy(o: argparse.Namespace) -> None:
         with Board(o.port) as board:
             board.update(bars)
             b = board.budget(o.model)
-            name = board.deploy(o.model, o.name, bars)
+            name = board.deploy(o.model, o.name, bars, o.weights)
             size = next(m.bytes for m in board.models() if m.name == name)
             port = board.port
     finally:
@@ -229,6 +240,9 @@ def _deploy(o: argparse.Namespace) -> None:
         _show({"name": name, "bytes": size, "seconds": seconds, "port": port, **budget})
         return
     print(f"{name}: {size:,} bytes are on the board and verified, in {seconds:.1f} s")
+    if o.weights == "host":
+        print(f"its weights stay here: run it with --weights {o.model}")
+        return
     print(f"it will need {b.needed:,} bytes of heap beside the server, of {b.heap:,}")
     if not b.fits:
         print(f"warning: {' '.join([b.verdict, *b.advice])}", file=sys.stderr)
@@ -274,7 +288,7 @@ def _generate(o: argparse.Namespace) -> None:
         raise Error(f"-n is {o.n}, expected at least 1 token")
     with Board(o.port) as board:
         name = o.model or _only_model(board)
-        loaded = board.load(name)
+        loaded = board.load(name, o.positions, o.weights)
         text = ""
         pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed)
         interrupted = False
@@ -297,7 +311,7 @@ def _generate(o: argparse.Namespace) -> None:
 def _write(o: argparse.Namespace) -> None:
     with Board(o.port) as board:
         name = o.model or _only_model(board)
-        loaded = board.load(name)
+        loaded = board.load(name, o.positions, o.weights)
         start = time.perf_counter()
         if o.task == "translate":
             text = board.translate(name, o.text, o.beams, o.length_penalty)
@@ -320,7 +334,7 @@ def _read(o: argparse.Namespace) -> None:
         raise Error("give a TEXT or an --image, one of them")
     with Board(o.port) as board:
         name = o.model or _only_model(board)
-        loaded = board.load(name)
+        loaded = board.load(name, o.positions, o.weights)
         given = o.text if o.image is None else picture(o.image, board.image_shape(name))
         start = time.perf_counter()
         if o.task == "classify":

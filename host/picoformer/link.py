@@ -8,6 +8,7 @@ damage what passes, and boards that are no boards. What a board must be for the 
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 import time
 from binascii import Error as Base64Error
@@ -33,11 +34,17 @@ CHECK_RATE = 8_000  # bytes a second that any board reads, to bound the time of 
 ATTEMPTS = 3  # at an upload's block, before it fails
 SMALL = 64  # bytes of a block's data that an unreliable link is brought down to
 QUIET_LIMIT = 16.0  # between two questions whether the board still lives
+STALL = 10.0  # without a word from a board that was sent weights, before it is asked
+PIECE = 4096  # bytes of weights that are written at once: a board may take its time
+LOSS = 2048  # bytes that a link may lose at once; a busy board has to read what makes up for them
 BATCH = 16384  # bytes of frames that are sent at once
 NOISE = 4096  # bytes kept of what the board says outside of frames
 
 TEXT_MARK = b"~"
 RAW_MARK = b"\x1f"
+TILE_MARK = b"\x1e"
+TILE_END = b"\n" * 8  # completes a tile that has lost some bytes
+SKIP = 251  # bytes without a Ctrl-C that one byte of a tile's list stands for
 CTRL_C = b"\x03"
 # Printing characters first: control codes mean something to a REPL.
 STAND_INS = [bytes([v]) for v in (*range(0x20, 0x100), 0, 1, 2, *range(4, 0x20))]
@@ -80,6 +87,10 @@ class NoMemoryError(BoardError):
 
 class NoModelError(BoardError):
     """There is no such model on the board."""
+
+
+class NoWeightsError(BoardError):
+    """The board wants weights that were not given, or those of another file."""
 
 
 class Port(Protocol):
@@ -135,6 +146,26 @@ def encode_raw(kind: int, seq: int, body: bytes = b"") -> bytes:
             pair,
             bytes([low + 4, high + 4]),
             rest.replace(CTRL_C, pair),
+        )
+    )
+
+
+def encode_tile(at: int, data: bytes) -> bytes:
+    """Bytes `at` and on of the weights, without Ctrl-C, as a board reads them into its memory."""
+    where = np.flatnonzero(np.frombuffer(data, np.uint8) == CTRL_C[0])
+    skips, rest = np.divmod(np.diff(where, prepend=-1) - 1, SKIP)
+    fixes = np.full(int(skips.sum()) + len(where), 255, np.uint8)
+    fixes[np.cumsum(skips + 1) - 1] = rest + 4
+    head = struct.pack("<II", at, len(data))
+    head += struct.pack("<I", crc32(data, crc32(head))) + len(fixes).to_bytes(3, "little")
+    head += bytes([crc32(head) & 255])
+    return b"".join(
+        (
+            TILE_MARK,
+            b2a_base64(head, newline=False),
+            data.replace(CTRL_C, b"\2"),
+            fixes.tobytes(),
+            TILE_END,
         )
     )
 
@@ -316,7 +347,7 @@ def refusal(code: int, number: int, text: str) -> Error:
             wire.BAD_REQUEST: f"the board does not understand a request ({number}): {text}",
             wire.BAD_STATE: "the board is writing a text: read it to its end or close its iterator"
             if number == wire.GENERATE
-            else f"the board cannot do this now (request {number} has to come first)",
+            else f"the board cannot do this now: request {number} has to come first, or to end",
             wire.BAD_OFFSET: f"the board expects byte {number:,} of the upload",
             wire.BAD_NAME: f"{text!r} is not a name for a model: expected 1 to 64 bytes, without "
             "'/', not beginning with '.'",
@@ -346,7 +377,11 @@ class Link:
         self._seq = 0
         self._labels: tuple[list[str], int, tuple[int, int, int]] | None = None
         self._longest = 0  # bytes of the frames that the board may be in the middle of
+        self._served = -math.inf  # when the board was last sent weights, for this request
+        self._serving = True  # not while it is to end what it needs them for
         self.hello = Hello(1, 0, False, 128, 256, b"", 0, "")
+        self.weights: tuple[int, bytes] | None = None
+        """CRC32 of a model file's header, and its weights, for a board that has only the rest."""
         self.stats = Stats()
         """What the last text took."""
 
@@ -370,15 +405,42 @@ class Link:
         self._longest = 0
 
     def receive(self, limit: float) -> Frame | None:
-        """The next frame, or None after `limit` seconds. Raises EndedError, LostError."""
+        """The next frame, or None after `limit` seconds. Raises EndedError, LostError.
+
+        A board that wants weights gets them here. Raises NoWeightsError.
+        """
         deadline = self._clock() + limit
-        while not self._inbox:
-            self._check()
-            left = deadline - self._clock()
-            if left <= 0:
-                return None
-            self.feed(self._port.read(left))
-        return self._inbox.popleft()
+        while True:
+            while not self._inbox:
+                self._check()
+                left = deadline - self._clock()
+                if left <= 0:
+                    return None
+                self.feed(self._port.read(left))
+            frame = self._inbox.popleft()
+            if frame.kind != wire.WANT:
+                return frame
+            r = _Reader(frame.body)
+            (crc,) = r.take("I")
+            while r.left and self._serving:
+                self._serve(crc, *r.take("II"))
+
+    def _serve(self, crc: int, at: int, size: int) -> None:
+        """Send the board a tile of its model's weights."""
+        known, weights = self.weights or (0, b"")
+        if self.weights is None or crc != known or at + size > len(weights):
+            self._write(self._encode(wire.STOP, self._next(), b""))
+            raise NoWeightsError(
+                f"the board asks for weights of the model file with CRC32 {crc:08x}, "
+                + (f"and has been given {known:08x}'s" if self.weights else "and none were given")
+                + "; name the model file that was deployed with --weights"
+            )
+        tile = encode_tile(at, weights[at : at + size])
+        self._longest = len(tile)  # should this be interrupted
+        for i in range(0, len(tile), PIECE):
+            self._port.write(tile[i : i + PIECE])
+        self._longest = min(len(tile), LOSS)
+        self._served = self._clock()
 
     def _check(self) -> None:
         if self._decoder.ended:
@@ -422,8 +484,12 @@ class Link:
         end = self._clock() + limit
         again = self._clock()
         stuck = False
+        self._serving = kind not in (wire.STOP, wire.BYE)
+        self._served = -math.inf
         while True:
             now = self._clock()
+            end = max(end, self._served + limit)
+            again = max(again, self._served + STALL)
             if now >= end:
                 raise SilentError(
                     f"the board does not answer (request {kind}, {limit:.0f} s); interrupt it "
@@ -598,12 +664,16 @@ class Link:
         frame = self._encode(wire.GENERATE, seq, body)
         done = taken = 0  # tokens that came, and that the board knows to have come
         wait, quiet = RESEND, 0.0
+        self._serving = True
+        self._served = -math.inf
         self._look()
         self._write(frame)
         finished = False
         try:
             while True:
                 answer = self.receive(wait)
+                if answer is None and self._clock() < self._served + STALL:
+                    continue
                 if answer is None:
                     quiet += wait
                     if quiet > TOKEN_LIMIT :
@@ -659,7 +729,8 @@ class Link:
             raise
         finally:
             if not finished:
-                with contextlib.suppress(LinkError):  # the next request finds out
+                # The next request finds out.
+                with contextlib.suppress(LinkError, NoWeightsError):
                     self._stop(seq)
 
     def _stop(self, seq: int) -> None:

@@ -9,6 +9,7 @@ import os
 import struct
 import tempfile
 from binascii import crc32
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,11 +188,40 @@ def parse(data: bytes) -> ModelFile:
 
 def load(path: str | Path) -> ModelFile:
     """Read and check a model file. Raises Error."""
+    data = _read(path)
+    with _named(path):
+        return parse(data)
+
+
+def split(path: str | Path) -> tuple[bytes, bytes]:
+    """A model file's bytes in front of its weights, and its weights. Raises Error.
+
+    The header and the weights are checked; boards check the rest.
+    """
+    data = _read(path)
+    with _named(path):
+        f = io.BytesIO(data)
+        last = modelfile.sections(f)[4]
+        modelfile.read(f, last, modelfile.WEIGHTS)
+    return data[: last[0]], data[last[0] :]
+
+
+def header_crc(data: bytes) -> int:
+    """CRC32 of a model file's header, which names the CRC32 of each section."""
+    return int.from_bytes(data[96:100], "little")
+
+
+def _read(path: str | Path) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as e:
         raise Error(f"cannot read model file {path}: {e.strerror}") from e
+
+
+@contextlib.contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Errors say which file it is."""
     try:
-        return parse(data)
+        yield
     except Error as e:
         raise Error(f"{path}: {e}") from None
