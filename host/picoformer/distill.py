@@ -3,7 +3,7 @@
 The model runs with rounded weights; gradients pass through the rounding as if it were not there
 (Bengio et al., 2013, arXiv:1308.3432, "straight-through"). The float model's predictions over text
 that it wrote itself are what is to be met, so no data are needed. The scales stay; weights, the
-rows' units, gains and biases move. Needs torch: pip install 'picoformer[distill]'.
+rows' units, gains, biases and what has 8 bits move. Needs torch (the extra `distill`).
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ from .graph import (
 from .quantize import Rounded
 from .rounding import HIGH, LOW
 
-STEPS = 1500  # of training, by default
-BATCH = 4  # sequences of a step
-TEXT = (96, 256)  # sequences and tokens that the float model writes
-RATE = 4e-4  # largest change of a weight in a step, relative to the weights' size
-UNIT_RATE = 2e-3  # of a unit or a gain, relative to it
+STEPS = 500  # of training, by default
+BATCH = 8  # sequences of a step
+TEXT = (64, 256)  # sequences and tokens that the float model writes
+NEAR = 0.4  # how far from the middle of its step a weight begins at most
+# The largest change in a step of training: of a rounded weight, in steps of its scale; of a unit,
+# relative to it, of gains and biases; of other matrices, relative to the size of their weights.
+TURN_RATE, UNIT_RATE, RATE = 5e-3, 2e-3, 2e-4
 WARM = 0.05  # share of the steps over which the rate rises; then it falls to nothing
 
 
@@ -63,31 +65,33 @@ def distill(
     Raises Error.
     """
     torch = needed(graph)
-    length = min(TEXT[1], graph.context)
-    ids, _ = sample(graph, TEXT[0], length, seed)
+    ids, _ = sample(graph, TEXT[0], min(TEXT[1], graph.context), seed)
     text = torch.from_numpy(ids)
-    torch.manual_seed(seed)
     given = {id(t): t for n in graph.nodes for t in tensors(n)}
     exact = {k: torch.tensor(np.asarray(t, np.float32)) for k, t in given.items()}
     student = _Student(torch, exact, rounded)
-    with torch.no_grad():
-        wanted = torch.cat([
-            torch.log_softmax(_run(torch, graph, exact, part), -1) for part in text.split(8)
-        ])  # fmt: skip
     optimizer = torch.optim.Adam(student.groups(), betas=(0.9, 0.98))
     rates = [g["lr"] for g in optimizer.param_groups]
-    for step in progress(range(steps)):
-        slope = min(step / (WARM * steps), 1) * (1 + np.cos(np.pi * step / steps)) / 2
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * slope
-        rows = torch.randint(len(text), (BATCH,))
-        ours = torch.log_softmax(_run(torch, graph, student.weights(), text[rows]), -1)
-        target = wanted[rows]
-        loss = (target.exp() * (target - ours)).sum(-1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    rng = np.random.default_rng(seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small matrices are not worth sharing
+    try:
+        for step in progress(range(steps)):
+            slope = min(step / (WARM * steps), 1) * (1 + np.cos(np.pi * step / steps)) / 2
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * slope
+            some = text[rng.integers(len(text), size=BATCH)]
+            with torch.no_grad():
+                wanted = torch.log_softmax(_run(torch, graph, exact, some), -1)
+            ours = torch.log_softmax(_run(torch, graph, student.weights(), some), -1)
+            loss = (wanted.exp() * (wanted - ours)).sum(-1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+    finally:
+        torch.set_num_threads(threads)
     free, matrices = student.result()
     return replace(graph, nodes=[_renewed(node, free) for node in graph.nodes]), matrices
 
@@ -113,9 +117,11 @@ class _Student:
             cols = r.q.shape[1]
             scale = torch.tensor(np.repeat(r.scale, r.span, 1)[:, :cols].astype(np.float32))
             unit = torch.tensor(r.unit[:, None].astype(np.float32))
-            # In units of a step, where rounding has put the weight: the float weight would undo
-            # what the others make up for.
-            self.real[k] = torch.tensor(r.q.astype(np.float32)).requires_grad_()
+            # In units of a step: what rounding has chosen, but towards the float weight, so that
+            # those turn first that were moved to make up for others.
+            off = exact[k] / (scale * unit) - torch.tensor(r.q.astype(np.float32))
+            real = torch.tensor(r.q.astype(np.float32)) + off.clamp(-NEAR, NEAR)
+            self.real[k] = real.requires_grad_()
             self.unit[k] = unit.log().requires_grad_()
             self.scale[k] = scale
 
@@ -126,14 +132,11 @@ class _Student:
         matrices = [t for t in free if t.dim() > 1]
         size = float(np.mean([t.std().item() for t in matrices])) if matrices else 1.0
         return [
-            {"params": list(self.real.values()), "lr": RATE * 25},
+            {"params": list(self.real.values()), "lr": TURN_RATE},
             {"params": list(self.unit.values()), "lr": UNIT_RATE},
             {"params": vectors, "lr": UNIT_RATE},
             {"params": matrices, "lr": RATE * size},
         ]
-
-    def parameters(self) -> list[Any]:
-        return [p for group in self.groups() for p in group["params"]]
 
     def weights(self) -> dict[int, Any]:
         """All tensors, the rounded ones with gradients as if they were not."""
