@@ -211,7 +211,7 @@ def test_buffers(files, name):
 
 
 def test_every_step_has_its_uses():
-    assert set(_USES) == {name for name, _ in program.OPS.values()}
+    assert set(_USES) == {Step(name, []).kind for name, _ in program.OPS.values()}
 
 
 class Page(HTMLParser):
@@ -393,7 +393,7 @@ def test_fits_is_right_on_the_emulated_pico(files, pico, name, heap, step):
     planner = Planner(path, profile("pico").with_memory(heap, None))
     longest = planner.longest()
     boot = int(pico.exec("import gc\ngc.collect()\nprint(gc.mem_free())"))
-    assert abs(boot - profile("pico").heap.bytes) < 512
+    assert abs(boot - profile("pico").heap.bytes) < 1024
     for k in (-3, -2, -1, 1, 2, 3):
         context = longest + k * step
         assert planner.budget(context).fits == (k < 0)

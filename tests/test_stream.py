@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -555,6 +556,7 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     link = begin(board)
     device._weights, device._loaded, device._asked = {}, None, ("", 0)
     device.update = lambda progress: False
+    device.budget = lambda path: SimpleNamespace(longest=256)
     device._do = lambda work: work(link)
     count = board.to_board.count
     with pytest.raises(pc.NoSpaceError, match="100,000 bytes are free.*with --weights host"):
