@@ -13,7 +13,7 @@ from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
-_REST = 24576  # bytes of heap for all but the large blocks, where these are sized
+_REST = 16384  # bytes of heap for all but the large blocks, where these are sized
 
 
 def _family(name):
@@ -220,19 +220,18 @@ def _longest(words):
 def _ample(words, context):
     """Let a sweep serve as many positions as there is memory for; words of a long tile.
 
-    Half of the heap that is free behind caches and frames is for more frames, a quarter for the
-    tile.
+    Of the heap that is left behind caches and frames three quarters are for more frames, the rest
+    for the tile.
     """
     gc.collect()
     free = min(getattr(gc, "mem_free", int)(), 1 << 24)
-    free -= 4 * program.arena_words(words, context) + _REST
+    free -= 4 * (program.arena_words(words, context) + _TILE) + _REST
     for i in range(words[11]):
         free -= 4 * program.cache_words(words, i, context)
     if free < 0:
         return _TILE
-    stride = words[2]
-    words[1] = max(words[1], min(context, words[1] + (free >> 3) // stride))
-    return max(_TILE, min(free >> 4, _LONG))
+    words[1] = max(words[1], min(context, words[1] + 3 * (free >> 4) // words[2]))
+    return min(_TILE + (free >> 4), _LONG)
 
 
 def _bind(model, kernels, words, memory, tiles, offset):
