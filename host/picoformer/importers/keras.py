@@ -11,6 +11,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,12 @@ class _Vector:
     end: str = ""  # softmax or sigmoid: nothing may follow
 
 
+# What JSON of another shape, or a file inside that is damaged, raises somewhere.
+_MALFORMED = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration,
+    AssertionError, OSError, RuntimeError,
+)  # fmt: skip
+
 Value = _Text | _Tokens | _Index | _Rows | _Vector
 
 
@@ -135,7 +142,7 @@ def read(path: Path, config: str | Path | None = None) -> tuple[Graph, Words | N
         root, weights, assets = _open(path)
         reader = _Reader(path, given, root, weights, assets)
         graph = reader.graph()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as e:
+    except _MALFORMED as e:
         raise Error(f"{path}: its config.json is not as Keras 3 writes it: {e!r}") from e
     return graph, reader.words
 
@@ -157,7 +164,7 @@ def _open(path: Path) -> tuple[Any, Any, dict[str, list[str]]]:
                 for name in archive.namelist()
                 if name.endswith("/vocabulary.txt")
             }
-    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as e:
+    except (*_MALFORMED, zipfile.BadZipFile, zlib.error) as e:
         raise Error(
             f"{path} is truncated or not a Keras 3 file: {e}; expected what model.save writes"
         ) from e
@@ -293,8 +300,12 @@ class _Reader:
             self.alias[key] = next(call.inputs())
 
     def root_of(self, key: Key) -> Key:
+        seen = set()
         while key in self.alias:
+            seen.add(key)
             key = self.alias[key]
+            if key in seen:
+                raise Error(f"{self.path}: layer {key[0]!r} takes what it makes")
         return key
 
     def taken(self, key: Key) -> set[Key]:
