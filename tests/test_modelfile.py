@@ -7,7 +7,6 @@ that define the file and its arithmetic are held against the code at the end.
 
 from __future__ import annotations
 
-import contextlib
 import doctest
 import gc
 import json
@@ -15,108 +14,53 @@ import os
 import random
 import re
 import struct
+import sys
 from array import array
-from binascii import crc32
-from dataclasses import dataclass, field
+from collections import Counter
 from functools import cache
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import models
-from picoformer import convert, modelfile, simulator
-from picoformer.compiler import Compiled, activation_table, compile_graph, exp2_table, float_parts
-from picoformer.converter import calibrate
-from picoformer.device import beams, portable, program, sampling
-from picoformer.device import model as device_model
-from picoformer.errors import Error
-from picoformer.graph import Graph
-from picoformer.importers.llama import llama
-from picoformer.quantize import Matrix, Matrix4, quantize, stacked
-from picoformer.rounding import inputs, nearest, round_graph
-from picoformer.simulator import Simulator
-from picoformer.tokenizer import Template, Vocabulary, build
+
+sys.path.insert(0, str(models.ROOT / "tools"))
+
+import fuzz  # noqa: E402
+from fuzz import (  # noqa: E402
+    GROUP,
+    IMAGE,
+    KINDS,
+    SPECIAL,
+    WORD,
+    Parts,
+    changed,
+    frame,
+    made,
+    small_graph,
+    small_vocabulary,
+)
+from picoformer import convert, modelfile, simulator  # noqa: E402
+from picoformer.compiler import (  # noqa: E402
+    Compiled,
+    activation_table,
+    compile_graph,
+    exp2_table,
+    float_parts,
+)
+from picoformer.converter import calibrate  # noqa: E402
+from picoformer.device import beams, portable, program, sampling  # noqa: E402
+from picoformer.device import model as device_model  # noqa: E402
+from picoformer.errors import Error  # noqa: E402
+from picoformer.quantize import Matrix, Matrix4, quantize, stacked  # noqa: E402
+from picoformer.rounding import nearest  # noqa: E402
+from picoformer.simulator import Simulator  # noqa: E402
+from picoformer.tokenizer import Template, build  # noqa: E402
 
 Model = device_model.Model
 DOCS = models.ROOT / "docs"
-WORD = 1 << 31
-EXTREMES = (0, -1, 1, WORD - 1, -WORD)
-GROUP = [1, 5, 7]  # tokens of one group
-LONGER = [1, 5, 7, 3, 3, 11]  # and of two
-
-
-def small_vocabulary() -> Vocabulary:
-    pieces = [b"", b"", b"", *(c.encode() for c in " abcdefgh")]
-    singles = {ord(p): i for i, p in enumerate(pieces) if p}
-    return Vocabulary(pieces + [b"ab"], singles, {(4, 5): (0, 12)}, unk=0, bos=1, eos=2)
-
-
-def small_graph() -> Graph:
-    """A random Llama of two layers, small enough to run a thousand times."""
-    rng = np.random.default_rng(7)
-    sizes = {
-        "embed_tokens": (13, 8), "q_proj": (8, 8), "k_proj": (4, 8), "v_proj": (4, 8),
-        "o_proj": (8, 8), "gate_proj": (6, 8), "up_proj": (6, 8), "down_proj": (8, 6),
-    }  # fmt: skip
-
-    def tensor(name: str) -> np.ndarray:
-        part = name.split(".")[-2]
-        return rng.normal(0, 0.5, sizes[part]) if part in sizes else 1 + rng.normal(0, 0.1, 8)
-
-    return llama(
-        tensor, layers=2, heads=2, kv_heads=1, size=4, frequencies=np.array([1.0, 0.1]), eps=1e-5,
-        vocab=13, context=8, bos=1, eos=2, tied=True, meta={"name": "small"},
-    )  # fmt: skip
-
-
-@dataclass
-class Parts:
-    """The contents of a file, to be changed and put together again with good checksums."""
-
-    meta: bytes
-    program: list[int]
-    tables: list[int]
-    tokenizer: bytes
-    weights: bytes
-    where: list[str] = field(default_factory=list)  # what each word of the program is
-
-    @classmethod
-    def of(cls, data: bytes) -> Parts:
-        cut = [struct.unpack_from("<II", data, 20 + 16 * i) for i in range(5)]
-        raw = [data[at : at + n] for at, n in cut]
-        words, tables = (list(struct.unpack(f"<{len(r) // 4}i", r)) for r in raw[1:3])
-        where = ["header"] * program.HEADER + ["caches"] * words[11]
-        for op, _, _ in program.steps(words)[0]:
-            name, letters = program.OPS[op]
-            where += ["op", "fields", *(f"{name} {i} {c}" for i, c in enumerate(letters))]
-        return cls(raw[0], words, tables, raw[3], raw[4], where)
-
-    def data(self, words: list[int] | None = None, tables: list[int] | None = None) -> bytes:
-        words, tables = words or self.program, tables or self.tables
-        packed = [struct.pack(f"<{len(w)}i", *w) for w in (words, tables)]
-        return frame([self.meta, *packed, self.tokenizer, self.weights])
-
-
-def frame(sections: list[bytes], version: int = 1, gap: int = 0) -> bytes:
-    """A file of sections, written here from docs/format.md alone. gap: bytes of a hole."""
-    at, table = 100, b""
-    for kind, part in enumerate(sections, 1):
-        table += struct.pack("<4I", kind, at, len(part), crc32(part))
-        at += len(part) + (gap if kind == 2 else 0)
-    sections = [*sections[:2], bytes(gap), *sections[2:]]
-    return signed(b"\x89PFT" + struct.pack("<3I", version, at, 5) + table) + b"".join(sections)
-
-
-def signed(head: bytes) -> bytes:
-    """The first 96 bytes of a file, and their checksum."""
-    return head[:96] + struct.pack("<I", crc32(head[:96]))
-
-
-def changed(data: bytes, at: int, value: int) -> bytes:
-    """The file with one word of its header changed, and the checksum right."""
-    head = data[:at] + struct.pack("<I", value) + data[at + 4 : 96]
-    return signed(head) + data[100:]
 
 
 @pytest.fixture(scope="module")
@@ -128,27 +72,6 @@ def compiled() -> Compiled:
 @pytest.fixture(scope="module")
 def good(compiled) -> bytes:
     return modelfile.encode(compiled, build(small_vocabulary()), {"name": "small"})
-
-
-# What else a file may be; `good` is a Llama. Named by models.architecture.
-KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
-SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
-SPECIAL += ["llama" + models.FOUR, models.BERT + models.FOUR, models.VIT + models.FOUR]
-IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
-
-
-@cache
-def made(kind: str) -> bytes:
-    """A small file: a Llama or GPT-2 generates, BERT classifies, MiniLM embeds; or of SPECIAL."""
-    layers, context = (1, 13) if models.VIT in kind else (1 if kind in SPECIAL else 2, 8)
-    kind, four, _ = kind.partition(models.FOUR)
-    sizes = 8, 20 if four else 6, layers, 2, 13, context, 3
-    graph = small_graph() if kind == "llama" else models.architecture(kind, *sizes)
-    meta = {"name": "small", **({"labels": graph.labels} if graph.labels else {})}
-    meta |= {"image": list(graph.image)} if graph.image else {}
-    rounded = round_graph(graph, inputs(graph, None), 16) if four else {}
-    built = compile_graph(graph, calibrate(graph), rounded=rounded)
-    return modelfile.encode(built, build(small_vocabulary()), meta)
 
 
 @pytest.fixture
@@ -356,10 +279,14 @@ def test_a_bad_header(on_board, good):
                 refused(on_board, changed(good, at, value % (1 << 32)), "corrupt")
 
 
-@pytest.mark.parametrize("meta", [b"", b"{   ", b"[]  ", b"3   ", b"\xff\xfe  ", b"[" * 100000])
+@pytest.mark.parametrize(
+    "meta",
+    [b"", b"{   ", b"[]  ", b"3   ", b"\xff\xfe  ", b"[" * 100000, b'{"a":NaN}  ',
+     b'{"a":-Infinity} ', b'{"a": "\\uD800"}   '],
+)  # fmt: skip
 def test_bad_metadata(good, meta):
     parts = Parts.of(good)
-    parts.meta = meta
+    parts.meta = meta + b" " * (-len(meta) % 4)
     with pytest.raises(Error, match="its metadata is not"):
         modelfile.parse(parts.data())
 
@@ -512,7 +439,8 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({at("bias", "n", -1): 8}, "bias is not all the logits'")
     bad({at("bias", "add", -1): 1}, "bias is not all the logits'")
     bad({at("linear", "add", -1): 0}, "logits are added to nothing")
-    bad({at("bias", "out", -1): p[at("linear", "x", -1)]}, "logits are added to nothing")
+    bad({at("bias", "out", -1): p[at("pool", "x")]}, "logits are added to nothing")
+    bad({at("bias", "out", -1): p[at("linear", "x", -1)]}, "input is not a vector of 8")
     bad({at("bias", "out", -1): end + 64}, "outside")
     logits = {"out": end, "weights": p[at("bias", "weights", -1)], "n": 4}
     bad(with_step(parts, "linear", -1, "bias", **logits), "bias is not all the logits'")
@@ -693,7 +621,9 @@ def test_bad_images(on_board, image):
     for name in ("image", "picture"):
         text = json.dumps({**meta, "image": None, name: image}).encode()
         parts.meta = text + b" " * (-len(text) % 4)
-        refused(on_board, parts.data(), "its metadata do not fit its image")
+        finite = "NaN" not in text.decode() and "Infinity" not in text.decode()
+        words = "its metadata do not fit its image" if finite else "its metadata"
+        refused(on_board, parts.data(), words)
 
 
 def test_a_number_that_no_reader_takes(on_board):
@@ -741,7 +671,7 @@ def test_a_type_that_has_no_row(on_board, types):
         except Error as e:
             wanted = str(e)
         board = on_board(parts.data())
-        guard(board)
+        fuzz.guard(board)
         try:
             assert board.answer("ab ab", "a") == wanted
         except Error as e:
@@ -779,7 +709,7 @@ def test_a_shared_cache_has_one_shape(on_board):
     parts = Parts.of(made(models.BERT))
     words = parts.program[:]
     words[16] = 14
-    for n, (heads, size) in enumerate([(2, 3), (1, 8)]):
+    for n, (heads, size) in enumerate([(1, 8), (2, 3)]):
         for name, fields in (("store", ["heads"]), ("attend", ["heads", "kv_heads"])):
             for f, value in [*((f, heads) for f in fields), ("size", size)]:
                 words[operand(parts, name, f, n)] = value
@@ -800,6 +730,51 @@ def test_bad_labels(on_board, labels):
     for reader in (modelfile.parse, on_board):
         with pytest.raises(Error, match="its metadata"):
             reader(parts.data())
+
+
+def test_words_are_written_before_they_are_read(on_board, good):
+    """What the memory held before would be in the result."""
+    parts = Parts.of(good)
+    p = parts.program
+
+    def bad(changes: dict[int, int], *said: str) -> None:
+        words = p[:]
+        for at, value in changes.items():
+            words[at] = value
+        refused(on_board, parts.data(words), "bad program", *said)
+
+    def at(name: str, field: str, nth: int = 0) -> int:
+        return operand(parts, name, field, nth)
+
+    p[2] += 8  # a frame with eight words that nothing uses
+    p[5] += 8 << 6
+    p[at("linear", "out", -1)] = p[5]
+    free = 16 + p[2] - 8 << 6
+    modelfile.parse(parts.data())
+    bad({at("norm", "x"): free}, "input is read before it is written")
+    bad({at("store", "k"): free}, "keys is read before it is written")
+    bad({at("attend", "q"): free}, "queries is read before it is written")
+    # Rows are added to nothing; what comes of them is nothing.
+    added = {at("linear", "out"): free, at("linear", "add"): 1, at("linear", "groups"): 1}
+    bad(added | {at("linear", "count"): 1}, "keys is read before it is written")
+    bad({at("linear", "x"): free - (4 << 6)}, "input is not a vector of 8 elements")
+    # A vector is read as a whole, by `linear` alone, until something is written over it.
+    bad({at("norm", "n"): 7}, "input is not a vector of 8 elements")
+    bad({at("norm", "x", 1): p[at("norm", "out")] + (4 << 6)}, "input is read before")
+    bad({at("linear", "cols"): 7}, "input is not a vector of 7 elements")
+    norm = {name: p[at("norm", name)] for name in documented_steps()[2][1]}
+    norm |= {"n": 1, "out": norm["out"] + 64}
+    over = with_step(parts, "linear", 0, "norm", **norm)
+    refused(on_board, parts.data(over), "input is not a vector of 8 elements")
+    # What a gate has taken is gone.
+    u = p[at("gate", "u")]
+    bad({at("norm", "x", 3): u}, "input is read before it is written")
+
+
+def test_vectors_of_4_bit_matrices(on_board):
+    parts = Parts.of(made("llama" + models.FOUR))
+    parts.program[operand(parts, "norm", "bits")] = 10
+    refused(on_board, parts.data(), "input has elements of 10 bits, not 9")
 
 
 def test_tables_that_kernels_rely_on(on_board, good):
@@ -841,260 +816,84 @@ def test_the_limits_are_those_of_the_page(on_board, good):
     assert tried >= 36
 
 
-class Guarded(array):
-    """Words without the negative indices by which Python would hide an address that is wrong."""
-
-    def __getitem__(self, i):
-        assert not isinstance(i, int) or i >= 0
-        return super().__getitem__(i)
-
-    def __setitem__(self, i, v):
-        assert i >= 0
-        super().__setitem__(i, v)
+# Mutated files: tools/fuzz.py makes them, runs them on both sides, and compares
 
 
-def guard(board: Model) -> None:
-    space = board._space
-    for i, region in enumerate(space):
-        space[i] = Guarded("i", region)
-    board._arena = space[program.ARENA]
-    for kernel, _ in board._encoder + board._body + board._head:
-        if hasattr(kernel, "__self__"):
-            tiles = kernel.__self__.tiles
-            tiles.arena, tiles.buffer = board._arena, space[program.WEIGHTS]
+@pytest.fixture
+def on_micropython():
+    """Whether cases run there, too: with native kernels, where this port has them."""
+    return not models.no_micropython()
 
 
-def attempt(parts: Parts, words: list[int], tables: list[int] | None, same: bool, on_board) -> str:
-    """Give one file to both sides; say what came of it.
-
-    same: whether both must compute the same. Anything but Error escapes and fails the test.
-    """
-    data = parts.data(words, tables)
-    try:
-        m = modelfile.parse(data)
-    except Error as e:
-        with pytest.raises(Error) as on:
-            on_board(data)
-        assert str(on.value) == str(e)
-        return "refused"
-    options = {"weights": ("ram", "file")[crc32(data) & 1]}
-    if crc32(data) & 6 == 0:  # some, as it is slow
-        board = on_board(data, **options, context=max(2, m.context // 2 & ~1))
-        guard(board)
-        for tokens in (GROUP[: board.context], LONGER[: board.context]):
-            with contextlib.suppress(OverflowError):
-                on_device(board, tokens)
-        board.close()
-    board = on_board(data, **options)
-    sim = Simulator(m)
-    out = "ran"
-    wanted = None
-    for tokens in (GROUP[: m.context], LONGER[: m.context]):
-        try:
-            wanted = on_simulator(sim, tokens)
-        except Error as e:
-            assert "does not fit" in str(e)
-            wanted, out = None, "left its range"
-        try:
-            got = on_device(board, tokens)
-        except OverflowError:
-            # Plain Python notices what a native kernel does not: a word that overflows.
-            assert wanted is None or not same
-            continue
-        if same and wanted is not None:
-            assert got == wanted
-    board.close()
-    return out
+def swept(folder, todo, board: bool) -> fuzz.Totals:
+    totals = fuzz.Totals()
+    while some := list(islice(todo, fuzz.BATCH)):
+        for case in fuzz.sweep(totals, some, folder, board):
+            pytest.fail(f"case {case.index} ({case.kind}, {case.change}): {case.failure}")
+    return totals
 
 
-# What each task runs, on a board: a source of other length, pixels, types.
-RUN = """
-def on_device(m, tokens):
-    if m.task == "translate":
-        m.source(tokens[1:])
-        return list(m.logits(tokens))
-    if m.task == "answer":
-        n = len(tokens)
-        m._sweep(tokens, [int(2 * i > n) for i in range(n)])
-        at = range(m._logits, m._logits + n * m._stride, m._stride)
-        return [m._arena[i + k] for i in at for k in range(2)]
-    if m.image:
-        # The frames hold fewer than the patches where the context is small.
-        if m.context < 13:
-            return list(m.logits(tokens))
-        return list(m.read(bytes([37 * (i + len(tokens)) & 255 for i in range(216)]), m.task))
-    return list(m.logits(tokens))
-"""
-names: dict = {}
-exec(RUN, names)
-on_device = names["on_device"]
-
-
-def on_simulator(sim: Simulator, tokens: list[int]) -> list[int]:
-    n = len(tokens)
-    if sim.model.task == "translate":
-        sim.source(tokens[1:])
-    elif sim.model.task == "answer":
-        sim._run(tokens, 0, [int(2 * i > n) for i in range(n)])
-        return sim._result().reshape(-1).tolist()
-    elif sim.model.program[14]:
-        pixels = np.array([37 * (i + n) & 255 for i in range(216)])
-        return sim._read(pixels, sim.model.task).tolist()
-    return sim.logits(tokens)[-1].tolist()
-
-
-def numbers_only(parts: Parts, i: int) -> bool:
-    """Whether word i of the program is a number that no size or place depends on.
-
-    With other sizes or places a step may read what none has written, which is not defined; so
-    may a linear that adds to its output.
-    """
-    if not parts.where[i].endswith("-"):
-        return False
-    op, field, _ = parts.where[i].split()
-    names = dict(documented_steps().values())[op]
-    return names[int(field)] not in ("n", "cols", "groups", "heads", "kv_heads", "size", "add")
-
-
-def mutations(parts: Parts) -> list[tuple[int, int]]:
-    """(word of the program, its new value): extremes, neighbours, offsets, other regions."""
-    out = set()
-    for i, old in enumerate(parts.program):
-        values = {*EXTREMES, old + 1, old - 1, old * 2, -old}
-        for step in (1, 2, 3, 4, 8, 1000):
-            values |= {old + 64 * step, old - 64 * step}
-        values |= {old & ~63 | region for region in (*range(7), 63)}
-        out |= {(i, v) for v in values if v != old and -WORD <= v < WORD}
-    return sorted(out)
-
-
-def run_mutations(parts: Parts, some: list[tuple[int, int]], on_board) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for i, value in some:
-        words = parts.program[:]
-        words[i] = value
-        out = attempt(parts, words, None, numbers_only(parts, i), on_board)
-        counts[out] = counts.get(out, 0) + 1
-    return counts
-
-
-@pytest.mark.parametrize("kind", KINDS + SPECIAL)
-def test_mutated_programs(on_board, kind):
-    parts = Parts.of(made(kind))
-    count = 120 if kind in SPECIAL else 450
-    some = random.Random(3).sample(mutations(parts), count)
-    counts = run_mutations(parts, some, on_board)
-    assert counts["refused"] > count // 3
-    assert counts["ran"] > count // 15, counts
-
-
-@pytest.mark.parametrize("kind", KINDS + SPECIAL)
-def test_mutated_tables_and_weights(on_board, kind):
-    """What the checks do not look at may change the numbers and nothing else."""
-    rng = random.Random(4)
-    counts = {"ran": 0}
-    count = 20 if kind in SPECIAL else 60
-    for _ in range(count):
-        parts = Parts.of(made(kind))
-        tables = parts.tables[:]
-        for _ in range(rng.choice((1, 1, 20))):
-            value = rng.choice((*EXTREMES, rng.randrange(-WORD, WORD)))
-            tables[rng.randrange(len(tables))] = value
-        if rng.random() < 0.3:
-            at = 4 * rng.randrange(len(parts.weights) // 4)
-            parts.weights = parts.weights[:at] + rng.randbytes(4) + parts.weights[at + 4 :]
-        out = attempt(parts, parts.program, tables, False, on_board)
-        counts[out] = counts.get(out, 0) + 1
-    assert counts["ran"] > count // 5, counts
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["llama", models.BERT, *SPECIAL])
-def test_all_mutated_programs(on_board, kind):
-    parts = Parts.of(made(kind))
-    run_mutations(parts, mutations(parts), on_board)
+@pytest.mark.parametrize("count", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_mutated_files(tmp_path, on_micropython, count):
+    """Each ends in an Error or a run that equals the simulator's; no word outside is touched."""
+    todo = fuzz.cases(0, count, 6, fuzz.ALL, fuzz.WEIGHTED)
+    totals = swept(tmp_path, todo, on_micropython)
+    sums = Counter()
+    for key, n in totals.outcomes.items():
+        sums[key.rpartition("/")[2]] += n
+    assert totals.done == count and not sums["failed"]
+    assert sums["ran"] > count // 5 and sums["refused"] > count // 3, sums
+    assert sums["too large"] + sums["refused in other words"] < count // 50
+    assert totals.plain > count // 50
+    if on_micropython:
+        assert totals.native > count // 5
+        assert totals.words > 1000 * totals.native
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS + SPECIAL)
-def test_programs_with_several_mutations(on_board, kind):
+def test_all_mutated_programs(tmp_path, on_micropython, kind):
+    """Each word of the program becomes each of its neighbours."""
     parts = Parts.of(made(kind))
-    rng = random.Random(5)
-    for _ in range(5000):
-        words = parts.program[:]
-        for _ in range(rng.choice((2, 2, 3, 5))):
-            i = rng.randrange(len(words))
-            flipped, step = words[i] ^ 1 << rng.randrange(9), 64 * rng.randrange(-30, 30)
-            value = rng.choice((rng.choice(words), words[i] + step, flipped))
-            words[i] = max(-WORD, min(value, WORD - 1))
-        attempt(parts, words, None, False, on_board)
+
+    def todo():
+        index = 0
+        for at, old in enumerate(parts.program):
+            for value in fuzz.neighbours(old):
+                data = parts.data([*parts.program[:at], value, *parts.program[at + 1 :]])
+                yield fuzz.Case(index, kind, "neighbour", data), random.Random(index)
+                index += 1
+
+    swept(tmp_path, todo(), on_micropython)
 
 
-BAD_FILES = RUN + """
-from picoformer import Error, Model
-for i in range(count):
-    try:
-        # A smaller context, too: what lies behind the frames moves.
-        m = Model(folder + "/%d" % i, weights=("ram", "file")[i & 1], context=contexts[i])
-        print(i, on_device(m, group[: m.context]))
-        on_device(m, longer[: m.context])
-        m.close()
-    except Error as e:
-        print(i, "Error", e)
-"""
-
-
-@pytest.mark.parametrize("count", [150, pytest.param(3000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", KINDS + SPECIAL)
-def test_bad_files_on_micropython(unix, kind, tmp_path, count):
-    """With native kernels, where this port has them: they have no bounds checks."""
-    good = made(kind)
-    parts = Parts.of(good)
-    rng = random.Random(6)
-    rest = mutations(parts)
-    rng.shuffle(rest)
-    count = 60 if kind in SPECIAL and count == 150 else count
-    files = [b"", good[:90], b"\x89PNG" + bytes(200), changed(good, 4, 2), good]
-    kinds = [False] * 4 + [True]
-    # Half of them pass the checks, or the kernels would not have much to do.
-    passed = 0
-    while len(files) < count:
-        i, value = rest.pop()
-        words = parts.program[:]
-        words[i] = value
-        data = parts.data(words)
-        try:
-            modelfile.parse(data)
-            passed += 1
-        except Error:
-            if len(files) > 2 * passed + 10:
-                continue
-        files.append(data)
-        kinds.append(numbers_only(parts, i))
-    contexts: list[int | None] = [None] * len(files)
-    for i, data in enumerate(files):
-        (tmp_path / str(i)).write_bytes(data)
-        if i % 3 == 0:
-            with contextlib.suppress(Error):
-                contexts[i] = min(4, modelfile.parse(data).context)
-    names = {"folder": str(tmp_path), "count": len(files), "group": GROUP, "longer": LONGER}
-    lines = unix(BAD_FILES, contexts=contexts, **names).splitlines()
-    assert len(lines) == len(files)
-    for line, data, same, context in zip(lines, files, kinds, contexts, strict=True):
-        said = line.split(" ", 1)[1]
-        try:
-            m = modelfile.parse(data)
-        except Error as e:
-            assert said == f"Error {e}" or "begins with" in said
-            continue
-        assert said[0] == "["
-        # A context in which an image has no room: other patches.
-        if same and not (models.VIT in kind and context):
-            try:
-                wanted = on_simulator(Simulator(m), GROUP)
-            except Error:
-                continue
-            assert said == str(wanted)
+@pytest.mark.parametrize(
+    "said",
+    ["crash", "guard", "constants", "exception", "another result", "a hang", "another refusal"],
+)
+def test_the_fuzzer_notices(tmp_path, families, monkeypatch, said):
+    """What it must find is put there: each is a failure of the case that did it, of no other."""
+    script = fuzz.BOARD
+    change = {
+        "crash": "    import sys\n    sys.exit(3)\n",
+        "guard": "    guarded[0][0][3] += 1\n",
+        "constants": "    m._memory[1][2] += 1\n" if "viper" in families else "    1 / 0\n",
+        "exception": "    [][1]\n",
+        "another result": "    m.vocab = 2\n",
+        "a hang": "    while True:\n        pass\n",
+        "another refusal": "    raise Error('no')\n",
+    }[said]
+    monkeypatch.setattr(fuzz, "BATCH_LIMIT", 5)
+    body = "def spoil(m, name):\n    if name != 2:\n        return\n" + change
+    monkeypatch.setattr(
+        fuzz, "BOARD",
+        script.replace("guarded = []", "guarded = []\n\n\n" + body).replace(
+            "        result = work(m", "        spoil(m, name)\n        result = work(m"
+        ),
+    )  # fmt: skip
+    some = [(fuzz.Case(i, "llama", "none", made("llama")), random.Random(i)) for i in range(5)]
+    failed = fuzz.sweep(fuzz.Totals(), some, tmp_path, True)
+    assert [case.index for case in failed] == [2], failed
 
 
 # The pages

@@ -25,6 +25,10 @@ from .program import (
     steps,
 )
 
+# What a step does with words of the frame: read them, make them, change them, add to each (rows
+# that only fill a group may be added to nothing, and stay unknown), or read a vector.
+_READ, _MADE, _CHANGED, _ADDED, _VECTOR = 0, 1, 2, 3, 4
+
 
 def check(words, tables, weight_words):
     """Prove that every step of a program stays inside its regions; raise Error if one may not.
@@ -38,7 +42,10 @@ def check(words, tables, weight_words):
     f_end = HEADER + stride  # first frame's end
     step = 0
     single = False  # True once `pool` has left one position
-    used = []  # the frame's words that this step has named, (first, end)
+    # Of the frame's words, (first, end):
+    used = []  # those that this step has named
+    written = []  # those that hold a value of this input
+    vectors = {}  # first word of a quantized vector: its elements and their bits
     stored = {}  # cache: its (heads, head size), and whether it is the encoder's
     task, image = words[12], words[14]  # operand of an image's patches, or 0
 
@@ -49,7 +56,25 @@ def check(words, tables, weight_words):
     def inside(at, n, low, high, what):
         need(n > 0 and at >= low and n <= high - at, what + " is outside its memory")
 
-    def frame(operand, n, what="operand"):
+    def filled(at, end):
+        """Whether words at..end of the frame are written."""
+        last = -1
+        while last < at < end:
+            last = at
+            for first, behind in written:
+                if first <= at < behind:
+                    at = behind
+        return at >= end
+
+    def forget(at, end):
+        written[:] = [
+            part
+            for a, b in written
+            for part in ((a, min(b, at)), (max(a, end), b))
+            if part[0] < part[1]
+        ]
+
+    def frame(operand, n, what, how):
         need(operand & 63 == ARENA, what + " is not in the arena")
         at = operand >> 6
         # Word 0 of a frame is its token, by which `embed` finds a row: no step may write it.
@@ -57,6 +82,15 @@ def check(words, tables, weight_words):
         for first, end in used:
             need(at >= end or at + n <= first, what + " overlaps another operand")
         used.append((at, at + n))
+        if how == _MADE and not filled(at, at + n):
+            written.append((at, at + n))
+        if how in (_READ, _CHANGED):
+            need(filled(at, at + n), what + " is read before it is written")
+        if how in (_MADE, _CHANGED, _ADDED):
+            for first in list(vectors):
+                if first < at + n and at < first + 4 + vectors[first][0]:
+                    del vectors[first]
+        return at
 
     def table(operand, n, what="table"):
         need(operand & 63 == TABLES, what + " is not in the tables")
@@ -109,10 +143,17 @@ def check(words, tables, weight_words):
     residual = 0  # what an image's patches become
     embedded = None  # operand and words of what `embed` made
     for op, i, _n in listing:
+        # An image's patches are there from the start, as many elements as their `linear` reads.
+        if image and op in LINEAR and words[i] == image:
+            vectors[image >> 6] = words[i + 3], 8
+            break
+    for op, i, _n in listing:
         r = words[i : i + _n]
         used.clear()
-        if step == body:
+        if step == body > 0:
             embedded = None
+            written.clear()
+            vectors.clear()
         if image and not embedded:
             # The patches are in the frames; `linear`, or a bias and `linear`, make the residual.
             if not patched and (op in LINEAR or step):
@@ -133,7 +174,6 @@ def check(words, tables, weight_words):
             number(r[_n - 1], 16, 1 << 20, "columns of a scale")
             need(r[_n - 1] & 15 == 0, "%d columns of a scale, no multiple of 16" % r[_n - 1])
         if op in EMBEDDING:
-            frame(r[0], r[2])
             number(r[7], 0, 2, "position")
             groups, size = matrix(words, op, i)
             weights(r[1], groups * size, "embedding")
@@ -145,14 +185,18 @@ def check(words, tables, weight_words):
                 need(known == (r[0], r[2]), "positions are added to something else")
             else:
                 need(embedded is None and not image, "two embeddings")
+            frame(r[0], r[2], "result", _CHANGED if r[7] else _MADE)
             embedded = (r[0], r[2])
         elif op == 2:
             n = r[2]
-            frame(r[0], n, "input")
-            frame(r[1], n + 4, "output")
-            number(r[3], 2, 12, "bits")
+            frame(r[0], n, "input", _READ)
             if r[4]:
-                frame(r[4], 1, "exponent")
+                frame(r[4], 1, "exponent", _READ)
+            at = frame(r[1], n + 4, "output", _MADE)
+            number(r[3], 2, 12, "bits")
+            # Some kernels use the sum that stands in it: all of it is read together, or nothing.
+            forget(at, at + n + 4)
+            vectors[at] = n, r[3]
             number(r[5], 1 << 14, 32767, "scale")
             number(r[6], -4096, 4096, "exponent")
             if r[7]:
@@ -161,7 +205,10 @@ def check(words, tables, weight_words):
             cols, groups = r[3], r[4]
             number(cols, 1, 1 << 20, "columns")
             number(groups, 1, 1 << 16, "row groups")
-            frame(r[0], cols + 4, "input")
+            at = frame(r[0], cols + 4, "input", _VECTOR)
+            n, bits = vectors.get(at, (0, 0))
+            need(n == cols, "input is not a vector of %d elements" % cols)
+            need(op == 3 or bits <= 9, "input has elements of %d bits, not 9" % bits)
             # An embedding stays where the residual is; other results are behind the frame.
             if single and r[1] == words[5] and (words[12] != EMBED or r[1] >= f_end << 6):
                 need(r[1] == f_end << 6, "logits are not behind the first frame")
@@ -169,7 +216,7 @@ def check(words, tables, weight_words):
                 need(r[7] == biased, "logits are added to nothing")
                 logits = True
             else:
-                frame(r[1], 4 * groups, "output")
+                frame(r[1], 4 * groups, "output", _ADDED if r[7] else _MADE)
                 logits = logits or (task == ANSWER and r[1] == words[5] and 4 * groups == padded)
             groups, size = matrix(words, op, i)
             weights(r[2], groups * size, "matrix")
@@ -178,10 +225,10 @@ def check(words, tables, weight_words):
             number(r[7], 0, 1, "add")
             need(r[8] == 0 and r[9] == r[4], "row window")
         elif op == 4:
-            cached(r[2], r[3], r[4], r[5])
-            frame(r[0], r[3] * r[4], "keys")
-            frame(r[1], r[3] * r[4], "values")
             need(not single, "cache is stored in the head")
+            cached(r[2], r[3], r[4], r[5])
+            frame(r[0], r[3] * r[4], "keys", _CHANGED)
+            frame(r[1], r[3] * r[4], "values", _CHANGED)
             # The whole input has gone through one attention before the next stores its own;
             # but a translation grows token by token.
             need(whole and not step >= body > 0 or r[2] not in stored, "cache is stored twice")
@@ -196,8 +243,8 @@ def check(words, tables, weight_words):
             source = r[14] == 2 or step < body
             need(stored.get(r[2]) == (r[4], r[5], source), "cache is not stored before")
             need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
-            frame(r[0], r[3] * r[5], "queries")
-            frame(r[1], r[3] * r[5], "output")
+            frame(r[0], r[3] * r[5], "queries", _CHANGED)
+            frame(r[1], r[3] * r[5], "output", _MADE)
             table(r[7], 64, "powers of two")
             for k in range(64):
                 number(tables[(r[7] >> 6) + k], 0, 32768, "power of two")
@@ -220,28 +267,32 @@ def check(words, tables, weight_words):
                 for k in range(first, first + n):
                     number(tables[k], -1 << 24, 1 << 24, "bias")
         elif op == 6:
-            frame(r[0], r[2], "gate")
+            frame(r[0], r[2], "gate", _CHANGED)
             number(r[4], 8, 16, "fraction bits")
             if r[1]:
-                frame(r[1], r[2], "input")
-                frame(r[5], 1, "exponent")
+                at = frame(r[1], r[2], "input", _CHANGED)
+                frame(r[5], 1, "exponent", _MADE)
+                # Kernels leave there what they like.
+                forget(at, at + r[2])
             else:
                 need(r[5] == 0, "an exponent without a product")
             if r[3]:
                 table(r[3], 257, "activation")
             number(r[6], 0, 1 if r[3] and not r[1] else 0, "odd")
         elif op == 7:
-            frame(r[0], r[1])
+            at = frame(r[0], r[1], "input", _CHANGED)
             number(r[2], 0, 2 if whole else 0, "kind of pool")
             need(step == head, "`pool` in the middle")
             need((r[0], r[1]) == embedded, "`pool` does not take what `embed` made")
             single = True
+            written[:] = [(at, at + r[1])]
+            vectors.clear()
         elif op == 8:
             n = r[2]
             number(n, 1, 1 << 14, "elements")
-            frame(r[0], n, "input")
+            frame(r[0], n, "input", _READ if r[1] != r[0] else _CHANGED)
             if r[1] != r[0]:
-                frame(r[1], n, "output")
+                frame(r[1], n, "output", _MADE)
             number(r[3], 1 << 14, 32767, "scale")
             number(r[4], -4096, 4096, "exponent")
             gains(r, 5, n)
@@ -253,7 +304,7 @@ def check(words, tables, weight_words):
                 need(r[2] == padded and not (r[3] or biased), "bias is not all the logits'")
                 biased = True
             else:
-                frame(r[0], r[2], "output")
+                frame(r[0], r[2], "output", _ADDED if r[3] else _MADE)
             weights(r[1], r[2], "bias")
         step += 1
     if task == EMBED:
@@ -261,4 +312,6 @@ def check(words, tables, weight_words):
         need(single and (words[5], outputs) == embedded, "no embedding comes out")
     else:
         need(logits, "no logits come out")
+        at = words[5] >> 6
+        need(task != ANSWER or filled(at, at + outputs), "logits are lost")
     need(len(stored) == words[11], "a cache is not stored")

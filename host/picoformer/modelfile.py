@@ -150,6 +150,10 @@ def write(path: Path, data: bytes) -> None:
                 os.unlink(part)
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
 def parse(data: bytes) -> ModelFile:
     """Check the bytes of a model file, all of them, and take it apart. Raises Error."""
     f = io.BytesIO(data)
@@ -158,7 +162,9 @@ def parse(data: bytes) -> ModelFile:
     for kind, section in enumerate(parts, 1):
         raw.append(modelfile.read(f, section, kind, bytearray(section[1])))
     try:
-        meta = json.loads(raw[0].decode())
+        meta = json.loads(raw[0].decode(), parse_constant=_no_number)
+        # Half a surrogate pair is no character: a board would not take it, nor a terminal.
+        json.dumps(meta, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as e:
         raise Error(f"model file is corrupt: its metadata is not JSON ({e})") from e
     if not isinstance(meta, dict):

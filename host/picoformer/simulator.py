@@ -569,7 +569,8 @@ class Simulator:
 
     def _some(self, text: str) -> list[int]:
         if self.model.program[14]:
-            raise Error("this model reads images")
+            height, width, channels = self.model.meta["image"][:3]
+            raise Error(f"this model reads images: an array of {height} x {width} x {channels}")
         ids = self.encode(text)
         if not ids:
             raise Error("the text has no tokens, or the model has no tokenizer")

@@ -27,22 +27,12 @@ from ..graph import (
     Pool,
 )
 from .description import Description, two_classes
-from .keras_file import Call, KerasFile, Key, Ref
+from .keras_file import MALFORMED, Call, KerasFile, Key, Ref
 from .tokenizers import Words
 
 _FIELDS = "labels", "bos", "eos", "context", "output"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}
 _LAST = "softmax", "sigmoid"  # which may end a model: the logits in front of them come out
-# What code raises that takes a file for what Keras writes.
-_MALFORMED = (
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    StopIteration,
-)
 _DOCS = "docs/convert.md shows how a model is written that can be read"
 # What a tensor is while the layers are walked.
 
@@ -96,7 +86,7 @@ def read(path: Path, config: str | Path | None = None) -> tuple[Graph, Words | N
     try:
         reader = _Reader(path, given)
         graph = reader.graph()
-    except _MALFORMED as e:
+    except MALFORMED as e:
         raise Error(f"{path}: its config.json is not as Keras 3 writes it: {e!r}") from e
     return graph, reader.words
 

@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ _NOTHING = (
     "Identity",
     "Masking",
 )
+# What JSON of another shape, or a file inside that is damaged, raises somewhere.
+MALFORMED = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration,
+    AssertionError, OSError, RuntimeError,
+)  # fmt: skip
 Key = tuple[str, int]
 """A tensor: the path of the layer that makes it, and which of its calls."""
 
@@ -82,7 +88,7 @@ def _open(path: Path) -> tuple[Any, Any, dict[str, list[str]]]:
                 for name in archive.namelist()
                 if name.endswith("/vocabulary.txt")
             }
-    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as e:
+    except (*MALFORMED, zipfile.BadZipFile, zlib.error) as e:
         raise Error(
             f"{path} is truncated or not a Keras 3 file: {e}; expected what model.save writes"
         ) from e
