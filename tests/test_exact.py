@@ -762,4 +762,6 @@ def test_the_family_of_native_kernels_is_complete():
                     defined.add(n.name)
                 elif isinstance(n, ast.ImportFrom):
                     defined |= {a.name for a in n.names}
+                elif isinstance(n, ast.Assign):
+                    defined |= {t.id for t in n.targets if isinstance(t, ast.Name)}
         assert wanted <= defined, family

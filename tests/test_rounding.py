@@ -153,14 +153,20 @@ def test_our_model_with_4_bits(few, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit, kl", [(165_000, 0.055), (190_000, 0.035)])
-def test_the_real_checkpoint_with_4_bits(tmp_path, limit, kl):
+@pytest.mark.parametrize(
+    "limit, steps, kl",
+    [(165_000, None, 0.055), (190_000, None, 0.035), (165_000, distill.STEPS, 0.035)],
+)
+def test_the_real_checkpoint_with_4_bits(tmp_path, limit, steps, kl):
+    if steps:
+        pytest.importorskip("torch")
     data = STORIES260K / "self_sampled.npy"
     source = STORIES260K / "stories260K.bin"
     if not source.is_file():
         pytest.skip(f"no {source}")
     path = tmp_path / "m.pft"
-    assert convert(source, path, weight_bits=4, max_bytes=limit).bytes <= limit
+    report = convert(source, path, weight_bits=4, max_bytes=limit, distill=steps)
+    assert report.bytes <= limit
     assert evaluate(path, source, data=data).kl <= kl
 
 

@@ -5,6 +5,7 @@ import base64
 import importlib.util
 import inspect
 import json
+import re
 import random
 import struct
 import unicodedata
@@ -228,7 +229,8 @@ def trained(request, tmp_path_factory):
 def check(trained, text):
     _, ours, library = trained
     for special in library.get_added_tokens_decoder().values():
-        text = text.replace(special.content, "")  # which the library finds in a text
+        # The library finds them in a text, and some tokenizers in one that is normalized.
+        text = re.sub(re.escape(special.content), "", text, flags=re.IGNORECASE)
     encoding = library.encode(text, add_special_tokens=False)
     ids = ours.encode(text)
     assert ids == encoding.ids
