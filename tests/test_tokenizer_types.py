@@ -5,8 +5,8 @@ import base64
 import importlib.util
 import inspect
 import json
-import re
 import random
+import re
 import struct
 import unicodedata
 from pathlib import Path
