@@ -367,7 +367,8 @@ def test_deploy_says_what_will_fit(files, tmp_path, capsys):
         b = board.budget(path)
         assert not b.fits and 0 < b.longest < 256 and b.heap < 220 << 10
         name = board.deploy(path)
-        loaded = board.load(name, b.longest - b.longest % 8)
+        # Where the weights find no room in RAM first, some 16 KB more are needed: docs/memory.md.
+        loaded = board.load(name, 3 * b.longest // 4)
         assert loaded.context <= b.longest
     with UnixBoard(tmp_path / "tiny", heap_kb=110) as unix, Board(unix.port) as board:
         with pytest.raises(Error, match="does not fit this board .* at any context"):
