@@ -85,8 +85,8 @@ def load(model, f, path, context, weights, kernels):
         raise Error("this board does not map the file into memory; use weights='file'")
     model._mapped = mapped
     if source:
-        # The second time without what only saves time.
-        choices = ("host", 1), ("host", 0)
+        # With less and less of what only saves time.
+        choices = ("host", 1), ("host", 2), ("host", 0)
     else:
         choices = (weights,) if weights else ("flash",) if mapped else ("ram", "file")
         choices = [(choice, 0) for choice in choices]
@@ -125,7 +125,7 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
         memory.append(_zeros(program.cache_words(words, i, context), native))
     tile = _TILE
     if ample:
-        tile = _ample(words, context, parts[3][1])
+        tile = _ample(words, context, parts[3][1], ample)
     memory[0] = _array(program.arena_words(words, context))
     modelfile.read(f, parts[0], modelfile.META)
     model.vocab = words[4]
@@ -151,7 +151,8 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     if weights in ("file", "host"):
         from .weights import File, Tiles
 
-        tiles = Tiles(source or File(f, parts[4][0]), max(tile, _longest(words)))
+        tile = _array(max(tile, _longest(words)))
+        tiles = Tiles(source or File(f, parts[4][0]), tile)
         tiles.arena = memory[0]
         memory[3] = tiles.buffer
     tokens = bytearray(parts[3][1])
@@ -191,16 +192,17 @@ def _longest(words):
     return longest
 
 
-def _ample(words, context, tokenizer):
+def _ample(words, context, tokenizer, share):
     """Let a sweep serve as many positions as there is memory for; words of a long tile.
 
-    Of the heap that is left three quarters are for the frames, the rest for the tile.
+    Of a share of the heap that is left three quarters are for the frames, the rest for the tile.
     """
     gc.collect()
     free = min(getattr(gc, "mem_free", int)(), 1 << 24)
     free -= 4 * (program.arena_words(words, context) + _TILE) + tokenizer + _REST
     if free < 0:
         return _TILE
+    free //= share
     words[1] = max(words[1], min(context, words[1] + 3 * (free >> 4) // words[2]))
     return min(_TILE + (free >> 4), _LONG)
 
