@@ -13,7 +13,7 @@ from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
-_REST = 16384  # bytes of heap for all but the large blocks, where these are sized
+_REST = 28672  # bytes of heap for all but the large blocks, where these are sized
 
 
 def _family(name):
