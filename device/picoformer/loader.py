@@ -13,7 +13,7 @@ from .tokenizer import Tokenizer
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
-_REST = 16384  # bytes of heap for all but the large blocks, where these are sized
+_REST = 28672  # bytes of heap for all but the large blocks, where these are sized
 
 
 def _family(name):
@@ -85,8 +85,8 @@ def load(model, f, path, context, weights, kernels):
         raise Error("this board does not map the file into memory; use weights='file'")
     model._mapped = mapped
     if source:
-        # The second time without what only saves time.
-        choices = ("host", 1), ("host", 0)
+        # With less and less of what only saves time.
+        choices = ("host", 1), ("host", 2), ("host", 0)
     else:
         choices = (weights,) if weights else ("flash",) if mapped else ("ram", "file")
         choices = [(choice, 0) for choice in choices]
@@ -157,8 +157,9 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
 
         if not source:
             modelfile.read(f, parts[4], modelfile.WEIGHTS)
-        tile = _ample(words, context) if ample else _TILE
-        tiles = Tiles(source or File(f, parts[4][0]), max(tile, _longest(words)))
+        tile = _ample(words, context, ample) if ample else _TILE
+        tile = _array(max(tile, _longest(words)))
+        tiles = Tiles(source or File(f, parts[4][0]), tile)
         memory[3] = tiles.buffer
     model._batch = min(words[1], context)
     listing = _bind(model, kernels, words, memory, tiles, parts[4][0])
@@ -217,11 +218,11 @@ def _longest(words):
     return longest
 
 
-def _ample(words, context):
+def _ample(words, context, share):
     """Let a sweep serve as many positions as there is memory for; words of a long tile.
 
-    Of the heap that is left behind caches and frames three quarters are for more frames, the rest
-    for the tile.
+    Of a share of the heap that is left behind caches and frames three quarters are for more
+    frames, the rest for the tile.
     """
     gc.collect()
     free = min(getattr(gc, "mem_free", int)(), 1 << 24)
@@ -230,6 +231,7 @@ def _ample(words, context):
         free -= 4 * program.cache_words(words, i, context)
     if free < 0:
         return _TILE
+    free //= share
     words[1] = max(words[1], min(context, words[1] + 3 * (free >> 4) // words[2]))
     return min(_TILE + (free >> 4), _LONG)
 

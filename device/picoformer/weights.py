@@ -1,7 +1,5 @@
 """Weights that do not fit in memory: a matrix is read tile by tile, from wherever it is."""
 
-from array import array
-
 from .errors import Error
 
 
@@ -24,15 +22,15 @@ class File:
 
 
 class Tiles:
-    """A buffer through which matrices are swept, `words` long (at least one row group).
+    """A buffer, an array of words, through which matrices are swept; at least one row group.
 
     source: has a method `fill`, as File.
     """
 
-    def __init__(self, source, words):
+    def __init__(self, source, buffer):
         self.fill = source.fill
-        self.buffer = array("i", bytes(4 * words))
-        self.words = words
+        self.buffer = buffer
+        self.words = len(buffer)
         self.arena = None
         self.before = None
 
