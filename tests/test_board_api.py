@@ -673,6 +673,70 @@ def test_no_floating_point(path):
             assert not {"math", "cmath", "random"} & set(names), where
 
 
+def compiled_functions(tree: ast.AST):
+    """The functions that the native code emitter compiles from Python."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names = {n.attr for d in node.decorator_list for n in ast.walk(d)
+                     if isinstance(n, ast.Attribute)}  # fmt: skip
+            if names & {"viper", "native"}:
+                yield node
+
+
+def miscompiled(function: ast.FunctionDef) -> list[str]:
+    """What MicroPython 1.24 to 1.28 compile wrongly in a viper function."""
+    pointers = {a.arg for a in function.args.args if a.annotation is not None
+                and ast.unparse(a.annotation).startswith("ptr")}  # fmt: skip
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.Name):
+            value = ast.unparse(node.value)
+            if value.startswith("ptr") or value in pointers:
+                pointers |= {ast.unparse(t) for t in node.targets}
+    found = []
+    for node in ast.walk(function):
+        where = f"{function.name}:{getattr(node, 'lineno', 0)}: "
+        minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Invert)
+        if minus and not isinstance(node.operand, ast.Constant):
+            # y = -x and y = ~x change x, 1.24 to 1.28.
+            found.append(where + ast.unparse(node))
+        if isinstance(node, ast.Subscript):
+            base = ast.unparse(node.value)
+            if base in pointers or base.startswith("ptr"):
+                # p[i] with i in a register shifts i in place, 1.26 and 1.27.
+                try:
+                    assert isinstance(eval(ast.unparse(node.slice), {}), int)
+                except NameError:
+                    found.append(where + ast.unparse(node))
+        if isinstance(node, ast.FunctionDef) and node.args.defaults:
+            found.append(where + "a default argument, which viper ignores")
+    return found
+
+
+def test_nothing_that_compilers_get_wrong():
+    """docs/trust.md lists the bugs of the versions that picoformer supports."""
+    functions = [f for path in SOURCES for f in compiled_functions(ast.parse(path.read_text()))]
+    assert len(functions) > 10
+    assert [found for f in functions for found in miscompiled(f)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["y = -x", "y = ~x", "y = p[x]", "p[x] = 1", "y = q[x + 1]", "y = ptr16(p)[x]", "z = 1 + -x"],
+)
+def test_what_compilers_get_wrong_is_noticed(line):
+    source = f"""
+@micropython.viper
+def f(p: ptr32, x: int):
+    q = ptr8(p)
+    y = 0 - x ^ -1
+    y = p[1] + q[-2] + ptr32(p)[3 * 4]
+    {line}
+"""
+    (function,) = compiled_functions(ast.parse(source))
+    (found,) = miscompiled(function)
+    assert found.startswith("f:7: ")
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_only_modules_that_stock_firmware_has(path):
     allowed = {"array", "binascii", "gc", "io", "json", "machine", "micropython", "os", "rp2",

@@ -239,6 +239,52 @@ def test_requests(board):
         link.ping()
 
 
+BAD_NAMES = [
+    "", "/x", "a/b", "../x", "..", ".", ".x", "lib/picoformer/model", "a" * 65, "é" * 33,
+    "main.py\0", "boot.py\0x", "\0", "a\nb", "a\x1b[2J", "\t", "..\\boot", "lib\\x", "x\x03y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_leave_the_folder_or_reach_other_files(board, name, raw):
+    (board.folder / "boot.py").write_bytes(b"boot")
+    (board.folder / "main.py").write_bytes(b"main")
+    link = begin(board, raw)
+    for ask in (
+        lambda: link.upload(name, b"\x89PFT" + bytes(99)),
+        lambda: link.remove(name),
+        lambda: link.load(name),
+    ):
+        with pytest.raises(pc.BoardError, match="is not a name for a model: expected 1 to 64"):
+            ask()
+    assert link.ping(b"x") == b"x"
+    files = {p.name: p.read_bytes() for p in board.folder.rglob("*")}
+    assert files == {"boot.py": b"boot", "main.py": b"main"}
+
+
+@pytest.mark.parametrize("name", ["boot.py", "a.b", "é" * 32, "a" * 64, "x y", "~", "CON", "-n"])
+def test_names_of_other_files_are_names_of_models(board, name):
+    (board.folder / "boot.py").write_bytes(b"boot")
+    link = begin(board)
+    link.upload(name, DATA[:200])
+    assert [m.name for m in link.models()] == [name]
+    assert (board.folder / f"{name}.pft").read_bytes() == DATA[:200]
+    assert (board.folder / "boot.py").read_bytes() == b"boot"
+
+
+@pytest.mark.parametrize("size", [2**31, 2**32 - 1, 101_000])
+def test_sizes_beyond_the_space_are_refused_before_the_first_byte(board, monkeypatch, size):
+    monkeypatch.setattr(board.server, "_space", lambda: 100_000)
+    link = begin(board)
+    body = struct.pack("<IIB", size, 0, 0) + b"m"
+    with pytest.raises(pc.NoSpaceError, match="100,000 bytes are free"):
+        link.request(wire.BEGIN, body)
+    with pytest.raises(pc.BoardError, match="cannot do this now"):
+        link.request(wire.DATA, bytes(4) + b"data")
+    assert not list(board.folder.iterdir())
+
+
 def test_one_text_at_a_time(board):
     link = loaded(board, 0.001)
     text = link.generate("p", None, 0, 1000, 1)

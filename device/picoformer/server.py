@@ -284,7 +284,9 @@ class Server:
 
     def _path(self, body):
         name = str(body, "utf8")
-        if not 0 < len(body) <= 64 or "/" in name or name[0] == ".":
+        # A file system ends a path at a 0 byte; FAT takes \\ for /.
+        bad = not 0 < len(body) <= 64 or name[0] == "." or min(body) < 32
+        if bad or "/" in name or "\\" in name:
             raise Refused(BAD_NAME, 0, name)
         return name, self._root + name + ".pft"
 

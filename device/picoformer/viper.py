@@ -370,7 +370,7 @@ def store(rec: ptr32, arena: ptr32):
             scales = 0
             part = 0
             while part < 2:  # the key, then the value
-                x0 = base + rec[part] + frame + ((h * size) << 2)
+                x0 = base + ptr32(int(rec) + (part << 2))[0] + frame + ((h * size) << 2)
                 end = x0 + (size << 2)
                 a = 0
                 x = ptr32(x0)

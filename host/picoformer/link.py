@@ -350,7 +350,7 @@ def refusal(code: int, number: int, text: str) -> Error:
             else f"the board cannot do this now: request {number} has to come first, or to end",
             wire.BAD_OFFSET: f"the board expects byte {number:,} of the upload",
             wire.BAD_NAME: f"{text!r} is not a name for a model: expected 1 to 64 bytes, without "
-            "'/', not beginning with '.'",
+            "'/', '\\' and control characters, not beginning with '.'",
             wire.BAD_DATA: f"the model in the board's flash has CRC32 {number:08x}, not that of "
             "the file: its flash may be worn; deploy again",
             wire.BAD_MODEL: text,
