@@ -31,7 +31,7 @@ sys.path.insert(0, str(models.ROOT / "tools"))
 
 import bench_link  # noqa: E402
 
-LARGE = models.Shape(128, 384, 8, 8, 2, 1024, 32)  # 1.6 million parameters
+LARGE = models.Shape(128, 384, 8, 8, 2, 1024, 16)  # 1.6 million parameters
 NAME = "m"
 PROMPT = "Once upon a time"
 
