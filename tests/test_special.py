@@ -14,6 +14,8 @@ from architectures import DIM, SPECIAL, VOCAB, write
 from picoformer import Simulator, convert, importers
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate
+from picoformer.evaluation import _integers
+from picoformer.examples import random_examples
 from picoformer.graph import (
     Attention,
     Embedding,
@@ -26,6 +28,7 @@ from picoformer.graph import (
     Pool,
 )
 from picoformer.importers import t5, translator
+from picoformer.quantize import dequantized
 from picoformer.simulator import cut
 from test_architectures import change, configure, read, refused, same
 
@@ -492,3 +495,24 @@ def test_the_preprocessor_of_transformers(tmp_path):
     )
     made = np.asarray(processor(image, return_tensors="np")["pixel_values"])
     assert np.abs(made - architectures.pixel_values(a, image)).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_integers_are_close_to_the_same_weights(tmp_path, name):
+    """By the float graph, which is transformers' to 1e-4, on the integers' own weights."""
+    folder = write(tmp_path / "m", SPECIAL[name])
+    if name not in IMAGES:
+        (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
+    graph, _ = importers.read(folder)
+    convert(folder, tmp_path / "m.pft")
+    sim = Simulator(tmp_path / "m.pft")
+    theirs = dequantized(graph, compile_graph(graph, calibrate(graph)).dequantized)
+    for seed in range(3):
+        for e in random_examples(graph, 1, 11 + seed, seed):
+            if graph.encoder:
+                rng = np.random.default_rng(seed)
+                e.tokens = np.append(e.tokens, rng.integers(0, VOCAB, 9))
+            exact, ours = e.run(FloatModel(theirs)), _integers(sim, e).astype(np.float64)
+            exact, ours = exact[:, written(name)].ravel(), ours[:, written(name)].ravel()
+            cosine = exact @ ours / np.sqrt((exact @ exact) * (ours @ ours))
+            assert cosine >= 0.9995, (name, seed, cosine)
