@@ -105,10 +105,11 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     model.weights = weights
     native = kernels.BIAS != 0
     mapped = model._mapped
-    words = _words(f, parts[1], modelfile.PROGRAM)
-    tables = _words(f, parts[2], modelfile.TABLES)
+    # Before what it checks: the names that an import brings stay, and are to lie low.
     from .check import check
 
+    words = _words(f, parts[1], modelfile.PROGRAM)
+    tables = _words(f, parts[2], modelfile.TABLES)
     check(words, tables, parts[4][1] >> 2)
     # The proof takes as much memory as a small model's program and tables: it goes first.
     check = None

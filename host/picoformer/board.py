@@ -610,7 +610,8 @@ class Board:
             return link
         context = self._asked[1] if self._asked[0] == name else 0
         self._loaded = None
-        fresh, self._fresh = self._fresh, False
+        # Requests leave their objects where a large block would have to be.
+        fresh, self._fresh = self._fresh and not link.requests, False
         try:
             self._loaded = name, link.load(_utf8(name), context)
         except NoMemoryError:

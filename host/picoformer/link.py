@@ -375,6 +375,7 @@ class Link:
         self._decoder = Decoder()
         self._inbox: deque[Frame] = deque()
         self._seq = 0
+        self.requests = 0  # that were made
         self._labels: tuple[list[str], int, tuple[int, int, int]] | None = None
         self._longest = 0  # bytes of the frames that the board may be in the middle of
         self._served = -math.inf  # when the board was last sent weights, for this request
@@ -478,6 +479,7 @@ class Link:
         comes when offset and items reach the total.
         """
         limit = REPLY_LIMIT if limit is None else limit
+        self.requests += 1
         seq = self._next()
         frame = self._encode(kind, seq, body)
         resend = RESEND
