@@ -316,6 +316,25 @@ def test_sizes_beyond_the_space_are_refused_before_the_first_byte(board, monkeyp
     assert not list(board.folder.iterdir())
 
 
+@pytest.mark.parametrize("text", [b"\xe6\x97", b"a\xff", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf"])
+def test_half_a_character_is_refused(board, text):
+    link = loaded(board)
+    length = struct.pack("<H", len(text))
+    for kind, body in (
+        (wire.GENERATE, struct.pack("<HIHI", 3, 0, 1000, 1) + text),
+        (wire.READ, b"\0" + text),
+        (wire.ANSWER, length + text + b"question"),
+        (wire.ANSWER, b"\1\0a" + text),
+        (wire.LOAD, b"\0\0" + text),
+        (wire.REMOVE, text),
+        (wire.BEGIN, bytes(9) + text),
+    ):
+        with pytest.raises(pc.BoardError, match="does not understand a request"):
+            link.request(kind, body)
+    assert link.ping(b"x") == b"x"
+    assert not list(board.folder.iterdir())
+
+
 def test_one_text_at_a_time(board):
     link = loaded(board, 0.001)
     text = link.generate("p", None, 0, 1000, 1)
