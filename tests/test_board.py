@@ -348,6 +348,17 @@ def test_a_board_behind_a_socket(networked, flash, stories):
             assert board.exec("print(1)") == "1\n"
 
 
+def test_a_second_client_of_a_socket_is_told_so(networked, monkeypatch):
+    monkeypatch.setattr(board_module, "RAW_LIMIT", 0.5)
+    with Board(networked.port) as first:
+        with pytest.raises(board_module.NoBoardError, match="another program may have it.*close"):
+            Board(networked.port)
+        monkeypatch.undo()
+        assert first.exec("print(1)") == "1\n"
+    with Board(networked.port) as second:
+        assert second.exec("print(2)") == "2\n"
+
+
 def test_a_socket_that_breaks(networked, flash, stories):
     cuts = []
 
