@@ -214,7 +214,17 @@ class Soak:
         self.report.heap[-1].append(self.board.info["free_heap"])
 
     def run(self, requests: int, reconnect: int, say: Callable[[str], object]) -> Report:
-        """Ask so many times; the report."""
+        """Ask so many times, or until Ctrl-C; the report."""
+        start = time.monotonic()
+        try:
+            self.ask(requests, reconnect, say)
+        except KeyboardInterrupt:
+            say("interrupted: the report is of what was asked so far")
+        self.board.close()
+        self.report.seconds = time.monotonic() - start
+        return self.report
+
+    def ask(self, requests: int, reconnect: int, say: Callable[[str], object]) -> None:
         start = said = time.monotonic()
         kinds = list(self.asks)
         for i in range(requests):
@@ -238,9 +248,6 @@ class Soak:
                 free = f", {heap[-1]:,} bytes of heap free" if heap else ""
                 say(f"{i + 1:,} requests, {said - start:,.0f} s{free}")
         self.probe()
-        self.board.close()
-        self.report.seconds = time.monotonic() - start
-        return self.report
 
 
 def same_error(ask: Callable[[], Any], simulate: Callable[[], Any]) -> tuple[Any, Any]:
