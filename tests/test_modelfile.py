@@ -771,6 +771,14 @@ def test_words_are_written_before_they_are_read(on_board, good):
     bad({at("norm", "x", 3): u}, "input is read before it is written")
 
 
+@pytest.mark.parametrize("amax", [float("inf"), float("nan")])
+def test_values_that_leave_the_float_model(amax):
+    """Finite weights may still overflow."""
+    graph = small_graph()
+    with pytest.raises(Error, match=f"'logits' grows to {amax} in the float model"):
+        compile_graph(graph, calibrate(graph) | {"logits": amax})
+
+
 def test_the_result_is_not_lost(on_board):
     """A gate that takes what was pooled as its second input leaves anything there."""
     parts = Parts.of(made(models.MINILM))
