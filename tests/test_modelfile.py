@@ -771,6 +771,29 @@ def test_words_are_written_before_they_are_read(on_board, good):
     bad({at("norm", "x", 3): u}, "input is read before it is written")
 
 
+@pytest.mark.parametrize("amax", [float("inf"), float("nan")])
+def test_values_that_leave_the_float_model(amax):
+    """Finite weights may still overflow."""
+    graph = small_graph()
+    with pytest.raises(Error, match=f"'logits' grows to {amax} in the float model"):
+        compile_graph(graph, calibrate(graph) | {"logits": amax})
+
+
+def test_the_result_is_not_lost(on_board):
+    """A gate that takes what was pooled as its second input leaves anything there."""
+    parts = Parts.of(made(models.MINILM))
+    p = parts.program
+    x, head = p[operand(parts, "pool", "x")], 16 + p[11] + p[9]
+    p[2] += 9  # behind all others, words for the gate's first input and its exponent
+    g = 16 + p[2] - 9 << 6
+    bias = {"out": g, "weights": program.WEIGHTS, "n": 8, "add": 0}
+    gate = dict.fromkeys(documented_steps()[6][1], 0)
+    gate |= {"g": g, "u": x, "n": 8, "bits": 8, "dyn": g + (8 << 6)}
+    steps = [*p[head : head + 5], 9, 4, *bias.values(), 6, 7, *gate.values()]
+    p[10] = len(steps)
+    refused(on_board, parts.data(p[:head] + steps), "the result is lost")
+
+
 def test_vectors_of_4_bit_matrices(on_board):
     parts = Parts.of(made("llama" + models.FOUR))
     parts.program[operand(parts, "norm", "bits")] = 10

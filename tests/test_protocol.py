@@ -5,11 +5,15 @@ The board's end runs here, in a thread of this Python: it is the file that board
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import struct
 import threading
 import time
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,9 @@ from picoformer.link import Decoder, Frame, Link, encode_raw, encode_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOC = (ROOT / "docs" / "protocol.md").read_text()
+
+
+STALL = 0.05  # seconds
 
 
 class Line:
@@ -33,6 +40,8 @@ class Line:
         self.damage = {}
         self.room = None  # bytes that wait to be read, beyond which more are lost
         self.lost = 0
+        self.dead = self.stall = 1 << 62  # the number of a byte from which on nothing passes
+        self.held = bytearray()  # behind a stall, for a while
 
     def write(self, data):
         with self.arrived:
@@ -40,10 +49,22 @@ class Line:
                 if self.room is not None and len(self.bytes) >= self.room:
                     self.lost += 1
                     continue
-                self.bytes += self.damage.get(self.count, lambda v: bytes([v]))(value)
+                if self.count == self.stall:
+                    threading.Timer(STALL, self.release).start()
+                some = self.damage.get(self.count, lambda v: bytes([v]))(value)
                 self.count += 1
+                if self.count <= self.dead:
+                    held = self.count > self.stall
+                    (self.held if held else self.bytes).extend(some)
             self.arrived.notify_all()
         return len(data)
+
+    def release(self):
+        with self.arrived:
+            self.stall = 1 << 62
+            self.bytes += self.held
+            self.held.clear()
+            self.arrived.notify_all()
 
     def wait(self, size, limit):
         with self.arrived:
@@ -67,12 +88,15 @@ class FakeBoard:
     def __init__(self, folder):
         self.folder = folder
         self.to_board, self.to_pc = Line(), Line()
+        self.interrupted = False
         self.server = None
         self.start()
 
     def start(self):
         def read(size):
             self.to_board.wait(size, None)
+            if self.interrupted:
+                raise KeyboardInterrupt
             return self.to_board.read(size)
 
         self.server = wire.Server(
@@ -91,8 +115,10 @@ class FakeBoard:
         buffer[: len(data)] = data
 
     def run(self):
-        self.server.run()
+        with contextlib.suppress(KeyboardInterrupt):
+            self.server.run()
         self.server.close()
+        self.to_pc.dead = 1 << 62
         self.to_pc.write(b"\x04\x04>")
 
     def read(self, limit):
@@ -101,6 +127,18 @@ class FakeBoard:
 
     def write(self, data):
         self.to_board.write(data)
+
+    def reset(self):
+        """Everything stops, and the REPL has the port; returns what the line then carries."""
+        self.interrupted = True
+        self.to_pc.dead = self.to_pc.count
+        self.to_board.close()
+        return b""
+
+    def interrupt(self):
+        """Ctrl-C: the REPL comes back, wherever the board is."""
+        self.interrupted = True
+        self.close()
 
     def close(self):
         self.to_board.close()
@@ -282,6 +320,25 @@ def test_sizes_beyond_the_space_are_refused_before_the_first_byte(board, monkeyp
         link.request(wire.BEGIN, body)
     with pytest.raises(pc.BoardError, match="cannot do this now"):
         link.request(wire.DATA, bytes(4) + b"data")
+    assert not list(board.folder.iterdir())
+
+
+@pytest.mark.parametrize("text", [b"\xe6\x97", b"a\xff", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf"])
+def test_half_a_character_is_refused(board, text):
+    link = loaded(board)
+    length = struct.pack("<H", len(text))
+    for kind, body in (
+        (wire.GENERATE, struct.pack("<HIHI", 3, 0, 1000, 1) + text),
+        (wire.READ, b"\0" + text),
+        (wire.ANSWER, length + text + b"question"),
+        (wire.ANSWER, b"\1\0a" + text),
+        (wire.LOAD, b"\0\0" + text),
+        (wire.REMOVE, text),
+        (wire.BEGIN, bytes(9) + text),
+    ):
+        with pytest.raises(pc.BoardError, match="does not understand a request"):
+            link.request(kind, body)
+    assert link.ping(b"x") == b"x"
     assert not list(board.folder.iterdir())
 
 
@@ -492,6 +549,47 @@ def test_a_small_ring_behind_large_frames(uart):
     assert uart.to_board.lost < 3 * lost  # after some losses, one block at a time
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class FakeModel:
+    """Says the alphabet, a letter a token, without a model."""
+
+    context, vocab, weights, kernels = 512, 26, "ram", "none"
+
+    task = "generate"
+
+    def __init__(self, delay=0.0):
+        self.delay = delay
+        self.written = 0
+
+    def generate(self, prompt, n, temperature, top_p, seed):
+        if prompt == "fail":
+            raise wire.Error("temperature is odd")
+        for i in range(n or self.context):
+            time.sleep(self.delay)
+            self.written = i + 1
+            yield (prompt + LETTERS)[i % 26]
+
+    def logits(self, tokens):
+        from array import array
+
+        return array("i", [t * 1000 - 5 for t in tokens] * self.times)
+
+    labels, image, bits, times = ["a", "b", "c"], (), 9, 100
+
+    def read(self, given, task):
+        from array import array
+
+        return array("i", [len(given), -7, 3])
+
+    def answer(self, context, question):
+        return context.split()[-1] + question
+
+    def close(self):
+        pass
+
+
 # Faults
 
 
@@ -511,35 +609,237 @@ def double(value):
     return bytes([value, value])
 
 
-SESSION = random.Random(2).randbytes(250)
+def noise(value):
+    """Half a frame's beginning, of either form, and what is no UTF-8."""
+    return bytes([0xFF]) + b"\x1f ~AQ" + bytes([value])
 
 
-def session(board, raw):
-    link = begin(board, raw, 100, 300)
-    link.upload("m", SESSION)
-    assert [m.name for m in link.models()] == ["m"]
-    assert link.ping(b"end") == b"end"
-    assert (board.folder / "m.pft").read_bytes() == SESSION
+DAMAGES = (flip, to_ctrl, drop, double, noise)
+OLD, NEW = b"the old model", random.Random(2).randbytes(250)
 
 
-@pytest.mark.parametrize("fault", [flip, to_ctrl, drop, double])
-@pytest.mark.parametrize("direction", ["to_board", "to_pc"])
-@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
-def test_one_fault_anywhere_is_repaired(tmp_path, fault, direction, step):
-    """In turns over the two ways to send."""
-    (tmp_path / "clean").mkdir()
-    clean = FakeBoard(tmp_path / "clean")
-    session(clean, True)
-    count = getattr(clean, direction).count
-    clean.close()
-    start = 80 if direction == "to_pc" else 0  # READY comes once; board.py starts again
-    for at in range(start, count, step):
-        folder = tmp_path / str(at)
+class Unplugged:
+    """A port that is gone once `left` bytes have passed in one direction."""
+
+    def __init__(self, board, direction, left):
+        self.board, self.direction, self.left = board, direction, left
+
+    def read(self, limit):
+        data = self.board.read(limit)
+        if self.direction == "to_pc":
+            if len(data) > self.left:
+                raise pc.LostError("unplugged")
+            self.left -= len(data)
+        return data
+
+    def write(self, data):
+        if self.direction == "to_board":
+            self.board.write(data[: self.left])
+            if len(data) > self.left:
+                raise pc.LostError("unplugged")
+            self.left -= len(data)
+        else:
+            self.board.write(data)
+
+
+class Patient:
+    """A port with a clock of its own: a wait in which nothing comes takes no time."""
+
+    def __init__(self, board):
+        self.board, self.now = board, 0.0
+
+    def read(self, limit):
+        data = self.board.read(min(limit, 0.004))
+        if not data:
+            self.now += limit
+        return data
+
+    def write(self, data):
+        self.now += 0.001
+        self.board.write(data)
+
+
+def upload(link, folder):
+    link.upload("m", NEW)
+    return (folder / "m.pft").read_bytes()
+
+
+def remove(link, folder):
+    with contextlib.suppress(pc.NoModelError):  # again, after a reset: it is gone
+        link.remove("m")
+    return [m.name for m in link.models()]
+
+
+# What is asked, and the answer.
+EXCHANGES = {
+    "upload": (upload, NEW),
+    "list and remove": (remove, []),
+    "generate": (
+        lambda link, _: list(link.generate("p" * 90, 40, 0, 1000, 1)),
+        [("p" * 90 + LETTERS)[i % 26] for i in range(40)],
+    ),
+    "logits": (
+        lambda link, _: link.logits(list(range(60))).tolist(),
+        [t * 1000 - 5 for t in range(60)] * 5,
+    ),
+    "classify": (
+        lambda link, _: (link.read("some text " * 12, "classify").tolist(), link.labels()),
+        ([120, -7, 3], (["a", "b", "c"], 9, (0, 0, 0))),
+    ),
+    "embed": (lambda link, _: link.read(bytes(range(250)), "embed").tolist(), [250, -7, 3]),
+    "answer": (lambda link, _: link.answer("the text " * 15, "what?"), "textwhat?"),
+}
+
+
+@dataclass
+class Tried:
+    """What the tests below have tried, for the report at the end of the run."""
+
+    faults: Counter = field(default_factory=Counter)
+
+    def report(self):
+        listed = ", ".join(f"{name} {n:,}" for name, n in sorted(self.faults.items()))
+        return f"faults on the link: {self.faults.total():,} tried ({listed})"
+
+
+TRIED = Tried()
+
+
+class Bench:
+    """A board, and a link that starts anew when the board was reset, as board.py does."""
+
+    def __init__(self, folder, raw):
+        self.folder, self.raw = folder, raw
         folder.mkdir()
-        board = FakeBoard(folder)
-        getattr(board, direction).damage[at] = fault
-        session(board, raw=at % 2 == 0)
-        board.close()
+        (folder / "m.pft").write_bytes(OLD)
+        self.board = None
+        self.plug()
+
+    def plug(self):
+        if self.board:
+            self.board.interrupt()
+        self.board = FakeBoard(self.folder)
+        self.board.server._model = FakeModel()
+        self.board.server._model.times = 5
+        self.link = begin(self.board, self.raw, 100, 300)
+
+    def whole(self):
+        """Old or new, nothing between."""
+        path = self.folder / "m.pft"
+        assert not path.exists() or path.read_bytes() in (OLD, NEW)
+
+    def run(self, exchange):
+        """The answer, if need be after a reset; the errors on the way."""
+        errors = []
+        while True:
+            try:
+                return EXCHANGES[exchange][0](self.link, self.folder), errors
+            except pc.LinkError as e:
+                assert len(str(e)) > 20 or "unplugged" in str(e)
+                errors.append(e)
+                self.whole()
+                if len(errors) > 2:
+                    raise
+                self.plug()
+
+    def close(self):
+        self.whole()
+        self.board.interrupt()
+
+
+def counts(folder, exchange, raw):
+    """Bytes of an exchange without faults: to the board, to the PC."""
+    bench = Bench(folder, raw)
+    before = bench.board.to_board.count, bench.board.to_pc.count
+    assert bench.run(exchange) == (EXCHANGES[exchange][1], [])
+    time.sleep(0.01)  # the last acknowledgement
+    after = bench.board.to_board.count, bench.board.to_pc.count
+    bench.close()
+    return {"to_board": after[0] - before[0], "to_pc": after[1] - before[1]}
+
+
+def spoil(bench, fault, direction, at):
+    """Let a fault come at byte `at` of what follows."""
+    line = getattr(bench.board, direction)
+    if fault in DAMAGES:
+        line.damage[line.count + at] = fault
+    elif fault == "stall":
+        line.stall = line.count + at
+    elif fault == "reset":
+        line.damage[line.count + at] = lambda v: bench.board.reset()
+    elif fault == "unplug":
+        bench.link._port = Unplugged(bench.board, direction, at)
+    else:
+        raise AssertionError(fault)
+
+
+STEPS = pytest.mark.parametrize("step", [149, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@STEPS
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("fault", [*DAMAGES, "stall", "reset", "unplug"])
+def test_one_fault_anywhere(tmp_path, exchange, fault, step):
+    """The right answer, and a model that is the old or the new one; in turns over both forms."""
+    name = getattr(fault, "__name__", fault)
+    sizes = {raw: counts(tmp_path / f"clean {raw}", exchange, raw) for raw in (True, False)}
+    for direction in ("to_board", "to_pc"):
+        for at in range(zlib.crc32(f"{exchange}{name}".encode()) % step, 1 << 20, step):
+            raw = at // step % 2 == 0
+            if at >= max(size[direction] for size in sizes.values()):
+                break
+            if at >= sizes[raw][direction]:
+                continue
+            bench = Bench(tmp_path / f"{direction} {at}", raw)
+            spoil(bench, fault, direction, at)
+            start = time.monotonic()
+            got, errors = bench.run(exchange)
+            assert got == EXCHANGES[exchange][1]
+            # A link does not mend what ends it; whoever holds it starts again.
+            assert not errors or fault in ("reset", "unplug"), (at, errors)
+            assert time.monotonic() - start < 10
+            bench.close()
+            TRIED.faults[name] += 1
+
+
+@STEPS
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_line_that_dies_anywhere(tmp_path, monkeypatch, exchange, step):
+    """Nothing passes any more: one clear error, in bounded time; the next session goes well."""
+    monkeypatch.setattr(pc, "RESEND", 1.5)
+    monkeypatch.setattr(pc, "DRAIN", 0.1)
+    sizes = counts(tmp_path / "clean", exchange, True)
+    for direction in ("to_board", "to_pc"):
+        for at in range(step // 2, sizes[direction], 2 * step):
+            bench = Bench(tmp_path / f"{direction} {at}", True)
+            line = getattr(bench.board, direction)
+            line.dead = line.count + at
+            port = Patient(bench.board)
+            bench.link._port, bench.link._clock = port, lambda port=port: port.now
+            with pytest.raises(pc.LinkError, match="does not answer|has not said|stopped|whole"):
+                EXCHANGES[exchange][0](bench.link, bench.folder)
+            assert port.now < 2 * max(pc.TOKEN_LIMIT, pc.REPLY_LIMIT) + 60
+            bench.whole()
+            bench.plug()
+            assert bench.run(exchange)[0] == EXCHANGES[exchange][1]
+            bench.close()
+            TRIED.faults["dies"] += 1
+
+
+@STEPS
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_burst_of_noise_into_a_ring(tmp_path, monkeypatch, exchange, step):
+    """260 bytes of room, and another program's output in the middle: some of ours is lost."""
+    monkeypatch.setattr(wire, "PATIENT", ())
+    size = counts(tmp_path / "clean", exchange, False)["to_board"]
+    for at in range(step // 3, size, step):
+        bench = Bench(tmp_path / str(at), False)
+        line = bench.board.to_board
+        line.room = 260
+        line.damage[line.count + at] = lambda v: bytes([v]) + b"\r\nlog: ~something\r\n" * 20
+        assert bench.run(exchange) == (EXCHANGES[exchange][1], [])
+        bench.close()
+        TRIED.faults["burst"] += 1
 
 
 def test_a_bad_line_is_reported_and_keeps_the_old_model(board, monkeypatch):
@@ -569,36 +869,8 @@ def test_a_line_with_many_faults_gets_there(board):
 # Text
 
 
-class FakeModel:
-    """Says the alphabet, a letter a token, without a model."""
-
-    context, vocab, weights, kernels = 512, 26, "ram", "none"
-
-    task = "generate"
-
-    def __init__(self, delay=0.0):
-        self.delay = delay
-        self.written = 0
-
-    def generate(self, prompt, n, temperature, top_p, seed):
-        if prompt == "fail":
-            raise wire.Error("temperature is odd")
-        for i in range(n or self.context):
-            time.sleep(self.delay)
-            self.written = i + 1
-            yield (prompt + "abcdefghijklmnopqrstuvwxyz")[i % 26]
-
-    def logits(self, tokens):
-        from array import array
-
-        return array("i", [t * 1000 - 5 for t in tokens] * 100)
-
-    def close(self):
-        pass
-
-
 def expected(n, prompt="p"):
-    return [(prompt + "abcdefghijklmnopqrstuvwxyz")[i % 26] for i in range(n)]
+    return [(prompt + LETTERS)[i % 26] for i in range(n)]
 
 
 def loaded(board, delay=0.0, **options):

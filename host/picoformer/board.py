@@ -253,6 +253,11 @@ class Repl:
             except SilentError:
                 seen += bytes(self._seen)
         heard = seen.decode(errors="replace").strip()
+        if not heard and self.port.name.startswith("socket://"):
+            raise NoBoardError(
+                f"{self.port.name} says nothing: another program may have it (an emulated board "
+                "serves one at a time); close that one and try again"
+            )
         raise NoBoardError(
             f"no MicroPython answers on {self.port.name}: "
             + (f"it said {heard[-200:]!r}" if heard else "it said nothing")

@@ -202,6 +202,11 @@ class _Compiler:
     def point(self, value: str, top: int, limit: int = 24) -> int:
         """Fraction bits that bring the calibrated largest magnitude below 2**top."""
         amax = max(self.amax.get(value, 0.0), 2.0**-20)
+        if not np.isfinite(amax):
+            raise Error(
+                f"{value!r} grows to {amax} in the float model: its weights are too large for "
+                "float32; is the checkpoint damaged?"
+            )
         return min(limit, top - int(np.ceil(np.log2(amax))))
 
     def output_point(self, n: Linear) -> int:
