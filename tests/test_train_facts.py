@@ -7,6 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from shipped import (
+    bert_shapes,
+    check_card,
+    check_pieces,
+    check_rows,
+    check_weights,
+    linear,
+    load,
+    read_tensors,
+)
+
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "models/facts"
@@ -23,69 +34,28 @@ def config():
 
 @pytest.fixture(scope="module")
 def tensors():
-    load_file = pytest.importorskip("safetensors.numpy").load_file
-    return load_file(FOLDER / "model.safetensors")
-
-
-def norm(name, d):
-    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-
-
-def linear(name, rows, columns):
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
-
-
-def bert_shapes(c):
-    """Hugging Face's names and shapes of BertForQuestionAnswering."""
-    d, hidden = c["hidden_size"], c["intermediate_size"]
-    at = "bert.embeddings."
-    shapes = {
-        at + "word_embeddings.weight": (c["vocab_size"], d),
-        at + "position_embeddings.weight": (c["max_position_embeddings"], d),
-        at + "token_type_embeddings.weight": (c["type_vocab_size"], d),
-        **norm(at + "LayerNorm", d),
-        **linear("qa_outputs", 2, d),
-    }
-    for i in range(c["num_hidden_layers"]):
-        at = f"bert.encoder.layer.{i}."
-        for part in ("self.query", "self.key", "self.value", "output.dense"):
-            shapes |= linear(f"{at}attention.{part}", d, d)
-        shapes |= norm(at + "attention.output.LayerNorm", d)
-        shapes |= linear(at + "intermediate.dense", hidden, d)
-        shapes |= linear(at + "output.dense", d, hidden) | norm(at + "output.LayerNorm", d)
-    return shapes
+    return read_tensors(FOLDER)
 
 
 def test_tensors_match_the_configuration(config, tensors):
     assert config["architectures"] == ["BertForQuestionAnswering"]
-    assert {key: t.shape for key, t in tensors.items()} == bert_shapes(config)
+    assert {key: t.shape for key, t in tensors.items()} == bert_shapes(config) | linear(
+        "qa_outputs", 2, config["hidden_size"]
+    )
     assert sum(t.size for t in tensors.values()) == STORED["parameters"] <= 300_000
 
 
 def test_weights_are_finite_float16_and_small(tensors):
-    assert (FOLDER / "model.safetensors").stat().st_size < 600_000
-    for key, tensor in tensors.items():
-        assert tensor.dtype == np.float16, key
-        assert np.isfinite(tensor).all(), key
+    check_weights(FOLDER, tensors, 600_000)
 
 
 def test_rows_have_no_extreme_outliers(tensors):
-    """A row has one 8-bit scale: its largest weight must not dwarf the others."""
-    for key, tensor in tensors.items():
-        if tensor.ndim == 2:
-            rows = tensor.astype(np.float32)
-            peak = np.abs(rows).max(1) / np.sqrt((rows**2).mean(1) + 1e-12)
-            assert np.median(peak) < 5, key
+    check_rows(tensors)
 
 
 def test_vocabulary_is_word_pieces(config):
     model = json.loads((FOLDER / "tokenizer.json").read_text())["model"]
-    vocab = model["vocab"]
-    assert model["type"] == "WordPiece" and model["unk_token"] == "[UNK]"
-    assert sorted(vocab.values()) == list(range(config["vocab_size"]))
-    assert [vocab[piece] for piece in SPECIAL] == [0, 1, 2, 3]
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    assert all(c in vocab and f"##{c}" in vocab for c in letters), "ASCII words never are [UNK]"
+    check_pieces(model, config["vocab_size"], SPECIAL)
     settings = json.loads((FOLDER / "tokenizer_config.json").read_text())
     assert settings["model_max_length"] == config["max_position_embeddings"]
 
@@ -103,15 +73,9 @@ def test_tokenizer_takes_pairs(config):
 
 
 def test_card_states_the_stored_figures():
-    card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for key in ("right", "int8", "whole"):
-        share = STORED[key] / STORED["total"]
-        error = (share * (1 - share) / STORED["total"]) ** 0.5
-        assert f"{100 * share:.2f} % \u00b1 {100 * error:.2f}" in card, key
-        assert f"{STORED[key]:,} of {STORED['total']:,}" in card, key
-        assert share >= 0.95
-    assert f"{STORED['parameters']:,}" in card
-    assert STORED["right"] - STORED["int8"] <= 0.003 * STORED["total"]
+    keys = "right", "int8", "whole"
+    check_card(FOLDER, STORED, keys)
+    assert all(STORED[key] / STORED["total"] >= 0.95 for key in keys)
 
 
 # --- the code that trained it ----------------------------------------------------------------
@@ -120,12 +84,7 @@ def test_card_states_the_stored_figures():
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import train_facts
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-    return train_facts
+    return load("train_facts")
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])

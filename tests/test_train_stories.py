@@ -1,10 +1,11 @@
 """The shipped story model is consistent; with torch, the code that trained it still works."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+
+from shipped import check_weights, load, read_tensors
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,8 +19,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def tensors():
-    load_file = pytest.importorskip("safetensors.numpy").load_file
-    return load_file(MODEL / "model.safetensors")
+    return read_tensors(MODEL)
 
 
 def expected_shapes(c):
@@ -51,10 +51,7 @@ def test_tensors_match_the_configuration(config, tensors):
 
 
 def test_weights_are_finite_float16_under_a_megabyte(tensors):
-    assert (MODEL / "model.safetensors").stat().st_size < 1_000_000
-    for name, tensor in tensors.items():
-        assert tensor.dtype == np.float16, name
-        assert np.isfinite(tensor).all(), name
+    check_weights(MODEL, tensors, 1_000_000)
 
 
 def test_vocabulary_has_its_reserved_ids(config):
@@ -104,10 +101,7 @@ def test_every_learned_piece_is_reached(tokenizer):
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location("train_stories", ROOT / "tools/train_stories.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("train_stories")
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,23 @@
 """The shipped classifiers are consistent; with torch, the code that trained them still works."""
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
+
+from shipped import (
+    bert_shapes,
+    check_card,
+    check_pieces,
+    check_rows,
+    check_weights,
+    linear,
+    load,
+    norm,
+    read_tensors,
+    stopped,
+)
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,38 +50,7 @@ def config(folder):
 
 @pytest.fixture
 def tensors(folder):
-    load_file = pytest.importorskip("safetensors.numpy").load_file
-    return load_file(folder / "model.safetensors")
-
-
-def norm(name, d):
-    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-
-
-def linear(name, rows, columns):
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
-
-
-def bert_shapes(c):
-    """Hugging Face's names and shapes of BertForSequenceClassification."""
-    d, hidden = c["hidden_size"], c["intermediate_size"]
-    at = "bert.embeddings."
-    shapes = {
-        at + "word_embeddings.weight": (c["vocab_size"], d),
-        at + "position_embeddings.weight": (c["max_position_embeddings"], d),
-        at + "token_type_embeddings.weight": (c["type_vocab_size"], d),
-        **norm(at + "LayerNorm", d),
-        **linear("bert.pooler.dense", d, d),
-        **linear("classifier", len(c["id2label"]), d),
-    }
-    for i in range(c["num_hidden_layers"]):
-        at = f"bert.encoder.layer.{i}."
-        for part in ("self.query", "self.key", "self.value", "output.dense"):
-            shapes |= linear(f"{at}attention.{part}", d, d)
-        shapes |= norm(at + "attention.output.LayerNorm", d)
-        shapes |= linear(at + "intermediate.dense", hidden, d)
-        shapes |= linear(at + "output.dense", d, hidden) | norm(at + "output.LayerNorm", d)
-    return shapes
+    return read_tensors(folder)
 
 
 def distilbert_shapes(c):
@@ -94,25 +74,22 @@ def distilbert_shapes(c):
 
 
 def test_tensors_match_the_configuration(name, config, tensors):
-    shapes = {"bert": bert_shapes, "distilbert": distilbert_shapes}[config["model_type"]](config)
+    if config["model_type"] == "bert":
+        d = config["hidden_size"]
+        shapes = bert_shapes(config) | linear("bert.pooler.dense", d, d)
+        shapes |= linear("classifier", len(config["id2label"]), d)
+    else:
+        shapes = distilbert_shapes(config)
     assert {key: t.shape for key, t in tensors.items()} == shapes
     assert sum(t.size for t in tensors.values()) == STORED[name]["parameters"] <= 400_000
 
 
 def test_weights_are_finite_float16_under_a_megabyte(folder, tensors):
-    assert (folder / "model.safetensors").stat().st_size < 1_000_000
-    for key, tensor in tensors.items():
-        assert tensor.dtype == np.float16, key
-        assert np.isfinite(tensor).all(), key
+    check_weights(folder, tensors, 1_000_000)
 
 
 def test_rows_have_no_extreme_outliers(tensors):
-    """A row has one 8-bit scale: its largest weight must not dwarf the others."""
-    for key, tensor in tensors.items():
-        if tensor.ndim == 2:
-            rows = tensor.astype(np.float32)
-            peak = np.abs(rows).max(1) / np.sqrt((rows**2).mean(1) + 1e-12)
-            assert np.median(peak) < 5, key
+    check_rows(tensors)
 
 
 def test_labels_and_sizes(name, config):
@@ -130,13 +107,8 @@ def test_labels_and_sizes(name, config):
 
 def test_vocabulary_is_word_pieces(folder, config):
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
-    vocab = model["vocab"]
-    assert model["type"] == "WordPiece" and model["unk_token"] == "[UNK]"
-    assert sorted(vocab.values()) == list(range(config["vocab_size"]))
-    assert [vocab[piece] for piece in SPECIAL] == [0, 1, 2, 3]
+    check_pieces(model, config["vocab_size"], SPECIAL)
     assert config["pad_token_id"] == 0
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    assert all(c in vocab and f"##{c}" in vocab for c in letters), "ASCII words never are [UNK]"
 
 
 def test_tokenizer_loads(folder, config):
@@ -152,16 +124,9 @@ def test_tokenizer_loads(folder, config):
 
 
 def test_card_states_the_stored_figures(name, folder):
-    card = (folder / "README.md").read_text()
-    stored = STORED[name]
-    for key in ("right", "int8"):
-        share = stored[key] / stored["total"]
-        error = (share * (1 - share) / stored["total"]) ** 0.5
-        assert f"{100 * share:.2f} % \u00b1 {100 * error:.2f}" in card, key
-        assert f"{stored[key]} of {stored['total']:,}" in card, key
-        assert share > FLOOR[name]
-    assert f"{stored['parameters']:,}" in card
-    assert stored["right"] - stored["int8"] <= 0.003 * stored["total"]
+    stored, keys = STORED[name], ("right", "int8")
+    check_card(folder, stored, keys)
+    assert all(stored[key] / stored["total"] > FLOOR[name] for key in keys)
 
 
 # --- the code that trained them --------------------------------------------------------------
@@ -170,11 +135,7 @@ def test_card_states_the_stored_figures(name, folder):
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location("train_text", ROOT / "tools/train_text.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["train_text"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load("train_text")
 
 
 def test_parts_are_fixed_and_duplicates_stay_together(training):
@@ -272,23 +233,8 @@ def test_fit_learns_and_goes_on_where_it_stopped(training, name, tmp_path, monke
     assert (logits.argmax(1) == labels).all()
     rounded = training.predict(training.round_rows(model), rows)
     assert 0 < np.abs(rounded - logits).max() < 0.2
-    saves = []
-
-    class Stop(Exception):
-        pass
-
-    def interrupted(path, write):
-        original(path, write)
-        saves.append(path)
-        raise Stop
-
-    original = training.save_atomically
-    clock = iter(range(0, 10_000, 5))
-    monkeypatch.setattr(training.time, "time", lambda: next(clock))
-    monkeypatch.setattr(training, "save_atomically", interrupted)
-    with pytest.raises(Stop):
+    with stopped(monkeypatch, training, iter(range(0, 10_000, 5))):
         run(tmp_path / "parts.pt")
-    monkeypatch.setattr(training, "save_atomically", original)
     assert torch.load(tmp_path / "parts.pt")["step"] < 48
     again = training.predict(run(tmp_path / "parts.pt"), rows)
     np.testing.assert_allclose(again, logits, atol=1e-5)

@@ -1,13 +1,13 @@
 """The shipped translator is consistent; with torch, the code that trained it still works."""
 
-import importlib.util
 import json
 import os
 import random
-import sys
 from pathlib import Path
 
 import pytest
+
+from shipped import check_rows, check_weights, linear, load, norm, percent, read_tensors, stopped
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,14 +26,6 @@ STORED = {
 }
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 tool = load("train_translate")  # it needs torch for training only
 
 
@@ -44,22 +36,13 @@ def config():
 
 @pytest.fixture(scope="module")
 def tensors():
-    load_file = pytest.importorskip("safetensors.numpy").load_file
-    return load_file(FOLDER / "model.safetensors")
+    return read_tensors(FOLDER)
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     pytest.importorskip("tokenizers")
     return tool.load_tokenizer(FOLDER)
-
-
-def norm(name, d):
-    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-
-
-def linear(name, rows, columns):
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
 
 
 def marian_shapes(c):
@@ -93,19 +76,11 @@ def test_tensors_match_the_configuration(config, tensors):
 
 
 def test_weights_are_finite_float16(tensors):
-    assert (FOLDER / "model.safetensors").stat().st_size < 1_200_000
-    for key, tensor in tensors.items():
-        assert tensor.dtype == np.float16, key
-        assert np.isfinite(tensor).all(), key
+    check_weights(FOLDER, tensors, 1_200_000)
 
 
 def test_rows_have_no_extreme_outliers(tensors):
-    """A row has one 8-bit scale: its largest weight must not dwarf the others."""
-    for key, tensor in tensors.items():
-        if tensor.ndim == 2 and tensor.any():
-            rows = tensor.astype(np.float32)
-            peak = np.abs(rows).max(1) / np.sqrt((rows**2).mean(1) + 1e-12)
-            assert np.median(peak) < 5, key
+    check_rows(tensors)
 
 
 def test_sizes(config):
@@ -168,10 +143,8 @@ def test_card_states_the_stored_figures():
     total = STORED["sentences"]
     for key, found in STORED.items():
         if isinstance(found, dict):
-            share = found["exact"] / total
-            error = (share * (1 - share) / total) ** 0.5
             assert f"{found['chrf']:.2f}" in card, key
-            assert f"{100 * share:.2f} % \u00b1 {100 * error:.2f}" in card, key
+            assert percent(found["exact"], total) in card, key
             assert f"{found['exact']} of {total}" in card, key
     assert f"{STORED['parameters']:,}" in card
     for search in ("greedy", "beam"):
@@ -273,20 +246,8 @@ def test_fit_learns_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     after = tool.round_rows(model).model.shared.weight
     assert 0 < (after - before).abs().max() < 0.02 * before.abs().max()
 
-    class Stop(Exception):
-        pass
-
-    def interrupted(path, write):
-        original(path, write)
-        raise Stop
-
-    original = tool.save_atomically
-    clock = iter(range(0, 100_000, 3))
-    monkeypatch.setattr(tool.time, "time", lambda: next(clock))
-    monkeypatch.setattr(tool, "save_atomically", interrupted)
-    with pytest.raises(Stop):
+    with stopped(monkeypatch, tool, iter(range(0, 100_000, 3))):
         run(tmp_path / "parts.pt")
-    monkeypatch.setattr(tool, "save_atomically", original)
     assert 0 < torch.load(tmp_path / "parts.pt")["step"] < 160
     again = run(tmp_path / "parts.pt")
     torch.testing.assert_close(again.model.shared.weight, before, atol=1e-5, rtol=0)

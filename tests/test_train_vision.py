@@ -8,6 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from shipped import (
+    check_card,
+    check_rows,
+    check_weights,
+    linear,
+    load,
+    norm,
+    read_tensors,
+    stopped,
+)
+
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "models/fashion"
@@ -24,16 +35,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def tensors():
-    load_file = pytest.importorskip("safetensors.numpy").load_file
-    return load_file(FOLDER / "model.safetensors")
-
-
-def norm(name, d):
-    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-
-
-def linear(name, rows, columns):
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+    return read_tensors(FOLDER)
 
 
 def vit_shapes(c):
@@ -64,19 +66,11 @@ def test_tensors_match_the_configuration(config, tensors):
 
 
 def test_weights_are_finite_float16_and_small(tensors):
-    assert (FOLDER / "model.safetensors").stat().st_size < 600_000
-    for key, tensor in tensors.items():
-        assert tensor.dtype == np.float16, key
-        assert np.isfinite(tensor).all(), key
+    check_weights(FOLDER, tensors, 600_000)
 
 
 def test_rows_have_no_extreme_outliers(tensors):
-    """A row has one 8-bit scale: its largest weight must not dwarf the others."""
-    for key, tensor in tensors.items():
-        if tensor.ndim in (2, 4):
-            rows = tensor.astype(np.float32).reshape(len(tensor), -1)
-            peak = np.abs(rows).max(1) / np.sqrt((rows**2).mean(1) + 1e-12)
-            assert np.median(peak) < 5, key
+    check_rows(tensors)
 
 
 def test_labels_and_sizes(config):
@@ -100,15 +94,9 @@ def test_preprocessor_says_how_to_normalize(config):
 
 
 def test_card_states_the_stored_figures():
-    card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for key in ("right", "int8"):
-        share = STORED[key] / STORED["total"]
-        error = (share * (1 - share) / STORED["total"]) ** 0.5
-        assert f"{100 * share:.2f} % \u00b1 {100 * error:.2f}" in card, key
-        assert f"{STORED[key]:,} of {STORED['total']:,}" in card, key
-        assert share >= 0.88
-    assert f"{STORED['parameters']:,}" in card
-    assert STORED["right"] - STORED["int8"] <= 0.003 * STORED["total"]
+    keys = "right", "int8"
+    check_card(FOLDER, STORED, keys)
+    assert all(STORED[key] / STORED["total"] >= 0.88 for key in keys)
 
 
 # --- the code that trained it ----------------------------------------------------------------
@@ -117,12 +105,7 @@ def test_card_states_the_stored_figures():
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import train_vision
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-    return train_vision
+    return load("train_vision")
 
 
 def write_idx(path, array):
@@ -258,20 +241,8 @@ def test_fit_goes_on_where_it_stopped(training, tmp_path, monkeypatch):
 
     whole = run(tmp_path / "whole.pt")
 
-    class Stop(Exception):
-        pass
-
-    def interrupted(path, write):
-        original(path, write)
-        raise Stop
-
-    original = fitting.save_atomically
-    clock = iter(range(0, 10_000, 5))
-    monkeypatch.setattr(fitting.time, "time", lambda: next(clock))
-    monkeypatch.setattr(fitting, "save_atomically", interrupted)
-    with pytest.raises(Stop):
+    with stopped(monkeypatch, fitting, iter(range(0, 10_000, 5))):
         run(tmp_path / "parts.pt")
-    monkeypatch.setattr(fitting, "save_atomically", original)
     assert torch.load(tmp_path / "parts.pt")["step"] < 60
     np.testing.assert_allclose(run(tmp_path / "parts.pt"), whole, atol=1e-6)
     assert whole[1, 0] - whole[0, 0] > 1

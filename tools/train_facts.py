@@ -31,7 +31,6 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +42,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fitting import fit, load_exported, new_model, round_rows, trained, write_folder
-from train_text import PAD, SPECIAL, load_tokenizer, make_tokenizer, save_atomically
+from fitting import (
+    Stages,
+    add_options,
+    fit,
+    load_exported,
+    new_model,
+    round_rows,
+    run_stages,
+    save_atomically,
+    trained,
+    write_folder,
+)
+from train_text import PAD, SPECIAL, load_tokenizer, make_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -707,35 +717,25 @@ def stage_heldout(args: argparse.Namespace) -> None:
 
 # --- command line ----------------------------------------------------------------------------
 
-STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
+STAGES: Stages = {
     "prepare": stage_prepare,
     "train": stage_train,
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
+APART: Stages = {"show": stage_show, "heldout": stage_heldout}
 
 
 def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=[*STAGES, "all", "show", "heldout"])
-    parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
-    parser.add_argument("--out", type=Path, default=ROOT / "models/facts")
-    parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
+    add_options(parser, [*STAGES, *APART], ROOT / "models/facts")
     parser.add_argument("--steps", type=int, default=7500)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="train: the learning rate")
     parser.add_argument("--start", help="train: a complete checkpoint to go on from")
     parser.add_argument("--count", type=int, default=2000, help="evaluate: questions")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--part", choices=["validation", "test"], default="test")
     args = parser.parse_args()
-    args.work = args.work.expanduser() / "facts"
-    torch.set_num_threads(args.threads)
-    if args.stage in ("show", "heldout"):
-        return (stage_show if args.stage == "show" else stage_heldout)(args)
-    for stage in STAGES if args.stage == "all" else [args.stage]:
-        STAGES[stage](args)
+    run_stages(args, "facts", STAGES, APART)
 
 
 if __name__ == "__main__":

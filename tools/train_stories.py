@@ -28,6 +28,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from fitting import save_atomically
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -256,15 +258,6 @@ class Sampler:
 def shard_path(work: Path, index: int) -> Path:
     """Shard 0 is held out for `evaluate`; training starts at shard 1."""
     return work / "shards" / f"teacher-{index:04d}.npy"
-
-
-def save_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call write(temporary path), then rename it to path: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    write(temporary)
-    temporary.chmod(0o644)
-    os.replace(temporary, path)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -22,8 +22,6 @@ copy. Nothing is downloaded while it runs.
 from __future__ import annotations
 
 import argparse
-import copy
-import functools
 import hashlib
 import importlib
 import importlib.util
@@ -32,7 +30,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -43,6 +41,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from fitting import (
+    Stages,
+    add_options,
+    hugging_face,
+    load_exported,
+    round_rows,
+    run_stages,
+    save_atomically,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -340,17 +349,6 @@ def load_tokenizer(folder: Path, positions: int) -> Tokenizer:
 # --- models and batches ----------------------------------------------------------------------
 
 
-def hugging_face() -> Any:
-    """The module transformers."""
-    try:
-        module = importlib.import_module("transformers")
-    except ImportError:
-        raise SystemExit("transformers is missing: pip install transformers") from None
-    module.logging.set_verbosity_error()
-    module.logging.disable_progress_bar()
-    return module
-
-
 def new_model(config: dict[str, Any]) -> Any:
     """A model of transformers, randomly initialized."""
     library = hugging_face()
@@ -487,15 +485,6 @@ def fit(
                 last_save = now
     save()
     return seconds + time.time() - start
-
-
-def save_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call write(temporary path), then rename it to path: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    write(temporary)
-    temporary.chmod(0o644)
-    os.replace(temporary, path)
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> str:
@@ -704,8 +693,6 @@ def stage_train(args: argparse.Namespace) -> None:
 
 def stage_export(args: argparse.Namespace) -> None:
     """Write model.safetensors in float16 and the two configuration files."""
-    from safetensors.numpy import save_file
-
     config = full_config(TASKS[args.task])
     checkpoint = args.work / f"{args.run}.pt"
     if not checkpoint.exists() or torch.load(checkpoint)["optimizer"] is not None:
@@ -713,10 +700,6 @@ def stage_export(args: argparse.Namespace) -> None:
     state = torch.load(checkpoint)["model"]
     tensors = {name: t.half().contiguous().numpy() for name, t in state.items() if t.ndim}
     tensors = {n: t for n, t in tensors.items() if not n.endswith("position_ids")}
-    assert all(np.isfinite(t).all() for t in tensors.values())
-    save_atomically(
-        args.out / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
-    )
     inputs = ["input_ids", "attention_mask"]
     if config["model_type"] == "bert":
         inputs.insert(1, "token_type_ids")
@@ -730,28 +713,7 @@ def stage_export(args: argparse.Namespace) -> None:
         "model_input_names": inputs,
         "clean_up_tokenization_spaces": False,
     }
-    for name, content in {"config": config, "tokenizer_config": tokenizer_config}.items():
-        text = json.dumps(content, indent=2) + "\n"
-        save_atomically(args.out / f"{name}.json", functools.partial(Path.write_text, data=text))
-    size = (args.out / "model.safetensors").stat().st_size
-    print(f"exported {sum(t.size for t in tensors.values())} parameters, {size} bytes")
-
-
-def round_rows(model: Any) -> Any:
-    """A copy whose matrices are what 8-bit integers with one scale a row can hold."""
-    rounded = copy.deepcopy(model)
-    with torch.no_grad():
-        for weight in rounded.parameters():
-            if weight.ndim == 2:
-                scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-8) / 127
-                weight.copy_((weight / scale).round() * scale)
-    return rounded
-
-
-def load_exported(folder: Path) -> Any:
-    """The folder's model as transformers loads it, in float32."""
-    kind = hugging_face().AutoModelForSequenceClassification
-    return kind.from_pretrained(folder, dtype=torch.float32)
+    write_files(args.out, tensors, {"config": config, "tokenizer_config": tokenizer_config})
 
 
 def evaluate_folder(name: str, folder: Path, data: Path, part: str = "test") -> dict[str, Any]:
@@ -799,7 +761,7 @@ def stage_heldout(args: argparse.Namespace) -> None:
 
 # --- command line ----------------------------------------------------------------------------
 
-STAGES = {
+STAGES: Stages = {
     "teacher": stage_teacher,
     "prepare": stage_prepare,
     "label": stage_label,
@@ -807,30 +769,20 @@ STAGES = {
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
+APART: Stages = {"heldout": stage_heldout}
 
 
 def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", choices=list(TASKS))
-    parser.add_argument("stage", choices=[*STAGES, "all", "heldout"])
+    add_options(parser, [*STAGES, *APART], None)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the data")
     parser.add_argument("--minilm", type=Path, help="another copy of all-MiniLM-L6-v2")
-    parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
-    parser.add_argument("--out", type=Path, help="default: models/TASK")
-    parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="*", help="teacher: only these")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--part", choices=["validation", "test"], default="test")
     args = parser.parse_args()
-    args.work = args.work.expanduser() / args.task
     args.out = args.out or ROOT / "models" / args.task
-    torch.set_num_threads(args.threads)
-    if args.stage == "heldout":
-        return stage_heldout(args)
-    for stage in STAGES if args.stage == "all" else [args.stage]:
-        STAGES[stage](args)
+    run_stages(args, args.task, STAGES, APART)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import functools
 import hashlib
-import importlib
 import json
 import os
 import random
@@ -36,6 +34,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 
+from fitting import (
+    Stages,
+    add_options,
+    hugging_face,
+    load_exported,
+    round_rows,
+    run_stages,
+    save_atomically,
+    write_files,
+)
 from picoformer.metrics import chrf, exact, ngrams
 
 if TYPE_CHECKING:
@@ -242,17 +250,6 @@ class Splitter:
 # --- the model -------------------------------------------------------------------------------
 
 
-def hugging_face() -> Any:
-    """The module transformers."""
-    try:
-        module = importlib.import_module("transformers")
-    except ImportError:
-        raise SystemExit("transformers is missing: pip install transformers") from None
-    module.logging.set_verbosity_error()
-    module.logging.disable_progress_bar()
-    return module
-
-
 def new_model(config: dict[str, Any]) -> Any:
     """A model of transformers, randomly initialized."""
     library = hugging_face()
@@ -423,15 +420,6 @@ def fit(
     return seconds + time.time() - start
 
 
-def save_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call write(temporary path), then rename it to path: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    write(temporary)
-    temporary.chmod(0o644)
-    os.replace(temporary, path)
-
-
 def stage_train(args: argparse.Namespace) -> None:
     """Fit the model to the training part; print its scores on the validation part."""
     import torch
@@ -476,7 +464,6 @@ def scores(found: list[str], references: list[list[str]]) -> str:
 def stage_export(args: argparse.Namespace) -> None:
     """Write model.safetensors in float16 and the configuration files."""
     import torch
-    from safetensors.numpy import save_file
 
     checkpoint = args.work / f"{args.run}.pt"
     if not checkpoint.exists() or torch.load(checkpoint)["optimizer"] is not None:
@@ -488,10 +475,6 @@ def stage_export(args: argparse.Namespace) -> None:
         for name, t in state.items()
         if not name.startswith(once)
     }
-    assert all(np.isfinite(t).all() for t in tensors.values())
-    save_atomically(
-        args.out / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
-    )
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": "<pad>",
@@ -501,39 +484,15 @@ def stage_export(args: argparse.Namespace) -> None:
         "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
     }
-    contents = {
+    files = {
         "config": CONFIG,
         "generation_config": GENERATION,
         "tokenizer_config": tokenizer_config,
     }
-    for name, content in contents.items():
-        text = json.dumps(content, indent=2) + "\n"
-        save_atomically(args.out / f"{name}.json", functools.partial(Path.write_text, data=text))
-    size = (args.out / "model.safetensors").stat().st_size
-    print(f"exported {sum(t.size for t in tensors.values())} numbers, {size} bytes")
+    write_files(args.out, tensors, files)
 
 
 # --- scores ----------------------------------------------------------------------------------
-
-
-def round_rows(model: Any) -> Any:
-    """A copy whose matrices are what 8-bit integers with one scale a row can hold."""
-    import torch
-
-    rounded = copy.deepcopy(model)
-    with torch.no_grad():
-        for weight in rounded.parameters():
-            if weight.ndim == 2 and weight.requires_grad:
-                scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-8) / 127
-                weight.copy_((weight / scale).round() * scale)
-    return rounded
-
-
-def load_exported(folder: Path) -> Any:
-    """The folder's model as transformers loads it, in float32."""
-    import torch
-
-    return hugging_face().MarianMTModel.from_pretrained(folder, dtype=torch.float32)
 
 
 def nearest(pairs: list[tuple[str, str]], texts: list[str]) -> list[str]:
@@ -623,37 +582,26 @@ def stage_heldout(args: argparse.Namespace) -> None:
 
 # --- command line ----------------------------------------------------------------------------
 
-STAGES = {
+STAGES: Stages = {
     "prepare": stage_prepare,
     "train": stage_train,
     "export": stage_export,
     "evaluate": stage_evaluate,
-    "translate": stage_translate,
 }
+APART: Stages = {"translate": stage_translate, "heldout": stage_heldout}
 
 
 def main() -> None:
     """Parse the command line and run one stage, or the first four in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=[*STAGES, "all", "heldout"])
+    add_options(parser, [*STAGES, *APART], ROOT / "models/english-french")
     parser.add_argument("--data", type=Path, help="the folder of the data")
-    parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
-    parser.add_argument("--out", type=Path, default=ROOT / "models/english-french")
-    parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--beams", type=int, default=1, help="translate: 1 is greedy")
-    parser.add_argument("--part", choices=["validation", "test"], default="test")
     args = parser.parse_args()
     if args.data is None and args.stage not in ("export", "translate"):
         parser.error("--data is missing")
-    if args.stage == "heldout":
-        return stage_heldout(args)
-    args.work = args.work.expanduser() / "translate"
-    importlib.import_module("torch").set_num_threads(args.threads)
-    for stage in list(STAGES)[:-1] if args.stage == "all" else [args.stage]:
-        STAGES[stage](args)
+    run_stages(args, "translate", STAGES, APART)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fitting import fit, load_exported, new_model, round_rows, trained, write_folder
-from train_text import accuracy, save_atomically
+from fitting import (
+    Stages,
+    add_options,
+    fit,
+    load_exported,
+    new_model,
+    round_rows,
+    run_stages,
+    save_atomically,
+    trained,
+    write_folder,
+)
+from train_text import accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts the files
@@ -337,38 +348,28 @@ def stage_heldout(args: argparse.Namespace) -> None:
 
 # --- command line ----------------------------------------------------------------------------
 
-STAGES = {
+STAGES: Stages = {
     "prepare": stage_prepare,
     "teacher": stage_teacher,
     "train": stage_train,
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
+APART: Stages = {"heldout": stage_heldout}
 
 
 def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=[*STAGES, "all", "heldout"])
+    add_options(parser, [*STAGES, *APART], ROOT / "models/fashion")
     parser.add_argument("--data", type=Path, default=PACKAGE, help="the folder of the data")
-    parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
-    parser.add_argument("--out", type=Path, default=ROOT / "models/fashion")
-    parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
     parser.add_argument("--start", help="train: a complete checkpoint to go on from")
     parser.add_argument("--rate", type=float, default=2e-3, help="train: the learning rate")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--teacher-epochs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--part", choices=["validation", "test"], default="test")
     args = parser.parse_args()
-    args.work = args.work.expanduser() / "fashion"
     args.data = args.data.expanduser()
-    torch.set_num_threads(args.threads)
-    if args.stage == "heldout":
-        return stage_heldout(args)
-    for stage in STAGES if args.stage == "all" else [args.stage]:
-        STAGES[stage](args)
+    run_stages(args, "fashion", STAGES, APART)
 
 
 if __name__ == "__main__":
