@@ -15,11 +15,13 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from picoformer import link as pc
 from picoformer.device import server as wire
+from picoformer.device import stream
 from picoformer.link import Decoder, Frame, Link, encode_raw, encode_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,10 +96,10 @@ class FakeBoard:
 
     def start(self):
         def read(size):
-            self.to_board.wait(size, None)
+            data = self.drain(size)
             if self.interrupted:
                 raise KeyboardInterrupt
-            return self.to_board.read(size)
+            return data
 
         self.server = wire.Server(
             read,
@@ -109,9 +111,18 @@ class FakeBoard:
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
+    def drain(self, size):
+        """So many bytes, or fewer at the end; as they come, so that the line has room for more."""
+        data = b""
+        while len(data) < size and self.to_board.wait(1, None):
+            some = self.to_board.read(size - len(data))
+            if not some:
+                break
+            data += some
+        return data
+
     def readinto(self, buffer, size):
-        self.to_board.wait(size, None)
-        data = self.to_board.read(size)
+        data = self.drain(size)
         buffer[: len(data)] = data
 
     def run(self):
@@ -158,6 +169,9 @@ def quick(monkeypatch):
     """No time is lost on a line without delays."""
     monkeypatch.setattr(pc, "RESEND", 0.02)
     monkeypatch.setattr(pc, "DRAIN", 0.004)
+    monkeypatch.setattr(pc, "STALL", 0.3)
+    monkeypatch.setattr(stream, "QUIET", 10)
+    monkeypatch.setattr(stream, "AGAIN", 200)
 
 
 def begin(board, raw=True, payload=1024, credit=4096):
@@ -365,6 +379,23 @@ def test_another_major_is_refused(board):
     assert link.ping(b"1") == b"1"
 
 
+def test_line_feeds_are_no_frame(board):
+    """Their check byte is good. What is no request of this version is not waited for."""
+    link = begin(board)
+    board.write(b"\x1f" + b"\n" * 11)
+    assert link.ping(b"1") == b"1"
+    for size, kind in (40000, wire.PING), (2, 99):
+        board.write(b"\n~" + encode_text(kind, 1, bytes(size))[2:10] + b"\n")
+        assert link.ping(b"2") == b"2"
+
+
+def test_a_damaged_length_with_a_good_check_byte(board):
+    """The board waits for much more than was sent; the PC fills it up."""
+    link = begin(board, payload=1024)
+    board.write(b"\n~" + encode_text(wire.PING, 1, bytes(1000))[2:10])
+    assert link.ping(b"1") == b"1"
+
+
 def test_a_request_is_done_once(board):
     link = begin(board)
     (board.folder / "m.pft").write_bytes(bytes(100))
@@ -550,6 +581,7 @@ def test_a_small_ring_behind_large_frames(uart):
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+STREAMED = 999  # a token that takes weights which are on the PC
 
 
 class FakeModel:
@@ -574,7 +606,27 @@ class FakeModel:
     def logits(self, tokens):
         from array import array
 
+        if tokens[0] == STREAMED:
+            return array("i", [self.streamed(), tokens[1]])
         return array("i", [t * 1000 - 5 for t in tokens] * self.times)
+
+    def streamed(self):
+        """Read all weights, which are on the PC, as a loader does: a vector, two steps' tiles."""
+        if not self.server._stream:
+            self.server._stream = stream.Stream(self.server, 0x1234567)
+        last = SimpleNamespace(at=300, size=120, groups=4, some=1, next=None)
+        first = SimpleNamespace(at=60, size=48, groups=5, some=2, next=last)
+        tiles = [(0, 60, None, 0)]
+        for step in (first, last):
+            for g in range(0, step.groups, step.some):
+                n = min(step.some, step.groups - g) * step.size
+                tiles.append((step.at + g * step.size, n, step, g))
+        crc = 0
+        buffer = bytearray(120)
+        for at, n, step, g in tiles:
+            self.server._stream.fill(buffer, at, n, step, g)
+            crc = zlib.crc32(buffer[:n], crc)
+        return crc >> 1
 
     labels, image, bits, times = ["a", "b", "c"], (), 9, 100
 
@@ -670,6 +722,14 @@ def remove(link, folder):
     return [m.name for m in link.models()]
 
 
+WEIGHTS = random.Random(3).randbytes(780)
+
+
+def from_host(link, folder):
+    link.weights = 0x1234567, WEIGHTS
+    return link.logits([STREAMED, 1]).tolist()
+
+
 # What is asked, and the answer.
 EXCHANGES = {
     "upload": (upload, NEW),
@@ -688,6 +748,7 @@ EXCHANGES = {
     ),
     "embed": (lambda link, _: link.read(bytes(range(250)), "embed").tolist(), [250, -7, 3]),
     "answer": (lambda link, _: link.answer("the text " * 15, "what?"), "textwhat?"),
+    "weights from the host": (from_host, [zlib.crc32(WEIGHTS) >> 1, 1]),
 }
 
 
@@ -721,6 +782,7 @@ class Bench:
         self.board = FakeBoard(self.folder)
         self.board.server._model = FakeModel()
         self.board.server._model.times = 5
+        self.board.server._model.server = self.board.server
         self.link = begin(self.board, self.raw, 100, 300)
 
     def whole(self):

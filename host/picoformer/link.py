@@ -378,6 +378,7 @@ class Link:
         self.requests = 0  # that were made
         self._labels: tuple[list[str], int, tuple[int, int, int]] | None = None
         self._longest = 0  # bytes of the frames that the board may be in the middle of
+        self._stuck = 0  # times that such a frame was completed, without an answer
         self._served = -math.inf  # when the board was last sent weights, for this request
         self._serving = True  # not while it is to end what it needs them for
         self.hello = Hello(1, 0, False, 128, 256, b"", 0, "")
@@ -401,9 +402,19 @@ class Link:
         self._port.write(frame)
 
     def _unstick(self) -> None:
-        """Complete whatever frame the board may be waiting for the rest of."""
+        """Complete whatever frame the board may be waiting for the rest of.
+
+        Where that did not help, it may be one whose damaged length has a good check byte.
+        """
+        self._stuck += 1
+        if self._stuck > 1:
+            self._longest = max(self._longest, min(self.hello.payload, LOSS))
         self._port.write(b"\n" * (2 * self._longest + 8))
         self._longest = 0
+
+    def _answered(self) -> None:
+        """The board is in step."""
+        self._longest = self._stuck = 0
 
     def receive(self, limit: float) -> Frame | None:
         """The next frame, or None after `limit` seconds. Raises EndedError, LostError.
@@ -520,7 +531,7 @@ class Link:
             elif answer.kind == wire.READY:
                 raise EndedError("the board's server was started again in between")
             elif answer.kind == kind | 0x80 and answer.seq == seq:
-                self._longest = 0
+                self._answered()
                 if parts is None:
                     return answer.body
                 offset, total = _Reader(answer.body).take("II")
@@ -724,7 +735,7 @@ class Link:
                         continue
                     finished = True
                     self.stats = stats
-                    self._longest = 0
+                    self._answered()
                     return
         except LinkError:
             finished = True  # there is nobody to stop
