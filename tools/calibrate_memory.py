@@ -6,7 +6,8 @@
 tiny models with a tokenizer of each type are loaded on MicroPython's unix port or the emulated
 Pico, from each place of the weights, alone and by the serial server. At the two moments of
 loading when most is there, and behind it, garbage is collected and the heap's bytes are counted;
-what is left of them without the model's objects is code. Printed is the table, as Python; its last
+what is left of them without the model's objects is code. Modules that only some models import are
+counted by themselves. Printed is the table, as Python; its last
 two numbers, `slack` and `running`, were chosen by --check.
 
 With --check, models are predicted and measured: the least heap in which each loads and runs, found
@@ -50,6 +51,7 @@ from rp2040 import RP2040
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
 MOMENTS = "checking", "binding", "resident"
+MODULES = "four", "images", "answers"
 
 # Bytes of the heap that are used at the end of each moment, garbage aside.
 MEASURE = """
@@ -86,7 +88,11 @@ if SERVER:
 else:
     model = picoformer.Model(ROOT + "model.pft", None, WEIGHTS)
 note("resident")
-seen["kernels"] = model.kernels
+for name in MODULES:
+    before = gc.mem_alloc()
+    __import__("picoformer." + (model.kernels + "4" if name == "four" else name))
+    gc.collect()
+    seen[name] = gc.mem_alloc() - before
 seen["weights"] = model.weights
 import json
 print(json.dumps(seen))
@@ -197,6 +203,7 @@ def measured(port: Any, data: bytes, weights: str | None, server: bool) -> dict[
     """Code's bytes at each moment for a model, `MOMENTS` and more."""
     port.put("model.pft", data)
     head = f"FOLDER = ROOT = {port.root!r}\nSERVER = {server}\nWEIGHTS = {weights!r}\n"
+    head += f"MODULES = {MODULES!r}\n"
     seen: dict[str, Any] = json.loads(port.exec(head + MEASURE))
     m = parse(data)
     objects = footprint(data, m, m.context, seen["weights"], port.layout)
@@ -204,6 +211,7 @@ def measured(port: Any, data: bytes, weights: str | None, server: bool) -> dict[
         "imported": seen["imported"],
         "server": seen.get("server", 0),
         **{k: seen[k] - getattr(objects, k) for k in MOMENTS},
+        **{k: seen[k] for k in MODULES},
     }
 
 
@@ -253,6 +261,7 @@ def table(name: str, folder: Path) -> None:
         },
         "binding": mean(row["binding"] - row["resident"] for row in usual),
         "checking": mean(row["checking"] for row in usual),
+        "modules": {name: mean(row[name] for row in usual) for name in MODULES},
         "started": mean(row["server"] for row in served.values()),
         "server": mean(served[k]["resident"] - alone[k, first]["resident"] for k in kinds),
     }

@@ -51,8 +51,8 @@ def forget(*names):
 
 def _array(n):
     """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
-    out = array("i", bytes(4 * (n & 255)))
-    some = array("i", bytes(1024)) if n > 255 else ()
+    some = memoryview(array("i", bytes(256)))  # small, as it leaves a hole in front
+    out = array("i", some[: n & 63])
     while len(out) < n:
         out.extend(some)
     return out

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import modelfile
 from .deploy import compiled, sources
+from .device import program
 from .errors import Error
 from .memory import Footprint, footprint, resized
 from .profiles import PROFILES, Profile
@@ -120,17 +121,26 @@ class Planner:
             self._loaded[weights] = footprint(self.data, m, m.context, weights, layout)
         return resized(self._loaded[weights], self.model, context, layout)
 
+    def _modules(self) -> tuple[int, int]:
+        """Bytes of the code that this model needs besides: from loading on, once it runs."""
+        modules, m = self.board.code.modules, self.model
+        four = any(op in program.FOUR for op, _, _ in program.steps(m.program)[0])
+        image = modules["images"] if m.program[14] else 0
+        answers = modules["answers"] if m.task == "answer" else 0
+        return modules["four"] if four else 0, image + answers
+
     def _peaks(self, f: Footprint, weights: str, server: bool) -> tuple[int, int, int]:
         """Bytes in use: code that stays, everything while loading, everything while running."""
         code = self.board.code
         more = code.server if server else 0
         place = code.places.get(weights, 0) + more
-        stays = code.resident[self._kind] + place
+        from_loading, once_running = self._modules()
+        stays = code.resident[self._kind] + place + from_loading
         loading = max(
             f.checking + code.checking + more,
             f.binding + code.binding + stays,
         )
-        return stays, loading, f.resident + stays + f.transient + code.running
+        return stays, loading, f.resident + stays + once_running + f.transient + code.running
 
     def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
         """Where the weights are at a context; the footprint there, code, the two peaks, and the

@@ -31,7 +31,8 @@ class Code:
 
     resident: once a model is loaded, by the type of its tokenizer, with weights in the first
     place of `places`; places: what another place of the weights adds to that; binding: what
-    loading takes besides; checking: an earlier moment of loading, as a whole;
+    loading takes besides; checking: an earlier moment of loading, as a whole; modules: what only
+    some models import, by what it is for;
     started: of the serial server before it loads a model; server: what it adds to each of the
     others; slack: what cannot be used because the heap is in pieces, by the place of the weights;
     running: what a text takes.
@@ -41,6 +42,7 @@ class Code:
     places: dict[str, int]
     binding: int
     checking: int
+    modules: dict[str, int]
     started: int
     server: int
     slack: dict[str, int]
@@ -53,6 +55,7 @@ PICO = Code(
     places={"flash": 0, "ram": -2644, "file": 28},
     binding=13936,
     checking=47984,
+    modules={"four": 2960, "images": 768, "answers": 1148},
     started=19168,
     server=11104,
     slack={"flash": 3000, "ram": 3000, "file": 3000},
@@ -63,6 +66,7 @@ UNIX = Code(
     places={"ram": 0, "file": 2248},
     binding=18080,
     checking=52800,
+    modules={"four": 640, "images": 920, "answers": 1424},
     started=26752,
     server=18864,
     slack={"ram": 1500, "file": 2500},
