@@ -18,8 +18,11 @@ import pytest
 import models
 from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
+from picoformer.budget import Planner
 from picoformer.compiler import compile_graph
 from picoformer.converter import calibrate, compiled_bytes
+from picoformer.profiles import PROFILES
+from test_board_api import HUNDRED
 from test_steps import lengths
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -176,3 +179,20 @@ def test_kernels_agree_on_extreme_values(bench, name, kernels):
     names = f"FILE, NATIVE, POSITIONS, SEED = '{name}.pft', {kernels!r}, 2, 5\n"
     said = bench.board.exec(names + models.EXTREMES, 200)
     assert said == f"{sorted({s.op for s in getattr(bench, name).model.steps})}\n"
+
+
+@pytest.mark.slow
+def test_a_hundred_models_one_after_the_other(tmp_path):
+    """Different models, loaded, used and closed in turn, with few bytes more than the largest
+    needs: never out of memory."""
+    files, needed = runtime(tmp_path), []
+    for name in ("stories", "intents"):
+        path = tmp_path / f"{name}.pft"
+        convert(ROOT / "models" / name, path)
+        files[f"/{name}.pft"] = path.read_bytes()
+        planner = Planner(path, PROFILES["pico"])
+        needed.append(planner.needed(planner.model.context))
+    turns = [("stories.pft", None), ("intents.pft", None), ("stories.pft", 64)]
+    values = f"FILES, HEAP, ROUNDS = {turns}, {max(needed) * 21 // 20}, 34\n"
+    with rp2040.RP2040(files) as board:
+        assert board.exec(values + HUNDRED, 3600) == "True\n"

@@ -42,7 +42,7 @@ from .link import (
     Stored,
 )
 from .profiles import known
-from .simulator import thousandths
+from .simulator import as_pixels, thousandths
 
 # Time limits, in seconds.
 WRITE_LIMIT = 20.0  # for the board to take what is sent
@@ -93,11 +93,7 @@ def _given(text: str | np.ndarray) -> str | bytes:
     if isinstance(text, str):
         _utf8(text)
         return text
-    pixels = np.asarray(text)
-    whole = pixels.dtype.kind in "iu"
-    if not whole or (pixels.size and not 0 <= pixels.min() <= pixels.max() < 256):
-        raise Error(f"pixels are {pixels.dtype}, expected whole numbers from 0 to 255")
-    return pixels.astype(np.uint8).tobytes()
+    return as_pixels(text).astype(np.uint8).tobytes()
 
 
 class SerialPort:

@@ -111,6 +111,15 @@ def root(square: Array, eps_m: int, eps_e: int, s: Array) -> tuple[Array, Array]
     return np.maximum(np.floor(np.sqrt(fit(square))).astype(np.int64), 1), k
 
 
+def as_pixels(image: Array) -> Array:
+    """An image's array, of whole numbers from 0 to 255. Raises Error."""
+    pixels = np.asarray(image)
+    whole = pixels.dtype.kind in "iu"
+    if not whole or (pixels.size and not 0 <= pixels.min() <= pixels.max() < 256):
+        raise Error(f"pixels are {pixels.dtype}, expected whole numbers from 0 to 255")
+    return pixels
+
+
 def cut(pixels: Array, geometry: tuple[int, ...]) -> Array:
     """Patches (positions, elements) of an image, each pixel less 128; zeros for class tokens."""
     height, width, channels, patch, extra = geometry
@@ -553,11 +562,7 @@ class Simulator:
         """Pixels less 128, (positions, elements), of an image. Raises Error."""
         if "image" not in self.model.meta or not self.model.program[14]:
             raise Error("this model reads text")
-        geometry = tuple(self.model.meta["image"])
-        pixels = np.asarray(image)
-        if pixels.dtype.kind not in "iu" or pixels.size and not 0 <= pixels.min() <= 255:
-            raise Error(f"pixels are {pixels.dtype}, expected whole numbers from 0 to 255")
-        return cut(pixels, geometry)
+        return cut(as_pixels(image), tuple(self.model.meta["image"]))
 
     def _read(self, text: str | Array, task: str) -> Array:
         self._made_to(task)
