@@ -169,7 +169,13 @@ for n in {steps}:
     print(json.dumps(list(m.logits({tokens}[:n]))))
 """
     expected = [a.sim().logits(tokens[:n])[-1] for n in steps]
-    np.testing.assert_array_equal(bench.fresh(script), expected)
+    try:
+        got = bench.fresh(script)
+    except rp2040.BoardError as e:
+        if weights != "flash" or "does not map the file" not in str(e):
+            raise
+        pytest.skip("this firmware does not show its files as memory: it is older than 1.25")
+    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("name, kernels", [("odd", "thumb"), ("tiny", "thumb"), ("tiny", "viper")])
