@@ -401,40 +401,49 @@ def test_linear_into_the_logits(cpu):
                 )
 
 
+def cached(heads: int, size: int, context: int, bits: tuple[int, int]) -> tuple[int, int]:
+    """Words of the keys and of the values of a cache."""
+    groups = -(-context // (2 if bits[0] == 12 else 4))
+    return heads * groups * size, heads * -(-size * bits[1] // 32) * context
+
+
 def attend(
     cpu: Cortex, seed: object, length: int, size: int = 8, total: int = 1, heads: int = 2,
     kv_heads: int = 1, rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
-    watch: bool = False, end: int = 0, lean: int = 0, **fields: int,
+    watch: bool = False, end: int = 0, lean: int = 0, bits: tuple[int, int] = (12, 8),
+    **fields: int,
 ) -> None:  # fmt: skip
     """Attend from the last `total` of `length` positions; to all before `end`, if it is given.
 
-    lean: the largest bias of a score by its distance.
+    lean: the largest bias of a score by its distance; bits: of keys and values.
     """
     rng = np.random.default_rng(seed)
     context = (max(length, end) + 1) & ~1
-    quads, half = (size + 3) // 4, size // 2
+    half = size // 2
     tables = np.concatenate([rotations(rng, context, half), powers()])
     row = 2 * context - 1
     biases = rng.integers(-lean, lean + 1, heads * row)
     own = len(tables) + context - 1 << 6 | 1 if lean else 0
     tables = np.concatenate([tables, biases])
-    k = rng.integers(1, 4096, (2, kv_heads * context // 2 * size))
-    v = rng.integers(1, 256, (4, kv_heads * quads * context))
+    keys, values = cached(kv_heads, size, context, bits)
+    k = rng.integers(1 if bits[0] == 12 else 0, 1 << bits[0], (2 if bits[0] == 12 else 4, keys))
+    v = rng.integers(0, 1 << bits[1], (32 // bits[1], values))
     mantissa = rng.integers(1024, 2048, (2, kv_heads * context))
     shift = rng.integers(8, 16, (2, kv_heads * context))
     n = heads * size
     stride = 1 + 2 * n + 3
     frames = rng.integers(-amax, amax + 1, (total, stride))
     if extreme:
-        k[:], v[:], shift[:] = 4095, 255, 31
+        k[:], v[:], shift[:] = (1 << bits[0]) - 1, (1 << bits[1]) - 1, 31
         frames[:] = amax
     s = mantissa | shift << 11
-    parts = [k[0] | k[1] << 16, sum(v[i] << 8 * i for i in range(4)), s[0] | s[1] << 16]
+    parts = [*(sum(x << 32 // len(part) * i for i, x in enumerate(part)) for part in (k, v)),
+             s[0] | s[1] << 16]  # fmt: skip
     scores = 16 + total * stride
     number = {"mc": 24000, "se": 40, "vn": (1 << 29) + 12345, "ve": 20, "ps": 0} | fields
     record = [
         17 << 6, 17 + n << 6, 4, heads, kv_heads, size, 1 if rope else 0,
-        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0), own, row,
+        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0), own, row, *bits,
     ]  # fmt: skip
     arena = header(length - total, total, context, stride, end or 1)
     arena += [*frames.reshape(-1), *[77] * context]
@@ -515,6 +524,7 @@ def test_attend_with_all_numbers(cpu):
 def store(
     cpu: Cortex, seed: object, pos: int, size: int, total: int = 1, heads: int = 1,
     rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
+    bits: tuple[int, int] = (12, 8),
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     context = (pos + total + 2) & ~1
@@ -523,9 +533,9 @@ def store(
     frames = rng.integers(-amax, amax + 1, (total, stride))
     if extreme:
         frames[:] = amax
-    words = heads * (context // 2 * size + (size + 3) // 4 * context + context)
+    words = sum(cached(heads, size, context, bits)) + heads * context
     cache = rng.integers(-(1 << 31), 1 << 31, words)
-    record = [17 << 6, 17 + n << 6, 4, heads, size, 1 if rope else 0]
+    record = [17 << 6, 17 + n << 6, 4, heads, size, 1 if rope else 0, *bits]
     arena = [*header(pos, total, context, stride), *frames.reshape(-1)]
     tables = rotations(rng, context, size // 2)
     like_portable(cpu, rng, "store", record, arena, tables, cache, watch=True)

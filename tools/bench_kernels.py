@@ -224,7 +224,7 @@ def cases() -> list[Case]:
     frame = np.concatenate([[0], values(2 * kv * size, 1 << 20)])
     out.append(Case(
         "store 4 x 8", 4, "store", 2 * kv * size, "element",
-        [at(1), at(1 + kv * size), 4, kv, size, 1], frame, tables, none, cache,
+        [at(1), at(1 + kv * size), 4, kv, size, 1, 12, 8], frame, tables, none, cache,
     ))  # fmt: skip
     frame = np.concatenate([[0], values(n, 1 << 20), np.zeros(n, np.int64)])
     biases = np.concatenate([tables, np.arange(heads * context)])
@@ -233,7 +233,7 @@ def cases() -> list[Case]:
         out.append(Case(
             "attend 8 x 8, 64 positions" + title, 5, "attend", 2 * 64 * n, "multiply-accumulate",
             [at(1), at(1 + n), 4, heads, kv, size, 1, context * size // 2 << 6 | 1,
-             at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0, bias, context],
+             at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0, bias, context, 12, 8],
             frame, listed, none, cache,
         ))  # fmt: skip
     for title, multiplier in (("sample 512, greedy", 0), ("sample 512", 24000)):

@@ -59,12 +59,12 @@ PICO = Code(
     running=2048,
 )
 UNIX = Code(
-    resident={1: 26688, 2: 29664, 3: 33696, 4: 32000},
-    places={"ram": 0, "file": 2248},
-    binding=18080,
-    checking=52800,
+    resident={1: 26720, 2: 29664, 3: 33728, 4: 32032},
+    places={"ram": 0, "file": 2256},
+    binding=18208,
+    checking=53216,
     started=26752,
-    server=18864,
+    server=18880,
     slack={"ram": 1500, "file": 2500},
     running=4096,
 )
