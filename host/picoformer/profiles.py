@@ -65,7 +65,7 @@ UNIX = Code(
     checking=53216,
     started=26752,
     server=18880,
-    slack={"ram": 1500, "file": 2500},
+    slack={"ram": 2000, "file": 2500},
     running=4096,
 )
 
