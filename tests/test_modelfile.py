@@ -345,6 +345,11 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "attend", "kv_heads"), 0, "heads is 0")
     bad(operand(parts, "attend", "scores"), 99 << 6, "scores are the loader's")
     bad(operand(parts, "attend", "whole"), 1, "whole is 1, not 0 to 0")
+    for op in "store", "attend":
+        bad(operand(parts, op, "key_bits"), 4, "keys of 4 bits, values of 8")
+        bad(operand(parts, op, "value_bits"), 0, "keys of 12 bits, values of 0")
+        bad(operand(parts, op, "key_bits", 1), 8, "cache size")
+        bad(operand(parts, op, "value_bits", 1), 4, "not stored before")  # of the same size
     bad(operand(parts, "gate", "table"), 64, "activation is not in the tables")
     bad(operand(parts, "gate", "u"), 0, "exponent without a product")
     bad(operand(parts, "gate", "odd"), 1, "odd is 1, not 0 to 0")
@@ -965,7 +970,7 @@ def test_header_words_are_on_the_page(good):
     assert 16 + sum(words) == m.program.size
     assert m.program[named["result"]] == (16 + m.stride) << 6
     tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
-    tasks += ["translate", "generate", "classify", "classify"]
+    tasks += ["translate", "generate", "classify", "classify", "generate", "translate"]
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
@@ -982,6 +987,12 @@ def test_sizes_are_those_of_the_page(good):
     heads, size, layers = 1, 4, 2
     assert m.cache_bytes(8) == layers * 4 * heads * (8 // 2 * size + (size + 3) // 4 * 8 + 8)
     assert m.program[16] == heads * (size + 2 * ((size + 3) // 4) + 2)
+    narrow = modelfile.parse(made("llama" + models.NARROW))
+    assert narrow.program[16] == heads * size // 2 + 2 * heads * ((size + 7) // 8 + 1)
+    for context, keys in ((8, 2), (6, 2), (2, 1)):
+        # The last keys may leave half of their words empty.
+        words = heads * (keys * size + 4 * keys * ((size + 7) // 8 + 1))
+        assert narrow.cache_bytes(context) == layers * 4 * words
 
 
 def hexdump(data: bytes) -> None:
