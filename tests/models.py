@@ -64,6 +64,8 @@ class Shape:
     outliers: int = 0  # rows and columns that are several times as large
     span: int = 0  # weights have 4 bits, and so many columns share a scale
     keep: str = ""  # but these have 8: names of values end so
+    key_bits: int = 12  # of the cache
+    value_bits: int = 8
 
     @property
     def head(self) -> int:
@@ -89,6 +91,11 @@ CASES = {
     "four mixed": Shape(36, 172, 2, 6, 3, 265, 24, outliers=3, span=48, keep="xv"),
     # their own classifier; a scale for all columns; half a row group at the end of each matrix
     "four wide": Shape(28, 44, 2, 1, 1, 98, 33, shared=False, size=12, span=1024, keep="k"),
+    # narrow caches; the last keys do not fill their words
+    "keys of 8": Shape(52, 97, 1, 26, 13, 259, 22, key_bits=8),
+    "values of 4": Shape(30, 97, 3, 5, 5, 261, 24, value_bits=4),
+    "narrow": Shape(36, 61, 3, 6, 3, 265, 26, key_bits=8, value_bits=4),
+    "narrow size10": Shape(52, 97, 1, 3, 1, 97, 46, False, 10, key_bits=8, value_bits=4),
 }
 # fmt: on
 LLAMA2C = [name for name, shape in CASES.items() if not shape.size]
@@ -321,7 +328,10 @@ class Case:
         self._sims: dict[int, Simulator] = {}
 
     def compiled(self, batch: int = 4) -> Compiled:
-        return compile_graph(self.graph, self.amax, batch=batch, rounded=self.rounded)
+        return compile_graph(
+            self.graph, self.amax, batch=batch, rounded=self.rounded,
+            key_bits=self.shape.key_bits, value_bits=self.shape.value_bits,
+        )  # fmt: skip
 
     def file(self, batch: int = 4) -> Path:
         """A model file that runs `batch` positions at once."""
@@ -503,6 +513,13 @@ SPECIAL = {
 FOUR = " four"  # of a name: weights of 4 bits
 ARCHITECTURES |= {name + FOUR: ARCHITECTURES[name] for name in ("gpt2", "bert one", "minilm")}
 SPECIAL |= {name + FOUR: SPECIAL[name] for name in ("bart one", "vit", "asked")}
+NARROW = " narrow"  # of a name: keys of 8 bits, values of 4
+ARCHITECTURES |= {
+    name + NARROW: ARCHITECTURES[name] for name in ("gpt2 deep", "bert one", "minilm distances")
+}
+# A head size of 3, and a context that ends in the middle of a word of keys.
+ARCHITECTURES["gpt2 odd" + NARROW] = (GPT2, 21, 37, 2, 7, 97, 30)
+SPECIAL |= {name + NARROW: SPECIAL[name] for name in ("bart one", "t5", "vit", "asked")}
 
 
 def vocabulary(vocab: int, folder: Path) -> Vocabulary:
@@ -524,11 +541,12 @@ class Architecture:
         self.rounded = {}
         if name.endswith(FOUR):
             self.rounded = round_graph(self.graph, inputs(self.graph, None), 16)
+        self.bits = {"key_bits": 8, "value_bits": 4} if name.endswith(NARROW) else {}
         self.whole = self.graph.whole
         self._sim: Simulator | None = None
 
     def compiled(self) -> Compiled:
-        return compile_graph(self.graph, self.amax, rounded=self.rounded)
+        return compile_graph(self.graph, self.amax, rounded=self.rounded, **self.bits)
 
     def file(self) -> Path:
         path = self.folder / "model.pft"

@@ -41,7 +41,7 @@ def test_close_to_the_float_model_with_the_same_weights(case, name, seed):
         return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
 
     # Weights of 4 bits take activations of 9, which a position of small logits feels most.
-    loss = 4 if c.shape.span else 1
+    loss = 4 if c.shape.span else 12 if c.shape.value_bits == 4 else 1
     assert cosine(exact.reshape(-1), ours.reshape(-1)) >= 1 - 0.0005 * loss
     assert cosine(exact, ours).min() >= 1 - (0.01 if c.shape.span else 0.003) * loss
     # The unit is right too, not the direction alone.
@@ -253,6 +253,7 @@ def test_portable_steps_equal_the_simulators_on_extreme_values(case, name):
         tokens = rng.integers(0, sim.vocab, n)
         sim._start, sim._frames = at, np.zeros((n, stride), np.int64)
         sim._frames[:, 0] = tokens
+        sim._end = at + n
         arena[0], arena[1] = at, n
         for t in range(n):
             arena[16 + t * stride] = int(tokens[t])

@@ -345,6 +345,11 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "attend", "kv_heads"), 0, "heads is 0")
     bad(operand(parts, "attend", "scores"), 99 << 6, "scores are the loader's")
     bad(operand(parts, "attend", "whole"), 1, "whole is 1, not 0 to 0")
+    for op in "store", "attend":
+        bad(operand(parts, op, "key_bits"), 4, "keys of 4 bits, values of 8")
+        bad(operand(parts, op, "value_bits"), 0, "keys of 12 bits, values of 0")
+        bad(operand(parts, op, "key_bits", 1), 8, "cache size")
+        bad(operand(parts, op, "value_bits", 1), 4, "not stored before")  # of the same size
     bad(operand(parts, "gate", "table"), 64, "activation is not in the tables")
     bad(operand(parts, "gate", "u"), 0, "exponent without a product")
     bad(operand(parts, "gate", "odd"), 1, "odd is 1, not 0 to 0")
@@ -965,7 +970,7 @@ def test_header_words_are_on_the_page(good):
     assert 16 + sum(words) == m.program.size
     assert m.program[named["result"]] == (16 + m.stride) << 6
     tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
-    tasks += ["translate", "generate", "classify", "classify"]
+    tasks += ["translate", "generate", "classify", "classify", "generate", "translate"]
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
@@ -977,11 +982,17 @@ def test_header_words_are_on_the_page(good):
 
 def test_sizes_are_those_of_the_page(good):
     m = modelfile.parse(good)
-    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + 8 + 1)
-    assert m.arena_bytes(2) == 4 * (16 + 2 * m.stride + max(2, 0) + 1)
+    assert m.arena_bytes(8) == 4 * (16 + m.batch * m.stride + 8 + 2)
+    assert m.arena_bytes(2) == 4 * (16 + 2 * m.stride + max(2, 0) + 2)
     heads, size, layers = 1, 4, 2
     assert m.cache_bytes(8) == layers * 4 * heads * (8 // 2 * size + (size + 3) // 4 * 8 + 8)
     assert m.program[16] == heads * (size + 2 * ((size + 3) // 4) + 2)
+    narrow = modelfile.parse(made("llama" + models.NARROW))
+    assert narrow.program[16] == heads * size // 2 + 2 * heads * ((size + 7) // 8 + 1)
+    for context, keys in ((8, 2), (6, 2), (2, 1)):
+        # The last keys may leave half of their words empty.
+        words = heads * (keys * size + 4 * keys * ((size + 7) // 8 + 1))
+        assert narrow.cache_bytes(context) == layers * 4 * words
 
 
 def hexdump(data: bytes) -> None:
@@ -1035,7 +1046,7 @@ class Bench:
         for op, fields in steps:
             assert list(fields) == documented[op]
             if op == "store":
-                shape = fields["heads"], fields["size"]
+                shape = [fields[k] for k in ("heads", "size", "key_bits", "value_bits")]
             record = []
             for (name, v), kind in zip(fields.items(), letters[op], strict=True):
                 if kind == "w":
@@ -1078,27 +1089,33 @@ class Bench:
         for op, record in listed:
             getattr(sim, "_" + op)(*record)
         out = sim._frames.tolist()
-        return (out, self._packed(sim._caches[program.CACHE])) if shape else out
+        return (out, self._packed(sim._caches[program.CACHE], *shape[2:])) if shape else out
 
     def _cache_words(self, shape):
         if not shape:
             return 0
-        heads, size = shape
-        return self.context * heads * (size + 2 * ((size + 3) // 4) + 2) // 2
+        heads, size, key_bits, value_bits = shape
+        keys = -(-self.context // (2 if key_bits == 12 else 4)) * size
+        return heads * (keys + -(-size * value_bits // 32) * self.context + self.context)
 
-    def _packed(self, layer) -> list[int]:
+    def _packed(self, layer, key_bits, value_bits) -> list[int]:
         """The cache of the simulator as the words that format.md defines."""
         out = []
         heads, positions, size = layer.k.shape
+        some = 2 if key_bits == 12 else 4
+        k = (layer.k >> 12 - key_bits) + (1 << key_bits - 1)
+        v = layer.v + 128 if value_bits == 8 else layer.v + 120 >> 4
         for h in range(heads):
-            for p in range(0, positions, 2):
+            for p in range(0, positions, some):
                 for i in range(size):
-                    out.append(layer.k[h, p, i] + 2048 | layer.k[h, p + 1, i] + 2048 << 16)
+                    lanes = k[h, p : p + some, i]
+                    out.append(sum(int(x) << 32 // some * j for j, x in enumerate(lanes)))
+        some = 32 // value_bits
         for h in range(heads):
-            for i in range(0, size, 4):
+            for i in range(0, size, some):
                 for p in range(positions):
-                    lanes = layer.v[h, p, i : i + 4]
-                    out.append(sum((int(v) + 128) << 8 * j for j, v in enumerate(lanes)))
+                    lanes = v[h, p, i : i + some]
+                    out.append(sum(int(x) << value_bits * j for j, x in enumerate(lanes)))
         for h in range(heads):
             for p in range(positions):
                 key = layer.km[h, p] | layer.ke[h, p] << 11
@@ -1121,6 +1138,7 @@ def simulator_functions() -> dict:
         "rescale": lambda *a: plain(simulator.rescale(*column(*a))),
         "normalize": normalize,
         "quantize": lambda v, a, n: plain(simulator.round_to(*column(v, a), n)),
+        "quantize4": lambda v, a: plain(simulator.round_to_4(*column(v, a))),
         "pack_scale": lambda a: plain(simulator.pack_scale(np.array(a))),
         "exp2": lambda d: plain(simulator.exp2(np.array(d), exp2_table().astype(np.int64))),
         "run": Bench("simulator").run,
@@ -1141,12 +1159,18 @@ def portable_functions() -> dict:
         assert portable._quantize(v, 0, len(v), a, n) == sum(v)
         return v
 
+    def quantize4(v, a):
+        v = list(v)
+        portable._quantize4(v, 0, len(v), a)
+        return v
+
     return {
         "shift": portable._shift,
         "rescale": portable._rescale,
         "normalize": normalize,
         "quantize": quantize,
-        "pack_scale": lambda a: portable._pack(a, 0),
+        "quantize4": quantize4,
+        "pack_scale": portable._pack,
         "run": Bench("portable").run,
     }
 

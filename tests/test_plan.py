@@ -172,6 +172,31 @@ def test_longest_context(files):
     assert tiny.longest == 0 and not tiny.fits and "smaller model" in " ".join(tiny.advice)
 
 
+def test_narrower_caches_are_proposed(files, tmp_path):
+    """With the context that the model has room for once it is converted so."""
+    board = profile("pico").with_memory(150_000, None)
+    b = Planner(files("stories"), board).budget()
+    assert "at most 128" in b.advice[0] and len(b.advice) == 3
+    found = [b.longest]
+    for options, said in zip(((8, 8), (8, 4)), b.advice[1:], strict=True):
+        convert(ROOT / "models" / "stories", tmp_path / "m.pft", key_bits=8, value_bits=options[1])
+        other = Planner(tmp_path / "m.pft", board)
+        assert other.model.cache_bits == options
+        found.append(other.longest())
+        flags = f"--key-bits 8{' --value-bits 4' * (options == (8, 4))}"
+        assert said == f"Converted with {flags} it has room for a context of {found[-1]}."
+    assert found[0] < found[1] < found[2]
+    assert len(other.budget().advice) == 1  # there is nothing narrower
+    # The first that is enough is enough.
+    some = Planner(files("stories"), board).budget(found[1])
+    assert some.advice[1:] == b.advice[1:2]
+    # A plan for another cache is that of the file that has it.
+    as_if = Planner(files("stories"), board).with_cache(8, 4)
+    for context in (2, 30, 64, 256):
+        assert as_if.model.cache_bytes(context) == other.model.cache_bytes(context)
+        assert as_if.needed(context) == other.needed(context)
+
+
 def test_the_largest_block_counts(files):
     """A heap in pieces: enough bytes, but none in one piece."""
     path = files("intents")

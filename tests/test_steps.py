@@ -42,7 +42,7 @@ def test_close_to_the_float_model_with_the_same_weights(built, name, seed):
         ours = sim.logits(tokens) * sim.logit_scale
         assert exact.shape == ours.shape
         # Weights of 4 bits take activations of 9.
-        loss = 4 if name.endswith(models.FOUR) else 1
+        loss = 4 if name.endswith(models.FOUR) else 12 if name.endswith(models.NARROW) else 1
         assert cosine(exact, ours) >= 1 - 0.0005 * loss
         assert abs(np.linalg.norm(ours) / np.linalg.norm(exact) - 1) < 0.03
 

@@ -242,16 +242,16 @@ def like_portable(
     cpu: Cortex, rng: np.random.Generator, name: str, record: list[int], arena: list[int],
     tables: np.ndarray | list[int] = (), cache: np.ndarray | list[int] = (),
     runs: list[int] = (), matrix: np.ndarray | list[int] = (), watch: bool = False,
-    extra: int = 0, scratch: int = 0,
+    scratch: int = 0,
 ) -> None:  # fmt: skip
     """Run a kernel here and in plain Python on the same memory.
 
-    record: its operands as in a file (offset << 6 | region). extra: words that may be read behind
-    the arena. scratch: a word of the arena that may differ.
+    record: its operands as in a file (offset << 6 | region). scratch: the word of the arena from
+    which on it may differ.
     """
     regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]
     memory = Memory(rng)
-    at = [memory.put(part, extra if i == 0 else 0) for i, part in enumerate(regions)]
+    at = [memory.put(part) for part in regions]
     memory.set(at[2], placed(regions[2], "o-" * (len(runs) // 2), at))
     memory.set(at[5], placed(record, FIELDS[name], at))
     left = cpu.call(name, memory, at[5], at[0], watch=watch)
@@ -265,8 +265,8 @@ def like_portable(
             memory.set(at[5] + 4 * i, [new])
     expected, memory.words = memory.words, before
     if scratch:
-        i = (at[0] - RAM) // 4 + scratch
-        expected[i] = left[i]
+        some = slice((at[0] - RAM) // 4 + scratch, (at[0] - RAM) // 4 + len(arena))
+        expected[some] = left[some]
     check(memory, left, expected)
 
 
@@ -401,76 +401,93 @@ def test_linear_into_the_logits(cpu):
                 )
 
 
+def cached(heads: int, size: int, context: int, bits: tuple[int, int]) -> tuple[int, int]:
+    """Words of the keys and of the values of a cache."""
+    groups = -(-context // (2 if bits[0] == 12 else 4))
+    return heads * groups * size, heads * -(-size * bits[1] // 32) * context
+
+
 def attend(
     cpu: Cortex, seed: object, length: int, size: int = 8, total: int = 1, heads: int = 2,
     kv_heads: int = 1, rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
-    watch: bool = False, end: int = 0, lean: int = 0, **fields: int,
+    watch: bool = False, end: int = 0, lean: int = 0, bits: tuple[int, int] = (12, 8),
+    **fields: int,
 ) -> None:  # fmt: skip
     """Attend from the last `total` of `length` positions; to all before `end`, if it is given.
 
-    lean: the largest bias of a score by its distance.
+    lean: the largest bias of a score by its distance; bits: of keys and values.
     """
     rng = np.random.default_rng(seed)
     context = (max(length, end) + 1) & ~1
-    quads, half = (size + 3) // 4, size // 2
+    half = size // 2
     tables = np.concatenate([rotations(rng, context, half), powers()])
     row = 2 * context - 1
     biases = rng.integers(-lean, lean + 1, heads * row)
     own = len(tables) + context - 1 << 6 | 1 if lean else 0
     tables = np.concatenate([tables, biases])
-    k = rng.integers(1, 4096, (2, kv_heads * context // 2 * size))
-    v = rng.integers(1, 256, (4, kv_heads * quads * context))
+    keys, values = cached(kv_heads, size, context, bits)
+    k = rng.integers(1 if bits[0] == 12 else 0, 1 << bits[0], (2 if bits[0] == 12 else 4, keys))
+    v = rng.integers(0, 1 << bits[1], (32 // bits[1], values))
     mantissa = rng.integers(1024, 2048, (2, kv_heads * context))
     shift = rng.integers(8, 16, (2, kv_heads * context))
     n = heads * size
     stride = 1 + 2 * n + 3
     frames = rng.integers(-amax, amax + 1, (total, stride))
     if extreme:
-        k[:], v[:], shift[:] = 4095, 255, 31
+        k[:], v[:], shift[:] = (1 << bits[0]) - 1, (1 << bits[1]) - 1, 31
         frames[:] = amax
     s = mantissa | shift << 11
-    parts = [k[0] | k[1] << 16, sum(v[i] << 8 * i for i in range(4)), s[0] | s[1] << 16]
+    parts = [*(sum(x << 32 // len(part) * i for i, x in enumerate(part)) for part in (k, v)),
+             s[0] | s[1] << 16]  # fmt: skip
     scores = 16 + total * stride
     number = {"mc": 24000, "se": 40, "vn": (1 << 29) + 12345, "ve": 20, "ps": 0} | fields
     record = [
         17 << 6, 17 + n << 6, 4, heads, kv_heads, size, 1 if rope else 0,
-        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0), own, row,
+        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0), own, row, *bits,
     ]  # fmt: skip
     arena = header(length - total, total, context, stride, end or 1)
-    arena += [*frames.reshape(-1), *[77] * context]
+    arena += [*frames.reshape(-1), *[77] * (context + 2)]
     seen = end or length
-    # The weighted sum reads one score ahead; scores are made in pairs.
+    # The weighted sum reads one score ahead; scores are made by twos or fours.
     like_portable(
         cpu, rng, "attend", record, arena, tables, signed(np.concatenate(parts)), watch=watch,
-        extra=1, scratch=scores + seen if seen & 1 else 0,
+        scratch=scores + seen,
     )  # fmt: skip
 
 
-def test_attend_at_every_position(cpu):
+BITS = [(12, 8), (8, 8), (8, 4), (12, 4)]
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_at_every_position(cpu, bits):
     for length in range(1, 41):
-        attend(cpu, length, length, watch=True)
+        attend(cpu, length, length, watch=True, bits=bits)
 
 
+@pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("rope", [False, True])
-def test_attend_with_every_head_size(cpu, rope):
+def test_attend_with_every_head_size(cpu, rope, bits):
     for size in range(1 + rope, 41, 1 + rope):
-        attend(cpu, size, 1 + size % 7, size, 1, 1, 1, rope, watch=True)
-    attend(cpu, 0, 9, 64)
-    attend(cpu, 0, 5, 256)
+        attend(cpu, size, 1 + size % 7, size, 1, 1, 1, rope, watch=True, bits=bits)
+    attend(cpu, 0, 9, 64, bits=bits)
+    attend(cpu, 0, 5, 256, bits=bits)
 
 
-def test_attend_with_shared_heads_and_groups_of_positions(cpu):
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_with_shared_heads_and_groups_of_positions(cpu, bits):
     for total in (1, 2, 3):
         for heads, kv_heads in ((1, 1), (3, 3), (8, 4), (6, 1), (12, 3)):
-            attend(cpu, total, total + heads, 6, total, heads, kv_heads, watch=True)
+            attend(cpu, total, total + heads, 6, total, heads, kv_heads, watch=True, bits=bits)
 
 
-def test_attend_to_the_whole_input(cpu):
+@pytest.mark.parametrize("bits", BITS[:3:2])
+def test_attend_to_the_whole_input(cpu, bits):
     for end in range(1, 20):
         for total in range(1, end + 1, 3):
             # The group may be any part of the input.
             for length in range(total, end + 1, 4):
-                attend(cpu, length, length, 6, total, 4, 2, total & 1 == 0, watch=True, end=end)
+                rope = total & 1 == 0
+                attend(cpu, length, length, 6, total, 4, 2, rope, watch=True, end=end, bits=bits)
 
 
 @pytest.mark.parametrize("lean", [1, 3000, 1 << 24])
@@ -483,29 +500,33 @@ def test_attend_by_distance(cpu, lean):
                 attend(cpu, lean, length, 7, total, heads, heads, False, end=end, lean=lean)
 
 
-def test_attend_far_back(cpu):
-    attend(cpu, 1, 512, 8, 2)
-    attend(cpu, 2, 1027, 4, 1, ps=2)
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_far_back(cpu, bits):
+    attend(cpu, 1, 512, 8, 2, bits=bits)
+    attend(cpu, 2, 1027, 4, 1, ps=2, bits=bits)
 
 
 def test_attend_with_queries_of_any_magnitude(cpu):
+    for narrow in BITS[1:3]:
+        attend(cpu, narrow, 7, 8, 2, amax=(1 << 30) - 1, bits=narrow)
     for bits in range(31):
         attend(cpu, bits, 7, amax=(1 << bits) - 1)
         attend(cpu, bits, 7, 8, 2, amax=(1 << bits) - 1, rope=False)
 
 
-def test_attend_of_extremes(cpu):
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_of_extremes(cpu, bits):
     for amax in (0, 1, (1 << 15) - 1, 1 << 15, (1 << 29) + 1, (1 << 30) - 1):
         for size in (1, 8, 64):
-            attend(cpu, amax, 33, size, extreme=True, rope=False, amax=amax)
+            attend(cpu, amax, 33, size, extreme=True, rope=False, amax=amax, bits=bits)
 
 
 def test_attend_with_all_numbers(cpu):
     """Both ends of every shift, from a flat distribution to a single position."""
     for se in range(-8, 90, 3):
-        attend(cpu, se + 8, 11, se=se)
+        attend(cpu, se + 8, 11, se=se, bits=BITS[se % 4])
     for ve in range(-60, 60, 5):
-        attend(cpu, ve + 60, 11, ve=ve)
+        attend(cpu, ve + 60, 11, ve=ve, bits=BITS[ve // 5 % 4])
     for vn in (1 << 28, (1 << 30) - 1):
         for mc in (1 << 14, 32767):
             for ps in (0, 8):
@@ -515,6 +536,7 @@ def test_attend_with_all_numbers(cpu):
 def store(
     cpu: Cortex, seed: object, pos: int, size: int, total: int = 1, heads: int = 1,
     rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
+    bits: tuple[int, int] = (12, 8),
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     context = (pos + total + 2) & ~1
@@ -523,29 +545,33 @@ def store(
     frames = rng.integers(-amax, amax + 1, (total, stride))
     if extreme:
         frames[:] = amax
-    words = heads * (context // 2 * size + (size + 3) // 4 * context + context)
+    words = sum(cached(heads, size, context, bits)) + heads * context
     cache = rng.integers(-(1 << 31), 1 << 31, words)
-    record = [17 << 6, 17 + n << 6, 4, heads, size, 1 if rope else 0]
+    record = [17 << 6, 17 + n << 6, 4, heads, size, 1 if rope else 0, *bits]
     arena = [*header(pos, total, context, stride), *frames.reshape(-1)]
     tables = rotations(rng, context, size // 2)
     like_portable(cpu, rng, "store", record, arena, tables, cache, watch=True)
 
 
-def test_store_with_every_head_size(cpu):
+@pytest.mark.parametrize("bits", BITS)
+def test_store_with_every_head_size(cpu, bits):
     for size in range(1, 41):
-        store(cpu, size, size % 5, size, rope=size % 2 == 0)
-    store(cpu, 0, 3, 256)
+        store(cpu, size, size % 5, size, rope=size % 2 == 0, bits=bits)
+    store(cpu, 0, 3, 256, bits=bits)
 
 
-def test_store_of_heads_and_groups_of_positions(cpu):
+@pytest.mark.parametrize("bits", BITS)
+def test_store_of_heads_and_groups_of_positions(cpu, bits):
     for total in (1, 2, 3):
         for heads in (1, 2, 5):
             for pos in range(5):
-                store(cpu, pos, pos, 6, total, heads, rope=heads > 1)
+                store(cpu, pos, pos, 6, total, heads, rope=heads > 1, bits=bits)
 
 
 def test_store_of_any_magnitude(cpu):
     for bits in range(31):
+        store(cpu, bits, 1, 7, rope=False, amax=(1 << bits) - 1, bits=BITS[2])
+        store(cpu, bits, 1, 8, amax=(1 << bits) - 1, bits=BITS[2], extreme=True)
         for less in range(min(bits, 2) + 1):
             amax = (1 << bits) - 1 - less if bits else 0
             store(cpu, bits, 1, 8, amax=max(amax, 0))

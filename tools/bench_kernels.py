@@ -216,25 +216,34 @@ def cases() -> list[Case]:
     tables = np.concatenate([
         (sin & 0xFFFF) << 16 | cos & 0xFFFF, np.floor(powers * 32768 + 0.5).astype(np.int64)
     ])  # fmt: skip
-    k = rng.integers(1, 4096, (2, kv * context // 2 * size))
-    v = rng.integers(1, 256, (4, kv * (size // 4) * context))
     s = rng.integers(1024, 2048, (2, kv * context)) | 10 << 11
-    cache = np.concatenate([k[0] | k[1] << 16, sum(v[j] << 8 * j for j in range(4)),
-                            s[0] | s[1] << 16])  # fmt: skip
+
+    def cache(key_bits: int, value_bits: int) -> np.ndarray:
+        lanes = 2 if key_bits == 12 else 4
+        k = rng.integers(1, 1 << key_bits, (lanes, kv * context // lanes * size))
+        v = rng.integers(0, 1 << 32, kv * (size * value_bits // 32) * context)
+        k = sum(lane << 32 // lanes * j for j, lane in enumerate(k))
+        return np.concatenate([k, v, s[0] | s[1] << 16])
+
     frame = np.concatenate([[0], values(2 * kv * size, 1 << 20)])
-    out.append(Case(
-        "store 4 x 8", 4, "store", 2 * kv * size, "element",
-        [at(1), at(1 + kv * size), 4, kv, size, 1], frame, tables, none, cache,
-    ))  # fmt: skip
+    for bits in ((12, 8), (8, 4)):
+        title = "store 4 x 8" + ", keys 8, values 4" * (bits == (8, 4))
+        out.append(Case(
+            title, 4, "store", 2 * kv * size, "element",
+            [at(1), at(1 + kv * size), 4, kv, size, 1, *bits], frame, tables, none, cache(*bits),
+        ))  # fmt: skip
     frame = np.concatenate([[0], values(n, 1 << 20), np.zeros(n, np.int64)])
     biases = np.concatenate([tables, np.arange(heads * context)])
     own = len(tables) + context - 1 << 6 | 1
-    for title, bias, listed in (("", 0, tables), (", distances", own, biases)):
+    for title, bias, listed, bits in (
+        ("", 0, tables, (12, 8)), (", distances", own, biases, (12, 8)),
+        (", keys 8", 0, tables, (8, 8)), (", keys 8, values 4", 0, tables, (8, 4)),
+    ):  # fmt: skip
         out.append(Case(
             "attend 8 x 8, 64 positions" + title, 5, "attend", 2 * 64 * n, "multiply-accumulate",
             [at(1), at(1 + n), 4, heads, kv, size, 1, context * size // 2 << 6 | 1,
-             at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0, bias, context],
-            frame, listed, none, cache,
+             at(len(frame)), 24000, 42, 1 << 29, 20, 0, 0, bias, context, *bits],
+            frame, listed, none, cache(*bits),
         ))  # fmt: skip
     for title, multiplier in (("sample 512, greedy", 0), ("sample 512", 24000)):
         out.append(Case(
@@ -287,12 +296,12 @@ def run() -> None:
             })  # fmt: skip
             if not o.json:
                 if n == 0:
-                    print(f"{'':28}{'cycles':>12}" + "            " * (len(families) - 1)
+                    print(f"{'':44}{'cycles':>12}" + "            " * (len(families) - 1)
                           + "cycles each")  # fmt: skip
-                    print(" " * 28 + "".join(f"{f:>12}" for f in families * 2))
+                    print(" " * 44 + "".join(f"{f:>12}" for f in families * 2))
                 each = {f: c / case.work for f, c in cycles.items()}
                 print(
-                    f"{case.title:28}"
+                    f"{case.title:44}"
                     + "".join(f"{cycles[f]:12,}" if f in cycles else " " * 12 for f in families)
                     + "".join(f"{each[f]:12,.2f}" if f in each else " " * 12 for f in families)
                     + f"   per {case.unit}"

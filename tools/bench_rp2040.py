@@ -1,7 +1,8 @@
 """Speed and heap on the emulated Raspberry Pi Pico: a table, JSON, a picture.
 
     python tools/bench_rp2040.py [CHECKPOINT] [--context 128] [--tokens N] [--position 64]
-                                 [--weight-bits 4] [--xip] [--json] [--plot FILE.png]
+                                 [--weight-bits 4] [--key-bits 8] [--value-bits 4] [--xip]
+                                 [--json] [--plot FILE.png]
 
 Greedy text from the first position to the end of the context or N tokens: tokens a second
 against position; a profile of one token, every step of the program in cycles, with what Python
@@ -197,7 +198,7 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.pft"
-        report = convert(o.checkpoint, model, context=o.context, weight_bits=o.weight_bits)
+        report = convert(o.checkpoint, model, context=o.context, **benchmarks.bits(o))
         files = runtime(folder)
         code = sum(map(len, files.values()))
         files["/model.pft"] = model.read_bytes()
@@ -324,7 +325,8 @@ def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     """What tools/xip.py counts, and what it makes of the measured speed."""
     command = [sys.executable, str(ROOT / "tools" / "xip.py"), o.checkpoint, "--json"]
     command += ["--context", str(result["context"]), "--tokens", str(result["tokens"])]
-    command += ["--weight-bits", str(o.weight_bits)]
+    for option, n in benchmarks.bits(o).items():
+        command += ["--" + option.replace("_", "-"), str(n)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Error("tools/xip.py: " + done.stderr.strip().rpartition("\n")[2])
@@ -430,7 +432,7 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
     parser.add_argument("--context", type=int, help="default: all, at most 256")
-    parser.add_argument("--weight-bits", type=int, default=8, help="8 (default) or 4")
+    benchmarks.add_bits(parser)
     parser.add_argument("--tokens", type=int, help="to write: all of the context; to read: 16")
     parser.add_argument("--position", type=int, default=64, help="of the profiled token (64)")
     parser.add_argument("--xip", action="store_true", help="count misses of the flash's cache")

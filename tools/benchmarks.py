@@ -7,6 +7,7 @@ and tells what is left over.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import json
@@ -143,6 +144,18 @@ def profile(model, at, rounds, m, off, on):
         model._filled = 0
         print(list(out))
 """
+
+
+def add_bits(parser: argparse.ArgumentParser) -> None:
+    """The options with which a model is converted."""
+    parser.add_argument("--weight-bits", type=int, default=8, help="8 (default) or 4")
+    parser.add_argument("--key-bits", type=int, default=12, help="12 (default) or 8")
+    parser.add_argument("--value-bits", type=int, default=8, help="8 (default) or 4")
+
+
+def bits(o: argparse.Namespace) -> dict[str, int]:
+    """What `convert` is told of them."""
+    return {name: getattr(o, name) for name in ("weight_bits", "key_bits", "value_bits")}
 
 
 def profile_script(now: str, mask: int) -> str:

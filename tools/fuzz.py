@@ -149,6 +149,7 @@ def other_vocabulary(kind: str) -> Vocabulary:
 KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
 SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
 SPECIAL += ["llama" + models.FOUR, models.BERT + models.FOUR, models.VIT + models.FOUR]
+SPECIAL += ["llama" + models.NARROW, models.BART + models.NARROW]
 OTHERS = [models.T5, models.ASKED + models.FOUR]
 IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 
@@ -157,14 +158,16 @@ IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 def made(kind: str) -> bytes:
     """A small file: a Llama or GPT-2 generates, BERT classifies, MiniLM embeds, and so on."""
     layers, context = (1, 13) if models.VIT in kind else (2 if kind in KINDS else 1, 8)
-    name, four, _ = kind.partition(models.FOUR)
+    wide = kind.removesuffix(models.NARROW)
+    name, four, _ = wide.partition(models.FOUR)
+    bits = {"key_bits": 8, "value_bits": 4} if wide != kind else {}
     sizes = 8, 20 if four else 6, layers, 2, 13, context, 3
     graph = small_graph() if name == "llama" else models.architecture(name, *sizes)
     meta: dict[str, Any] = {"name": "small"}
     meta |= {"labels": graph.labels} if graph.labels else {}
     meta |= {"image": list(graph.image)} if graph.image else {}
     rounded = round_graph(graph, inputs(graph, None), 16) if four else {}
-    built = compile_graph(graph, calibrate(graph), rounded=rounded)
+    built = compile_graph(graph, calibrate(graph), rounded=rounded, **bits)
     return modelfile.encode(built, build(other_vocabulary(kind)), meta)
 
 

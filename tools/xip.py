@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_rp2040 import ROOT, checked, runtime
-from benchmarks import text_of
+from benchmarks import add_bits, bits, text_of
 from picoformer import Error, Simulator, convert
 from picoformer.pico import FLASH_BASE, FS_OFFSET
 from rp2040 import CYCLES, RP2040, RP2040Error
@@ -124,7 +124,7 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
     parser.add_argument("--context", type=int, help="default: all, at most 256")
-    parser.add_argument("--weight-bits", type=int, default=8, help="8 (default) or 4")
+    add_bits(parser)
     parser.add_argument("--tokens", type=int, default=16, help="of a text that is taken whole")
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
@@ -132,8 +132,9 @@ def run() -> None:
     os.environ["RP2040PY_SKIP_CYTHON"] = "1"  # the compiled core's loads cannot be watched
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        report = convert(o.checkpoint, folder / "model.pft", context=o.context,
-                         weight_bits=o.weight_bits)  # fmt: skip
+        report = convert(
+            o.checkpoint, folder / "model.pft", context=o.context, **bits(o)
+        )
         sim = Simulator(folder / "model.pft")
         files = runtime(folder)
         files["/model.pft"] = (folder / "model.pft").read_bytes()

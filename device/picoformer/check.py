@@ -22,6 +22,7 @@ from .program import (
     TRANSLATE,
     WEIGHTS,
     matrix,
+    pair_words,
     steps,
 )
 
@@ -46,7 +47,7 @@ def check(words, tables, weight_words):
     used = []  # those that this step has named
     written = []  # those that hold a value of this input
     vectors = {}  # first word of a quantized vector: its elements and their bits
-    stored = {}  # cache: its (heads, head size), and whether it is the encoder's
+    stored = {}  # cache: (heads, head size, bits of keys, of values, whether it is the encoder's)
     task, image = words[12], words[14]  # operand of an image's patches, or 0
 
     def need(ok, what):
@@ -115,13 +116,14 @@ def check(words, tables, weight_words):
         if not low <= v <= high:
             need(False, "%s is %d, not %d to %d" % (what, v, low, high))
 
-    def cached(operand, heads, size, rope):
+    def cached(operand, heads, size, rope, keys, values):
         number(heads, 1, 1024, "heads")
         number(size, 1, 256, "head size")
+        known = keys in (8, 12) and values in (4, 8)
+        need(known, "keys of %d bits, values of %d" % (keys, values))
         layer = (operand & 63) - CACHE
         need(operand >> 6 == 0 and 0 <= layer < words[11], "no such cache")
-        n = heads * (size + 2 * ((size + 3) >> 2) + 2)
-        need(words[HEADER + layer] == n, "cache size")
+        need(words[HEADER + layer] == pair_words(heads, size, keys, values), "cache size")
         if rope:
             need(size & 1 == 0, "odd head size with rotation")
             table(rope, context * (size >> 1), "rotation table")
@@ -226,22 +228,23 @@ def check(words, tables, weight_words):
             need(r[8] == 0 and r[9] == r[4], "row window")
         elif op == 4:
             need(not single, "cache is stored in the head")
-            cached(r[2], r[3], r[4], r[5])
+            cached(r[2], r[3], r[4], r[5], r[6], r[7])
             frame(r[0], r[3] * r[4], "keys", _CHANGED)
             frame(r[1], r[3] * r[4], "values", _CHANGED)
             # The whole input has gone through one attention before the next stores its own;
             # but a translation grows token by token.
             need(whole and not step >= body > 0 or r[2] not in stored, "cache is stored twice")
-            shape = (r[3], r[4], step < body)
+            shape = (r[3], r[4], r[6], r[7], step < body)
             need(stored.setdefault(r[2], shape) == shape, "cache is stored in two shapes")
         elif op == 5:
             number(r[3], 1, 1024, "heads")
-            cached(r[2], r[4], r[5], r[6])
+            cached(r[2], r[4], r[5], r[6], r[17], r[18])
             # Of the positions so far, of all, or of a translation's source.
             number(r[14], 0, 2 if step >= body > 0 else whole, "whole")
             need(r[14] != 1 or not step >= body > 0, "a translation is no whole input")
             source = r[14] == 2 or step < body
-            need(stored.get(r[2]) == (r[4], r[5], source), "cache is not stored before")
+            shape = (r[4], r[5], r[17], r[18], source)
+            need(stored.get(r[2]) == shape, "cache is not stored before")
             need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
             frame(r[0], r[3] * r[5], "queries", _CHANGED)
             frame(r[1], r[3] * r[5], "output", _MADE)

@@ -206,7 +206,7 @@ def linear(rec, memory):
                 arena[to + lane] = arena[to + lane] + v if add else v
 
 
-def _pack(a, bits):
+def _pack(a):
     """A scale of 11 mantissa bits that is not below a: (mantissa, shift)."""
     t = max(_bits(a) - 11, 0)
     m = (a + (1 << t) - 1) >> t
@@ -216,13 +216,39 @@ def _pack(a, bits):
     return m, t
 
 
+def _quantize4(m, at, n, a):
+    """Words of magnitude <= a to -8..7 in place; each stands for itself and a half, a for 7.5."""
+    r = (15 << 26) // a
+    for i in range(at, at + n):
+        m[i] = (m[i] * r) >> 27
+
+
+def _layout(cache, heads, size, context, k_bits, v_bits):
+    """Of a cache: bits of a key's lane, words of a head's keys by their size and of its values by
+    the context; where keys, values and scales begin.
+    """
+    lane = 16 if k_bits > 8 else 8
+    groups = (context * lane + 31) >> 5
+    quads = (size * v_bits + 31) >> 5
+    keys = cache >> 6
+    values = keys + heads * groups * size
+    return lane, groups, quads, keys, values, values + heads * quads * context
+
+
+def _put(words, i, lane, bits, v):
+    """Put v into `bits` bits of a word, from bit `lane` on; the others stay."""
+    words[i] = _low(words[i] & ~(((1 << bits) - 1) << lane) | v << lane)
+
+
 def store(rec, memory):
-    k, v, cache, heads, size, rope = rec[0], rec[1], rec[2], rec[3], rec[4], rec[5]
+    k, v, cache, heads, size, rope, k_bits, v_bits = (
+        rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6], rec[7],
+    )  # fmt: skip
     arena = memory[0]
     stride, total = _frames(arena)
     context = arena[2]
     mem = memory[cache & 63]
-    quads = (size + 3) >> 2
+    width, groups, quads, k_at, v_at, s_at = _layout(cache, heads, size, context, k_bits, v_bits)
     for t in range(total):
         pos = arena[0] + t
         for h in range(heads):
@@ -230,26 +256,27 @@ def store(rec, memory):
             a, s = _normalize(arena, at, size, -10)
             if rope:
                 a = _rotate(arena, at, size, memory[rope & 63], (rope >> 6) + pos * (size >> 1))
-            m, e = _pack(a, 12)
+            m, e = _pack(a)
             scales = m | (s + e + 10) << 11
-            _quantize(arena, at, size, m << e, 12)
-            to = (cache >> 6) + (h * (context >> 1) + (pos >> 1)) * size
-            lane = (pos & 1) << 4
+            _quantize(arena, at, size, m << e, k_bits)
+            lane = pos * width
+            to = k_at + (h * groups + (lane >> 5)) * size
             for i in range(size):
-                w = mem[to + i] & (0xFFFF0000 >> lane)
-                mem[to + i] = w | (arena[at + i] + 2048) << lane
+                _put(mem, to + i, lane & 31, width, arena[at + i] + (1 << (k_bits - 1)))
             at = (v >> 6) + t * stride + h * size
             a, s = _normalize(arena, at, size, -10)
-            m, e = _pack(a, 8)
+            m, e = _pack(a)
             scales |= (m | (s + e + 10) << 11) << 16
-            _quantize(arena, at, size, m << e, 8)
-            to = (cache >> 6) + heads * (context >> 1) * size + h * quads * context + pos
+            if v_bits == 4:
+                _quantize4(arena, at, size, m << e)
+            else:
+                _quantize(arena, at, size, m << e, v_bits)
+            to = v_at + h * quads * context + pos
             for i in range(size):
-                lane = (i & 3) << 3
-                w = mem[to + (i >> 2) * context] & ~(255 << lane)
-                mem[to + (i >> 2) * context] = _low(w | (arena[at + i] + 128) << lane)
-            to = (cache >> 6) + heads * ((context >> 1) * size + quads * context) + h * context
-            mem[to + pos] = _low(scales)
+                lane = i * v_bits
+                v_i = arena[at + i] + (1 << (v_bits - 1))
+                _put(mem, to + (lane >> 5) * context, lane & 31, v_bits, v_i)
+            mem[s_at + h * context + pos] = _low(scales)
 
 
 def attend(rec, memory):
@@ -257,7 +284,7 @@ def attend(rec, memory):
         rec[0], rec[1], rec[2], rec[3], rec[4], rec[5], rec[6], rec[7], rec[8],
     )  # fmt: skip
     mc, se, vn, ve, ps, whole = rec[9], rec[10], rec[11], rec[12], rec[13], rec[14]
-    bias = rec[15]
+    bias, k_bits, v_bits = rec[15], rec[17], rec[18]
     lean = memory[bias & 63]
     arena = memory[0]
     stride, total = _frames(arena)
@@ -265,10 +292,12 @@ def attend(rec, memory):
     mem = memory[cache & 63]
     tab = memory[table & 63]
     exp2 = table >> 6
-    quads = (size + 3) >> 2
-    k_at = cache >> 6
-    v_at = k_at + kv_heads * (context >> 1) * size
-    s_at = v_at + kv_heads * quads * context
+    width, groups, quads, k_at, v_at, s_at = _layout(
+        cache, kv_heads, size, context, k_bits, v_bits
+    )
+    # Keys count as of 12 bits, values as of 8.
+    k_zero, k_up, k_mask = 1 << (k_bits - 1), 12 - k_bits, (1 << width) - 1
+    v_zero, v_up, v_mask = 128 if v_bits == 8 else 120, 8 - v_bits, (1 << v_bits) - 1
     sc = scores >> 6
     for t in range(total):
         pos = arena[0] + t
@@ -286,14 +315,15 @@ def attend(rec, memory):
             best = -0x7FFFFFFF
             e_max = 0
             for p in range(length):
-                row = k_at + (g * (context >> 1) + (p >> 1)) * size
-                lane = (p & 1) << 4
+                lane = p * width
+                row = k_at + (g * groups + (lane >> 5)) * size
+                lane &= 31
                 acc = 0
                 for i in range(size):
-                    acc += (((mem[row + i] >> lane) & 0xFFFF) - 2048) * arena[at + i]
+                    acc += (((mem[row + i] >> lane) & k_mask) - k_zero) * arena[at + i]
                 w = mem[s_at + g * context + p]
                 m = (a * (w & 2047) + 1024) >> 11
-                v = _rescale(acc, m, se - la - s - ((w >> 11) & 31), 0)
+                v = _rescale(acc << k_up, m, se - la - s - ((w >> 11) & 31), 0)
                 if bias:
                     v += lean[(bias >> 6) + h * rec[16] + p - pos]
                 arena[sc + p] = v
@@ -317,11 +347,13 @@ def attend(rec, memory):
             room = max(24 - _bits(weight), 0)
             to = (out >> 6) + t * stride + h * size
             for i in range(size):
-                row = v_at + (g * quads + (i >> 2)) * context
-                lane = (i & 3) << 3
+                lane = i * v_bits
+                row = v_at + (g * quads + (lane >> 5)) * context
+                lane &= 31
                 acc = 0
                 for p in range(length):
-                    acc += (((mem[row + p] >> lane) & 255) - 128) * arena[sc + p]
+                    n = (mem[row + p] >> lane) & v_mask
+                    acc += ((n << v_up) - v_zero) * arena[sc + p]
                 arena[to + i] = _rescale(acc, m, ve + bits - e_max, room)
 
 

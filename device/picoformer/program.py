@@ -10,8 +10,8 @@ OPS = {
     1: ("embed", "ow------"),
     2: ("norm", "oo--o--o---"),
     3: ("linear", "oow-------"),
-    4: ("store", "ooo--o"),
-    5: ("attend", "ooo---ooo------o-"),
+    4: ("store", "ooo--o--"),
+    5: ("attend", "ooo---ooo------o---"),
     6: ("gate", "oo-o-o-"),
     7: ("pool", "o--"),
     8: ("layernorm", "oo---oo---"),
@@ -58,7 +58,7 @@ def steps(words):
     # Every word of it must have an operand, whose offset has 25 bits.
     if arena_words(words, words[0]) > 1 << 25:
         raise Error("bad program: arena of %d words" % arena_words(words, words[0]))
-    if any(not 0 < n * words[0] < 1 << 29 for n in words[HEADER : HEADER + words[11]]):
+    if any(not 0 < cache_words(words, i, words[0]) < 1 << 28 for i in range(words[11])):
         raise Error("bad program: cache size")
     out = []
     i = HEADER + words[11]
@@ -103,13 +103,13 @@ def matrix(words, op, i):
 
 
 def arena_words(words, context):
-    """Words of the arena: header, frames, a scratch for scores, and a spare word.
+    """Words of the arena: header, frames, a scratch for scores, and two spare words.
 
-    The logits lie behind the first frame: the head needs no other. Kernels that load one element
-    ahead read the spare word, and do not use it.
+    The logits lie behind the first frame: the head needs no other. Kernels load one element ahead,
+    and make scores by fours: what they find or leave in the spare words is not used.
     """
     stride = words[2]
-    return max(scratch(words, context) + context, HEADER + stride + ((words[3] + 3) & ~3)) + 1
+    return max(scratch(words, context) + context, HEADER + stride + ((words[3] + 3) & ~3)) + 2
 
 
 def scratch(words, context):
@@ -118,8 +118,14 @@ def scratch(words, context):
 
 
 def cache_words(words, layer, context):
-    """Words of one layer's cache of keys, values and scales."""
-    return context * words[HEADER + layer] >> 1
+    """Words of one layer's cache of keys, values and scales; keys may lie four to a word."""
+    return words[HEADER + layer] * ((context + 3) >> 2) << 1
+
+
+def pair_words(heads, size, key_bits, value_bits):
+    """Words of a cache for two positions."""
+    keys = heads * size * (16 if key_bits > 8 else 8) + 15 >> 4
+    return keys + 2 * heads * ((size * value_bits + 31 >> 5) + 1)
 
 
 def image(words, listed):

@@ -16,8 +16,9 @@ The inner loop, in `linear` and for the values in `attend`, has 41 cycles for 12
 holds one column of four rows, as unsigned bytes of weight + 128. With its activation x, four sums
 take W x, (W >> 8) x, (W >> 16) x and (W >> 24) x, modulo 2**32. Sum i less 256 times sum i + 1 is
 then the sum of (byte i) x: no byte is ever masked out. The 128 come off by the values that the
-sums start with. Loading one word takes 2 cycles, two 3, three 4: so columns go by threes; and as
-there are registers for five operands and a product, the activations run one column ahead.
+sums start with, or in the end. Loading one word takes 2 cycles, two 3, three 4: so columns go by
+threes; and as there are registers for five operands and a product, the activations run one column
+ahead.
 """
 
 import micropython
@@ -1254,8 +1255,8 @@ def linear(r0, r1):
     mov(r0, 0)
 
 
-# Keys as 16-bit lanes, positions 2 i and 2 i + 1 in a word; values as bytes, four dimensions a
-# word.
+# Keys as 16-bit lanes, positions 2 i and 2 i + 1 in a word, or as bytes; values as bytes, four
+# dimensions a word, or as halves of bytes.
 @micropython.asm_thumb
 def store(r0, r1):
     mov(r4, r8)
@@ -1286,13 +1287,21 @@ def store(r0, r1):
     lsl(r4, r4, 2)
     data(2, 0x9407)  # str r4, [sp, 28]: CONTEXT; bytes, as all sizes from here on
     ldr(r3, [r0, 16])
-    add(r5, r3, 3)
-    lsr(r5, r5, 2)
+    ldr(r5, [r0, 28])
+    mul(r5, r3)
+    add(r5, 31)
+    lsr(r5, r5, 5)
     mul(r5, r4)
     data(2, 0x9508)  # str r5, [sp, 32]: VROW
     lsl(r6, r3, 2)
     data(2, 0x9609)  # str r6, [sp, 36]: SIZE
-    lsr(r4, r4, 1)
+    ldr(r6, [r0, 24])
+    lsr(r6, r6, 2)
+    sub(r6, 1)
+    lsl(r4, r6)  # bits of the lanes of all positions: of 16 or 8 each
+    add(r4, 31)
+    lsr(r4, r4, 5)
+    lsl(r4, r4, 2)
     mul(r4, r3)
     data(2, 0x940A)  # str r4, [sp, 40]: KROW
     ldr(r3, [r0, 12])
@@ -1462,15 +1471,21 @@ def store(r0, r1):
     data(2, 0x9806)  # ldr r0, [sp, 24]: V
     data(2, 0x9010)  # str r0, [sp, 64]: VX
     data(2, 0x9A02)  # ldr r2, [sp, 8]: POS
-    lsr(r0, r2, 1)
+    data(2, 0x9801)  # ldr r0, [sp, 4]: REC
+    ldr(r0, [r0, 24])
+    lsr(r0, r0, 2)
+    add(r0, 1)
+    mov(r3, r2)
+    lsl(r3, r0)
+    lsr(r0, r3, 5)
     data(2, 0x9909)  # ldr r1, [sp, 36]: SIZE
     mul(r0, r1)
     data(2, 0x990B)  # ldr r1, [sp, 44]: KEYS
     add(r0, r0, r1)
-    lsl(r1, r2, 31)
-    lsr(r1, r1, 30)
-    add(r0, r0, r1)
-    # Where a key of this position goes: one half of its words
+    lsl(r3, r3, 27)
+    lsr(r3, r3, 30)
+    add(r0, r0, r3)
+    # Where a key of this position goes: one lane of its words
     data(2, 0x9011)  # str r0, [sp, 68]: KTO
     lsl(r2, r2, 2)
     data(2, 0x980C)  # ldr r0, [sp, 48]: VALUES
@@ -1548,7 +1563,8 @@ def store(r0, r1):
     data(2, 0x4561)  # cmp r1, r12
     bne(ROTATION)
     label(ROTATED)
-    mov(r5, 12)
+    data(2, 0x9D01)  # ldr r5, [sp, 4]: REC
+    ldr(r5, [r5, 24])
     bl(PACK)
     data(2, 0x9715)  # str r7, [sp, 84]: SCALE
     data(2, 0x980F)  # ldr r0, [sp, 60]: KX
@@ -1557,7 +1573,8 @@ def store(r0, r1):
     data(2, 0x910F)  # str r1, [sp, 60]: KX
     data(2, 0x9B11)  # ldr r3, [sp, 68]: KTO
     mov(r6, 1)
-    lsl(r7, r6, 11)
+    lsl(r7, r6, 30)
+    lsr(r7, r5)
     lsl(r6, r5)
     lsr(r6, r6, 1)
     label(KEY)
@@ -1567,7 +1584,13 @@ def store(r0, r1):
     asr(r4, r5)
     data(2, 0xC010)  # stmia r0!, {r4}
     add(r4, r4, r7)
+    cmp(r5, 19)
+    beq(WIDE)
+    strb(r4, [r3, 0])
+    b(NARROW)
+    label(WIDE)
     strh(r4, [r3, 0])
+    label(NARROW)
     add(r3, 4)
     cmp(r0, r1)
     bne(KEY)
@@ -1575,7 +1598,12 @@ def store(r0, r1):
     # Its value.
     data(2, 0x9810)  # ldr r0, [sp, 64]: VX
     bl(NORMALIZE)
-    mov(r5, 8)
+    data(2, 0x9D01)  # ldr r5, [sp, 4]: REC
+    ldr(r5, [r5, 28])
+    cmp(r5, 4)
+    bne(WHOLE)
+    mov(r5, 5)  # 15 for the largest, of which one bit goes: 7.5
+    label(WHOLE)
     bl(PACK)
     lsl(r7, r7, 16)
     data(2, 0x9815)  # ldr r0, [sp, 84]: SCALE
@@ -1590,6 +1618,8 @@ def store(r0, r1):
     data(2, 0x9B12)  # ldr r3, [sp, 72]: VTO
     data(2, 0x9F07)  # ldr r7, [sp, 28]: CONTEXT
     sub(r7, 4)
+    cmp(r5, 26)
+    beq(FOUR)
     mov(r6, 1)
     lsl(r6, r5)
     lsr(r6, r6, 1)
@@ -1608,6 +1638,38 @@ def store(r0, r1):
     label(SAMEWORD)
     data(2, 0x4560)  # cmp r0, r12
     bne(VALUE)
+    b(VALUED)
+    label(FOUR)
+    ldr(r4, [r0, 0])
+    mul(r4, r2)
+    asr(r4, r4, 27)
+    data(2, 0xC010)  # stmia r0!, {r4}
+    add(r4, 8)
+    ldrb(r1, [r3, 0])
+    lsr(r1, r1, 4)
+    lsl(r1, r1, 4)
+    orr(r1, r4)
+    strb(r1, [r3, 0])
+    data(2, 0x4560)  # cmp r0, r12
+    beq(VALUED)
+    ldr(r4, [r0, 0])
+    mul(r4, r2)
+    asr(r4, r4, 27)
+    data(2, 0xC010)  # stmia r0!, {r4}
+    add(r4, 8)
+    lsl(r4, r4, 4)
+    lsl(r1, r1, 28)
+    lsr(r1, r1, 28)
+    orr(r1, r4)
+    strb(r1, [r3, 0])
+    add(r3, 1)
+    lsl(r4, r3, 30)
+    bne(SAMEFOUR)
+    add(r3, r3, r7)  # eight dimensions a word
+    label(SAMEFOUR)
+    data(2, 0x4560)  # cmp r0, r12
+    bne(FOUR)
+    label(VALUED)
     data(2, 0x9811)  # ldr r0, [sp, 68]: KTO
     data(2, 0x990A)  # ldr r1, [sp, 40]: KROW
     add(r0, r0, r1)
@@ -1654,11 +1716,12 @@ def store(r0, r1):
 # For every head: its query, the products with the keys, the scores, softmax, the sum of the
 # values.
 #
-# Products: r0 keys, r1 query; as in linear, with two lanes a word: sums in r8 and r9. Scores: 37
-# cycles each. Softmax: 40 each. Registers are listed where each of them begins. The stack begins
-# as that of linear. K, V and SC are the keys, values and scales of this head, Q and OUT its query
-# and its result; CONTEXT, SIZE, KROW and VROW are bytes. The word behind the last score is read,
-# not used; products go by pairs, so an odd number of positions writes one more score.
+# Products: r0 keys, r1 query; as in linear, with two lanes a word: sums in r8 and r9. SUMS has
+# four lanes, for keys of 8 bits and for the values. Scores: 37 cycles each. Softmax: 40 each.
+# Registers are listed where each of them begins. K, V and SC are the keys, values and scales of
+# this head, Q and OUT its query and its result, W the values of four dimensions; CONTEXT, SIZE,
+# KROW and VROW are bytes. The word behind the last score is read, not used. Products go by pairs
+# or fours, which write up to three more scores; for values of 4 bits zeros come there.
 @micropython.asm_thumb
 def attend(r0, r1):
     mov(r4, r8)
@@ -1686,13 +1749,22 @@ def attend(r0, r1):
     lsl(r4, r4, 2)
     data(2, 0x940B)  # str r4, [sp, 44]: CONTEXT; bytes, as all sizes from here on
     ldr(r3, [r0, 20])
-    add(r5, r3, 3)
-    lsr(r5, r5, 2)
+    ldr(r5, [r0, 72])
+    data(2, 0x9504)  # str r5, [sp, 16]: VBITS
+    mul(r5, r3)
+    add(r5, 31)
+    lsr(r5, r5, 5)
     mul(r5, r4)
     data(2, 0x950F)  # str r5, [sp, 60]: VROW; values of a head
     lsl(r6, r3, 2)
     data(2, 0x960D)  # str r6, [sp, 52]: SIZE
-    lsr(r4, r4, 1)
+    ldr(r6, [r0, 68])
+    lsr(r6, r6, 2)
+    sub(r6, 1)
+    lsl(r4, r6)  # bits of the lanes of all positions: of 16 or 8 each
+    add(r4, 31)
+    lsr(r4, r4, 5)
+    lsl(r4, r4, 2)
     mul(r4, r3)
     data(2, 0x940E)  # str r4, [sp, 56]: KROW; keys of a head
     ldr(r3, [r0, 16])
@@ -1716,9 +1788,15 @@ def attend(r0, r1):
     ldr(r3, [r0, 32])
     add(r3, r3, r2)
     data(2, 0x9301)  # str r3, [sp, 4]: X
+    ldr(r6, [r0, 68])
     ldr(r3, [r0, 20])
     mov(r4, 34)
     mov(r5, 14)
+    cmp(r6, 8)
+    bne(WIDE)
+    mov(r4, 70)
+    mov(r5, 26)
+    label(WIDE)
     bl(JUMPS)
     data(2, 0x9422)  # str r4, [sp, 136]: KJUMP
     data(2, 0x9523)  # str r5, [sp, 140]: KJUMP2
@@ -1737,17 +1815,25 @@ def attend(r0, r1):
     ldr(r3, [r4, 12])
     label(CAUSAL)
     lsl(r4, r3, 2)
-    data(2, 0x9418)  # str r4, [sp, 96]: LEN
     data(2, 0x9D01)  # ldr r5, [sp, 4]: X
-    add(r4, r4, r5)
-    data(2, 0x9424)  # str r4, [sp, 144]: SEND
-    add(r4, 4)
-    data(2, 0x9419)  # str r4, [sp, 100]: VEND
+    add(r6, r4, r5)
+    data(2, 0x9624)  # str r6, [sp, 144]: SEND
+    add(r6, 4)
+    data(2, 0x9F04)  # ldr r7, [sp, 16]: VBITS
+    cmp(r7, 8)
+    beq(BYTES)
+    add(r4, 15)
+    lsr(r4, r4, 4)
+    lsl(r4, r4, 4)
+    add(r6, r4, r5)
+    label(BYTES)
+    # One ahead of the last score; for values of 4 bits, where its four end
+    data(2, 0x9619)  # str r6, [sp, 100]: VEND
     mov(r4, 70)
     mov(r5, 26)
     bl(JUMPS)
     data(2, 0x9406)  # str r4, [sp, 24]: VJUMP
-    data(2, 0x9507)  # str r5, [sp, 28]: VJUMP2
+    data(2, 0x9518)  # str r5, [sp, 96]: VJUMP2
     data(2, 0x9808)  # ldr r0, [sp, 32]: REC
     data(2, 0x9A09)  # ldr r2, [sp, 36]: BASE
     ldr(r3, [r0, 24])
@@ -1847,6 +1933,48 @@ def attend(r0, r1):
     add(r4, 1)
     label(BITS0)
     add(r4, r4, r5)
+    bx(lr)
+
+    # SUMS: r0 words of four bytes, r1 a vector, r6 where to enter, JUMP2 where then, r12 the
+    # vector's end and one more -> r8 to r11 the sums of linear, without its starts; r0 the words
+    # that follow. Changes all but r12.
+    label(SUMS)
+    mov(r2, 0)
+    mov(r8, r2)
+    mov(r9, r2)
+    mov(r10, r2)
+    mov(r11, r2)
+    data(2, 0xC980)  # ldmia r1!, {r7}
+    data(2, 0x44B7)  # add pc, r6
+    nop()
+    data(2, 0xC810, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A)
+    data(2, 0x0E23, 0x437B, 0x449B, 0x437C, 0x44A0, 0xC980)
+    data(2, 0xC810, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A)
+    data(2, 0x0E23, 0x437B, 0x449B, 0x437C, 0x44A0, 0xC980)
+    data(2, 0x9E07)  # ldr r6, [sp, 28]: JUMP2
+    data(2, 0x44B7)  # add pc, r6
+    nop()
+    label(VTHREES)
+    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
+    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
+    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
+    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
+    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
+    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
+    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
+    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
+    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
+    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
+    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
+    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
+    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
+    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
+    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
+    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
+    data(2, 0x4561)  # cmp r1, r12
+    beq(SUMSEND)
+    b(VTHREES)
+    label(SUMSEND)
     bx(lr)
 
     # DIVIDE: r0 / r1 -> r2, for 2**28 <= r0 < 2**31 and 0 < r1 < 2**16. Changes r0, r1, r3, r4.
@@ -2026,6 +2154,43 @@ def attend(r0, r1):
     mov(r10, r0)
     add(r1, 4)
     mov(r12, r1)
+    data(2, 0x9A08)  # ldr r2, [sp, 32]: REC
+    ldr(r2, [r2, 68])
+    cmp(r2, 8)
+    bne(PAIRS)
+
+    # Of 8 bits, four positions a word, as keys of 12 bits.
+    data(2, 0x9823)  # ldr r0, [sp, 140]: KJUMP2
+    data(2, 0x9007)  # str r0, [sp, 28]: JUMP2
+    data(2, 0x981D)  # ldr r0, [sp, 116]: K
+    data(2, 0x9901)  # ldr r1, [sp, 4]: X
+    label(FOURS)
+    data(2, 0x9102)  # str r1, [sp, 8]: TO
+    data(2, 0x991B)  # ldr r1, [sp, 108]: Q
+    data(2, 0x9E22)  # ldr r6, [sp, 136]: KJUMP
+    bl(SUMS)
+    mov(r2, r8)
+    mov(r3, r9)
+    mov(r4, r10)
+    mov(r5, r11)
+    lsl(r6, r3, 8)
+    sub(r2, r2, r6)
+    lsl(r6, r4, 8)
+    sub(r3, r3, r6)
+    lsl(r6, r5, 8)
+    sub(r4, r4, r6)
+    lsl(r2, r2, 4)
+    lsl(r3, r3, 4)
+    lsl(r4, r4, 4)
+    lsl(r5, r5, 4)
+    data(2, 0x9902)  # ldr r1, [sp, 8]: TO
+    data(2, 0xC13C)  # stmia r1!, {r2-r5}
+    data(2, 0x9A24)  # ldr r2, [sp, 144]: SEND
+    cmp(r1, r2)
+    bcc(FOURS)
+    b(PRODUCTS)
+
+    label(PAIRS)
     data(2, 0x9822)  # ldr r0, [sp, 136]: KJUMP
     mov(r11, r0)
     data(2, 0x9801)  # ldr r0, [sp, 4]: X
@@ -2089,6 +2254,7 @@ def attend(r0, r1):
     data(2, 0x9A24)  # ldr r2, [sp, 144]: SEND
     cmp(r1, r2)
     bcc(PAIR)
+    label(PRODUCTS)
 
     # Scores: r0 they, r1 scales of the cache, r6 the query's scale, r7 shift - 17, r8 -bias,
     # r9 best score, r10 largest exponent of a value, r11 1024, r12 end
@@ -2254,6 +2420,14 @@ def attend(r0, r1):
 
     # The divisor, and the shifts of the weighted sum.
     label(WEIGHED)
+    data(2, 0x9919)  # ldr r1, [sp, 100]: VEND
+    mov(r2, 0)
+    b(PADDED)
+    label(PAD)
+    data(2, 0xC004)  # stmia r0!, {r2}
+    label(PADDED)
+    cmp(r0, r1)
+    bcc(PAD)
     mov(r3, r6)
     bl(BITS)
     mov(r1, r3)
@@ -2271,18 +2445,6 @@ def attend(r0, r1):
     data(2, 0x922A)  # str r2, [sp, 168]: MUL
     mov(r3, r8)
     bl(BITS)
-    lsl(r3, r3, 7)  # the lanes' bias, as in linear
-    neg(r3, r3)
-    data(2, 0x9305)  # str r3, [sp, 20]: I3
-    lsl(r5, r3, 8)
-    add(r5, r5, r3)
-    data(2, 0x9504)  # str r5, [sp, 16]: I2
-    lsl(r5, r5, 8)
-    add(r5, r5, r3)
-    data(2, 0x9503)  # str r5, [sp, 12]: I1
-    lsl(r5, r5, 8)
-    add(r5, r5, r3)
-    data(2, 0x9502)  # str r5, [sp, 8]: I0
     mov(r5, 24)
     sub(r5, r5, r4)
     bge(ROOM)
@@ -2298,7 +2460,17 @@ def attend(r0, r1):
     ble(ENOUGH)
     mov(r4, r5)
     label(ENOUGH)
-    data(2, 0x9429)  # str r4, [sp, 164]: UP
+    # The lanes' bias, 128 or 120 times the sum of weights; values of 4 bits count 16 times.
+    data(2, 0x9904)  # ldr r1, [sp, 16]: VBITS
+    mov(r2, 8)
+    sub(r2, r2, r1)
+    lsl(r1, r2, 1)
+    sub(r1, 128)
+    mul(r3, r1)
+    lsl(r3, r4)
+    data(2, 0x9305)  # str r3, [sp, 20]: OFF
+    add(r2, r2, r4)
+    data(2, 0x9229)  # str r2, [sp, 164]: UP
     add(r6, r6, r4)
     cmp(r6, 17)
     bge(LOWEST)
@@ -2311,57 +2483,96 @@ def attend(r0, r1):
     sub(r6, 17)
     mov(r3, 1)
     lsl(r3, r6)
-    mov(lr, r3)
+    data(2, 0x9303)  # str r3, [sp, 12]: HALF
     add(r6, 1)
     data(2, 0x9628)  # str r6, [sp, 160]: SHIFT
-    data(2, 0x9B19)  # ldr r3, [sp, 100]: VEND
-    mov(r12, r3)
+    data(2, 0x9B18)  # ldr r3, [sp, 96]: VJUMP2
+    data(2, 0x9307)  # str r3, [sp, 28]: JUMP2
     data(2, 0x9B1E)  # ldr r3, [sp, 120]: V
     data(2, 0x9300)  # str r3, [sp, 0]: W
     data(2, 0x9B0D)  # ldr r3, [sp, 52]: SIZE
     lsr(r3, r3, 2)
     data(2, 0x932B)  # str r3, [sp, 172]: LEFT
 
-    # Weighted sums of the values, four dimensions a word: positions are columns, and all is as in
-    # linear, but for one multiplier.
+    # Weighted sums of the values, four dimensions at a time: positions are columns.
     label(QUAD)
-    mov(r7, sp)
-    data(2, 0xCF7F)  # ldmia r7!, {r0-r6}; W, X, I0 to I3, VJUMP
+    data(2, 0x9B19)  # ldr r3, [sp, 100]: VEND
+    mov(r12, r3)
+    data(2, 0x9B04)  # ldr r3, [sp, 16]: VBITS
+    data(2, 0x9800)  # ldr r0, [sp, 0]: W
+    data(2, 0x9901)  # ldr r1, [sp, 4]: X
+    cmp(r3, 8)
+    bne(NIBBLES)
+    data(2, 0x9E06)  # ldr r6, [sp, 24]: VJUMP
+    bl(SUMS)
+    b(SUMMED)
+
+    # Of 4 bits each, 61 cycles for 16 products: r0 half-words, r1 weights, four positions at once
+    label(NIBBLES)
+    mov(r2, 0)
     mov(r8, r2)
-    mov(r9, r3)
-    mov(r10, r4)
-    mov(r11, r5)
-    data(2, 0xC980)  # ldmia r1!, {r7}
-    data(2, 0x44B7)  # add pc, r6
-    nop()
-    data(2, 0xC810, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A)
-    data(2, 0x0E23, 0x437B, 0x449B, 0x437C, 0x44A0, 0xC980)
-    data(2, 0xC810, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A)
-    data(2, 0x0E23, 0x437B, 0x449B, 0x437C, 0x44A0, 0xC980)
-    data(2, 0x9E07)  # ldr r6, [sp, 28]: VJUMP2
-    data(2, 0x44B7)  # add pc, r6
-    nop()
-    label(VTHREES)
-    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
-    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
-    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
-    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
-    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
-    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
-    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
-    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
-    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
-    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
-    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
-    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
-    data(2, 0xC870, 0x0A23, 0x437B, 0x4499, 0x0C23, 0x437B, 0x449A, 0x0E23, 0x437B)
-    data(2, 0x449B, 0x437C, 0x44A0, 0xC98C, 0x0A2C, 0x4354, 0x44A1, 0x0C2C, 0x4354)
-    data(2, 0x44A2, 0x0E2C, 0x4354, 0x44A3, 0x4355, 0x44A8, 0x0A34, 0x435C, 0x44A1)
-    data(2, 0x0C34, 0x435C, 0x44A2, 0x0E34, 0x435C, 0x44A3, 0x435E, 0x44B0)
+    mov(r9, r2)
+    mov(r10, r2)
+    mov(r11, r2)
+    label(NIBBLE)
+    data(2, 0xC9F0)  # ldmia r1!, {r4-r7}
+    ldrh(r2, [r0, 0])
+    lsr(r3, r2, 4)
+    mul(r3, r4)
+    data(2, 0x4499)  # add r9, r3
+    lsr(r3, r2, 8)
+    mul(r3, r4)
+    data(2, 0x449A)  # add r10, r3
+    lsr(r3, r2, 12)
+    mul(r3, r4)
+    data(2, 0x449B)  # add r11, r3
+    mul(r2, r4)
+    data(2, 0x4490)  # add r8, r2
+    ldrh(r2, [r0, 4])
+    lsr(r3, r2, 4)
+    mul(r3, r5)
+    data(2, 0x4499)  # add r9, r3
+    lsr(r3, r2, 8)
+    mul(r3, r5)
+    data(2, 0x449A)  # add r10, r3
+    lsr(r3, r2, 12)
+    mul(r3, r5)
+    data(2, 0x449B)  # add r11, r3
+    mul(r2, r5)
+    data(2, 0x4490)  # add r8, r2
+    ldrh(r2, [r0, 8])
+    lsr(r3, r2, 4)
+    mul(r3, r6)
+    data(2, 0x4499)  # add r9, r3
+    lsr(r3, r2, 8)
+    mul(r3, r6)
+    data(2, 0x449A)  # add r10, r3
+    lsr(r3, r2, 12)
+    mul(r3, r6)
+    data(2, 0x449B)  # add r11, r3
+    mul(r2, r6)
+    data(2, 0x4490)  # add r8, r2
+    ldrh(r2, [r0, 12])
+    lsr(r3, r2, 4)
+    mul(r3, r7)
+    data(2, 0x4499)  # add r9, r3
+    lsr(r3, r2, 8)
+    mul(r3, r7)
+    data(2, 0x449A)  # add r10, r3
+    lsr(r3, r2, 12)
+    mul(r3, r7)
+    data(2, 0x449B)  # add r11, r3
+    mul(r2, r7)
+    data(2, 0x4490)  # add r8, r2
+    add(r0, 16)
     data(2, 0x4561)  # cmp r1, r12
-    beq(SUMMED)
-    b(VTHREES)
+    bne(NIBBLE)
     label(SUMMED)
+    data(2, 0x9803)  # ldr r0, [sp, 12]: HALF
+    mov(lr, r0)
+    data(2, 0x9805)  # ldr r0, [sp, 20]: OFF
+    mov(r12, r0)
+    data(2, 0x9A04)  # ldr r2, [sp, 16]: VBITS
     data(2, 0x9B2B)  # ldr r3, [sp, 172]: LEFT
     data(2, 0x9C1C)  # ldr r4, [sp, 112]: OUT
     data(2, 0x9D2A)  # ldr r5, [sp, 168]: MUL
@@ -2369,9 +2580,10 @@ def attend(r0, r1):
     data(2, 0x9F28)  # ldr r7, [sp, 160]: SHIFT
     mov(r0, r8)
     mov(r1, r9)
-    lsl(r1, r1, 8)
+    lsl(r1, r2)
     sub(r0, r0, r1)
     lsl(r0, r6)
+    data(2, 0x4460)  # add r0, r12
     data(2, 0xB281)  # uxth r1, r0
     asr(r0, r0, 16)
     mul(r1, r5)
@@ -2385,9 +2597,10 @@ def attend(r0, r1):
     beq(FULL)
     mov(r0, r9)
     mov(r1, r10)
-    lsl(r1, r1, 8)
+    lsl(r1, r2)
     sub(r0, r0, r1)
     lsl(r0, r6)
+    data(2, 0x4460)  # add r0, r12
     data(2, 0xB281)  # uxth r1, r0
     asr(r0, r0, 16)
     mul(r1, r5)
@@ -2401,9 +2614,10 @@ def attend(r0, r1):
     beq(FULL)
     mov(r0, r10)
     mov(r1, r11)
-    lsl(r1, r1, 8)
+    lsl(r1, r2)
     sub(r0, r0, r1)
     lsl(r0, r6)
+    data(2, 0x4460)  # add r0, r12
     data(2, 0xB281)  # uxth r1, r0
     asr(r0, r0, 16)
     mul(r1, r5)
@@ -2417,6 +2631,7 @@ def attend(r0, r1):
     beq(FULL)
     mov(r0, r11)
     lsl(r0, r6)
+    data(2, 0x4460)  # add r0, r12
     data(2, 0xB281)  # uxth r1, r0
     asr(r0, r0, 16)
     mul(r1, r5)
@@ -2431,8 +2646,15 @@ def attend(r0, r1):
     data(2, 0x941C)  # str r4, [sp, 112]: OUT
     data(2, 0x932B)  # str r3, [sp, 172]: LEFT
     data(2, 0x9800)  # ldr r0, [sp, 0]: W
+    mov(r1, 8)
+    sub(r1, r1, r2)
+    lsr(r1, r1, 1)
+    eor(r0, r1)  # the other halves of these words, or the next ones
+    lsl(r1, r0, 30)
+    bne(HALVES)
     data(2, 0x990B)  # ldr r1, [sp, 44]: CONTEXT
     add(r0, r0, r1)
+    label(HALVES)
     data(2, 0x9000)  # str r0, [sp, 0]: W
     cmp(r3, 0)
     beq(HEADED)

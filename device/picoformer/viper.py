@@ -358,9 +358,11 @@ def store(rec: ptr32, arena: ptr32):
     heads = rec[3]
     size = rec[4]
     half = size >> 1
-    quads = (size + 3) >> 2
+    lane = (rec[6] + 4) & 24
+    groups = (context * lane + 31) >> 5
+    quads = (size * rec[7] + 31) >> 5
     cache = base + rec[2]
-    k_words = heads * (context >> 1) * size
+    k_words = heads * groups * size
     t = 0
     while t < arena[1]:
         pos = arena[0] + t
@@ -399,9 +401,9 @@ def store(rec: ptr32, arena: ptr32):
                 while int(x) < end:
                     x[0] = ((((x[0] ^ m) - m) << up) + rnd) >> down
                     x = ptr32(int(x) + 4)
-                bits = 8
+                bits = rec[7]
                 if part == 0:
-                    bits = 12
+                    bits = rec[6]
                     if rec[5]:
                         a = 0
                         r = ptr32(base + rec[5] + ((pos * half) << 2))
@@ -441,30 +443,38 @@ def store(rec: ptr32, arena: ptr32):
                     s += 1
                 scales |= (a | ((s + e) << 11)) << (part << 4)
                 f = 31 - bits
-                mul = (((1 << (bits - 1)) - 1) << f) // (a << s)
+                mul = ((1 << (bits - 1)) - 1) << f
                 rnd = 1 << (f - 1)
+                if bits == 4:
+                    mul = 15 << 26
+                    rnd = 0
+                mul = mul // (a << s)
                 x = ptr32(x0)
-                if part == 0:
-                    v = (h * (context >> 1) + (pos >> 1)) * size
-                    k = ptr16(cache + (v << 2) + ((pos & 1) << 1))
-                    while int(x) < end:
-                        w = (((x[0] ^ m) - m) * mul + rnd) >> f
-                        x[0] = w
-                        k[0] = w + 2048
-                        k = ptr16(int(k) + 4)
-                        x = ptr32(int(x) + 4)
-                else:
-                    v = cache + ((k_words + h * quads * context + pos) << 2)
+                # A word of the cache, and the bit from which on the element goes there.
+                i = pos * lane
+                v = (h * groups + (i >> 5)) * size
+                i &= 31
+                width = lane
+                step = 32
+                s = 4
+                if part:
+                    v = k_words + h * quads * context + pos
                     i = 0
-                    while int(x) < end:
-                        w = (((x[0] ^ m) - m) * mul + rnd) >> f
-                        x[0] = w
-                        ptr8(v + i)[0] = w + 128
-                        i += 1
-                        if i == 4:
-                            i = 0
-                            v += context << 2
-                        x = ptr32(int(x) + 4)
+                    width = bits
+                    step = bits
+                    s = context << 2
+                y = ptr32(cache + (v << 2))
+                width = (1 << width) - 1
+                bits = 1 << (bits - 1)
+                while int(x) < end:
+                    w = (((x[0] ^ m) - m) * mul + rnd) >> f
+                    x[0] = w
+                    y[0] = y[0] ^ ((y[0] ^ ((w + bits) << i)) & (width << i))
+                    x = ptr32(int(x) + 4)
+                    i += step
+                    if i > 31:
+                        i -= 32
+                        y = ptr32(int(y) + s)
                 part += 1
             v = k_words + heads * quads * context + h * context + pos
             ptr32(cache + (v << 2))[0] = scales
@@ -484,9 +494,15 @@ def attend(rec: ptr32, arena: ptr32):
     kv_heads = rec[4]
     size = rec[5]
     half = size >> 1
-    quads = (size + 3) >> 2
+    # Bits of a key's lane and of a value's; how many are lacking of 12 and of 8.
+    k_up = 12 - rec[17]
+    lane = 16 - (k_up << 1)
+    groups = (context * lane + 31) >> 5
+    v_bits = rec[18]
+    v_up = 8 - v_bits
+    quads = (size * v_bits + 31) >> 5
     cache = base + rec[2]
-    values = cache + ((kv_heads * (context >> 1) * size) << 2)
+    values = cache + ((kv_heads * groups * size) << 2)
     scales = values + ((kv_heads * quads * context) << 2)
     exp2 = base + rec[7]
     scores = base + rec[8]
@@ -577,10 +593,11 @@ def attend(rec: ptr32, arena: ptr32):
                 down += 1
             a = (a + ((1 << down) >> 1)) >> down
             se -= down + 15
-            # Scores: two positions a word.
+            # Scores: two positions a word, or a half-word.
             best = 0 - 0x1FFFFFFF
             e_max = 0
-            w = ptr32(cache + ((g * (context >> 1) * size) << 2))
+            row = cache + ((g * groups * size) << 2)
+            w = ptr32(row)
             sc = scales + ((g * context) << 2)
             out = scores
             i = length
@@ -589,6 +606,18 @@ def attend(rec: ptr32, arena: ptr32):
                 a1 = 0
                 x = ptr32(x0)
                 end = x0 + ((size >> 2) << 4)
+                if k_up:
+                    end = x0 + (size << 2)
+                    while int(x) < end:
+                        v = ptr16(row)[0]
+                        a0 += v * x[0]
+                        a1 += (v >> 8) * x[0]
+                        row += 4
+                        x = ptr32(int(x) + 4)
+                    # The other half of these words, or the next ones.
+                    row ^= 2
+                    if row & 2:
+                        row -= size << 2
                 while int(x) < end:
                     a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3]
                     a1 += (
@@ -603,13 +632,13 @@ def attend(rec: ptr32, arena: ptr32):
                     a1 += int(uint(w[0])>>16)*x[0]
                     w = ptr32(int(w) + 4)
                     x = ptr32(int(x) + 4)
-                v = a0 - (a1 << 16)
+                v = a0 - (a1 << lane)
                 k = 2
                 if i == 1:
                     k = 1
                 i -= 2
                 while k:
-                    v = (((v - bias) & mask) ^ m) - m
+                    v = ((((v << k_up) - bias) & mask) ^ m) - m
                     d = ptr32(sc)[0]
                     mul = (a * (d & 2047) + 1024) >> 11
                     s = se - ((d >> 11) & 31)
@@ -693,7 +722,7 @@ def attend(rec: ptr32, arena: ptr32):
                 s = 47
             rnd = 1 << (s - 17)
             s -= 16
-            weight <<= 7
+            weight *= 128 - (v_up << 1)
             row = values + ((g * quads * context) << 2)
             out = base + rec[1] + frame + ((h * size) << 2)
             i = size
@@ -705,6 +734,17 @@ def attend(rec: ptr32, arena: ptr32):
                 a2 = 0
                 a3 = 0
                 end = scores + ((length >> 2) << 4)
+                if v_up:
+                    end = scores + (length << 2)
+                    d = row
+                    while int(x) < end:
+                        v = ptr16(d)[0]
+                        a0 += v * x[0]
+                        a1 += (v >> 4) * x[0]
+                        a2 += (v >> 8) * x[0]
+                        a3 += (v >> 12) * x[0]
+                        d += 4
+                        x = ptr32(int(x) + 4)
                 while int(x) < end:
                     a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3]
                     a1 += (
@@ -734,7 +774,7 @@ def attend(rec: ptr32, arena: ptr32):
                     c = i
                 i -= 4
                 while c:
-                    v = (((a0 - (a1 << 8) - weight) & mask) ^ m) - m
+                    v = (((((a0 - (a1 << v_bits)) << v_up) - weight) & mask) ^ m) - m
                     a0 = a1
                     a1 = a2
                     a2 = a3
@@ -744,7 +784,9 @@ def attend(rec: ptr32, arena: ptr32):
                     ptr32(out)[0] = v
                     out += 4
                     c -= 1
-                row += context << 2
+                row ^= v_up >> 1  # the other half of these words, or the next ones
+                if row & 2 == 0:
+                    row += context << 2
             h += 1
         t += 1
 

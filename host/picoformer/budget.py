@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from .device import program
 from .errors import Error
 from .memory import Footprint, footprint, resized
 from .profiles import PROFILES, Profile
+
+# Narrower caches, by what they lose: bits of keys and values, and what `convert` is told.
+NARROWER = (8, 8, "--key-bits 8"), (8, 4, "--key-bits 8 --value-bits 4")
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,28 @@ class Planner:
                 high = middle - 1
         return 2 * low
 
+    def with_cache(self, key_bits: int, value_bits: int) -> Planner:
+        """Plans for the same model converted with these bits of keys and values, or fewer."""
+        other = copy(self)
+        other.model = self.model.with_cache(key_bits, value_bits)
+        return other
+
+    def _narrower(self, b: Budget) -> list[str]:
+        """What narrower caches would do for a model that does not fit, as sentences."""
+        out = []
+        keys, values = self.model.cache_bits
+        longest = b.longest
+        for key_bits, value_bits, options in NARROWER:
+            if (min(keys, key_bits), min(values, value_bits)) == (keys, values):
+                continue
+            n = self.with_cache(key_bits, value_bits).longest(b.server)
+            if n > longest:
+                out.append(f"Converted with {options} it has room for a context of {n}.")
+                longest = n
+            if n >= b.context:
+                break
+        return out
+
     def _parameters(self) -> int:
         """Parameters of the original, where the file says a number that makes sense."""
         said = self.model.meta.get("parameters")
@@ -227,9 +253,11 @@ class Planner:
             over = b.model_flash + b.runtime_flash - b.flash
             out.append(f"The filesystem is {over:,} bytes too small: take a smaller model.")
         if not (b.fits_heap and b.fits_block):
+            narrower = self._narrower(b)
             if b.longest:
                 how = f"Model(path, context={b.longest})"
                 out.append(f"Load it with a context of at most {b.longest}: {how}.")
-            else:
+            elif not narrower:
                 out.append("No context fits: take a smaller model.")
+            out += narrower
         return out

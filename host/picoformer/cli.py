@@ -20,6 +20,7 @@ from typing import Any
 
 from . import __version__, boards_cli, importers, plan_cli
 from .boards_cli import show_embedding, show_labels
+from .compiler import KEY_BITS, VALUE_BITS
 from .converter import DEFAULT_CONTEXT, DEFAULT_GROUP, Report, convert
 from .distill import STEPS
 from .errors import Error
@@ -98,7 +99,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"train 4-bit weights to predict what the model did, {STEPS} steps by default: "
         "minutes, and needs torch",
     )  # fmt: skip
-    p.add_argument("--key-bits", type=int, default=12, metavar="BITS", help="12 (default)")
+    p.add_argument(
+        "--key-bits", type=int, default=KEY_BITS[0], metavar="BITS",
+        help="of a key in the cache: 12 (default) or 8",
+    )  # fmt: skip
+    p.add_argument(
+        "--value-bits", type=int, default=VALUE_BITS[0], metavar="BITS",
+        help="of a value in the cache: 8 (default) or 4",
+    )  # fmt: skip
     p.add_argument(
         "--data", metavar="FILE",
         help="examples to calibrate on, as eval takes them (default: what the model writes)",
@@ -209,6 +217,7 @@ def _convert(o: argparse.Namespace) -> None:
         max_bytes=o.max_bytes,
         distill=o.distill,
         key_bits=o.key_bits,
+        value_bits=o.value_bits,
         progress=partial(_progress, unit=""),
     )
     if o.json:

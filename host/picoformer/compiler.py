@@ -35,8 +35,8 @@ from .quantize import Matrix, Matrix4, Rounded, quantize, stacked
 ACTIVATION_BITS = 12  # of the vectors that a linear reads
 # Of those that a linear with weights of 4 bits reads: 16 products of 8 * 255 fit 16 bits.
 NARROW_BITS = 9
-KEY_BITS = 12
-VALUE_BITS = 8
+KEY_BITS = (12, 8)  # of a cache's keys and values; the first is what is customary
+VALUE_BITS = (8, 4)
 SPREAD = 4  # bits by which the sizes of outputs that share a step may differ
 BIAS_TOP = 1 << 24  # of a score's bias, which has 10 fraction bits
 BATCH = 4  # positions in a group, by default
@@ -120,9 +120,11 @@ def rotation_table(frequencies: Array, context: int) -> Array:
 class _Compiler:
     def __init__(
         self, graph: Graph, amax: dict[str, float], context: int, batch: int,
-        rounded: dict[int, Rounded],
+        rounded: dict[int, Rounded], key_bits: int, value_bits: int,
     ) -> None:  # fmt: skip
         self.graph = graph
+        self.key_bits = key_bits
+        self.value_bits = value_bits
         self.rounded = rounded
         self.amax = amax
         self.context = context
@@ -374,7 +376,7 @@ class _Compiler:
         return self.table(rotation_table(a.frequencies, self.context))
 
     def new_cache(self, heads: int, size: int) -> int:
-        self.caches.append(heads * (size + 2 * ((size + 3) // 4) + 2))
+        self.caches.append(program.pair_words(heads, size, self.key_bits, self.value_bits))
         return len(self.caches) - 1
 
     def store(self, a: Attention, shared: bool) -> None:
@@ -384,13 +386,14 @@ class _Compiler:
             self.cache_of[shape] = self.new_cache(*shape)
         self.cache = self.cache_of[shape]
         cache = program.CACHE + self.cache
-        k, v = self.ref(a.k), self.ref(a.v)
-        self.emit("store", k, v, cache, a.kv_heads, a.size, self.rotation(a))
+        fields = (a.kv_heads, a.size, self.rotation(a), self.key_bits, self.value_bits)
+        self.emit("store", self.ref(a.k), self.ref(a.v), cache, *fields)
 
     def keep(self, n: Keep) -> None:
         self.kept[n.k] = self.new_cache(n.heads, n.size)
         cache = program.CACHE + self.kept[n.k]
-        self.emit("store", self.ref(n.k), self.ref(n.v), cache, n.heads, n.size, 0)
+        fields = (n.heads, n.size, 0, self.key_bits, self.value_bits)
+        self.emit("store", self.ref(n.k), self.ref(n.v), cache, *fields)
 
     def pool(self, residual: str, how: str) -> None:
         """Begin the head: what is only needed of one position, be it the last."""
@@ -399,9 +402,10 @@ class _Compiler:
 
     def attend(self, a: Attention) -> None:
         cache = program.CACHE + (self.kept[a.k] if a.cross else self.cache)
-        top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, (1 << (KEY_BITS - 1)) - 1
+        # What a largest element counts as: kernels take keys as of 12 bits, values as of 8.
+        top_q, top_k = (1 << (ACTIVATION_BITS - 1)) - 1, {12: 2047, 8: 127 << 4}[self.key_bits]
         mc, e = float_parts(np.log2(np.e) * a.factor / (top_q * top_k))
-        top_v = (1 << (VALUE_BITS - 1)) - 1
+        top_v = {8: 127, 4: 120}[self.value_bits]
         # Probabilities of 2**15 over more than 512 positions would leave int32.
         ps = max(0, int(np.ceil(np.log2(self.context))) - 9)
         self.words[a.out] = a.heads * a.size
@@ -424,6 +428,8 @@ class _Compiler:
             ps,
             2 if a.cross else int(not a.causal),
             *self.lean(a),
+            self.key_bits,
+            self.value_bits,
             value=a.out,
         )
 
@@ -590,17 +596,28 @@ class _Compiler:
         return out
 
 
+def legal_bits(key_bits: int, value_bits: int) -> None:
+    """Raise Error for keys and values of a cache that no kernel knows."""
+    for bits, legal, what in ((key_bits, KEY_BITS, "keys"), (value_bits, VALUE_BITS, "values")):
+        if bits not in legal:
+            raise Error(f"{what} of {bits} bits, expected {legal[0]} or {legal[1]}")
+
+
 def compile_graph(
     graph: Graph, amax: dict[str, float], context: int | None = None, batch: int = BATCH,
-    rounded: dict[int, Rounded] | None = None,
+    rounded: dict[int, Rounded] | None = None, key_bits: int = KEY_BITS[0],
+    value_bits: int = VALUE_BITS[0],
 ) -> Compiled:  # fmt: skip
     """Quantize and compile a graph.
 
     amax: the largest magnitude of each value, from calibration (`FloatModel.amax`). context:
     positions, at most the graph's; batch: positions processed in one sweep of the weights.
-    rounded: the matrices that get 4 bits, by the id of the node's weight; others get 8.
+    rounded: the matrices that get 4 bits, by the id of the node's weight; others get 8. key_bits:
+    12 or 8, value_bits: 8 or 4, of the caches.
     """
+    legal_bits(key_bits, value_bits)
     context = graph.context if context is None else context
     if not isinstance(context, int) or not 2 <= context <= graph.context:
         raise Error(f"context is {context}, this model has 2 to {graph.context}")
-    return _Compiler(graph, amax, context + context % 2, batch, rounded or {}).run()
+    bits = key_bits, value_bits
+    return _Compiler(graph, amax, context + context % 2, batch, rounded or {}, *bits).run()

@@ -13,7 +13,16 @@ import numpy as np
 
 from . import __version__, importers, modelfile, rounding
 from . import distill as training
-from .compiler import ACTIVATION_BITS, BATCH, NARROW_BITS, Compiled, compile_graph
+from .compiler import (
+    ACTIVATION_BITS,
+    BATCH,
+    KEY_BITS,
+    NARROW_BITS,
+    VALUE_BITS,
+    Compiled,
+    compile_graph,
+    legal_bits,
+)
 from .errors import Error
 from .examples import Example, random_examples, read_examples
 from .graph import FloatModel, Graph, sample
@@ -96,7 +105,7 @@ def compiled_bytes(
         "source": graph.meta.get("source", ""),
         "licence": graph.meta.get("licence", ""),
         "parameters": graph.parameters,
-        "quantization": f"{_weights(compiled)}, keys int12, values int8",
+        "quantization": f"{_weights(compiled)}, {_cache(compiled)}",
         "picoformer": __version__,
     }
     # Where a value stands in the program, for reports: its name and its fraction bits.
@@ -145,6 +154,12 @@ def _weights(compiled: Compiled) -> str:
     return f"{said}, activations int{NARROW_BITS}"
 
 
+def _cache(compiled: Compiled) -> str:
+    """How keys and values are quantized, in words."""
+    stores = [s.fields[-2:] for s in compiled.steps if s.op == "store"]
+    return "keys int{}, values int{}".format(*stores[0]) if stores else "no cache"
+
+
 def convert(
     source: str | Path,
     output: str | Path,
@@ -158,7 +173,8 @@ def convert(
     group_size: int | None = None,
     max_bytes: int | None = None,
     distill: int | None = None,
-    key_bits: int = 12,
+    key_bits: int = KEY_BITS[0],
+    value_bits: int = VALUE_BITS[0],
     batch: int = BATCH,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Report:
@@ -170,14 +186,13 @@ def convert(
     what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
     `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
     of the matrices that suffer most get 8 bits as fit in it. distill: steps of training behind
-    the rounding, for a model that generates (needs torch). progress: wraps the iteration over
-    what takes long. Raises Error.
+    the rounding, for a model that generates (needs torch). key_bits: 12 or 8, value_bits: 8 or 4,
+    of what the cache keeps. progress: wraps the iteration over what takes long. Raises Error.
     """
     start = time.perf_counter()
     if weight_bits not in (4, 8):
         raise Error(f"weights of {weight_bits} bits, expected 8 or 4")
-    if key_bits != 12:
-        raise Error(f"{key_bits}-bit keys are not supported yet, only 12-bit")
+    legal_bits(key_bits, value_bits)
     if (group_size, max_bytes, distill) != (None, None, None) and weight_bits == 8:
         raise Error("group size, limit of bytes and distilling are for weights of 4 bits, not 8")
     if distill is not None and distill < 1:
@@ -198,7 +213,7 @@ def convert(
     amax = calibrate(graph, rows)
 
     def made(rounded: dict[int, Rounded]) -> tuple[Compiled, bytes]:
-        compiled = compile_graph(graph, amax, context, batch, rounded)
+        compiled = compile_graph(graph, amax, context, batch, rounded, key_bits, value_bits)
         return compiled, compiled_bytes(graph, vocabulary, compiled, name)
 
     rounded: dict[int, Rounded] = {}

@@ -10,7 +10,7 @@ import struct
 import tempfile
 from binascii import crc32
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,26 @@ class ModelFile:
         layers = int(self.program[11])
         words = self.program.tolist()
         return 4 * sum(program.cache_words(words, i, context) for i in range(layers))
+
+    @property
+    def cache_bits(self) -> tuple[int, int]:
+        """The most bits that a key has in a cache, and a value."""
+        stores = [s.fields for s in self.steps if s.op == "store"]
+        return max((f[6] for f in stores), default=0), max((f[7] for f in stores), default=0)
+
+    def with_cache(self, key_bits: int, value_bits: int) -> ModelFile:
+        """The same, as large as it would be had it been converted with these or fewer bits.
+
+        For plans alone: the program's steps are not changed.
+        """
+        words = self.program.copy()
+        for s in self.steps:
+            if s.op == "store":
+                heads, size, _, keys, values = s.fields[3:]
+                cache = program.HEADER + (s.fields[2] & 63) - program.CACHE
+                bits = min(keys, key_bits), min(values, value_bits)
+                words[cache] = program.pair_words(heads, size, *bits)
+        return replace(self, program=words)
 
     def arena_bytes(self, context: int) -> int:
         """Bytes of the arena for a context."""

@@ -242,7 +242,8 @@ def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
     return [
         ("weights", b.float_bytes, m.sizes["weights"], "c2", levers),
         ("KV cache", sum(8 * f[3] * f[4] for f in stores) * b.context, cache, "c3",
-         "12-bit keys, 8-bit values, two scales for each head and position"),
+         "{}-bit keys, {}-bit values, two scales for each head and position".format(
+             *m.cache_bits)),
         ("activations", own, m.arena_bytes(b.context), "c4",
          f"buffers lie over dead ones, {frames} positions at a time, one head's scores"),
     ]  # fmt: skip

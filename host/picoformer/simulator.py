@@ -71,6 +71,11 @@ def round_to(v: Array, a: Array, n_bits: int) -> Array:
     return fit(fit(v * r) + (1 << (f - 1))) >> f
 
 
+def round_to_4(v: Array, a: Array) -> Array:
+    """Vectors of magnitude <= a to -8..7; each stands for itself and a half, a for 7.5."""
+    return fit(v * ((15 << 26) // a)) >> 27
+
+
 def pack_scale(a: Array) -> tuple[Array, Array]:
     """(mantissa of 11 bits, shift) of the smallest such scale that is not below a."""
     t = np.maximum(bits(a) - 11, 0)
@@ -139,7 +144,10 @@ def dot(a: Array, b: Array) -> Array:
 
 @dataclass
 class _Layer:
-    """The cache of a layer: keys, values (heads, positions, size), scales (heads, positions)."""
+    """The cache of a layer: keys, values (heads, positions, size), scales (heads, positions).
+
+    Keys as of 12 bits, values as of 8, whatever they have.
+    """
 
     k: Array
     v: Array
@@ -290,7 +298,10 @@ class Simulator:
             to = self._value(out, y.shape[1])
             to[:] = fit(to + y) if add else y
 
-    def _store(self, k: int, v: int, cache: int, heads: int, size: int, rope: int) -> None:
+    def _store(
+        self, k: int, v: int, cache: int, heads: int, size: int, rope: int, k_bits: int,
+        v_bits: int,
+    ) -> None:  # fmt: skip
         start, n = self._start, len(self._frames)
         layer = self._caches.get(cache)
         if layer is None:
@@ -305,11 +316,14 @@ class Simulator:
             y = rotate(y, self._rows(rope, size))
             a = np.maximum(amax(y), 1)
         m, e = pack_scale(a)
-        layer.k[:, now] = self._keep(k, round_to(y, m << e, 12))
+        layer.k[:, now] = self._keep(k, round_to(y, m << e, k_bits)) << 12 - k_bits
         layer.km[:, now], layer.ke[:, now] = m[..., 0], (s + e + 10)[..., 0]
         y, a, s = normalize(self._heads(v, heads, size), -10)
         m, e = pack_scale(a)
-        layer.v[:, now] = self._keep(v, round_to(y, m << e, 8))
+        if v_bits == 4:
+            layer.v[:, now] = 16 * self._keep(v, round_to_4(y, m << e)) + 8
+        else:
+            layer.v[:, now] = self._keep(v, round_to(y, m << e, v_bits))
         layer.vm[:, now], layer.ve[:, now] = m[..., 0], (s + e + 10)[..., 0]
 
     def _heads(self, operand: int, heads: int, size: int) -> Array:
@@ -330,7 +344,7 @@ class Simulator:
     def _attend(
         self, q: int, out: int, cache: int, heads: int, kv_heads: int, size: int, rope: int,
         table: int, _scores: int, mc: int, se: int, vn: int, ve: int, ps: int, whole: int,
-        bias: int, row: int,
+        bias: int, row: int, *_: int,
     ) -> None:  # fmt: skip
         layer = self._caches[cache]
         end = (self._start + len(self._frames), self._end, self._source)[whole]
