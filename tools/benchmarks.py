@@ -153,7 +153,7 @@ def add_bits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--value-bits", type=int, default=8, help="8 (default) or 4")
 
 
-def bits(o: argparse.Namespace) -> dict[str, int]:
+def bits(o: argparse.Namespace) -> dict[str, Any]:
     """What `convert` is told of them."""
     return {name: getattr(o, name) for name in ("weight_bits", "key_bits", "value_bits")}
 
