@@ -548,7 +548,7 @@ print(gc.mem_free() > HEAP * 2 // 3)
 def test_a_hundred_models_one_after_the_other(tmp_path, stories, unix, native):
     """Different models, loaded, used and closed in turn on a small heap: never out of memory."""
     intents = models.Converted(ROOT / "models" / "intents", tmp_path / "intents.pft").path
-    files = [(str(stories.path), None), (str(intents), None), (str(stories.path), 64)]
+    files = [(str(stories.path), 64), (str(intents), None), (str(stories.path), None)]
     planners = [Planner(path, PROFILES["unix"]) for path in (stories.path, intents)]
     # The largest of them in RAM, and a tenth more.
     heap = max(p.needed(p.model.context) for p in planners) * 11 // 10

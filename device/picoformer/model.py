@@ -278,4 +278,5 @@ class Model:
         self._f = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None
+        self.tokenizer = self._tokens = None
         gc.collect()
