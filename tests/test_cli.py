@@ -47,6 +47,16 @@ def test_convert_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert f"{report['parameters']:,}" in capsys.readouterr().out
 
 
+def test_convert_with_a_narrow_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "m.pft")
+    wide = run_json(capsys, "convert", str(STORIES), "-o", path)
+    options = ["--key-bits", "8", "--value-bits", "4"]
+    narrow = run_json(capsys, "convert", str(STORIES), "-o", path, *options)
+    assert (wide["cache_bytes"], narrow["cache_bytes"]) == (133_120, 71_680)
+    said = run_json(capsys, "inspect", path)["meta"]["quantization"]
+    assert said.endswith("keys int8, values int4")
+
+
 def test_convert_names_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

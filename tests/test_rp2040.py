@@ -74,7 +74,8 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     convert(models.STORIES, folder / "stories.pft", context=128)
     convert(models.write_hf(folder / "hf", random_checkpoint(ODD)), folder / "odd.pft")
     files = runtime(folder)
-    others = {name: Architecture(name, folder / name) for name in ("gpt2", "bert", "gpt2 four")}
+    names = "gpt2", "bert", "gpt2 four", "gpt2 odd narrow"
+    others = {name: Architecture(name, folder / name) for name in names}
     for name, a in others.items():
         files[f"/{name.replace(' ', '_')}.pft"] = a.file().read_bytes()
     graph = models.architecture(models.MINILM, 12, 13, 2, 3, 41, 9)
@@ -155,6 +156,8 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
         ("bert", "viper", "flash"),
         ("gpt2 four", "thumb", "flash"),
         ("gpt2 four", "viper", "file"),
+        ("gpt2 odd narrow", "thumb", "flash"),
+        ("gpt2 odd narrow", "viper", "ram"),
     ],
 )
 def test_other_architectures(bench, name, kernels, weights):

@@ -53,6 +53,11 @@ def test_every_step_with_weights_of_4_bits(board, case, families, name):
         assert r.equal and "linear4" in {t.op for t in r.times}
 
 
+def test_every_step_with_a_narrow_cache(board, case):
+    r = selftest(board, case("narrow").file())
+    assert r.equal and {"store", "attend"} <= {t.op for t in r.times}
+
+
 def test_a_shorter_context(board, own):
     assert selftest(board, own("stories").path, context=32).equal
     with pytest.raises(Error, match="context is 1000, this model has 2 to 256"):
