@@ -346,8 +346,8 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "attend", "scores"), 99 << 6, "scores are the loader's")
     bad(operand(parts, "attend", "whole"), 1, "whole is 1, not 0 to 0")
     for op in "store", "attend":
-        bad(operand(parts, op, "key_bits"), 4, "keys of 4 bits, values of 8")
-        bad(operand(parts, op, "value_bits"), 0, "keys of 12 bits, values of 0")
+        bad(operand(parts, op, "key_bits"), 4, "keys of 4 bits, not 8 or 12")
+        bad(operand(parts, op, "value_bits"), 0, "values of 0, not 4 or 8")
         bad(operand(parts, op, "key_bits", 1), 8, "cache size")
         bad(operand(parts, op, "value_bits", 1), 4, "not stored before")  # of the same size
     bad(operand(parts, "gate", "table"), 64, "activation is not in the tables")

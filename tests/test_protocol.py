@@ -390,10 +390,11 @@ def test_line_feeds_are_no_frame(board):
         assert link.ping(b"2") == b"2"
 
 
-def test_a_damaged_length_with_a_good_check_byte(board):
+@pytest.mark.parametrize("raw, payload", [(True, 1024), (False, 128)])
+def test_a_damaged_length_with_a_good_check_byte(board, raw, payload):
     """The board waits for much more than was sent; the PC fills it up."""
-    link = begin(board, payload=1024)
-    board.write(b"\n~" + encode_text(wire.PING, 1, bytes(1000))[2:10])
+    link = begin(board, raw, payload)
+    board.write(b"\n~" + encode_text(wire.PING, 1, bytes(payload))[2:10])
     assert link.ping(b"1") == b"1"
 
 
@@ -567,6 +568,31 @@ def test_nothing_is_lost_on_a_uart(uart, monkeypatch):
     for prompt in ("p", "p" * 1000):
         assert list(link.generate(prompt, 300, 0, 1000, 1)) == expected(300, prompt)
     assert uart.to_board.lost == 0
+
+
+def test_slow_tokens_can_be_stopped_on_a_uart(uart, monkeypatch):
+    """What the PC repeats while the board computes leaves room in the ring for STOP."""
+    for name in "RESEND", "REPLY_LIMIT", "QUIET_LIMIT":
+        monkeypatch.setattr(pc, name, getattr(pc, name) if name == "RESEND" else 16 * pc.RESEND)
+    link = Link(uart)
+    link.start(5)
+    uart.server._model.delay = 10 * pc.RESEND
+    text = link.generate("hello", 60, 0, 1000, 1)
+    for _ in range(4):
+        next(text)
+    at, read = time.monotonic() + 7 * pc.RESEND, uart.read
+
+    def interrupted(limit):
+        if time.monotonic() > at:
+            uart.read = read
+            raise KeyboardInterrupt
+        return read(min(limit, pc.RESEND / 4))
+
+    uart.read = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        next(text)
+    assert link.ping(b"x") == b"x"
+    assert uart.server._model.written < 8
 
 
 def test_a_small_ring_behind_large_frames(uart):

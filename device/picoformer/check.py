@@ -120,7 +120,7 @@ def check(words, tables, weight_words):
         number(heads, 1, 1024, "heads")
         number(size, 1, 256, "head size")
         known = keys in (8, 12) and values in (4, 8)
-        need(known, "keys of %d bits, values of %d" % (keys, values))
+        need(known, "keys of %d bits, not 8 or 12, or values of %d, not 4 or 8" % (keys, values))
         layer = (operand & 63) - CACHE
         need(operand >> 6 == 0 and 0 <= layer < words[11], "no such cache")
         need(words[HEADER + layer] == pair_words(heads, size, keys, values), "cache size")
@@ -244,7 +244,7 @@ def check(words, tables, weight_words):
             need(r[14] != 1 or not step >= body > 0, "a translation is no whole input")
             source = r[14] == 2 or step < body
             shape = (r[4], r[5], r[17], r[18], source)
-            need(stored.get(r[2]) == shape, "cache is not stored before")
+            need(stored.get(r[2]) == shape, "cache is not stored before, or otherwise")
             need(r[3] % r[4] == 0, "%d heads share %d key heads" % (r[3], r[4]))
             frame(r[0], r[3] * r[5], "queries", _CHANGED)
             frame(r[1], r[3] * r[5], "output", _MADE)

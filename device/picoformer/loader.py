@@ -9,7 +9,7 @@ from array import array
 
 from . import modelfile, program
 from .errors import Error
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, family
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
@@ -51,8 +51,9 @@ def forget(*names):
 
 def _array(n):
     """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
-    some = memoryview(array("i", bytes(256)))  # small, as it leaves a hole in front
-    out = array("i", some[: n & 63])
+    # Small, as it leaves a hole in front; not for what would grow too often.
+    some = memoryview(array("i", bytes(256 if n < 32768 else 4096)))
+    out = array("i", some[: n % len(some)])
     while len(out) < n:
         out.extend(some)
     return out
@@ -114,6 +115,12 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     # The proof takes as much memory as a small model's program and tables: it goes first.
     check = None
     forget("check")
+    gc.collect()
+    # Modules that stay when the model goes take its place, low, or they would part the heap.
+    f.seek(parts[3][0])
+    family(int.from_bytes(f.read(4), "little"))
+    if weights in ("file", "host"):
+        from .weights import File, Tiles
     # Kernels that most models do not need, and some have no room for.
     if any(op in program.FOUR for op, _, _ in program.steps(words)[0]):
         kernels.four()
@@ -154,8 +161,6 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     memory = [None, tables, None, mapped and mapped.view]
     tiles = None
     if weights in ("file", "host"):
-        from .weights import File, Tiles
-
         if not source:
             modelfile.read(f, parts[4], modelfile.WEIGHTS)
         tile = _ample(words, context, ample) if ample else _TILE

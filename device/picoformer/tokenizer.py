@@ -14,15 +14,8 @@ _NONE = 0xFFFFFFFF
 _TEMPLATE = 16  # flag
 
 
-def Tokenizer(section):
-    """Encoder and streaming decoder over `section` (bytes-like), which is kept, not copied.
-
-    vocab_size: number of tokens; bos, eos, unk: their ids, -1 where the model has none.
-    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
-    """
-    if len(section) < HEADER:
-        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
-    (kind,) = struct.unpack_from("<I", section)
+def family(kind):
+    """The class that reads sections of a type, None if this version knows none."""
     if kind == 1:
         from .bytepair import BytePair as reader
     elif kind == 2:
@@ -32,6 +25,21 @@ def Tokenizer(section):
     elif kind == 4:
         from .unigram import Unigram as reader
     else:
+        reader = None
+    return reader
+
+
+def Tokenizer(section):
+    """Encoder and streaming decoder over `section` (bytes-like), which is kept, not copied.
+
+    vocab_size: number of tokens; bos, eos, unk: their ids, -1 where the model has none.
+    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
+    """
+    if len(section) < HEADER:
+        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
+    (kind,) = struct.unpack_from("<I", section)
+    reader = family(kind)
+    if not reader:
         raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
     return reader(section)
 

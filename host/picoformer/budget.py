@@ -15,8 +15,8 @@ from .errors import Error
 from .memory import Footprint, footprint, resized
 from .profiles import PROFILES, Profile
 
-# Narrower caches, by what they lose: bits of keys and values, and what `convert` is told.
-NARROWER = (8, 8, "--key-bits 8"), (8, 4, "--key-bits 8 --value-bits 4")
+# Narrower caches, by what they lose: bits of keys and values.
+NARROWER = (8, 8), (8, 4)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Planner:
         return 2 * low
 
     def with_cache(self, key_bits: int, value_bits: int) -> Planner:
-        """Plans for the same model converted with these bits of keys and values, or fewer."""
+        """Plans for the same model converted with these bits of keys and values."""
         other = copy(self)
         other.model = self.model.with_cache(key_bits, value_bits)
         return other
@@ -189,9 +189,11 @@ class Planner:
         out = []
         keys, values = self.model.cache_bits
         longest = b.longest
-        for key_bits, value_bits, options in NARROWER:
-            if (min(keys, key_bits), min(values, value_bits)) == (keys, values):
+        for most_keys, most_values in NARROWER:
+            key_bits, value_bits = min(keys, most_keys), min(values, most_values)
+            if (key_bits, value_bits) == (keys, values):
                 continue
+            options = f"--key-bits {key_bits}" + f" --value-bits {value_bits}" * (value_bits < 8)
             n = self.with_cache(key_bits, value_bits).longest(b.server)
             if n > longest:
                 out.append(f"Converted with {options} it has room for a context of {n}.")

@@ -404,10 +404,11 @@ class Link:
     def _unstick(self) -> None:
         """Complete whatever frame the board may be waiting for the rest of.
 
-        Where that did not help, it may be one whose damaged length has a good check byte.
+        Where that did not help, it may be one whose damaged length has a good check byte. A UART
+        has no room for so many line feeds, nor for frames that are so long.
         """
         self._stuck += 1
-        if self._stuck > 1:
+        if self._stuck > 1 and self.hello.raw:
             self._longest = max(self._longest, min(self.hello.payload, LOSS))
         self._port.write(b"\n" * (2 * self._longest + 8))
         self._longest = 0
@@ -527,6 +528,7 @@ class Link:
                 if answer.seq == seq:
                     raise refusal(code, number, answer.body[5:].decode(errors="replace"))
             elif answer.kind == wire.BUSY and answer.seq == seq:
+                self._stuck = 0
                 end = max(end, self._clock() + REPLY_LIMIT)
             elif answer.kind == wire.READY:
                 raise EndedError("the board's server was started again in between")
@@ -714,6 +716,7 @@ class Link:
                     raise EndedError("the board's server was started again in between")
                 elif answer.seq == seq and answer.kind == wire.TOKEN:
                     wait, quiet = RESEND, 0.0
+                    self._stuck = 0
                     r = _Reader(answer.body)
                     (index,) = r.take("H")
                     if index > done:
