@@ -9,7 +9,7 @@ from array import array
 
 from . import modelfile, program
 from .errors import Error
-from .tokenizer import Tokenizer, family
+from .tokenizer import Tokenizer, reader_of
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
@@ -118,7 +118,7 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     gc.collect()
     # Modules that stay when the model goes take its place, low, or they would part the heap.
     f.seek(parts[3][0])
-    family(int.from_bytes(f.read(4), "little"))
+    reader_of(int.from_bytes(f.read(4), "little"))
     if weights in ("file", "host"):
         from .weights import File, Tiles
     # Kernels that most models do not need, and some have no room for.

@@ -14,7 +14,7 @@ _NONE = 0xFFFFFFFF
 _TEMPLATE = 16  # flag
 
 
-def family(kind):
+def reader_of(kind):
     """The class that reads sections of a type, None if this version knows none."""
     if kind == 1:
         from .bytepair import BytePair as reader
@@ -38,7 +38,7 @@ def Tokenizer(section):
     if len(section) < HEADER:
         raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
     (kind,) = struct.unpack_from("<I", section)
-    reader = family(kind)
+    reader = reader_of(kind)
     if not reader:
         raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
     return reader(section)
