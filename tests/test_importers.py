@@ -257,6 +257,12 @@ def test_no_such_file(tmp_path):
     refused(tmp_path / "nothing.bin", "nothing.bin", "does not exist", "llama2.c")
 
 
+def test_what_is_not_the_source_itself(tmp_path, case, hf):
+    """A model that was converted already; a file of a folder."""
+    refused(case("size26").file(), "is a picoformer model already", "llama2.c")
+    refused(hf / "model.safetensors", "part of a Hugging Face folder: give the folder", "/hf")
+
+
 @pytest.mark.parametrize("n", [0, 3, 27, 28, 100, 2000, -1])
 def test_truncated_legacy_checkpoint(old, n):
     data = old.read_bytes()

@@ -226,9 +226,9 @@ def test_foreign(on_board, data):
     refused(on_board, data, "not a picoformer model", "expected", "PFT", repr(data[:4])[:5])
 
 
-@pytest.mark.parametrize("version", [0, 2, 0xFFFFFFFF])
+@pytest.mark.parametrize("version", [0, 1, 3, 0xFFFFFFFF])
 def test_another_version(on_board, good, version):
-    words = (f"format version {version}", "reads 1", "convert the model again")
+    words = (f"format version {version}", "reads 2", "convert the model again")
     refused(on_board, changed(good, 4, version), *words)
 
 

@@ -62,6 +62,8 @@ def test_a_shorter_context(board, own):
     assert selftest(board, own("stories").path, context=32).equal
     with pytest.raises(Error, match="context is 1000, this model has 2 to 256"):
         selftest(board, own("stories").path, context=1000)
+    with pytest.raises(Error, match=r"^this port cannot run thumb kernels; [^\n]*$"):
+        selftest(board, own("stories").path, kernels="thumb")
 
 
 # One rounding less in a file of the runtime, and the step that it spoils.

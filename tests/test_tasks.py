@@ -119,7 +119,7 @@ def test_labels_that_do_not_fit_the_model(own, tmp_path):
 def reframed(parts: list[bytes]) -> bytes:
     """A model file of these sections, with right checksums."""
     parts = [part + b" " * (-len(part) % 4) for part in parts]
-    head = b"\x89PFT" + struct.pack("<III", 1, 100 + sum(map(len, parts)), len(parts))
+    head = b"\x89PFT" + struct.pack("<III", 2, 100 + sum(map(len, parts)), len(parts))
     at = 100
     for kind, part in enumerate(parts, 1):
         head += struct.pack("<IIII", kind, at, len(part), crc32(part))
@@ -167,6 +167,8 @@ def test_tasks_over_the_link(board, own, encoder):
             (lambda: b.embed("intents", "a"), "made to classify, not to embed"),
             (lambda: b.classify("encoder", "a"), "made to embed, not to classify"),
             (lambda: list(b.generate("encoder", "a")), "made to embed, not to generate"),
+            (lambda: b.translate("encoder", "a"), "made to embed, not to translate"),
+            (lambda: b.translate("intents", "a", beams=2), "made to classify, not to translate"),
             (lambda: b.classify("nothing", "a"), "deploy it first"),
             (lambda: b.classify("intents", "\udcff"), "lone surrogate"),
         ):

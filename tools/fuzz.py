@@ -202,7 +202,7 @@ class Parts:
         return frame([self.meta, *packed, self.tokenizer, self.weights])
 
 
-def frame(sections: list[bytes], version: int = 1, gap: int = 0) -> bytes:
+def frame(sections: list[bytes], version: int = 2, gap: int = 0) -> bytes:
     """A file of sections, written here from docs/format.md alone. gap: bytes of a hole."""
     at, table = 100, b""
     for kind, part in enumerate(sections, 1):

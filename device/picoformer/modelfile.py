@@ -6,7 +6,7 @@ from binascii import crc32
 from .errors import Error
 
 MAGIC = b"\x89PFT"
-VERSION = 1
+VERSION = 2
 META, PROGRAM, TABLES, TOKENIZER, WEIGHTS = 1, 2, 3, 4, 5
 _NAMES = ("metadata", "program", "tables", "tokenizer", "weights")
 

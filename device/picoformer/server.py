@@ -458,6 +458,7 @@ class Server:
                         ticks_diff(ticks_ms(), start))
             + _text(model.weights)
             + _text(model.kernels)
+            + _text(model.task)
         )  # fmt: skip
 
     def _keep(self, body):

@@ -690,6 +690,10 @@ class Board:
         if not 1 <= beams <= 8:
             raise Error(f"beams is {beams}, expected 1 to 8")
         penalty = thousandths("length_penalty", length_penalty, 0, 10)
+        self._do(lambda _: self._load(name))
+        task = self._loaded[1].task if self._loaded else ""
+        if task != "translate":
+            raise Error(f"this model is made to {task}, not to translate")
         # In the place of the temperature, which a translation has not.
         return "".join(self._text(name, text, None, (beams << 16 | penalty, 1000, 1)))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .board import Board, Progress
+from .board import Board, Progress, ScriptError
 from .errors import Error
 from .graph import Array
 from .modelfile import ModelFile
@@ -247,7 +247,13 @@ def selftest(
         script = SCRIPT.format(
             path=f"/{name}.pft", context=context, kernels=kernels, runs=given, dump=dump
         )
-        return board.exec(script, TIMEOUT).splitlines()
+        try:
+            return board.exec(script, TIMEOUT).splitlines()
+        except ScriptError as e:
+            last = str(e).strip().rpartition("\n")[2]
+            if last.startswith("Error: "):  # the runtime's own: no fault of the script
+                raise Error(last.removeprefix("Error: ")) from None
+            raise
 
     found = iter(ask((-1, -1)))
     loaded = json.loads(next(found).replace("'", '"'))

@@ -250,6 +250,7 @@ class Loaded:
     ms: int  # to load it
     weights: str
     kernels: str
+    task: str
 
 
 @dataclass
@@ -605,7 +606,7 @@ class Link:
         body = struct.pack("<H", context) + name.encode()
         r = _Reader(self.request(wire.LOAD, body, LOAD_LIMIT))
         context, vocab, free, heap, ms = r.take("HIIII")
-        return Loaded(context, vocab, free, heap, ms, r.text(), r.text())
+        return Loaded(context, vocab, free, heap, ms, r.text(), r.text(), r.text())
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """int32 logits (vocab,) behind the last of `tokens`, of the loaded model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..device import modelfile
 from ..errors import Error
 from ..graph import Graph
 from ..tokenizer import Vocabulary
@@ -30,6 +31,9 @@ def read(
     """
     path = Path(source)
     described = path.suffix in _PYTORCH + _KERAS and path.is_file()
+    alone = config is not None or path.with_suffix(".json").is_file()
+    if described and not alone and (path.parent / "config.json").is_file():
+        raise Error(f"{path} is a part of a Hugging Face folder: give the folder, {path.parent}")
     if config is not None and not described:
         kinds = ", ".join(_PYTORCH + _KERAS)
         raise Error(f"{path} takes no --config: that describes files of {kinds}")
@@ -52,6 +56,9 @@ def read(
             "Keras 3 writes"
         )
     elif path.is_file():
+        with path.open("rb") as f:
+            if f.read(len(modelfile.MAGIC)) == modelfile.MAGIC:
+                raise Error(f"{path} is a picoformer model already; expected {SOURCES}")
         graph, vocabulary = llama2c.read(path, tokenizer)
     else:
         raise Error(f"{path} does not exist; expected {SOURCES}")
