@@ -176,7 +176,9 @@ def test_narrower_caches_are_proposed(files, tmp_path):
     """With the context that the model has room for once it is converted so."""
     board = profile("pico").with_memory(150_000, None)
     b = Planner(files("stories"), board).budget()
-    assert "at most 128" in b.advice[0] and len(b.advice) == 3
+    assert "at most 128: Model(path, context=128)." in b.advice[0] and len(b.advice) == 3
+    served = Planner(files("stories"), board).budget(server=True)
+    assert f"--positions {served.longest}." in served.advice[0]
     found = [b.longest]
     for options, said in zip(((8, 8), (8, 4)), b.advice[1:], strict=True):
         convert(ROOT / "models" / "stories", tmp_path / "m.pft", key_bits=8, value_bits=options[1])

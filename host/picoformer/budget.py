@@ -257,7 +257,8 @@ class Planner:
         if not (b.fits_heap and b.fits_block):
             narrower = self._narrower(b)
             if b.longest:
-                how = f"Model(path, context={b.longest})"
+                alone = f"Model(path, context={b.longest})"
+                how = f"--positions {b.longest}" if b.server else alone
                 out.append(f"Load it with a context of at most {b.longest}: {how}.")
             elif not narrower:
                 out.append("No context fits: take a smaller model.")
