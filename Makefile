@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/picoformer demo
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
