@@ -117,6 +117,7 @@ class Planner:
         at = 100 + sum(self.model.sizes[k] for k in ("metadata", "program", "tables"))
         self._loaded: dict[str, Footprint] = {}  # at the file's context, by the weights' place
         self._kind = struct.unpack_from("<I", self.data, at)[0]
+        self._modules = self._rare()
 
     def _footprint(self, context: int, weights: str) -> Footprint:
         layout = self.board.layout
@@ -125,7 +126,7 @@ class Planner:
             self._loaded[weights] = footprint(self.data, m, m.context, weights, layout)
         return resized(self._loaded[weights], self.model, context, layout)
 
-    def _modules(self) -> tuple[int, int]:
+    def _rare(self) -> tuple[int, int]:
         """Bytes of the code that this model needs besides: from loading on, once it runs."""
         modules, m = self.board.code.modules, self.model
         four = any(op in program.FOUR for op, _, _ in program.steps(m.program)[0])
@@ -138,7 +139,7 @@ class Planner:
         code = self.board.code
         more = code.server if server else 0
         place = code.places.get(weights, 0) + more
-        from_loading, once_running = self._modules()
+        from_loading, once_running = self._modules
         stays = code.resident[self._kind] + place + from_loading
         loading = max(
             f.checking + code.checking + more,
