@@ -74,7 +74,7 @@ def families(unix) -> list[str]:
     """The kernel families that the unix port here can run."""
     script = """
 try:
-    import picoformer.viper
+    import picoformer.kernels_viper
     print(1)
 except (ImportError, SyntaxError):
     print(0)

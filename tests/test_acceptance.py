@@ -22,11 +22,12 @@ import plain
 from architectures import CASES, CONTEXT, SPECIAL, VOCAB, Architecture
 from models import ROOT
 from picoformer import Board, Simulator, convert, evaluate, importers, selftest
-from picoformer import pico as pico_board
-from picoformer.cli import main
-from picoformer.compiler import compile_graph
-from picoformer.converter import calibrate, compiled_bytes
-from picoformer.graph import FloatModel, Linear
+from picoformer.boards.emulated import pico as pico_board
+from picoformer.commands.main import main
+from picoformer.compile.compiler import compile_graph
+from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.graph.float_model import FloatModel
+from picoformer.graph.nodes import Linear
 from picoformer.importers import t5
 from test_exact import unix_logits
 from test_inputs import TRANSLATE

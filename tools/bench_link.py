@@ -33,9 +33,9 @@ from pathlib import Path
 from typing import Any
 
 from picoformer import convert
-from picoformer.board import Board
-from picoformer.emulator import UnixBoard
-from picoformer.pico import PicoBoard
+from picoformer.boards.board import Board
+from picoformer.boards.emulated.pico import PicoBoard
+from picoformer.boards.emulated.unix import UnixBoard
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "Once upon a time"

@@ -30,7 +30,7 @@ from typing import Any
 
 import benchmarks
 from picoformer import Error, Simulator, convert
-from picoformer.emulator import find_micropython
+from picoformer.boards.emulated.unix import find_micropython
 from picoformer.importers.llama2c import find_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]

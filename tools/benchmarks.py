@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from picoformer import Error, Simulator
-from picoformer.lifetimes import layers
-from picoformer.modelfile import ModelFile
+from picoformer.compile.modelfile import ModelFile
+from picoformer.planning.lifetimes import layers
 
 PICTURE = (8.0, 7.0)  # inches, at 80 dots each
 

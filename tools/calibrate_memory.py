@@ -1,8 +1,8 @@
-"""What the runtime's own code takes of a board's heap: the table in host/picoformer/profiles.py.
+"""What the runtime's own code takes of a board's heap: the table in host/picoformer/planning/profiles.py.
 
     python tools/calibrate_memory.py [unix|pico] [--check MODEL.pft ...]
 
-`picoformer plan` counts a model's objects (host/picoformer/memory.py). Code is measured, here:
+`picoformer plan` counts a model's objects (host/picoformer/planning/footprint.py). Code is measured, here:
 tiny models with a tokenizer of each type are loaded on MicroPython's unix port or the emulated
 Pico, from each place of the weights, alone and by the serial server. At the two moments of
 loading when most is there, and behind it, garbage is collected and the heap's bytes are counted;
@@ -31,16 +31,17 @@ import numpy as np
 import benchmarks
 from bench_rp2040 import HEAP_STEP, BoardError, checked
 from picoformer import Error, Simulator
-from picoformer.budget import Planner
-from picoformer.compiler import compile_graph
-from picoformer.converter import calibrate, compiled_bytes
-from picoformer.deploy import ARCHITECTURES, compiled
-from picoformer.emulator import find_micropython
-from picoformer.graph import Add, Attention, Embedding, Graph, Linear, Node, Norm, Pool
-from picoformer.memory import Layout, footprint
-from picoformer.modelfile import parse
-from picoformer.profiles import PROFILES
-from picoformer.tokenizer import (
+from picoformer.boards.emulated.unix import find_micropython
+from picoformer.compile.compiler import compile_graph
+from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.modelfile import parse
+from picoformer.graph.nodes import Add, Attention, Embedding, Graph, Linear, Node, Norm, Pool
+from picoformer.planning.footprint import Layout, footprint
+from picoformer.planning.planner import Planner
+from picoformer.planning.profiles import PROFILES
+from picoformer.runtime.files import compiled
+from picoformer.runtime.platforms import ARCHITECTURES
+from picoformer.tokenizers.tokenizer import (
     ByteLevelVocabulary,
     UnigramVocabulary,
     Vocabulary,
@@ -90,7 +91,7 @@ else:
 note("resident")
 for name in MODULES:
     before = gc.mem_alloc()
-    __import__("picoformer." + (model.kernels + "4" if name == "four" else name))
+    __import__("picoformer." + ("kernels_" + model.kernels + "4" if name == "four" else name))
     gc.collect()
     seen[name] = gc.mem_alloc() - before
 seen["weights"] = model.weights
@@ -235,7 +236,7 @@ EMULATOR_HEAP = 2048 << 10  # of the port `emulator`
 
 
 def table(name: str, folder: Path) -> None:
-    """Print the heap at boot, and what code takes, as host/picoformer/profiles.py has it."""
+    """Print the heap at boot, and what code takes, as host/picoformer/planning/profiles.py has it."""
     port = prepared(name, folder)
     boot = port.exec(BOOT, EMULATOR_HEAP) if isinstance(port, Unix) else port.exec(BOOT)
     print("heap free at boot, largest block: " + boot.strip())

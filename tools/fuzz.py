@@ -50,19 +50,20 @@ import numpy as np
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from picoformer import Error, Simulator, importers, modelfile  # noqa: E402
-from picoformer.compiler import compile_graph  # noqa: E402
-from picoformer.converter import calibrate  # noqa: E402
+from picoformer import Error, Simulator, importers  # noqa: E402
+from picoformer.boards.emulated.unix import find_micropython  # noqa: E402
+from picoformer.compile import modelfile  # noqa: E402
+from picoformer.compile.compiler import compile_graph  # noqa: E402
+from picoformer.compile.convert import calibrate  # noqa: E402
+from picoformer.compile.modelfile import ModelFile  # noqa: E402
+from picoformer.compile.rounding import inputs, round_graph  # noqa: E402
 from picoformer.device import program  # noqa: E402
 from picoformer.device.model import Model  # noqa: E402
-from picoformer.emulator import find_micropython  # noqa: E402
-from picoformer.graph import Graph  # noqa: E402
+from picoformer.graph.nodes import Graph  # noqa: E402
 from picoformer.importers.llama import llama  # noqa: E402
-from picoformer.modelfile import ModelFile  # noqa: E402
-from picoformer.rounding import inputs, round_graph  # noqa: E402
-from picoformer.tokenizer import (  # noqa: E402
+from picoformer.tokenizers.tokenizer import (  # noqa: E402
     ByteLevelVocabulary,
     Template,
     UnigramVocabulary,

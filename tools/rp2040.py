@@ -64,8 +64,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from picoformer.emulator import EmulatorError
-from picoformer.pico import Chip, find_firmware
+from picoformer.boards.emulated.pico import Chip, find_firmware
+from picoformer.boards.emulated.unix import EmulatorError
 
 CLOCK_HZ = 125_000_000  # system clock the firmware sets up and the emulator counts at
 CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the bus

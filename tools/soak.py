@@ -31,8 +31,8 @@ import numpy as np
 
 import fuzz
 from picoformer import Board, Error, Simulator
-from picoformer.emulator import UnixBoard
-from picoformer.link import LinkError
+from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.boards.link import LinkError
 
 PROBE = 50  # requests between two looks at the heap
 SAID = 20.0  # seconds between two lines
@@ -281,7 +281,7 @@ def main() -> int:
             if arguments.board == "unix":
                 port = stack.enter_context(UnixBoard(files / "flash")).port
             else:
-                from picoformer.pico import PicoBoard
+                from picoformer.boards.emulated.pico import PicoBoard
 
                 port = stack.enter_context(PicoBoard(files / "flash.bin")).port
             soak = Soak(port, files, arguments.seed)

@@ -44,10 +44,11 @@ from fitting import (
     save_atomically,
     write_files,
 )
-from picoformer.metrics import chrf, exact, ngrams
+from picoformer.simulate.metrics import chrf, exact, ngrams
 
 if TYPE_CHECKING:
     import torch
+
     from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent

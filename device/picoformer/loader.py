@@ -24,9 +24,9 @@ def _family(name):
         if name in (None, family):
             try:
                 if family == "thumb":
-                    from . import thumb as kernels
+                    from . import kernels_thumb as kernels
                 else:
-                    from . import viper as kernels
+                    from . import kernels_viper as kernels
                 return kernels
             except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
                 # No emitter, an .mpy of another processor, or no memory to compile the source.
@@ -35,7 +35,7 @@ def _family(name):
         raise Error("this port cannot run %s kernels; use kernels='portable'" % name)
     if name not in (None, "portable"):
         raise Error("no kernels %r: there are 'thumb', 'viper' and 'portable'" % name)
-    from . import portable
+    from . import kernels_portable as portable
 
     return portable
 
@@ -143,7 +143,7 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     if model.task == "classify":
         model.labels = program.labels(words, _meta(f, parts[0]).get("labels"))
     model.bos, model.eos = words[7], words[8]
-    model.kernels = kernels.__name__.split(".")[-1]
+    model.kernels = kernels.__name__.rpartition("_")[2]
     model._stride = words[2]
     model._logits = words[5] >> 6
     model.bits = words[6]

@@ -445,7 +445,7 @@ class Server:
             from .model import Model
 
             if not stamp[2][2]:
-                from .stream import Stream
+                from .server_stream import Stream
 
                 self._stream = Stream(self, stamp[2][1])
             self._model = Model(path, context or None, self._stream)

@@ -17,13 +17,13 @@ _TEMPLATE = 16  # flag
 def reader_of(kind):
     """The class that reads sections of a type, None if this version knows none."""
     if kind == 1:
-        from .bytepair import BytePair as reader
+        from .tokenizer_bytepair import BytePair as reader
     elif kind == 2:
-        from .wordpiece import WordPiece as reader
+        from .tokenizer_wordpiece import WordPiece as reader
     elif kind == 3:
-        from .bytelevel import ByteLevel as reader
+        from .tokenizer_bytelevel import ByteLevel as reader
     elif kind == 4:
-        from .unigram import Unigram as reader
+        from .tokenizer_unigram import Unigram as reader
     else:
         reader = None
     return reader

@@ -11,22 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .board import Board
-    from .converter import convert
-    from .diagnosis import selftest
+    from .boards.board import Board
+    from .boards.selftest import selftest
+    from .compile.convert import convert
     from .errors import Error
-    from .evaluation import evaluate
-    from .simulator import Simulator
+    from .simulate.evaluation import evaluate
+    from .simulate.simulator import Simulator
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 _FROM = {
-    "Board": "board",
-    "convert": "converter",
+    "Board": "boards.board",
+    "convert": "compile.convert",
     "Error": "errors",
-    "evaluate": "evaluation",
-    "Simulator": "simulator",
-    "selftest": "diagnosis",
+    "evaluate": "simulate.evaluation",
+    "Simulator": "simulate.simulator",
+    "selftest": "boards.selftest",
 }
 __all__ = ["Board", "Error", "Simulator", "convert", "evaluate", "selftest"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ..device import modelfile
 from ..errors import Error
-from ..graph import Graph
-from ..tokenizer import Vocabulary
+from ..graph.nodes import Graph
+from ..tokenizers.readers import vocabulary_of
+from ..tokenizers.tokenizer import Vocabulary
 from . import ctranslate2, huggingface, keras, llama2c, pytorch
-from .tokenizers import vocabulary_of
 
 _PYTORCH = ".pt", ".pth", ".safetensors"
 _KERAS = (".keras",)

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import Error
-from ..graph import Array
+from ..graph.nodes import Array
 
 # Hugging Face's names of the activations, and the graph's.
 ACTIVATIONS = {

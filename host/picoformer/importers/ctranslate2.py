@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph import Array, Graph, Linear
-from ..tokenizer import Template, Vocabulary
+from ..graph.nodes import Array, Graph, Linear
+from ..tokenizers.tokenizer import Template, Vocabulary
 from .checkpoint import read_json
 from .translator import Shape, arrange, banned
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph import Array
+from ..graph.nodes import Array
 from .checkpoint import Config
 
 TASKS = {name: name for name in ("generate", "classify", "embed", "translate")}

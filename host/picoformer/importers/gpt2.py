@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Add, Array, Attention, Embedding, Gate, Graph, LayerNorm, Linear, Node
+from ..graph.nodes import (
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    LayerNorm,
+    Linear,
+    Node,
+)
 from .checkpoint import ACTIVATIONS, Config, Tensors
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..graph import Graph
-from ..tokenizer import Vocabulary
+from ..graph.nodes import Graph
+from ..tokenizers.readers import vocabulary_of
+from ..tokenizers.tokenizer import Vocabulary
 from . import bert, gpt2, llama, t5, translator, vit
 from .checkpoint import Config, Tensors
-from .tokenizers import vocabulary_of
 
 # model_type -> what precedes the names of the tensors, and the importer
 _FAMILIES = {

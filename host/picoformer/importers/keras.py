@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph import (
+from ..graph.nodes import (
     Add,
     Array,
     Attention,
@@ -26,9 +26,9 @@ from ..graph import (
     Node,
     Pool,
 )
+from ..tokenizers.readers import Words
 from .description import Description, two_classes
 from .keras_file import MALFORMED, Call, KerasFile, Key, Ref
-from .tokenizers import Words
 
 _FIELDS = "labels", "bos", "eos", "context", "output"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}

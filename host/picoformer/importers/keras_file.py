@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph import Array
+from ..graph.nodes import Array
 from .checkpoint import expect_shape
 
 # Layers that do nothing when a model is used.

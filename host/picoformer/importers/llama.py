@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Add, Array, Attention, Embedding, Gate, Graph, Linear, Node, Norm
+from ..graph.nodes import Add, Array, Attention, Embedding, Gate, Graph, Linear, Node, Norm
 from .checkpoint import ACTIVATIONS, Config, Tensors
 
 _ROPE = "default, linear, dynamic, llama3"

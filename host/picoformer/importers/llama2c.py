@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import Error
-from ..graph import Array, Graph
-from ..tokenizer import Vocabulary
+from ..graph.nodes import Array, Graph
+from ..tokenizers.readers import read_llama2c
+from ..tokenizers.tokenizer import Vocabulary
 from .llama import llama
-from .tokenizers import read_llama2c
 
 _MAGIC = 0x616B3432
 _NAMES = ("dim", "hidden", "layers", "heads", "kv heads", "vocabulary", "context")

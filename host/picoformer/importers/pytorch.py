@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import Error
-from ..graph import Array, Gate, Graph, LayerNorm, Linear, Node, Pool
+from ..graph.nodes import Array, Gate, Graph, LayerNorm, Linear, Node, Pool
 from .checkpoint import KINDS, expect_shape, read_tensors
 from .description import POOLING, TASKS, Description, two_classes
 from .translator import Shape, arrange

@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 
 from ..errors import Error
-from ..graph import Array, Graph, Linear
+from ..graph.nodes import Array, Graph, Linear
 from .checkpoint import ACTIVATIONS, Config, Tensors
 from .translator import Shape, arrange, generation, shared
 

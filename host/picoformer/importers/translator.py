@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Error
-from ..graph import (
+from ..graph.nodes import (
     Add,
     Array,
     Attention,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph import (
+from ..graph.nodes import (
     Add,
     Array,
     Attention,

@@ -1,0 +1,182 @@
+"""Kernels in viper for weights of 4 bits; see viper.py and portable4.py."""
+
+import micropython
+
+from .kernels_embed4 import embed4  # noqa: F401
+
+
+@micropython.viper
+def linear4(rec: ptr32, arena: ptr32):
+    m = 1
+    m <<= 31
+    mask = m + m - 1
+    base = int(arena) - 0x20000000
+    stride = arena[3] << 2
+    cols = rec[3]
+    s0 = (rec[5] ^ m) - m
+    room = rec[6]
+    add = rec[7]
+    total = arena[1]
+    xs = base + rec[0]
+    to = base + rec[1] + (rec[8] << 4)
+    rows = rec[9] << 2
+    span = rec[10]
+    run0 = base + rec[2]
+    p0 = base + ptr32(run0)[0]
+    left0 = ptr32(run0)[1]
+    # The arguments' registers become the two hot pointers.
+    w = rec
+    x = arena
+    while rows > 0:
+        frame = 0
+        t = total
+        while t:
+            t -= 1
+            run = run0
+            left = left0
+            w = ptr32(p0)
+            x = ptr32(xs + frame)
+            scale = x[0]
+            s = s0 - ((x[1] ^ m) - m)
+            x = ptr32(int(x) + 16)
+            a0 = 0
+            a1 = 0
+            a2 = 0
+            a3 = 0
+            a4 = 0
+            a5 = 0
+            a6 = 0
+            a7 = 0
+            scales = 0
+            same = 0
+            c = cols
+            while c:
+                if same == 0:
+                    if left == 0:
+                        run += 8
+                        w = ptr32(base + ptr32(run)[0])
+                        left = ptr32(run)[1]
+                    scales = w[0]
+                    w = ptr32(int(w) + 4)
+                    left -= 1
+                    same = span
+                # Sixteen columns at most: in each of four sums, rows i and i + 4, 16 bits each.
+                n = 16
+                if c < n:
+                    n = c
+                c -= n
+                same -= 16
+                e0 = 0
+                e1 = 0
+                e2 = 0
+                e3 = 0
+                sum = 0
+                while n:
+                    if left == 0:
+                        run += 8
+                        w = ptr32(base + ptr32(run)[0])
+                        left = ptr32(run)[1]
+                    k = n
+                    if left < k:
+                        k = left
+                    n -= k
+                    left -= k
+                    end = int(w) + ((k >> 2) << 4)
+                    while int(w) < end:
+                        sum += x[0] + x[1] + x[2] + x[3]
+                        e0 += (
+                            (w[0]&0x000F000F)*x[0] + (w[1]&0x000F000F)*x[1]
+                            + (w[2]&0x000F000F)*x[2] + (w[3]&0x000F000F)*x[3]
+                        )
+                        e1 += (
+                            (w[0]>>4&0x000F000F)*x[0] + (w[1]>>4&0x000F000F)*x[1]
+                            + (w[2]>>4&0x000F000F)*x[2] + (w[3]>>4&0x000F000F)*x[3]
+                        )
+                        e2 += (
+                            (w[0]>>8&0x000F000F)*x[0] + (w[1]>>8&0x000F000F)*x[1]
+                            + (w[2]>>8&0x000F000F)*x[2] + (w[3]>>8&0x000F000F)*x[3]
+                        )
+                        e3 += (
+                            (w[0]>>12&0x000F000F)*x[0] + (w[1]>>12&0x000F000F)*x[1]
+                            + (w[2]>>12&0x000F000F)*x[2] + (w[3]>>12&0x000F000F)*x[3]
+                        )
+                        w = ptr32(int(w) + 16)
+                        x = ptr32(int(x) + 16)
+                    end = int(w) + ((k & 3) << 2)
+                    while int(w) < end:
+                        sum += x[0]
+                        e0 += (w[0]&0x000F000F)*x[0]
+                        e1 += (w[0]>>4&0x000F000F)*x[0]
+                        e2 += (w[0]>>8&0x000F000F)*x[0]
+                        e3 += (w[0]>>12&0x000F000F)*x[0]
+                        w = ptr32(int(w) + 4)
+                        x = ptr32(int(x) + 4)
+                # A weight is its four bits less 8. Modulo 2**32; the low half has a sign of its
+                # own, which the high half has lost.
+                sum *= 0x00080008
+                e0 = (((e0 - sum) & mask) ^ m) - m
+                e1 = (((e1 - sum) & mask) ^ m) - m
+                e2 = (((e2 - sum) & mask) ^ m) - m
+                e3 = (((e3 - sum) & mask) ^ m) - m
+                k = ((e0 & 0xFFFF) ^ 0x8000) - 0x8000
+                a0 += k * (scales & 15)
+                a4 += ((e0 - k) >> 16) * (scales >> 16 & 15)
+                k = ((e1 & 0xFFFF) ^ 0x8000) - 0x8000
+                a1 += k * (scales >> 4 & 15)
+                a5 += ((e1 - k) >> 16) * (scales >> 20 & 15)
+                k = ((e2 & 0xFFFF) ^ 0x8000) - 0x8000
+                a2 += k * (scales >> 8 & 15)
+                a6 += ((e2 - k) >> 16) * (scales >> 24 & 15)
+                k = ((e3 & 0xFFFF) ^ 0x8000) - 0x8000
+                a3 += k * (scales >> 12 & 15)
+                a7 += ((e3 - k) >> 16) * (scales >> 28 & 15)
+            # s and k: how far to shift; see _rescale.
+            k = 17 - s
+            if k < 0:
+                k = 0
+            if k > room:
+                k = room
+            s += k
+            if s < 17:
+                s = 17
+            if s > 47:
+                s = 47
+            rnd = 1 << (s - 17)
+            s -= 16
+            x = ptr32(to + frame)
+            c = 8
+            if rows < c:
+                c = rows
+            mul = 0
+            while c:
+                if c & 1 == 0:
+                    if left == 0:
+                        run += 8
+                        w = ptr32(base + ptr32(run)[0])
+                        left = ptr32(run)[1]
+                    left -= 1
+                    mul = w[0]
+                    w = ptr32(int(w) + 4)
+                v = a0
+                a0 = a1
+                a1 = a2
+                a2 = a3
+                a3 = a4
+                a4 = a5
+                a5 = a6
+                a6 = a7
+                v <<= k
+                f = ((mul & 0xFFFF) * scale + 0x2000) >> 14
+                mul >>= 16
+                v = ((v >> 16) * f + (((v & 0xFFFF) * f) >> 16) + rnd) >> s
+                if add:
+                    v += x[0]
+                x[0] = v
+                x = ptr32(int(x) + 4)
+                c -= 1
+            frame += stride
+        run0 = run
+        left0 = left
+        p0 = int(w)
+        to += 32
+        rows -= 8

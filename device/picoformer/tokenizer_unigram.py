@@ -1,0 +1,203 @@
+"""Unigram: type 4 of docs/tokenizer.md. Of all ways to cut a word in pieces, the likeliest."""
+
+import struct
+
+from .errors import Error
+from .tokenizer import Base
+from .tokenizer_lookup import (
+    ALONE_ALWAYS,
+    DROP,
+    EXTENDS,
+    PREPENDS,
+    SPACE,
+    SWALLOWS,
+    Characters,
+    Pieces,
+)
+
+_MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
+
+
+class Unigram(Base):
+    """Each piece has a cost, and a word is cut where the sum is least."""
+
+    def __init__(self, section):
+        super().__init__(section, 0xF7, 0)
+        self._unknown, n, characters = self._counts
+        if len(section) < self._tables + 8:
+            raise Error("tokenizer: %d bytes, its tables are cut" % len(section))
+        s = section
+        p = self._tables
+        self._n_pairs = struct.unpack_from("<I", section, p + 4)[0]
+        self._pairs = p + 8
+        at = self._pairs + 6 * self._n_pairs
+        self._characters = Characters(section, at, characters)
+        self._costs = at + self._characters.size
+        self._pieces = Pieces(self, self._costs + 4 * n, n)
+        self._load(8 + 6 * self._n_pairs + self._characters.size + 6 * n)
+        self._characters.check(0xF0 if self._flags & 128 else 0)
+        self._pieces.check()
+        self._check_pairs()
+        self._base = s[p] | s[p + 1] << 8 | s[p + 2] << 16
+        if self._base == 0xFFFFFF and s[p + 3] == 255:
+            self._base = -1
+        elif self._base + 256 > self.vocab_size or s[p + 3]:
+            raise Error("tokenizer: byte tokens from %d exceed the vocabulary" % self._base)
+        # sums of a few costs stay below 2^30, where an int on a board needs no heap
+        for p in range(self._costs + 3, self._costs + 4 * n, 4):
+            if s[p] > 63:
+                raise Error("tokenizer: the cost at byte %d is out of range" % (p - 3))
+        if self.unk < 0 or self._unknown >> 30:
+            raise Error("tokenizer: Unigram without an unknown token, or of too high a cost")
+
+    def _check_pairs(self):
+        s = self._s
+        last = -1
+        for p in range(self._pairs, self._pairs + 4 * self._n_pairs, 4):
+            key = s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24
+            if key <= last:
+                raise Error("tokenizer: the pair at byte %d is out of order" % p)
+            last = key
+        for p in range(self._pairs + 4 * self._n_pairs, self._pairs + 6 * self._n_pairs, 2):
+            if s[p + 1] >> 3 == 27:
+                raise Error("tokenizer: the pair's character at byte %d is a surrogate" % p)
+
+    def encode(self, text, most=None):
+        """The token ids of `text` (str), a list, without those that `wrap` adds."""
+        raw = self._normalized(text)
+        flags = self._flags
+        if flags & 32:
+            while b"  " in raw:
+                raw = raw.replace(b"  ", b" ")
+        if flags & 64:
+            words = [w if w[:3] == _MARK else b" " + w for w in raw.split(b" ") if w]
+            raw = b"".join(words)
+        elif flags & 1 and raw:
+            if not (flags & 2 and (raw[0] == 0x20 or raw[:3] == _MARK)):
+                raw = b" " + raw
+        raw = raw.replace(_MARK, b" ")
+        if not flags & 4:
+            return self._word(raw) if raw else []
+        ids = []
+        i = 0
+        while i < len(raw):
+            j = raw.find(b" ", i + 1)
+            if j < 0:
+                j = len(raw)
+            ids.extend(self._word(raw[i:j]))
+            i = j
+        return ids
+
+    def _normalized(self, text):
+        """`text` as UTF-8, each character replaced."""
+        out = bytearray()
+        self._solid = 0  # where the last character ends in it that is no white space
+        find = self._characters.find
+        cluster = []
+        size = 0  # of the cluster, in bytes
+        last = ALONE_ALWAYS  # what its last character does
+        for c in text:
+            code = ord(c)
+            if not self._flags & 128:
+                self._put(code, out)
+                continue
+            does = self._s[find(code) + 3]
+            if not (
+                does & EXTENDS
+                and not last & ALONE_ALWAYS
+                or last & PREPENDS
+                and not does & ALONE_ALWAYS
+                or code == 10
+                and cluster == [13]
+            ):
+                self._put_cluster(cluster, size, out)
+                cluster = []
+                size = 0
+            cluster.append(code)
+            size += 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
+            last = does
+        self._put_cluster(cluster, size, out)
+        return bytes(out[: self._solid] if self._flags & 32 else out)
+
+    def _put_cluster(self, cluster, size, out):
+        """As the library's Precompiled does it: in a small cluster, what is found first is all."""
+        if len(cluster) > 1 and size < 6:
+            if self._s[self._characters.find(cluster[0]) + 3] & SWALLOWS:
+                return self._put(cluster[0], out)
+            s = self._s
+            a = 0
+            b = self._n_pairs
+            while a < b:
+                mid = (a + b) >> 1
+                p = self._pairs + 4 * mid
+                d = (s[p + 2] | s[p + 3] << 8) - cluster[0] or (s[p] | s[p + 1] << 8) - cluster[1]
+                if d < 0:
+                    a = mid + 1
+                elif d:
+                    b = mid
+                else:
+                    p = self._pairs + 4 * self._n_pairs + 2 * mid
+                    out.extend(chr(s[p] | s[p + 1] << 8).encode())
+                    self._solid = len(out)
+                    return
+        for code in cluster:
+            self._put(code, out)
+
+    def _put(self, code, out):
+        p = self._characters.find(code)
+        op = self._s[p + 3] & 15
+        if op != DROP:
+            self._characters.put(code, p, out)
+            if op != SPACE and out[-1] != 0x20:
+                self._solid = len(out)
+
+    def _word(self, word):
+        """The token ids of one word, UTF-8."""
+        s = self._s
+        pieces = self._pieces
+        n = len(word)
+        best = [0] * (n + 1)  # cost of the best way to get here
+        start = [-1] * (n + 1)  # where its last piece starts
+        last = [0] * (n + 1)  # and which token that is
+        i = 0
+        while i < n:
+            b = word[i]
+            size = min(n - i, 1 + (b > 0xBF) + (b > 0xDF) + (b > 0xEF))
+            single = False
+            low = k = 0
+            high = pieces.count
+            while i + k < n:
+                low = pieces.first(low, high, k, word[i + k])
+                high = pieces.first(low, high, k, word[i + k] + 1)
+                if low == high:
+                    break
+                k += 1
+                if pieces.ends(low, k):
+                    p = self._costs + 4 * low
+                    cost = best[i] + (s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24)
+                    if start[i + k] < 0 or cost < best[i + k]:
+                        best[i + k] = cost
+                        start[i + k] = i
+                        last[i + k] = pieces.token(low)
+                    single = single or k == size
+            k = i + size
+            if not single:
+                cost = best[i] + self._unknown
+                if start[k] < 0 or cost < best[k]:
+                    best[k] = cost
+                    start[k] = i
+                    last[k] = self.unk
+            i = k
+        ids = []
+        while n:
+            token = last[n]
+            if token != self.unk:
+                ids.append(token)
+            elif self._base >= 0:
+                for p in range(n - 1, start[n] - 1, -1):
+                    ids.append(self._base + word[p])
+            elif not ids or ids[-1] != token:  # a run of unknown characters gives one
+                ids.append(token)
+            n = start[n]
+        ids.reverse()
+        return ids

@@ -1,0 +1,1 @@
+"""Boards without a microcontroller, behind a serial port."""

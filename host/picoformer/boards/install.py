@@ -1,0 +1,192 @@
+"""The runtime on a board: which files belong there, whether they are, and how they get there.
+
+The files go through the raw REPL, because the link's server is one of them.
+"""
+
+from __future__ import annotations
+
+import ast
+from binascii import b2a_base64, crc32
+from collections.abc import Callable
+from typing import Protocol
+
+from ..device import server as wire
+from ..errors import Error
+from ..runtime.files import FOLDER, sources, wanted
+from ..runtime.platforms import OLDEST, Platform
+
+BLOCK = 768  # bytes of a file in one line; a multiple of 3
+SMALL_BLOCK = 144  # where the link drops what the board does not read in time
+AHEAD = 3  # blocks on their way, where nothing is dropped
+WRITE_LIMIT = 30.0  # seconds for a board to write a block
+
+
+PROBE = """
+import sys
+i = sys.implementation
+print((i.name, tuple(i.version)[:3], getattr(i, "_mpy", 0), sys.platform,
+    getattr(i, "_machine", "")))
+"""
+
+SUMS = """
+def picoformer_sums(folder):
+    import os
+    from binascii import crc32
+    sums = {}
+    block = bytearray(512)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        names = ()
+    for name in names:
+        crc = 0
+        try:
+            with open(folder + "/" + name, "rb") as f:
+                while True:
+                    n = f.readinto(block)
+                    if not n:
+                        break
+                    crc = crc32(memoryview(block)[:n], crc)
+        except OSError:
+            continue
+        sums[name] = crc & 0xFFFFFFFF
+    print(sums)
+picoformer_sums(%r)
+del picoformer_sums
+"""
+
+FOLDERS = f"""
+import os
+for folder in "/lib", {FOLDER!r}:
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pass
+"""
+
+# Says "!" when it is ready, "." after each block that is in flash, and at last the file's CRC32.
+RECEIVE = """
+def picoformer_receive(path, size, block):
+    import sys
+    from binascii import a2b_base64, crc32
+    read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
+    crc = 0
+    with open(path, "wb") as f:
+        write(b"!")
+        while size > 0:
+            n = min(size, block)
+            data = a2b_base64(read((n + 2) // 3 * 4))
+            f.write(data)
+            crc = crc32(data, crc)
+            size -= n
+            write(b".")
+    print(crc & 0xFFFFFFFF)
+"""
+
+Progress = Callable[[str, int, int], object]
+
+
+class DeployError(Error):
+    """The runtime cannot be put on the board."""
+
+
+class Repl(Protocol):
+    """What the installer needs of a board in the raw REPL."""
+
+    def run(self, code: str, limit: float = ...) -> str: ...
+
+    def start(self, code: str) -> None: ...
+
+    def finish(self, limit: float) -> str: ...
+
+    def expect(self, mark: bytes, limit: float) -> bytes: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+def probe(repl: Repl) -> Platform:
+    """Ask the board what it is. Raises DeployError where that is no MicroPython we can use."""
+    said = repl.run(PROBE)
+    try:
+        name, version, mpy, platform, machine = ast.literal_eval(said.strip())
+    except (ValueError, SyntaxError) as e:
+        raise DeployError(f"the board says {said[-200:]!r} to the question what it is") from e
+    numbers = ".".join(map(str, version))
+    if name != "micropython":
+        raise DeployError(
+            f"the board runs {name} {numbers}; picoformer needs MicroPython: flash the stock "
+            "firmware from micropython.org/download"
+        )
+    if tuple(version[:2]) < OLDEST:
+        raise DeployError(
+            f"the board runs MicroPython {numbers}; picoformer needs {OLDEST[0]}.{OLDEST[1]} or "
+            "newer: flash a newer firmware from micropython.org/download"
+        )
+    return Platform(tuple(version), int(mpy), platform, machine)
+
+
+def installed(repl: Repl) -> dict[str, int]:
+    """CRC32 of each file of the board's runtime, by name."""
+    sums = ast.literal_eval(repl.run(SUMS % FOLDER, 30.0).strip())
+    assert isinstance(sums, dict)
+    return sums
+
+
+def up_to_date(board: Platform, found: dict[str, int]) -> bool:
+    """Whether the board has this picoformer's runtime, in either form."""
+    return any(
+        found == {name: crc32(data) for name, data in form.items()}
+        for form in (wanted(board), sources())
+    )
+
+
+def install(repl: Repl, board: Platform, progress: Progress | None = None) -> bool:
+    """Bring the board's runtime up to date. Returns whether anything was written.
+
+    The board needs a soft reset afterwards: what it has imported is the old one.
+    """
+    found = installed(repl)
+    if up_to_date(board, found):
+        return False
+    runtime = wanted(board)
+    total = sum(map(len, runtime.values()))
+    done = 0
+    repl.run(FOLDERS)
+    repl.run(RECEIVE)
+    for name, data in runtime.items():
+        if found.get(name) != crc32(data):
+            _send(repl, board, f"{FOLDER}/{name}", data)
+        done += len(data)
+        if progress:
+            progress("runtime", done, total)
+    # A .py would hide the .mpy of its name, and nothing else belongs here.
+    others = sorted(set(found) - set(runtime))
+    if others:
+        repl.run(f"for n in {others!r}: os.remove({FOLDER + '/'!r} + n)")
+    return True
+
+
+def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:
+    roomy = board.platform in wire.PATIENT
+    block, ahead = (BLOCK, AHEAD) if roomy else (SMALL_BLOCK, 1)
+    part = path + ".part"
+    repl.start(f"picoformer_receive({part!r}, {len(data)}, {block})")
+    repl.expect(b"!", WRITE_LIMIT)
+    waiting = 0
+    for at in range(0, len(data), block):
+        if waiting == ahead:
+            repl.expect(b".", WRITE_LIMIT)
+            waiting -= 1
+        repl.write(b2a_base64(data[at : at + block], newline=False))
+        waiting += 1
+    for _ in range(waiting):
+        repl.expect(b".", WRITE_LIMIT)
+    said = repl.finish(WRITE_LIMIT).strip()
+    if said != str(crc32(data)):
+        raise DeployError(
+            f"{path} arrived damaged (CRC32 {said}, expected {crc32(data)}); check the cable and "
+            "deploy again"
+        )
+    repl.run(
+        f"try:\n    os.remove({path!r})\nexcept OSError:\n    pass\nos.rename({part!r}, {path!r})"
+    )

@@ -1,0 +1,297 @@
+"""A board against the simulator, step by step: the first thing to send with a bug report."""
+
+from __future__ import annotations
+
+import json
+import struct
+from binascii import crc32, unhexlify
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compile.modelfile import ModelFile
+from ..errors import Error
+from ..graph.nodes import Array
+from ..simulate.simulator import Simulator
+from .board import Board, Progress, ScriptError
+
+TOKENS = 16  # of an input at most
+TIMEOUT = 3600.0  # seconds; plain-Python kernels take minutes for a large model
+
+# Runs every step by itself, as Model does, and says a checksum of what it wrote and how long it
+# took. RUNS: (encoder, first position, words of the tokens, pieces of each step); a piece is
+# (first word, words, words from one frame to the next, frames). DUMP: a run and a step whose words
+# are said as well.
+SCRIPT = """
+import gc, time
+from binascii import crc32, hexlify
+def selftest():
+    from picoformer import Model
+    gc.collect()
+    model = Model({path!r}, context={context!r}, kernels={kernels!r})
+    gc.collect()
+    print([model.kernels, model.weights, gc.mem_free(), gc.mem_alloc()])
+    arena = model._arena
+    view = memoryview(arena)
+    for r, (encoder, start, tokens, steps) in enumerate({runs!r}):
+        n = len(tokens)
+        arena[0] = start
+        arena[1] = n
+        arena[4] = start + n
+        for i in range(n):
+            arena[16 + i * model._stride] = tokens[i]
+        if model.image:
+            from picoformer.images import place
+            size = model.image[0] * model.image[1] * model.image[2]
+            pixels = bytes([i * 7 % 256 for i in range(size)])
+            place(pixels, model.image, model.context, arena, model._patch, model._stride)
+        parts = model._encoder if encoder else model._body + model._head
+        for i in range(len(steps)):
+            kernel, record = parts[i]
+            t = time.ticks_us()
+            kernel(record, model._space)
+            t = time.ticks_diff(time.ticks_us(), t)
+            crc = 0
+            for at, size, stride, count in steps[i]:
+                for frame in range(count):
+                    crc = crc32(view[at + frame * stride : at + frame * stride + size], crc)
+            print([crc, t])
+            if (r, i) == {dump!r}:
+                for at, size, stride, count in steps[i]:
+                    for frame in range(count):
+                        part = view[at + frame * stride : at + frame * stride + size]
+                        print(hexlify(part).decode())
+                return
+        if encoder:
+            arena[5] = n
+selftest()
+"""
+
+
+@dataclass
+class StepTime:
+    """What the steps of one operation took: calls, microseconds, multiply-accumulates."""
+
+    op: str
+    calls: int = 0
+    us: int = 0
+    products: int = 0
+
+
+@dataclass
+class Difference:
+    """The first step whose result is not the simulator's.
+
+    step: its index in the program. value: what the model calls its result. position: of the
+    token. element: of the result; board, simulator: that element.
+    """
+
+    step: int
+    op: str
+    value: str
+    position: int
+    element: int
+    board: int
+    simulator: int
+
+
+@dataclass
+class SelfTest:
+    """What a board made of a model. Sizes in bytes."""
+
+    model: str
+    board: dict[str, Any]
+    kernels: str
+    weights: str
+    free_heap: int
+    taken_heap: int
+    steps: int = 0
+    times: list[StepTime] = field(default_factory=list)
+    difference: Difference | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether every step gave the simulator's integers."""
+        return self.difference is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        times = [vars(t) for t in self.times]
+        difference = self.difference and vars(self.difference)
+        return {**vars(self), "equal": self.equal, "times": times, "difference": difference}
+
+
+Piece = tuple[int, int, int, int]
+
+
+@dataclass
+class _Run:
+    """One sweep: what the script is told, and what it should find."""
+
+    encoder: bool
+    start: int
+    tokens: list[int]
+    indices: list[int] = field(default_factory=list)
+    pieces: list[list[Piece]] = field(default_factory=list)
+    expected: list[list[Array]] = field(default_factory=list)
+
+
+def _logits(m: ModelFile, op: str, operand: int) -> bool:
+    """Whether a step writes the logits, which lie where frames were."""
+    if m.task in ("embed", "answer"):
+        return False
+    return op in ("linear", "bias") and operand == int(m.program[5])
+
+
+def _written(m: ModelFile, op: str, f: list[int]) -> Iterator[tuple[int, int]]:
+    """(operand, words) of what a step writes into each frame."""
+    out = {"embed": 0, "store": 0, "gate": 0, "pool": 0, "bias": 0}.get(op, 1)
+    size = {"store": 3, "attend": 3, "linear": 4, "pool": 1}.get(op, 2)
+    n = f[size]
+    if op == "linear":
+        n *= 4
+    elif op in ("store", "attend"):
+        n *= f[4 if op == "store" else 5]
+    if _logits(m, op, f[out]):
+        n = m.outputs
+    if op == "norm":
+        yield f[out], 3
+        yield f[out] + (4 << 6), n
+    else:
+        yield f[out], n
+    if op == "store":
+        yield f[1], n
+    if op == "gate" and f[1]:
+        yield f[5], 1
+
+
+def _runs(sim: Simulator, context: int) -> list[_Run]:
+    """The sweeps that try every step, with what the simulator finds after each."""
+    m = sim.model
+    rng = np.random.default_rng(1)
+    batch = min(m.batch, TOKENS, context - 1)
+    n = min(TOKENS, context) if m.whole else batch
+    patches = None
+    if m.program[14]:
+        height, width, channels = m.meta["image"][:3]
+        pixels = (np.arange(height * width * channels) * 7 % 256).astype(np.uint8)
+        patches = sim.patches(pixels.reshape(height, width, channels))
+        n = len(patches)
+        if n > context:
+            raise Error(f"the image has {n} patches, the context is {context}")
+    tokens = [0] * n if patches is not None else rng.integers(0, m.vocab, n + 1).tolist()
+    runs: list[_Run] = []
+    current: list[_Run] = []
+
+    def tap(i: int, _: str, f: list[int], frames: Array) -> None:
+        op = m.steps[i].kind
+        run, pieces, values = current[-1], [], []
+        pooled = m.task != "answer" and any(s.op == "pool" for s in m.steps[m.body : i + 1])
+        single = pooled and not run.encoder
+        for operand, size in _written(m, op, f):
+            at = operand >> 6
+            rows = sim._logits if _logits(m, op, operand) else frames[:, at - 16 :]
+            rows = rows[-1:, :size] if single else rows[:, :size]
+            pieces.append((at, size, m.stride, len(rows)))
+            values.append(rows.astype("<i4"))
+        run.indices.append(i)
+        run.pieces.append(pieces)
+        run.expected.append(values)
+
+    def run(encoder: bool, start: int, ids: list[int], types: list[int] | None = None) -> None:
+        words = [t | (y << 16) for t, y in zip(ids, types or [0] * len(ids), strict=True)]
+        current.append(_Run(encoder, start, words))
+        sim._run(ids, start, types, encoder, patches)
+        runs.append(current[-1])
+
+    sim.tap = tap
+    try:
+        if m.task == "translate":
+            run(True, 0, tokens[:n])
+        types = [int(2 * i >= n) for i in range(n)] if m.task == "answer" else None
+        first = batch if m.task == "translate" else n
+        run(False, 0, tokens[:first], types)
+        if not m.whole or m.task == "translate":
+            run(False, first, tokens[-1:])
+    finally:
+        sim.tap = None
+    return runs
+
+
+def selftest(
+    board: Board,
+    path: str | Path,
+    *,
+    context: int | None = None,
+    kernels: str | None = None,
+    progress: Progress | None = None,
+) -> SelfTest:
+    """Put a model on the board and compare each of its steps with the simulator.
+
+    context: positions, by default the file's. kernels: "thumb", "viper" or "portable", by default
+    the fastest that the board has. progress: as `Board.deploy` takes it. Raises Error.
+    """
+    sim = Simulator(path)
+    name = board.deploy(path, progress=progress)
+    info = board.info
+    m = sim.model
+    if context is not None and not 2 <= context <= m.context:
+        raise Error(f"context is {context}, this model has 2 to {m.context}")
+    runs = _runs(sim, context or m.context)
+
+    def ask(dump: tuple[int, int]) -> list[str]:
+        given = [(r.encoder, r.start, r.tokens, r.pieces) for r in runs]
+        script = SCRIPT.format(
+            path=f"/{name}.pft", context=context, kernels=kernels, runs=given, dump=dump
+        )
+        try:
+            return board.exec(script, TIMEOUT).splitlines()
+        except ScriptError as e:
+            last = str(e).strip().rpartition("\n")[2]
+            if last.startswith("Error: "):  # the runtime's own: no fault of the script
+                raise Error(last.removeprefix("Error: ")) from None
+            raise
+
+    found = iter(ask((-1, -1)))
+    loaded = json.loads(next(found).replace("'", '"'))
+    result = SelfTest(name, info, *loaded)
+    times: dict[str, StepTime] = {}
+    for r, run in enumerate(runs):
+        for s, values in enumerate(run.expected):
+            step = m.steps[run.indices[s]]
+            crc, us = json.loads(next(found))
+            result.steps += 1
+            t = times.setdefault(step.op, StepTime(step.op))
+            t.calls += 1
+            t.us += us
+            if step.kind == "linear":
+                t.products += step.fields[3] * 4 * step.fields[4] * len(values[0])
+            if crc != crc32(b"".join(v.tobytes() for v in values)):
+                result.difference = _difference(m, run, s, ask((r, s)))
+                break
+        if result.difference:
+            break
+    result.times = sorted(times.values(), key=lambda t: -t.us)
+    return result
+
+
+def _difference(m: ModelFile, run: _Run, s: int, lines: list[str]) -> Difference:
+    """What exactly differs, from the lines that the board said about the step."""
+    rows = sum(len(v) for v in run.expected[s])
+    index, got = run.indices[s], lines[-rows:]
+    named = m.meta.get("values", [])
+    value = named[index][0] if len(named) == len(m.steps) and named[index] else ""
+    for piece in run.expected[s]:
+        for position, row in enumerate(piece):
+            words = np.array(struct.unpack(f"<{len(row)}i", unhexlify(got.pop(0))))
+            if (words != row).any():
+                at = int((words != row).argmax())
+                return Difference(
+                    index, m.steps[index].op, value, run.start + position, at,
+                    int(words[at]), int(row[at]),
+                )  # fmt: skip
+    # The same step, right the second time: the hardware, or memory that something else wrote.
+    return Difference(index, m.steps[index].op, value, run.start, -1, 0, 0)

@@ -1,0 +1,82 @@
+"""The whole way once: convert a checkpoint, send it to an emulated board, compare with the PC."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..boards.board import Board
+from ..boards.emulated.unix import UnixBoard
+from ..compile.convert import convert
+from ..errors import Error
+from ..simulate.simulator import Simulator
+from .boards import Bars
+
+
+def default_source() -> Path:
+    """The story model of the checkout that this package runs from."""
+    folder = Path(__file__).resolve().parents[3] / "models" / "stories"
+    if not folder.is_dir():
+        raise Error(
+            "the story model is not here (it comes with a checkout of picoformer, not with the "
+            "package); name a checkpoint: picoformer demo SOURCE"
+        )
+    return folder
+
+
+def run_demo(source: str | None, prompt: str, n: int, quiet: bool = False) -> dict[str, Any]:
+    """Run the demo; prints unless `quiet`. Returns the figures and whether board equals PC."""
+
+    def say(text: str = "", end: str = "\n") -> None:
+        if not quiet:
+            print(text, end=end, flush=True)
+
+    checkpoint = Path(source) if source else default_source()
+    name = checkpoint.resolve().name.removesuffix(".bin")
+    with tempfile.TemporaryDirectory(prefix="picoformer-") as folder:
+        model = Path(folder) / f"{name}.pft"
+        report = convert(checkpoint, model)
+        say(
+            f"1. convert   {checkpoint.name}: {report.parameters:,} parameters, "
+            f"{4 * report.parameters:,} bytes as float32, {report.bytes:,} as {model.name}"
+        )
+        sim = Simulator(model)
+        expected = "".join(sim.generate(prompt, n))
+        ids = sim.tokenizer.encode(prompt) or [max(sim.tokenizer.bos, 0)]
+        with UnixBoard(Path(folder) / "flash") as unix, Board(unix.port) as board:
+            say(f"2. board     MicroPython's unix port behind {unix.port}")
+            bars = Bars(quiet)
+            board.deploy(model, progress=bars)
+            bars.close()
+            say("3. deploy    the runtime and the model are on the board, verified")
+            loaded = board.load(name)
+            say("4. story     told by the board, as it comes:\n")
+            say(prompt, end="")
+            text = ""
+            for piece in board.generate(name, prompt, n):
+                text += piece
+                say(piece, end="")
+            stats = board.stats
+            logits = board.logits(name, ids)
+    same = bool((logits == sim.logits(ids)[-1]).all())
+    equal = text == expected and same
+    say("\n")
+    say(
+        f"5. speed     {stats.tokens_per_second:,.0f} tokens a second "
+        f"({loaded.kernels} kernels, weights in {loaded.weights}; this is a PC)"
+    )
+    say(f"   memory    {loaded.heap:,} bytes of the board's heap, weights included")
+    if equal:
+        say(f"   verdict   equal: all {len(logits)} logits and every token are the simulator's")
+    else:
+        say("   verdict   DIFFERENT from the simulator")
+    return {
+        "text": text,
+        "tokens": stats.tokens,
+        "tokens_per_second": stats.tokens_per_second,
+        "heap": loaded.heap,
+        "kernels": loaded.kernels,
+        "weights": loaded.weights,
+        "equal": equal,
+    }

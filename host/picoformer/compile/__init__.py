@@ -1,0 +1,1 @@
+"""From a float graph to a model file: quantize, lay out, write."""

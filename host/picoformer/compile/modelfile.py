@@ -1,0 +1,253 @@
+"""Writing and reading model files on the PC; docs/format.md defines the bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import struct
+import tempfile
+from binascii import crc32
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..device import modelfile, program
+from ..device.check import check
+from ..errors import Error
+from ..graph.nodes import Array
+from ..tokenizers.tokenizer import Tokenizer
+from .compiler import Compiled
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a program: its operation's name and its fields, as in the file."""
+
+    op: str
+    fields: list[int]
+
+    @property
+    def kind(self) -> str:
+        """The operation's name, whatever bits its weights have."""
+        return self.op.removesuffix("4")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, read and checked. Words are int32 arrays, weights uint32."""
+
+    meta: dict[str, Any]
+    program: Array
+    tables: Array
+    tokenizer: Tokenizer
+    weights: Array
+    steps: list[Step]
+    body: int  # steps of a translator's encoder
+    head: int  # steps before the head
+    sizes: dict[str, int]  # bytes of each section
+
+    @property
+    def context(self) -> int:
+        return int(self.program[0])
+
+    @property
+    def batch(self) -> int:
+        return int(self.program[1])
+
+    @property
+    def stride(self) -> int:
+        return int(self.program[2])
+
+    @property
+    def outputs(self) -> int:
+        """Words of a result: logits of the vocabulary or of labels, or an embedding."""
+        return int(self.program[3])
+
+    @property
+    def task(self) -> str:
+        """generate, classify, embed, translate or answer."""
+        return program.TASKS[int(self.program[12])]
+
+    @property
+    def whole(self) -> bool:
+        """Whether an input is run at once."""
+        return bool(self.program[13])
+
+    @property
+    def vocab(self) -> int:
+        return int(self.program[4])
+
+    @property
+    def logit_bits(self) -> int:
+        return int(self.program[6])
+
+    @property
+    def bos(self) -> int:
+        return int(self.program[7])
+
+    @property
+    def eos(self) -> int:
+        return int(self.program[8])
+
+    def cache_bytes(self, context: int) -> int:
+        """Bytes of the caches of all layers for a context."""
+        layers = int(self.program[11])
+        words = self.program.tolist()
+        return 4 * sum(program.cache_words(words, i, context) for i in range(layers))
+
+    @property
+    def cache_bits(self) -> tuple[int, int]:
+        """The most bits that a key has in a cache, and a value."""
+        stores = [s.fields for s in self.steps if s.op == "store"]
+        return max((f[6] for f in stores), default=0), max((f[7] for f in stores), default=0)
+
+    def with_cache(self, key_bits: int, value_bits: int) -> ModelFile:
+        """The same, as large as it would be had it been converted with these or fewer bits.
+
+        For plans alone: the program's steps are not changed.
+        """
+        words = self.program.copy()
+        for s in self.steps:
+            if s.op == "store":
+                heads, size, _, keys, values = s.fields[3:]
+                cache = program.HEADER + (s.fields[2] & 63) - program.CACHE
+                bits = min(keys, key_bits), min(values, value_bits)
+                words[cache] = program.pair_words(heads, size, *bits)
+        return replace(self, program=words)
+
+    def arena_bytes(self, context: int) -> int:
+        """Bytes of the arena for a context."""
+        return 4 * program.arena_words(self.program.tolist(), context)
+
+
+def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:
+    """The bytes of a model file."""
+    text = json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    parts = [
+        text,
+        compiled.program.astype("<i4").tobytes(),
+        compiled.tables.astype("<i4").tobytes(),
+        tokenizer,
+        compiled.weights.astype("<u4").tobytes(),
+    ]
+    offset = 100
+    entries = b""
+    for kind, part in enumerate(parts, 1):
+        entries += struct.pack("<IIII", kind, offset, len(part), crc32(part))
+        offset += len(part)
+    head = modelfile.MAGIC + struct.pack("<III", modelfile.VERSION, offset, len(parts)) + entries
+    return head + struct.pack("<I", crc32(head)) + b"".join(parts)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it: it is there whole or not at all.
+
+    A link is followed; what is neither a file nor absent is refused.
+    """
+    path = Path(os.path.realpath(path))
+    part = None
+    try:
+        if path.exists() and not path.is_file():
+            raise Error(f"cannot write {path}: it is not a file")
+        handle, part = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(part, path.stat().st_mode if path.exists() else 0o666 & ~mask)
+        os.replace(part, path)
+    except OSError as e:
+        raise Error(f"cannot write {path}: {e.strerror}") from e
+    finally:
+        if part is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def parse(data: bytes) -> ModelFile:
+    """Check the bytes of a model file, all of them, and take it apart. Raises Error."""
+    f = io.BytesIO(data)
+    parts = modelfile.sections(f)
+    raw = []
+    for kind, section in enumerate(parts, 1):
+        raw.append(modelfile.read(f, section, kind, bytearray(section[1])))
+    try:
+        meta = json.loads(raw[0].decode(), parse_constant=_no_number)
+        # Half a surrogate pair is no character: a board would not take it, nor a terminal.
+        json.dumps(meta, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as e:
+        raise Error(f"model file is corrupt: its metadata is not JSON ({e})") from e
+    if not isinstance(meta, dict):
+        raise Error("model file is corrupt: its metadata is not a JSON object")
+    labels = meta.get("labels")
+    words = np.frombuffer(bytes(raw[1]), "<i4")
+    tables = np.frombuffer(bytes(raw[2]), "<i4")
+    weights = np.frombuffer(bytes(raw[4]), "<u4")
+    listed = words.tolist()
+    check(listed, tables.tolist(), weights.size)
+    tokenizer = Tokenizer(bytes(raw[3]))
+    if tokenizer.vocab_size != listed[4]:
+        raise Error(
+            f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
+            f"model of {listed[4]}"
+        )
+    if listed[12] == program.CLASSIFY:
+        program.labels(listed, labels)
+    if listed[14]:
+        program.image(listed, meta.get("image"))
+    listing, body, head = program.steps(listed)
+    steps = [Step(program.OPS[op][0], listed[i : i + n]) for op, i, n in listing]
+    names = ("metadata", "program", "tables", "tokenizer", "weights")
+    sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
+    return ModelFile(meta, words, tables, tokenizer, weights, steps, body, head, sizes)
+
+
+def load(path: str | Path) -> ModelFile:
+    """Read and check a model file. Raises Error."""
+    data = _read(path)
+    with _named(path):
+        return parse(data)
+
+
+def split(path: str | Path) -> tuple[bytes, bytes]:
+    """A model file's bytes in front of its weights, and its weights. Raises Error.
+
+    The header and the weights are checked; boards check the rest.
+    """
+    data = _read(path)
+    with _named(path):
+        f = io.BytesIO(data)
+        last = modelfile.sections(f)[4]
+        modelfile.read(f, last, modelfile.WEIGHTS)
+    return data[: last[0]], data[last[0] :]
+
+
+def header_crc(data: bytes) -> int:
+    """CRC32 of a model file's header, which names the CRC32 of each section."""
+    return int.from_bytes(data[96:100], "little")
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise Error(f"cannot read model file {path}: {e.strerror}") from e
+
+
+@contextlib.contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Errors say which file it is."""
+    try:
+        yield
+    except Error as e:
+        raise Error(f"{path}: {e}") from None

@@ -1,0 +1,1 @@
+"""What a model is tried and calibrated on: texts, token ids, pictures."""

@@ -1,0 +1,1 @@
+"""The float graph that every checkpoint becomes, and what runs it in floating point."""

@@ -1,0 +1,263 @@
+"""The float graph: what an importer makes of a checkpoint, and what is quantized and compiled.
+
+A graph is a list of nodes over named values; every value is a vector per position. Importers
+know architectures, nothing behind them does: Llama, GPT-2 or BERT are arrangements of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Error
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """out = weight[token], weight (vocab, dim).
+
+    Or added to out: by the "position", weight (context, dim), or the "type" of the token: of the
+    first or the second text, weight (2, dim).
+    """
+
+    out: str
+    weight: Array
+    by: str = "token"
+
+
+@dataclass(frozen=True)
+class Patches:
+    """out = the pixels of a patch less 128, (elements,), zeros for a class token in front."""
+
+    out: str
+    elements: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The keys and values (heads, size) of a source, which `Attention` of that k and v reads."""
+
+    k: str
+    v: str
+    heads: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Norm:
+    """out = x / sqrt(mean(x^2) + eps) * gain (RMSNorm); gain (dim,)."""
+
+    x: str
+    out: str
+    gain: Array
+    eps: float
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """out = (x - mean) / sqrt(variance + eps) * gain + bias; out may be x. gain, bias (dim,)."""
+
+    x: str
+    out: str
+    gain: Array
+    bias: Array
+    eps: float
+
+
+@dataclass(frozen=True)
+class Linear:
+    """out = weight @ x + bias; weight (rows, columns), bias (rows,) or None."""
+
+    x: str
+    out: str
+    weight: Array
+    name: str
+    bias: Array | None = None
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention of q (heads, size) over k, v (kv_heads, size) of all positions.
+
+    causal: of the positions so far. q and k are rotated first, where there are frequencies:
+    element i of a head with element i + size/2, by the angle position * frequencies[i] (Hugging
+    Face's convention; frequencies (size/2,), radians). A score is the product of q and k times
+    scale, 1 / sqrt(size) where that is None, plus bias[buckets[context - 1 + j - i]] for q at
+    position i and k at j: bias (rows, heads), buckets (2 * context - 1,) rows of it.
+    """
+
+    q: str
+    k: str
+    v: str
+    out: str
+    heads: int
+    kv_heads: int
+    size: int
+    frequencies: Array | None = None
+    causal: bool = True
+    cross: bool = False  # over what the encoder kept
+    scale: float | None = None
+    bias: Array | None = None
+    buckets: Array | None = None
+
+    @property
+    def factor(self) -> float:
+        """What a product of q and k is multiplied by."""
+        return float(1 / np.sqrt(self.size)) if self.scale is None else self.scale
+
+    def lean(self, behind: int, ahead: int) -> Array | None:
+        """The bias (heads, behind + 1 + ahead) of distances from -behind to ahead, if any."""
+        if self.bias is None or self.buckets is None:
+            return None
+        own = len(self.buckets) // 2
+        # An odd context is run with a position more, which is as far as the one before it.
+        at = np.clip(np.arange(own - behind, own + ahead + 1), 0, len(self.buckets) - 1)
+        return np.ascontiguousarray(self.bias[self.buckets[at]].T)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """out = activation(g) * u, element by element; activation(g) where u is None."""
+
+    g: str
+    u: str | None
+    out: str
+    activation: str = "silu"
+
+
+@dataclass(frozen=True)
+class Add:
+    """x += y: the residual connection."""
+
+    x: str
+    y: str
+
+
+@dataclass(frozen=True)
+class Pool:
+    """x of the "first" or "last" position, or the "mean" of all; the nodes behind it see one."""
+
+    x: str
+    how: str
+
+
+Node = (
+    Embedding | Patches | Norm | LayerNorm | Linear | Keep | Attention | Gate | Add | Pool
+)
+TENSORS = "weight", "gain", "bias"
+
+
+def tensors(node: Node) -> list[Array]:
+    """The trained tensors of a node."""
+    found = (getattr(node, name, None) for name in TENSORS)
+    return [t for t in found if t is not None]
+
+
+@dataclass
+class Graph:
+    """A model in floating point.
+
+    task: "generate", "classify", "embed", "translate" or "answer". The result is the value
+    "logits", whose size is the vocabulary or the number of labels; for embed the pooled value
+    itself, for answer the value "span" of each position: logits of a start and of an end.
+    encoder: nodes that run first, over a source. image: (height, width, channels, patch, class
+    tokens) where patches of pixels are fed in the place of tokens.
+    """
+
+    nodes: list[Node]
+    vocab: int
+    context: int
+    bos: int = -1
+    eos: int = -1
+    meta: dict[str, Any] = field(default_factory=dict)
+    task: str = "generate"
+    labels: list[str] = field(default_factory=list)
+    encoder: list[Node] = field(default_factory=list)
+    image: tuple[int, int, int, int, int] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether an input must be run at once: attention looks ahead, or positions are pooled."""
+        return self.task != "generate"
+
+    @property
+    def result(self) -> str:
+        """The value that comes out."""
+        if self.task == "embed":
+            return next(n.x for n in self.nodes if isinstance(n, Pool))
+        return "span" if self.task == "answer" else "logits"
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters; a shared matrix counts once."""
+        seen: dict[int, int] = {}
+        for node in self.encoder + self.nodes:
+            for tensor in tensors(node):
+                seen[id(tensor)] = tensor.size
+        return sum(seen.values())
+
+    def check(self) -> None:
+        """Raise Error if shapes do not fit one another or a tensor is not finite."""
+        size: dict[str, int] = {}
+
+        def expect(value: str, n: int, what: str) -> None:
+            if size.get(value) != n:
+                raise Error(f"{what}: {value} has {size.get(value)} elements, expected {n}")
+
+        for node in self.encoder + self.nodes:
+            for tensor in tensors(node):
+                if not np.isfinite(tensor).all():
+                    raise Error("the checkpoint has infinite or NaN values")
+            if isinstance(node, Embedding):
+                if node.by != "token":
+                    expect(node.out, node.weight.shape[1], f"{node.by} embedding")
+                    if node.by == "position" and len(node.weight) < self.context:
+                        raise Error(f"{len(node.weight)} positions for {self.context} tokens")
+                size[node.out] = node.weight.shape[1]
+            elif isinstance(node, Patches):
+                size[node.out] = node.elements
+            elif isinstance(node, Keep):
+                expect(node.k, node.heads * node.size, "kept keys")
+                expect(node.v, node.heads * node.size, "kept values")
+            elif isinstance(node, Norm | LayerNorm):
+                expect(node.x, node.gain.shape[0], "norm")
+                size[node.out] = node.gain.shape[0]
+            elif isinstance(node, Linear):
+                expect(node.x, node.weight.shape[1], node.name)
+                size[node.out] = node.weight.shape[0]
+            elif isinstance(node, Attention):
+                expect(node.q, node.heads * node.size, "attention")
+                expect(node.k, node.kv_heads * node.size, "attention")
+                expect(node.v, node.kv_heads * node.size, "attention")
+                odd = node.frequencies is not None and node.size % 2
+                if odd or node.heads % node.kv_heads:
+                    raise Error(
+                        f"attention of {node.heads} heads of {node.size} over {node.kv_heads}: "
+                        "a rotated head size must be even, and key heads must divide the heads"
+                    )
+                if node.bias is not None:
+                    given = node.bias.shape, () if node.buckets is None else node.buckets.shape
+                    if given != ((len(node.bias), node.heads), (2 * self.context - 1,)):
+                        raise Error(
+                            f"attention's bias and buckets have shapes {given}, expected (rows, "
+                            f"{node.heads}) and ({2 * self.context - 1},)"
+                        )
+                    if node.cross:
+                        raise Error("attention to another text has no distances to be biased by")
+                size[node.out] = node.heads * node.size
+            elif isinstance(node, Gate):
+                if node.u is not None:
+                    expect(node.u, size.get(node.g, 0), "gate")
+                size[node.out] = size[node.g]
+            elif isinstance(node, Add):
+                expect(node.y, size.get(node.x, 0), "residual")
+        expected = {"classify": len(self.labels), "answer": 2}.get(self.task, self.vocab)
+        if self.task != "embed" and size.get(self.result) != expected:
+            raise Error(f"the model makes {size.get(self.result)} logits, expected {expected}")
+
+

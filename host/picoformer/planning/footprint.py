@@ -1,0 +1,198 @@
+"""What a model takes of a board's heap, object by object, before it is there.
+
+The board's own loader loads the model here, on the PC, and the objects that it leaves behind are
+counted by MicroPython's rules: what the loader changes changes the prediction with it.
+
+MicroPython's heap is cut in blocks of four pointers: 16 bytes on a microcontroller, 32 on a
+64-bit PC. An object takes whole blocks. An array, a list or a text has a head of one block and,
+apart from that, its content; a list's room doubles when it grows, from four pointers on; a tuple
+is two words and its pointers; an object's attributes are a table of two pointers each, that grows
+in the steps of `_TABLES`. Small numbers, None, names and functions take nothing more. (py/gc.c,
+py/objarray.h, py/objlist.c, py/objtuple.h and py/map.c of MicroPython 1.24 to 1.29.)
+"""
+
+from __future__ import annotations
+
+import io
+from array import array
+from dataclasses import dataclass, field, replace
+from types import MethodType
+from typing import Any
+
+from ..compile.modelfile import ModelFile
+from ..device import flash, loader, modelfile, program
+from ..device import kernels_portable as portable
+from ..device.model import Model
+
+_TABLES = (1, 2, 4, 6, 8, 10, 12, 17, 23, 29, 37, 47, 59, 73, 97, 127, 167, 223, 293)
+_BLOCK = 4096  # bytes of a block of littlefs
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a port of MicroPython lays objects out; pointer: bytes of one."""
+
+    pointer: int = 4
+
+    @property
+    def block(self) -> int:
+        return 4 * self.pointer
+
+    def blocks(self, n: int) -> int:
+        """Bytes of the blocks that n bytes take."""
+        return -(-n // self.block) * self.block
+
+    def array(self, n: int) -> int:
+        """Bytes of an array, a bytearray or a text of n bytes."""
+        return self.block + self.blocks(n)
+
+    def listed(self, n: int) -> int:
+        """Bytes of a list to which n things were appended one by one."""
+        return self.block + self.blocks(self.pointer * max(4, 1 << max(n - 1, 0).bit_length()))
+
+    def of(self, thing: Any, seen: set[int]) -> int:
+        """Bytes of a thing and of all that it holds, less what is in `seen`."""
+        if thing is None or isinstance(thing, int | type | str) or id(thing) in seen:
+            return 0  # a str here is a name of the code; `texts` counts others
+        seen.add(id(thing))
+        if isinstance(thing, array):
+            return self.array(len(thing) * thing.itemsize)
+        if isinstance(thing, bytearray):
+            return self.array(len(thing))
+        if isinstance(thing, memoryview):
+            return self.block + self.of(thing.obj, seen)
+        if isinstance(thing, list):
+            return self.listed(len(thing)) + sum(self.of(v, seen) for v in thing)
+        if isinstance(thing, tuple):
+            own = self.blocks(self.pointer * (2 + len(thing))) if thing else 0
+            return own + sum(self.of(v, seen) for v in thing)
+        if isinstance(thing, MethodType):
+            return self.block + self.of(thing.__self__, seen)
+        if hasattr(thing, "__dict__") and type(thing).__module__.startswith(__package__):
+            values = vars(thing).values()
+            return self.table(len(values)) + sum(self.of(v, seen) for v in values)
+        return 0
+
+    def table(self, n: int) -> int:
+        """Bytes of an object with n attributes."""
+        room = next(t for t in (*_TABLES, n) if t >= n) if n else 0
+        return self.block + self.blocks(2 * self.pointer * room)
+
+    def texts(self, listed: list[str]) -> int:
+        """Bytes of a list of texts, as JSON gives it."""
+        return self.listed(len(listed)) + sum(
+            self.array(len(text.encode()) + 1) for text in set(listed)
+        )
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of the heap that the objects of a model take, without code.
+
+    parts: what stays while the model is there, by name; checking, binding: all of the model that
+    is there at the two moments of loading when most is; pieces: the large single allocations;
+    transient: what one run of the model takes besides.
+    """
+
+    parts: dict[str, int]
+    checking: int
+    binding: int
+    transient: int
+    pieces: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def resident(self) -> int:
+        return sum(self.parts.values())
+
+
+def littlefs_pieces(size: int) -> array[int]:
+    """Offsets and bytes of the pieces of a file of `size` bytes, were it the first on the disk.
+
+    Block n begins with as many pointers as n has zeros at its end, and one more; block 0 with
+    none.
+    """
+    out = array("I")
+    n = 0
+    while size > 0:
+        skip = 4 * ((n & -n).bit_length()) if n else 0
+        out.extend((n * _BLOCK + skip, min(size, _BLOCK - skip)))
+        size -= _BLOCK - skip
+        n += 1
+    return out
+
+
+def _mapped(size: int) -> Any:
+    """A file as the loader finds it in memory-mapped flash."""
+    found: Any = flash.Mapped.__new__(flash.Mapped)
+    found.view = memoryview(b"")
+    found._path, found._size, found._head = "/", size, 0
+    found._at = littlefs_pieces(size)
+    return found
+
+
+def resized(f: Footprint, m: ModelFile, context: int, layout: Layout) -> Footprint:
+    """The footprint of the same model at another context, from that at the file's.
+
+    Only three things change their size: the caches, the arena and the list of tokens.
+    """
+    words = m.program.tolist()
+    sizes = [4 * program.cache_words(words, i, context) for i in range(words[11])]
+    arena = 4 * program.arena_words(words, context)
+    parts = {
+        **f.parts,
+        "cache": sum(map(layout.array, sizes)),
+        "arena": layout.array(arena),
+        "rest": f.parts["rest"] + layout.array(2 * context) - layout.array(2 * m.context),
+    }
+    pieces = {**f.pieces, "arena": layout.blocks(arena)}
+    pieces["cache"] = max(map(layout.blocks, sizes), default=0)
+    more = sum(parts.values()) - f.resident
+    return replace(f, parts=parts, binding=f.binding + more, pieces=pieces)
+
+
+def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Layout) -> Footprint:
+    """What a model takes at a context, 2 to the file's.
+
+    data: the bytes of the file `m`; weights: "flash", "ram" or "file".
+    """
+    f = io.BytesIO(data)
+    model: Any = Model.__new__(Model)
+    model._f = None
+    model._mapped = _mapped(len(data)) if weights == "flash" else None
+    # The plain kernels relocate nothing; the arrays are as large as those of the others.
+    loader._fill(model, f, modelfile.sections(f), context, weights, portable, None, 0)
+    arena, tables, _, matrices, *caches = model._space
+    steps = model._encoder + model._body + model._head
+    words = steps[0][1].obj
+    seen: set[int] = {id(model._space)}
+    of = layout.of
+    parts = {
+        "weights": of(matrices, seen),
+        "cache": sum(of(c, seen) for c in caches),
+        "arena": of(arena, seen),
+        "tokenizer": of(model.tokenizer, seen),
+        "tables": of(tables, seen),
+        "program": of(words, seen),
+        "steps": sum(of(p, seen) for p in (model._encoder, model._body, model._head)),
+        "labels": layout.texts(model.labels) if model.labels else 0,
+    }
+    seen.add(id(model.labels))
+    parts["rest"] = of(model, seen) + layout.listed(len(model._space))
+    model_words = m.program.tolist()
+    listing = of(program.steps(model_words)[0], set())
+    checking = parts["program"] + parts["tables"] + listing
+    runs = model._space[program.RUNS]
+    binding = sum(parts.values()) + listing + layout.listed(len(runs))
+    pieces = {
+        "arena": layout.blocks(4 * len(arena)),
+        "cache": max((layout.blocks(4 * len(c)) for c in caches), default=0),
+        "tokenizer": layout.blocks(m.sizes["tokenizer"]),
+        "tables": layout.blocks(m.sizes["tables"]),
+        "program": layout.blocks(m.sizes["program"]),
+    }
+    if weights == "ram":
+        pieces["weights"] = layout.blocks(m.sizes["weights"])
+    elif weights == "file":
+        pieces["weights"] = layout.blocks(4 * len(matrices))
+    transient = 0 if m.task in ("generate", "translate") else layout.array(4 * m.outputs)
+    return Footprint(parts, checking, binding, transient, pieces)

@@ -1,0 +1,267 @@
+"""Whether a model fits on a board, with the figures and what to change where it does not."""
+
+from __future__ import annotations
+
+import struct
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..compile import modelfile
+from ..device import program
+from ..errors import Error
+from ..runtime.files import compiled, sources
+from .footprint import Footprint, footprint, resized
+from .profiles import PROFILES, Profile
+
+# Narrower caches, by what they lose: bits of keys and values.
+NARROWER = (8, 8), (8, 4)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model takes on a board, in bytes, and what there is.
+
+    parts: the objects of the model in the heap, by name; code: the runtime's; loading, running:
+    the most that is in use then; needed: the least heap that will do; largest: the largest single
+    allocation, and `largest_part` what it is. model_flash, runtime_flash: in the filesystem.
+    longest: the longest context that fits, 0 where none does. advice: what to do, if anything.
+    """
+
+    model: str
+    board: str
+    context: int
+    file_context: int
+    weights: str
+    kernels: str
+    server: bool
+    parts: dict[str, int]
+    code: int
+    loading: int
+    running: int
+    needed: int
+    heap: int
+    largest: int
+    largest_part: str
+    largest_free: int
+    model_flash: int
+    runtime_flash: int
+    flash: int
+    longest: int
+    float_bytes: int
+    advice: list[str] = field(default_factory=list)
+
+    @property
+    def fits_heap(self) -> bool:
+        return self.needed <= self.heap
+
+    @property
+    def fits_block(self) -> bool:
+        return self.largest <= self.largest_free
+
+    @property
+    def fits_flash(self) -> bool:
+        return not self.flash or self.model_flash + self.runtime_flash <= self.flash
+
+    @property
+    def fits(self) -> bool:
+        return self.fits_heap and self.fits_block and self.fits_flash
+
+    @property
+    def verdict(self) -> str:
+        """Whether it fits, as a sentence."""
+        if self.fits:
+            return "It fits."
+        where = [] if self.fits_flash else ["the filesystem"]
+        if not self.fits_heap:
+            where.append("the heap")
+        if not self.fits_block:
+            where.append(f"the largest block of the heap (its {self.largest_part})")
+        return f"It does not fit {' nor '.join(where)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        verdict = {k: getattr(self, k) for k in ("fits", "fits_heap", "fits_block", "fits_flash")}
+        return {**verdict, **asdict(self)}
+
+
+def profile(name: str) -> Profile:
+    """The board of a name. Raises Error."""
+    if name not in PROFILES:
+        raise Error(f"there is no board {name!r} to plan for: {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def _on_disk(size: int, board: Profile) -> int:
+    """Bytes that a file takes of the filesystem, its share of a folder's blocks left out."""
+    return -(-size // board.block) * board.block
+
+
+def runtime_bytes(board: Profile) -> int:
+    """Bytes of the runtime in the board's filesystem, as `deploy` puts it there."""
+    files = compiled(board.mpy, board.architecture) or sources()
+    return sum(_on_disk(len(data), board) for data in files.values())
+
+
+class Planner:
+    """Budgets of one model on one board.
+
+    path: the model file. Raises Error for one that is not.
+    """
+
+    def __init__(self, path: str | Path, board: Profile) -> None:
+        self.model = modelfile.load(path)
+        self.data = Path(path).read_bytes()
+        self.board = board
+        at = 100 + sum(self.model.sizes[k] for k in ("metadata", "program", "tables"))
+        self._loaded: dict[str, Footprint] = {}  # at the file's context, by the weights' place
+        self._kind = struct.unpack_from("<I", self.data, at)[0]
+        self._modules = self._rare()
+
+    def _footprint(self, context: int, weights: str) -> Footprint:
+        layout = self.board.layout
+        if weights not in self._loaded:
+            m = self.model
+            self._loaded[weights] = footprint(self.data, m, m.context, weights, layout)
+        return resized(self._loaded[weights], self.model, context, layout)
+
+    def _rare(self) -> tuple[int, int]:
+        """Bytes of the code that this model needs besides: from loading on, once it runs."""
+        modules, m = self.board.code.modules, self.model
+        four = any(op in program.FOUR for op, _, _ in program.steps(m.program)[0])
+        image = modules["images"] if m.program[14] else 0
+        answers = modules["answers"] if m.task == "answer" else 0
+        return modules["four"] if four else 0, image + answers
+
+    def _peaks(self, f: Footprint, weights: str, server: bool) -> tuple[int, int, int]:
+        """Bytes in use: code that stays, everything while loading, everything while running."""
+        code = self.board.code
+        more = code.server if server else 0
+        place = code.places.get(weights, 0) + more
+        from_loading, once_running = self._modules
+        stays = code.resident[self._kind] + place + from_loading
+        loading = max(
+            f.checking + code.checking + more,
+            f.binding + code.binding + stays,
+        )
+        return stays, loading, f.resident + stays + once_running + f.transient + code.running
+
+    def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
+        """Where the weights are at a context; the footprint there, code, the two peaks, and the
+        least heap that will do.
+        """
+        for weights in ("flash",) if self.board.mapped else ("ram", "file"):
+            f = self._footprint(context, weights)
+            peaks = self._peaks(f, weights, server)
+            needed = max(peaks[1:]) + self.board.code.slack[weights]
+            if self._fits(f, needed):
+                break
+        return weights, f, *peaks, needed
+
+    def _fits(self, f: Footprint, needed: int) -> bool:
+        board = self.board
+        return needed <= board.heap.bytes and max(f.pieces.values()) <= board.largest.bytes
+
+    def needed(self, context: int, server: bool = False) -> int:
+        """The least heap, in bytes, for a context."""
+        return self._at(context, server)[-1]
+
+    def longest(self, server: bool = False) -> int:
+        """The longest context that fits the heap, 0 where none does."""
+        low, high = 0, self.model.context // 2
+        while low < high:
+            middle = (low + high + 1) // 2
+            _, f, _, _, _, needed = self._at(2 * middle, server)
+            if self._fits(f, needed):
+                low = middle
+            else:
+                high = middle - 1
+        return 2 * low
+
+    def with_cache(self, key_bits: int, value_bits: int) -> Planner:
+        """Plans for the same model converted with these bits of keys and values."""
+        other = copy(self)
+        other.model = self.model.with_cache(key_bits, value_bits)
+        return other
+
+    def _narrower(self, b: Budget) -> list[str]:
+        """What narrower caches would do for a model that does not fit, as sentences."""
+        out = []
+        keys, values = self.model.cache_bits
+        longest = b.longest
+        for most_keys, most_values in NARROWER:
+            key_bits, value_bits = min(keys, most_keys), min(values, most_values)
+            if (key_bits, value_bits) == (keys, values):
+                continue
+            options = f"--key-bits {key_bits}" + f" --value-bits {value_bits}" * (value_bits < 8)
+            n = self.with_cache(key_bits, value_bits).longest(b.server)
+            if n > longest:
+                out.append(f"Converted with {options} it has room for a context of {n}.")
+                longest = n
+            if n >= b.context:
+                break
+        return out
+
+    def _parameters(self) -> int:
+        """Parameters of the original, where the file says a number that makes sense."""
+        said = self.model.meta.get("parameters")
+        if type(said) is int and said > 0:
+            return said
+        return 4 * self.model.weights.size
+
+    def budget(self, context: int | None = None, server: bool = False) -> Budget:
+        """The budget at a context, by default the file's. Raises Error for one out of range.
+
+        server: beside the serial server, not alone in a script.
+        """
+        m, board = self.model, self.board
+        limit = m.context
+        context = limit if context is None else context
+        if not 2 <= context <= limit:
+            raise Error(f"context is {context}, this model has 2 to {limit}")
+        context += context % 2
+        weights, f, code, loading, running, needed = self._at(context, server)
+        name = max(f.pieces, key=lambda k: f.pieces[k])
+        out = Budget(
+            model=str(m.meta.get("name", "")),
+            board=board.name,
+            context=context,
+            file_context=limit,
+            weights=weights,
+            kernels=board.kernels,
+            server=server,
+            parts=f.parts,
+            code=code,
+            loading=loading,
+            running=running,
+            needed=needed,
+            heap=board.heap.bytes,
+            largest=f.pieces[name],
+            largest_part=name,
+            largest_free=board.largest.bytes,
+            model_flash=_on_disk(len(self.data), board),
+            runtime_flash=runtime_bytes(board),
+            flash=board.flash.bytes,
+            longest=self.longest(server),
+            float_bytes=4 * self._parameters(),
+        )
+        out.advice.extend(self._advice(out))
+        return out
+
+    def _advice(self, b: Budget) -> list[str]:
+        """What to do about a model that does not fit, or not as long as it could be."""
+        out = []
+        if not b.fits_flash:
+            over = b.model_flash + b.runtime_flash - b.flash
+            out.append(f"The filesystem is {over:,} bytes too small: take a smaller model.")
+        if not (b.fits_heap and b.fits_block):
+            narrower = self._narrower(b)
+            if b.longest:
+                alone = f"Model(path, context={b.longest})"
+                how = f"--positions {b.longest}" if b.server else alone
+                out.append(f"Load it with a context of at most {b.longest}: {how}.")
+            elif not narrower:
+                out.append("No context fits: take a smaller model.")
+            out += narrower
+        return out

@@ -1,0 +1,222 @@
+"""The boards that a plan can be made for, and what the runtime's own code takes on them.
+
+Every figure says where it comes from: "measured" on an emulated board by the command that is
+named, "reported" by somebody else who ran the board, "source" of MicroPython, or "estimated" from
+the others. Nothing here was measured on silicon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..runtime.platforms import ARCHITECTURES, Platform
+from .footprint import Layout
+
+_TREE = "https://github.com/micropython/micropython/blob/master/ports/"
+_ISSUES = "https://github.com/micropython/micropython/issues/"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of bytes and where it comes from: "measured", "reported", "source", "estimated"."""
+
+    bytes: int
+    how: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Bytes of heap that the runtime's code takes, objects that every model has included.
+
+    resident: once a model is loaded, by the type of its tokenizer, with weights in the first
+    place of `places`; places: what another place of the weights adds to that; binding: what
+    loading takes besides; checking: an earlier moment of loading, as a whole; modules: what only
+    some models import, by what it is for;
+    started: of the serial server before it loads a model; server: what it adds to each of the
+    others; slack: what cannot be used because the heap is in pieces, by the place of the weights;
+    running: what a text takes.
+    """
+
+    resident: dict[int, int]
+    places: dict[str, int]
+    binding: int
+    checking: int
+    modules: dict[str, int]
+    started: int
+    server: int
+    slack: dict[str, int]
+    running: int
+
+
+# python tools/calibrate_memory.py pico and unix print these.
+PICO = Code(
+    resident={1: 28096, 2: 30288, 3: 33056, 4: 32192},
+    places={"flash": 0, "ram": -2684, "file": 36},
+    binding=14032,
+    checking=48528,
+    modules={"four": 2976, "images": 772, "answers": 1124},
+    started=19088,
+    server=11040,
+    slack={"flash": 3000, "ram": 3000, "file": 3000},
+    running=2048,
+)
+UNIX = Code(
+    resident={1: 26720, 2: 29696, 3: 33632, 4: 32128},
+    places={"ram": 0, "file": 2248},
+    binding=18272,
+    checking=53472,
+    modules={"four": 592, "images": 920, "answers": 1472},
+    started=26752,
+    server=18976,
+    slack={"ram": 2500, "file": 2500},
+    running=4096,
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A board with stock MicroPython.
+
+    heap: free in the heap at boot, with nothing imported; largest: the largest single allocation
+    then; flash: of the filesystem, 0 bytes for as much as the PC has. mapped: whether files are
+    seen as memory; kernels: the family it runs. machine: how sys.implementation._machine begins.
+    """
+
+    name: str
+    title: str
+    machine: str
+    architecture: str
+    kernels: str
+    mapped: bool
+    heap: Figure
+    largest: Figure
+    flash: Figure
+    code: Code
+    layout: Layout = Layout()
+    code_how: str = "estimated"
+    block: int = 4096  # of the filesystem
+
+    @property
+    def mpy(self) -> int:
+        """What sys.implementation._mpy is there."""
+        return 6 | 3 << 8 | ARCHITECTURES.index(self.architecture) << 10
+
+    def with_memory(self, heap: int | None, largest: int | None) -> Profile:
+        """The same board with another heap, or another largest block."""
+        given = [None if n is None else Figure(n, "given", "by you") for n in (heap, largest)]
+        most = given[0].bytes if given[0] else self.heap.bytes
+        block = given[1] or (replace(self.largest, bytes=min(self.largest.bytes, most)))
+        if given[0] and not given[1] and self.largest.bytes >= self.heap.bytes - 1024:
+            block = given[0]  # a heap in one piece
+        return replace(self, heap=given[0] or self.heap, largest=block)
+
+
+def _figure(n: int, how: str, source: str) -> Figure:
+    return Figure(n, how, source)
+
+
+_EMULATED = "tools/calibrate_memory.py pico, firmware v1.26.1"
+_RP2_FLASH = _TREE + "rp2/boards/{}/mpconfigboard.h"
+_ESP_FLASH = _TREE + "esp32/partitions-{}.csv"
+_FREE_C3 = _ISSUES + "14293 (v1.22.2: 52,608 free and a new split of 139,264)"
+
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile(
+            "pico", "Raspberry Pi Pico", "Raspberry Pi Pico with RP2040",
+            "armv6m", "thumb", True,
+            _figure(241248, "measured", _EMULATED),
+            _figure(240187, "measured", _EMULATED),
+            _figure(1408 << 10, "source", _RP2_FLASH.format("RPI_PICO")),
+            PICO, code_how="measured",
+        ),
+        Profile(
+            "pico-w", "Raspberry Pi Pico W", "Raspberry Pi Pico W with RP2040",
+            "armv6m", "thumb", True,
+            _figure(186000, "estimated", "before v1.20 the heap of all RP2040 boards was 192 KB, "
+                    "which that of the W then filled: " + _ISSUES + "10968"),
+            _figure(185700, "estimated", "the heap is in one piece"),
+            _figure(848 << 10, "source", _RP2_FLASH.format("RPI_PICO_W")),
+            PICO,
+        ),
+        Profile(
+            "pico2", "Raspberry Pi Pico 2", "Raspberry Pi Pico2 with RP2350",
+            "armv7emsp", "thumb", True,
+            _figure(490000, "estimated", "512 KB of SRAM less what the firmware takes on a Pico, "
+                    "and 14 KB: https://datasheets.raspberrypi.com/rp2350/rp2350-datasheet.pdf"),
+            _figure(489700, "estimated", "the heap is in one piece"),
+            _figure(3 << 20, "source", _TREE + "rp2/boards/RPI_PICO2 (4 MB less 1 MB)"),
+            PICO,
+        ),
+        Profile(
+            "pico2-w", "Raspberry Pi Pico 2 W", "Raspberry Pi Pico 2 W with RP2350",
+            "armv7emsp", "thumb", True,
+            _figure(434000, "estimated", "the Pico 2's, less what a Pico W has less than a Pico"),
+            _figure(433700, "estimated", "the heap is in one piece"),
+            _figure(2560 << 10, "source", _RP2_FLASH.format("RPI_PICO2_W")),
+            PICO,
+        ),
+        Profile(
+            "esp32", "ESP32", "Generic ESP32 module with ESP32",
+            "xtensawin", "viper", False,
+            _figure(134544, "reported", _ISSUES + "18859 (v1.27.0, gc.mem_free())"),
+            _figure(53248, "reported", _ISSUES + "18859 (v1.27.0, largest block of the IDF)"),
+            _figure(0xF0000, "source", _ESP_FLASH.format("4MiB")),
+            PICO,
+        ),
+        Profile(
+            "esp32-s3", "ESP32-S3 without PSRAM", "Generic ESP32S3 module with ESP32S3",
+            "xtensawin", "viper", False,
+            _figure(250784, "reported", _ISSUES + "12141 (62,432 and a split of 188,352)"),
+            _figure(188352, "reported", _ISSUES + "12141"),
+            _figure(0x4F0000, "source", _ESP_FLASH.format("8MiB")),
+            PICO,
+        ),
+        Profile(
+            "esp32-s3-psram", "ESP32-S3 with 8 MB of PSRAM",
+            "Generic ESP32S3 module with Octal-SPIRAM with ESP32S3",
+            "xtensawin", "viper", False,
+            _figure(8319360, "reported", _ISSUES + "12237 (61,824 and a split of 8,257,536)"),
+            _figure(8257536, "reported", _ISSUES + "12237"),
+            _figure(0x4F0000, "source", _ESP_FLASH.format("8MiB")),
+            PICO,
+        ),
+        Profile(
+            "esp32-c3", "ESP32-C3", "ESP32C3 module with ESP32C3",
+            "rv32imc", "viper", False,
+            _figure(191872, "reported", _FREE_C3),
+            _figure(139264, "reported", _FREE_C3),
+            _figure(0xF0000, "source", _ESP_FLASH.format("4MiB")),
+            PICO,
+        ),
+        Profile(
+            "esp32-c6", "ESP32-C6", "ESP32C6 module with ESP32C6",
+            "rv32imc", "viper", False,
+            _figure(191872, "estimated", "the ESP32-C3's, which has less SRAM; " + _FREE_C3),
+            _figure(139264, "estimated", "the ESP32-C3's; " + _FREE_C3),
+            _figure(0xF0000, "source", _ESP_FLASH.format("4MiB")),
+            PICO,
+        ),
+        Profile(
+            "unix", "MicroPython's unix port, as the port `emulator` is", "",
+            "x64", "viper", False,
+            _figure(2071744, "measured", "tools/calibrate_memory.py unix, -X heapsize=2048K"),
+            _figure(2071379, "measured", "the same"),
+            _figure(0, "source", "a folder of the PC"),
+            UNIX, Layout(8), code_how="measured", block=1,
+        ),
+    )
+}  # fmt: skip
+
+
+def known(board: Platform) -> Profile:
+    """The profile of a connected board; of one that is not known, that of its nearest kin."""
+    for p in PROFILES.values():
+        if p.machine and board.machine.startswith(p.machine):
+            return p
+    if board.platform in ("linux", "darwin"):
+        return PROFILES["unix"]
+    kin = {"armv6m": "pico", "xtensawin": "esp32", "rv32imc": "esp32-c3"}
+    return PROFILES[kin.get(board.architecture, "pico2")]

@@ -1,0 +1,1 @@
+"""The code that a board must hold: device/picoformer, as files for it."""

@@ -1,0 +1,1 @@
+"""The board's integers in numpy, and how good they are."""

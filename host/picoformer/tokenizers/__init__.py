@@ -1,0 +1,1 @@
+"""Tokenizer files of all forms, and the tokenizer section that they become."""

@@ -1,0 +1,120 @@
+"""`picoformer selftest`: each step of a board against the simulator, and broken kernels."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import models
+from picoformer import Board, Error
+from picoformer.boards import install as deploy
+from picoformer.boards.emulated import pico
+from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.boards.selftest import selftest
+from picoformer.commands.main import main
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """A board with an empty flash."""
+    if reason := models.no_board():
+        pytest.skip(reason)
+    with UnixBoard(tmp_path_factory.mktemp("flash")) as emulated, Board(emulated.port) as b:
+        yield b
+
+
+OWN = ["stories", "intents", "facts", "fashion", "english-french"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_step_is_the_simulators(board, own, families, name):
+    model = own(name)
+    for kernels in families:
+        r = selftest(board, model.path, kernels=kernels)
+        assert r.equal and r.difference is None and r.kernels == kernels
+        steps = model.sim.model.steps
+        assert r.steps >= len(steps)
+        assert {t.op for t in r.times} == {s.op for s in steps}
+        assert all(t.products > 0 for t in r.times if t.op == "linear")
+        assert sum(t.calls for t in r.times) == r.steps
+        assert r.free_heap > 0 and r.taken_heap > 0
+
+
+@pytest.mark.parametrize("name", ["bart", "t5", "vit", "asked"])
+def test_every_step_of_other_kinds(board, tmp_path, name):
+    path = tmp_path / f"{name}.pft"
+    path.write_bytes(models.Architecture(name, tmp_path).file().read_bytes())
+    assert selftest(board, path).equal
+
+
+@pytest.mark.parametrize("name", [n for n in models.CASES if models.CASES[n].span])
+def test_every_step_with_weights_of_4_bits(board, case, families, name):
+    for kernels in families:
+        r = selftest(board, case(name).file(), kernels=kernels)
+        assert r.equal and "linear4" in {t.op for t in r.times}
+
+
+def test_every_step_with_a_narrow_cache(board, case):
+    r = selftest(board, case("narrow").file())
+    assert r.equal and {"store", "attend"} <= {t.op for t in r.times}
+
+
+def test_a_shorter_context(board, own):
+    assert selftest(board, own("stories").path, context=32).equal
+    with pytest.raises(Error, match="context is 1000, this model has 2 to 256"):
+        selftest(board, own("stories").path, context=1000)
+    with pytest.raises(Error, match=r"^this port cannot run thumb kernels; [^\n]*$"):
+        selftest(board, own("stories").path, kernels="thumb")
+
+
+# One rounding less in a file of the runtime, and the step that it spoils.
+BROKEN = [
+    ("portable", "m[at + i] = (a * c - b * s + 0x4000) >> 15", "+ 0x4000", "store"),
+    ("portable", "m[at + i] = (m[i] * r + (1 << (f - 1))) >> f", "+ (1 << (f - 1))", "norm"),
+    ("viper", "f = ((mul & 0xFFFF) * scale + 0x2000) >> 14", "+ 0x2000", "linear"),
+]
+
+
+@pytest.mark.parametrize(("kernels", "line", "rounding", "op"), BROKEN)
+def test_a_wrong_rounding_is_named(
+    families, own, tmp_path, monkeypatch, capsys, kernels, line, rounding, op
+):
+    if kernels not in families:
+        pytest.skip(f"this MicroPython has no {kernels} kernels")
+    if reason := models.no_board():
+        pytest.skip(reason)
+    files = deploy.sources()
+    text = files[f"{kernels}.py"].decode()
+    line = line.replace("m[at + i] = (m[i]", "m[i] = (m[i]")
+    assert text.count(line) == 1
+    files[f"{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
+    monkeypatch.setattr(deploy, "wanted", lambda _: files)
+    model = own("stories")
+    with UnixBoard(tmp_path / "flash") as emulated:
+        arguments = ["selftest", "--port", emulated.port, "--kernels", kernels, str(model.path)]
+        assert main([*arguments, "--json"]) == 1
+        result = json.loads(capsys.readouterr().out)
+        d = result["difference"]
+        assert result["equal"] is False and d["op"] == op
+        steps = [s.op for s in model.sim.model.steps]
+        assert steps[d["step"]] == op
+        if kernels == "portable":
+            assert d["step"] == steps.index(op), "the first of them"
+        assert abs(d["board"] - d["simulator"]) >= 1
+        assert main(arguments) == 1
+        said = capsys.readouterr()
+        assert f"error: step {d['step']}, {op}" in said.err and said.err.count("\n") == 1
+        assert f"is {d['board']}, the simulator's is {d['simulator']}" in said.err
+        assert f"{kernels} kernels" in said.out and "bit for bit" not in said.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_every_step_on_the_emulated_pico(own, tmp_path, name):
+    if reason := pico.missing():
+        pytest.skip(reason)
+    with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:
+        r = selftest(b, own(name).path)
+        assert r.equal and (r.kernels, r.weights) == ("thumb", "flash")
+        print(f"\n{name}: {[(t.op, t.calls, t.us) for t in r.times]}")

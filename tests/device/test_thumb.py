@@ -1,0 +1,965 @@
+"""The assembler kernels, on an emulated Cortex-M0, against the simulator's arithmetic."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import models
+from cortex import RAM, Cortex, Memory, functions
+from models import ARCHITECTURES, Architecture
+from picoformer.compile.quantize import Matrix4
+from picoformer.device import kernels_portable as portable
+from picoformer.device import program
+from picoformer.device.model import Model
+from picoformer.device.sampling import sampling
+from picoformer.simulate import simulator
+from test_steps import lengths
+
+SOURCES = sorted((models.DEVICE / "picoformer").glob("kernels_thumb*.py"))
+BIAS = 0x20000000
+
+portable.four()
+
+
+@pytest.fixture(scope="module")
+def cpu() -> Cortex:
+    return Cortex(*SOURCES)
+
+
+# What the file says about itself
+
+_REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
+
+
+def encoded(text: str) -> int:
+    """The machine code of an instruction that asm_thumb lacks."""
+    op, rest = text.split(" ", 1)
+    if op in ("ldmia", "stmia"):
+        base, listed = re.fullmatch(r"(r[0-7])!, \{(.*)\}", rest).groups()
+        bits = 0
+        for part in listed.split(", "):
+            first, _, last = part.partition("-")
+            for i in range(_REGISTERS[first], _REGISTERS[last or first] + 1):
+                bits |= 1 << i
+        return (0xC800 if op == "ldmia" else 0xC000) | _REGISTERS[base] << 8 | bits
+    if found := re.fullmatch(r"(r[0-7]), \[sp, (\d+)\]", rest):
+        return {"ldr": 0x9800, "str": 0x9000}[op] | _REGISTERS[found[1]] << 8 | int(found[2]) // 4
+    if found := re.fullmatch(r"sp, (\d+)", rest):
+        return {"add": 0xB000, "sub": 0xB080}[op] | int(found[1]) // 4
+    if found := re.fullmatch(r"(r[0-7]), \[(r[0-7]), (r[0-7])\]", rest):
+        t, n, m = (_REGISTERS[r] for r in found.groups())
+        return {"ldr": 0x5800}[op] | m << 6 | n << 3 | t
+    d, m = (_REGISTERS[r] for r in rest.split(", "))
+    if op in ("sxth", "uxth", "uxtb"):
+        return {"sxth": 0xB200, "uxth": 0xB280, "uxtb": 0xB2C0}[op] | m << 3 | d
+    return {"add": 0x4400, "cmp": 0x4500}[op] | (d & 8) << 4 | m << 3 | d & 7
+
+
+def test_comments_say_what_the_code_is():
+    lines = [x for s in SOURCES for x in s.read_text(encoding="utf-8").splitlines()]
+    found = [re.fullmatch(r"    data\(2, (0x\w{4})\)  # ([^;:]*).*", line) for line in lines]
+    assert sum(map(bool, found)) > 500
+    for m in filter(None, found):
+        assert int(m[1], 16) == encoded(m[2]), m[0]
+    # Everything else is a copy of what is written out above it.
+    assert all(
+        m or "#" not in line for m, line in zip(found, lines, strict=True) if "data(" in line
+    )
+
+
+@pytest.mark.parametrize(
+    "name, copies",
+    [("linear", [(26, 2), (70, 8)]), ("attend", [(14, 2), (34, 4)]), ("linear4", [(64, 8)])],
+)
+def test_unrolled_columns_are_alike(name, copies):
+    code = functions(*SOURCES)[name]
+    for size, times in copies:
+        assert any(
+            code[i : i + size * times] == code[i : i + size] * times and code[i + 1] == 0xC8
+            for i in range(0, len(code), 2)
+        )
+
+
+def test_attend_sums_as_linear_does():
+    code = functions(*SOURCES)
+    i = code["attend"].index(bytes.fromhex("10c8230a"))  # ldmia r0!, {r4}; lsrs r3, r4, 8
+    assert code["attend"][i : i + 58 + 4 * 70] in code["linear"]
+
+
+def check(memory: Memory, left: np.ndarray, expected: np.ndarray) -> None:
+    """Whether a call left the words that it should have."""
+    wrong = np.flatnonzero(left != expected)
+    if len(wrong):
+        i = int(wrong[0])
+        pytest.fail(
+            f"{len(wrong)} words differ, first {RAM + 4 * i:#x}: {int(left[i]):#x}, expected "
+            f"{int(expected[i]):#x} (before: {int(memory.words[i]):#x})"
+        )
+
+
+# Matrix products
+
+
+def packed(q: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Words (row groups, columns + 2) of int8 rows and their mantissas."""
+    rows, cols = q.shape
+    lanes = (q + 128).reshape(-1, 4, cols)
+    words = sum(lanes[:, i] << 8 * i for i in range(4))
+    pairs = m.reshape(-1, 2, 2)
+    return np.concatenate([words, pairs[:, :, 0] | pairs[:, :, 1] << 16], 1)
+
+
+def linear(
+    cpu: Cortex, seed: object, cols: int, groups: int, total: int = 1, cuts: object = (),
+    add: int = 0, first: int = 0, s0: int = 24, room: int = 2, extreme: int = 0, bits: int = 8,
+    count: int | None = None, watch: bool = False,
+) -> None:  # fmt: skip
+    """Run one product. `cuts`: words at which the matrix is cut into runs; `count`: row groups."""
+    count = groups if count is None else count
+    rng = np.random.default_rng(seed)
+    top = (1 << (bits - 1)) - 1
+    q = rng.integers(-128, 128, (4 * groups, cols))
+    m = rng.integers(1, 32768, 4 * groups)
+    x = rng.integers(-top, top + 1, (total, cols))
+    if extreme:
+        # Everything as large as it gets, with equal or opposite signs.
+        q = np.full_like(q, -128 if extreme & 1 else 127)
+        x = np.full_like(x, -top if extreme & 2 else top)
+        m = np.full_like(m, 32767)
+        q[1::4] = -q[1::4].clip(-127)
+    scale = (
+        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16383)
+    )
+    e = rng.integers(-6, 7, (total, 1))
+    rows = 4 * (groups + first)
+    stride = 1 + cols + 4 + rows + 3
+    memory = Memory(rng)
+    frames = rng.integers(-(1 << 28), 1 << 28, (total, stride))
+    frames[:, 1:2], frames[:, 2:3] = scale, e
+    frames[:, 3] = x.sum(1)
+    frames[:, 5 : 5 + cols] = x
+    arena = memory.put([0, total, 32, stride, *[0] * 12, *frames.reshape(-1)])
+    words = packed(q, m).reshape(-1)
+    cuts = [0, *cuts, len(words)]
+    runs = []
+    for a, b in zip(cuts, cuts[1:], strict=False):
+        runs += [memory.put(words[a:b]) - arena + BIAS, b - a]
+    x_at, to = 4 * 17, 4 * (16 + 5 + cols)
+    record = memory.put(
+        [x_at + BIAS, to + BIAS, memory.put(runs) - arena + BIAS, cols, groups, s0, room, add,
+         first, count]
+    )  # fmt: skip
+    acc = x @ q.T
+    y = simulator.rescale(acc, (m * scale + 0x2000) >> 14, s0 - e, room)
+    left = cpu.call("linear", memory, record, arena, watch=watch)
+    expected = memory.words.copy()
+    out = frames[:, 5 + cols + 4 * first :][:, : 4 * count]
+    out[:] = y[:, : 4 * count] + add * out
+    at = (arena - RAM) // 4 + 16
+    expected[at : at + frames.size] = (frames.reshape(-1) & 0xFFFFFFFF).astype(np.uint32)
+    check(memory, left, expected)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_linear_of_every_number_of_columns(cpu, total):
+    for cols in range(1, 60):
+        linear(cpu, [cols, total], cols, 1 + cols % 3, total, add=cols & 1, watch=cols < 30)
+
+
+def test_linear_of_long_rows(cpu):
+    """More columns than the unrolled code takes at once, and more than its division takes."""
+    for cols in (95, 96, 97, 172, 191, 256, 1000, 4079, 4080):
+        linear(cpu, cols, cols, 2)
+    for cols in (49_151, 98_303, 98_304, 100_001):
+        linear(cpu, cols, cols, 1, s0=30, room=0)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+@pytest.mark.parametrize("cols", [1, 7, 27])
+def test_linear_with_a_matrix_in_two_runs(cpu, cols, total):
+    for cut in range(1, 3 * (cols + 2)):
+        linear(cpu, [cols, cut], cols, 3, total, [cut], watch=total == 3)
+
+
+def test_linear_with_a_matrix_in_many_runs(cpu):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cols, groups = int(rng.integers(1, 80)), int(rng.integers(1, 6))
+        words = groups * (cols + 2)
+        # Some cuts fall together: a run may be empty.
+        cuts = sorted(rng.integers(1, words, int(rng.integers(1, 12))).tolist())
+        linear(cpu, seed, cols, groups, int(rng.integers(1, 4)), cuts, seed & 1, watch=True)
+    linear(cpu, 0, 9, 3, 2, list(range(1, 33)), watch=True)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_linear_of_many_rows(cpu, total):
+    """Several vectors share the sweep of eight row groups."""
+    for groups in (7, 8, 9, 15, 16, 17, 33):
+        linear(cpu, groups, 5, groups, total, watch=True)
+        linear(cpu, groups, 5, groups, total, list(range(3, 7 * groups, 11)), add=1, watch=True)
+
+
+def test_linear_of_extremes(cpu):
+    for cols in (1, 2, 3, 64, 256):
+        for extreme in (1, 2, 3):
+            linear(cpu, [cols, extreme], cols, 2, extreme=extreme)
+            linear(cpu, [cols, extreme], cols, 2, 2, extreme=extreme, bits=12, s0=33, room=0)
+
+
+def test_linear_of_all_shifts(cpu):
+    """The shift is clamped at both ends; the room to shift to the left is used, up to 14 bits."""
+    for s0 in range(-8, 60):
+        linear(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=s0 & 1)
+        linear(cpu, s0 + 8, 1, 1, 2, s0=s0, room=14)
+
+
+def test_linear_window(cpu):
+    """A tile of the matrix fills its own rows of the result."""
+    for first in (1, 2, 5):
+        for count in (0, 1, 2):
+            for total in (1, 3):
+                linear(cpu, first, 6, 2, total, first=first, count=count, add=1, watch=True)
+
+
+# The other kernels, against portable.py
+
+
+FIELDS = {**dict(program.OPS.values()), "sample": "o-o-----"}
+
+
+def placed(words: list[int], letters: str, at: list[int]) -> list[int]:
+    """Words with the operands among them as kernels take them; `at`: addresses of the regions."""
+    return [
+        at[v & 63] + 4 * (v >> 6) - at[0] + BIAS if letter != "-" and v else v
+        for letter, v in zip(letters, words, strict=True)
+    ]
+
+
+def like_portable(
+    cpu: Cortex, rng: np.random.Generator, name: str, record: list[int], arena: list[int],
+    tables: np.ndarray | list[int] = (), cache: np.ndarray | list[int] = (),
+    runs: list[int] = (), matrix: np.ndarray | list[int] = (), watch: bool = False,
+    scratch: int = 0,
+) -> None:  # fmt: skip
+    """Run a kernel here and in plain Python on the same memory.
+
+    record: its operands as in a file (offset << 6 | region). scratch: the word of the arena from
+    which on it may differ.
+    """
+    regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]
+    memory = Memory(rng)
+    at = [memory.put(part) for part in regions]
+    memory.set(at[2], placed(regions[2], "o-" * (len(runs) // 2), at))
+    memory.set(at[5], placed(record, FIELDS[name], at))
+    left = cpu.call(name, memory, at[5], at[0], watch=watch)
+    getattr(portable, name)(regions[5], regions)
+    before, memory.words = memory.words, memory.words.copy()
+    memory.set(at[0], regions[0])
+    memory.set(at[4], regions[4])
+    # A record keeps its operands, which are placed; the others may change.
+    for i, (old, new) in enumerate(zip(record, regions[5], strict=True)):
+        if old != new:
+            memory.set(at[5] + 4 * i, [new])
+    expected, memory.words = memory.words, before
+    if scratch:
+        some = slice((at[0] - RAM) // 4 + scratch, (at[0] - RAM) // 4 + len(arena))
+        expected[some] = left[some]
+    check(memory, left, expected)
+
+
+def powers() -> np.ndarray:
+    """The table of powers of two: 32 coarse ones, then 32 fine ones."""
+    i = np.arange(32)
+    both = np.concatenate([2.0 ** (-i / 32), 2.0 ** (-i / 1024)])
+    return np.floor(both * 32768 + 0.5).astype(np.int64)
+
+
+def rotations(rng: np.random.Generator, context: int, half: int) -> np.ndarray:
+    angle = rng.uniform(0, 7, (context, half))
+    cosine, sine = (np.round(32767 * f(angle)).astype(np.int64) for f in (np.cos, np.sin))
+    return signed((sine & 0xFFFF) << 16 | cosine & 0xFFFF).reshape(-1)
+
+
+def signed(words: np.ndarray) -> np.ndarray:
+    return words.astype(np.uint32).astype(np.int32).astype(np.int64)
+
+
+def header(pos: int, total: int, context: int, stride: int, end: int = 0) -> list[int]:
+    return [pos, total, context, stride, end, *[0] * 11]
+
+
+def linear4(
+    cpu: Cortex, seed: object, cols: int, groups: int, total: int = 1, span: int = 16,
+    cuts: object = (), add: int = 0, first: int = 0, count: int | None = None, s0: int = 28,
+    room: int = 2, extreme: int = 0, watch: bool = False,
+) -> None:  # fmt: skip
+    """Run one product with weights of 4 bits; the arguments are those of `linear`."""
+    rng = np.random.default_rng(seed)
+    rows = (groups + 1) // 2 * 8
+    q = rng.integers(-8, 8, (rows, cols))
+    scale = rng.integers(0, 16, (rows, (cols + span - 1) // span))
+    m = rng.integers(0, 32768, rows)
+    x = rng.integers(-255, 256, (total, cols))
+    heads = rng.integers(1 << 13, 1 << 14, (total, 4))
+    heads[:, 1] = rng.integers(-6, 7, total)
+    if extreme:
+        q[:], scale[:], m[:], heads[:, 0] = -8, 15, 32767, 16383
+        q[1::3] = 7
+        x = np.full_like(x, 255 if extreme & 1 else -255)
+        if extreme & 2:
+            x[:, 1::2] *= -1
+    words = signed(Matrix4(q, scale, m, 0, span).words().reshape(-1))
+    ends = [0, *cuts, len(words)]
+    runs = [v for a, b in zip(ends, ends[1:], strict=False) for v in (a << 6 | 3, b - a)]
+    out = rng.integers(-(1 << 28), 1 << 28, (total, 4 * (groups + first) + 3))
+    frames = np.concatenate([np.ones((total, 1), np.int64), heads, x, out], 1)
+    count = groups if count is None else count
+    record = [17 << 6, (21 + cols) << 6, 2, cols, groups, s0, room, add, first, count, span]
+    arena = [*header(0, total, 32, frames.shape[1]), *frames.reshape(-1)]
+    like_portable(cpu, rng, "linear4", record, arena, runs=runs, matrix=words, watch=watch)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_linear4_of_every_number_of_columns(cpu, total):
+    for cols in range(1, 68):
+        span = (16, 32, 48, 1024)[cols & 3]
+        linear4(cpu, [cols, total], cols, 1 + cols % 5, total, span, add=cols & 1, watch=cols < 35)
+    for cols in (172, 256, 1000):
+        linear4(cpu, cols, cols, 3, total)
+
+
+@pytest.mark.parametrize("cols, span", [(1, 16), (7, 16), (27, 16), (52, 32), (37, 64)])
+def test_linear4_with_a_matrix_in_two_runs(cpu, cols, span):
+    size = cols + (cols + span - 1) // span + 4
+    for cut in range(1, 2 * size):
+        linear4(cpu, [cols, cut], cols, 3, 1 + cut % 3, span, [cut], watch=cut % 3 == 0)
+
+
+def test_linear4_with_a_matrix_in_many_runs(cpu):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cols, groups = int(rng.integers(1, 80)), int(rng.integers(1, 8))
+        span = int(rng.choice([16, 32, 1024]))
+        words = (groups + 1) // 2 * (cols + (cols + span - 1) // span + 4)
+        # Some cuts fall together: a run may be empty.
+        cuts = sorted(rng.integers(1, words, int(rng.integers(1, 12))).tolist())
+        total = int(rng.integers(1, 4))
+        linear4(cpu, seed, cols, groups, total, span, cuts, seed & 1, watch=True)
+    linear4(cpu, 0, 19, 3, 2, cuts=list(range(1, 50)), watch=True)
+
+
+def test_linear4_of_many_rows(cpu):
+    """Several vectors share the sweep of four row groups of eight."""
+    for total in (1, 2, 3):
+        for groups in (1, 2, 7, 8, 9, 15, 16, 17, 33):
+            linear4(cpu, groups, 5, groups, total, watch=True)
+            linear4(cpu, groups, 18, groups, total, cuts=list(range(3, 12 * groups, 11)), add=1)
+
+
+def test_linear4_of_extremes(cpu):
+    for cols in (1, 2, 15, 16, 17, 64):
+        for extreme in (1, 2, 3):
+            linear4(cpu, [cols, extreme], cols, 3, extreme=extreme)
+
+
+def test_linear4_of_all_shifts(cpu):
+    for s0 in range(-8, 60):
+        linear4(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=s0 & 1)
+        linear4(cpu, s0 + 8, 1, 1, 2, s0=s0, room=10)
+
+
+def test_linear4_window(cpu):
+    """A tile of the matrix fills its own rows of the result."""
+    for first in (2, 6):
+        for count in (0, 1, 2, 3):
+            for total in (1, 3):
+                linear4(cpu, first, 6, 3, total, first=first, count=count, add=1, watch=True)
+
+
+def test_linear_into_the_logits(cpu):
+    """They lie behind the first frame; a bias may be there already."""
+    for cols in (1, 2, 3, 7, 24):
+        for groups in (1, 2, 9):
+            for add in (0, 1):
+                rng = np.random.default_rng([cols, groups])
+                stride = 1 + cols + 4
+                q = rng.integers(-128, 128, (4 * groups, cols))
+                matrix = signed(packed(q, rng.integers(1, 32768, 4 * groups)).reshape(-1))
+                x = rng.integers(-2047, 2048, cols)
+                frame = [5, 12345, 3, int(x.sum()), 0, *x]
+                logits = rng.integers(-(1 << 24), 1 << 24, 4 * groups)
+                record = [
+                    17 << 6, 16 + stride << 6, 2, cols, groups, 24, 2, add, 0, groups
+                ]  # fmt: skip
+                arena = [*header(3, 1, 8, stride), *frame, *logits]
+                runs = [3, len(matrix)]
+                like_portable(
+                    cpu, rng, "linear", record, arena, runs=runs, matrix=matrix, watch=True
+                )
+
+
+def cached(heads: int, size: int, context: int, bits: tuple[int, int]) -> tuple[int, int]:
+    """Words of the keys and of the values of a cache."""
+    groups = -(-context // (2 if bits[0] == 12 else 4))
+    return heads * groups * size, heads * -(-size * bits[1] // 32) * context
+
+
+def attend(
+    cpu: Cortex, seed: object, length: int, size: int = 8, total: int = 1, heads: int = 2,
+    kv_heads: int = 1, rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
+    watch: bool = False, end: int = 0, lean: int = 0, bits: tuple[int, int] = (12, 8),
+    **fields: int,
+) -> None:  # fmt: skip
+    """Attend from the last `total` of `length` positions; to all before `end`, if it is given.
+
+    lean: the largest bias of a score by its distance; bits: of keys and values.
+    """
+    rng = np.random.default_rng(seed)
+    context = (max(length, end) + 1) & ~1
+    half = size // 2
+    tables = np.concatenate([rotations(rng, context, half), powers()])
+    row = 2 * context - 1
+    biases = rng.integers(-lean, lean + 1, heads * row)
+    own = len(tables) + context - 1 << 6 | 1 if lean else 0
+    tables = np.concatenate([tables, biases])
+    keys, values = cached(kv_heads, size, context, bits)
+    k = rng.integers(1 if bits[0] == 12 else 0, 1 << bits[0], (2 if bits[0] == 12 else 4, keys))
+    v = rng.integers(0, 1 << bits[1], (32 // bits[1], values))
+    mantissa = rng.integers(1024, 2048, (2, kv_heads * context))
+    shift = rng.integers(8, 16, (2, kv_heads * context))
+    n = heads * size
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        k[:], v[:], shift[:] = (1 << bits[0]) - 1, (1 << bits[1]) - 1, 31
+        frames[:] = amax
+    s = mantissa | shift << 11
+    parts = [*(sum(x << 32 // len(part) * i for i, x in enumerate(part)) for part in (k, v)),
+             s[0] | s[1] << 16]  # fmt: skip
+    scores = 16 + total * stride
+    number = {"mc": 24000, "se": 40, "vn": (1 << 29) + 12345, "ve": 20, "ps": 0} | fields
+    record = [
+        17 << 6, 17 + n << 6, 4, heads, kv_heads, size, 1 if rope else 0,
+        context * half << 6 | 1, scores << 6, *number.values(), int(end > 0), own, row, *bits,
+    ]  # fmt: skip
+    arena = header(length - total, total, context, stride, end or 1)
+    arena += [*frames.reshape(-1), *[77] * (context + 2)]
+    seen = end or length
+    # The weighted sum reads one score ahead; scores are made by twos or fours.
+    like_portable(
+        cpu, rng, "attend", record, arena, tables, signed(np.concatenate(parts)), watch=watch,
+        scratch=scores + seen,
+    )  # fmt: skip
+
+
+BITS = [(12, 8), (8, 8), (8, 4), (12, 4)]
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_at_every_position(cpu, bits):
+    for length in range(1, 41):
+        attend(cpu, length, length, watch=True, bits=bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("rope", [False, True])
+def test_attend_with_every_head_size(cpu, rope, bits):
+    for size in range(1 + rope, 41, 1 + rope):
+        attend(cpu, size, 1 + size % 7, size, 1, 1, 1, rope, watch=True, bits=bits)
+    attend(cpu, 0, 9, 64, bits=bits)
+    attend(cpu, 0, 5, 256, bits=bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_with_shared_heads_and_groups_of_positions(cpu, bits):
+    for total in (1, 2, 3):
+        for heads, kv_heads in ((1, 1), (3, 3), (8, 4), (6, 1), (12, 3)):
+            attend(cpu, total, total + heads, 6, total, heads, kv_heads, watch=True, bits=bits)
+
+
+@pytest.mark.parametrize("bits", BITS[:3:2])
+def test_attend_to_the_whole_input(cpu, bits):
+    for end in range(1, 20):
+        for total in range(1, end + 1, 3):
+            # The group may be any part of the input.
+            for length in range(total, end + 1, 4):
+                rope = total & 1 == 0
+                attend(cpu, length, length, 6, total, 4, 2, rope, watch=True, end=end, bits=bits)
+
+
+@pytest.mark.parametrize("lean", [1, 3000, 1 << 24])
+def test_attend_by_distance(cpu, lean):
+    for length in (1, 2, 9, 16):
+        for total, heads in ((1, 1), (2, 5), (length, 3)):
+            if total <= length:
+                attend(cpu, lean, length, 6, total, heads, 1, watch=True, lean=lean)
+                end = length + 3
+                attend(cpu, lean, length, 7, total, heads, heads, False, end=end, lean=lean)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_far_back(cpu, bits):
+    attend(cpu, 1, 512, 8, 2, bits=bits)
+    attend(cpu, 2, 1027, 4, 1, ps=2, bits=bits)
+
+
+def test_attend_with_queries_of_any_magnitude(cpu):
+    for narrow in BITS[1:3]:
+        attend(cpu, narrow, 7, 8, 2, amax=(1 << 30) - 1, bits=narrow)
+    for bits in range(31):
+        attend(cpu, bits, 7, amax=(1 << bits) - 1)
+        attend(cpu, bits, 7, 8, 2, amax=(1 << bits) - 1, rope=False)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_attend_of_extremes(cpu, bits):
+    for amax in (0, 1, (1 << 15) - 1, 1 << 15, (1 << 29) + 1, (1 << 30) - 1):
+        for size in (1, 8, 64):
+            attend(cpu, amax, 33, size, extreme=True, rope=False, amax=amax, bits=bits)
+
+
+def test_attend_with_all_numbers(cpu):
+    """Both ends of every shift, from a flat distribution to a single position."""
+    for se in range(-8, 90, 3):
+        attend(cpu, se + 8, 11, se=se, bits=BITS[se % 4])
+    for ve in range(-60, 60, 5):
+        attend(cpu, ve + 60, 11, ve=ve, bits=BITS[ve // 5 % 4])
+    for vn in (1 << 28, (1 << 30) - 1):
+        for mc in (1 << 14, 32767):
+            for ps in (0, 8):
+                attend(cpu, ps, 12, mc=mc, vn=vn, ps=ps)
+
+
+def store(
+    cpu: Cortex, seed: object, pos: int, size: int, total: int = 1, heads: int = 1,
+    rope: bool = True, amax: int = 1 << 20, extreme: bool = False,
+    bits: tuple[int, int] = (12, 8),
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    context = (pos + total + 2) & ~1
+    n = heads * size
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        frames[:] = amax
+    words = sum(cached(heads, size, context, bits)) + heads * context
+    cache = rng.integers(-(1 << 31), 1 << 31, words)
+    record = [17 << 6, 17 + n << 6, 4, heads, size, 1 if rope else 0, *bits]
+    arena = [*header(pos, total, context, stride), *frames.reshape(-1)]
+    tables = rotations(rng, context, size // 2)
+    like_portable(cpu, rng, "store", record, arena, tables, cache, watch=True)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_store_with_every_head_size(cpu, bits):
+    for size in range(1, 41):
+        store(cpu, size, size % 5, size, rope=size % 2 == 0, bits=bits)
+    store(cpu, 0, 3, 256, bits=bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_store_of_heads_and_groups_of_positions(cpu, bits):
+    for total in (1, 2, 3):
+        for heads in (1, 2, 5):
+            for pos in range(5):
+                store(cpu, pos, pos, 6, total, heads, rope=heads > 1, bits=bits)
+
+
+def test_store_of_any_magnitude(cpu):
+    for bits in range(31):
+        store(cpu, bits, 1, 7, rope=False, amax=(1 << bits) - 1, bits=BITS[2])
+        store(cpu, bits, 1, 8, amax=(1 << bits) - 1, bits=BITS[2], extreme=True)
+        for less in range(min(bits, 2) + 1):
+            amax = (1 << bits) - 1 - less if bits else 0
+            store(cpu, bits, 1, 8, amax=max(amax, 0))
+            store(cpu, bits, 2, 7, rope=False, amax=max(amax, 0), extreme=True)
+    for amax in range(2040, 2056):  # where the scale's mantissa overflows
+        store(cpu, amax, 0, 1, rope=False, amax=amax << 4, extreme=True)
+        store(cpu, amax, 0, 1, rope=False, amax=amax * 16 + 15, extreme=True)
+
+
+def norm(
+    cpu: Cortex, seed: object, n: int, bits: int = 8, total: int = 1, dyn: bool = False,
+    gain: bool = True, amax: int = 1 << 20, extreme: bool = False, **fields: int,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    stride = 2 + n + 4 + n + 2
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        frames[:] = amax
+    frames[:, 1] = rng.integers(-40, 40, total)
+    number = {"c": 25000, "e": -3, "lg": (n - 1).bit_length(), "eps": 20000, "eps_e": 3} | fields
+    record = [
+        18 << 6, 18 + n << 6, n, bits, 17 << 6 if dyn else 0, number["c"], number["e"],
+        1 if gain else 0, number["lg"], number["eps"], number["eps_e"],
+    ]  # fmt: skip
+    # Operand 1 is the first word of the tables.
+    tables = rng.integers(-32767, 32768, n)
+    if extreme:
+        tables[:] = 32767
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "norm", record, arena, tables, watch=True)
+
+
+@pytest.mark.parametrize("gain", [False, True])
+def test_norm(cpu, gain):
+    for n in range(1, 41):
+        norm(cpu, n, n, total=1 + n % 3, dyn=n % 2 == 0, gain=gain)
+    for bits in range(2, 13):
+        norm(cpu, bits, 24, bits, gain=gain)
+    norm(cpu, 0, 1000, 12, gain=gain)
+
+
+@pytest.mark.parametrize("gain", [False, True])
+def test_norm_of_any_magnitude(cpu, gain):
+    for bits in range(31):
+        norm(cpu, bits, 9, gain=gain, amax=(1 << bits) - 1)
+        for n in (1, 16):
+            norm(cpu, bits, n, 12, gain=gain, amax=(1 << bits) - 1, extreme=True, c=32767)
+
+
+def test_norm_with_every_epsilon(cpu):
+    for eps_e in range(-40, 60, 3):
+        for amax in (0, 3, 1 << 14, 1 << 25):
+            norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
+
+
+def layernorm(
+    cpu: Cortex, seed: object, n: int, total: int = 1, place: bool = False, bias: bool = True,
+    amax: int = 1 << 20, extreme: bool = False, offset: int = 0, **fields: int,
+) -> None:  # fmt: skip
+    """place: the result replaces the input. offset: what all elements have in common."""
+    rng = np.random.default_rng(seed)
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride)) + offset
+    if extreme:
+        # Equal ones, but for one or the half of them.
+        frames[:] = amax
+        frames[:, 17 - 16 : 17 - 16 + (n + 1) // 2 if seed else 2] = -amax
+    number = {"scale": 25000, "e": 30, "lg": (n - 1).bit_length(), "eps": 20000, "eps_e": 3}
+    number |= fields
+    # A gain, something between, and a bias of any magnitude.
+    tables = np.concatenate(
+        [rng.integers(-32767, 32768, n + 3), rng.integers(-(1 << 31), 1 << 31, n)]
+    )
+    if extreme:
+        tables[:n] = 32767
+    record = [
+        17 << 6, 17 + (0 if place else n) << 6, n, number["scale"], number["e"], 1,
+        n + 3 << 6 | 1 if bias else 0, number["lg"], number["eps"], number["eps_e"],
+    ]  # fmt: skip
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "layernorm", record, arena, tables, watch=True)
+
+
+@pytest.mark.parametrize("place", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_layernorm(cpu, place, bias):
+    for n in range(1, 41):
+        layernorm(cpu, n, n, 1 + n % 3, place, bias)
+    for n in (64, 128, 384, 1000):
+        layernorm(cpu, n, n, 2, place, bias)
+
+
+def test_layernorm_of_any_magnitude(cpu):
+    for bits in range(32):
+        # Half the last bit of a shift to the right must still fit a word.
+        amax = min((1 << bits) - 1, (1 << 31) - 1 - (1 << 15))
+        for n in (1, 2, 9, 16):
+            layernorm(cpu, bits, n, amax=amax, lg=20 if bits & 1 else 4)
+            for seed in (0, 1):
+                layernorm(cpu, seed, n, amax=amax, extreme=True, scale=32767)
+        if bits < 30:
+            layernorm(cpu, bits, 24, 2, amax=amax, offset=1 << 29)
+            layernorm(cpu, bits, 24, 2, amax=amax, offset=-(1 << 29))
+    # As many elements as there may be, half of them opposite: the sums are as large as they get.
+    layernorm(cpu, 1, 1 << 14, amax=1 << 30, extreme=True)
+    layernorm(cpu, 0, 1 << 14, amax=32767, extreme=True)
+
+
+def test_layernorm_of_all_numbers(cpu):
+    for e in range(-20, 90):
+        layernorm(cpu, e + 20, 7, e=e, scale=(1 << 14) + 149 * (e + 20))
+    for e in (-4096, 4096):
+        layernorm(cpu, 0, 5, e=e)
+        layernorm(cpu, 0, 5, eps_e=e)
+    for eps_e in range(-40, 60, 3):
+        for amax in (0, 3, 1 << 14, 1 << 25):
+            layernorm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
+    for scale in (1 << 14, 32767):
+        for amax in (0, 1 << 10):
+            layernorm(cpu, scale, 8, amax=amax, eps=0, scale=scale)
+
+
+def test_layernorm_stays_in_memory(cpu):
+    """Whatever the words are; the results of such are nobody's business."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 20))
+        frames = rng.choice([-(1 << 31), (1 << 31) - 1, 0, -1], (2, n + 1))
+        memory = Memory(rng)
+        arena = memory.put([*header(0, 2, 2, n + 1), *frames.reshape(-1)])
+        table = memory.put(rng.integers(-(1 << 31), 1 << 31, 2 * n)) - arena + BIAS
+        at = 4 * 17 + BIAS
+        fields = [at, at, n, 32767, 5, table, table + 4 * n, 5, 32767, -30]
+        left = cpu.call("layernorm", memory, memory.put(fields), arena, watch=True)
+        inside = np.zeros(len(left), bool)
+        for t in range(2):
+            i = (arena - RAM) // 4 + 17 + t * (n + 1)
+            inside[i : i + n] = True
+        assert (left == memory.words)[~inside].all()
+
+
+def gate(
+    cpu: Cortex, seed: object, n: int, f: int = 12, total: int = 1, amax: int = 1 << 15,
+    extreme: int = 0, up: bool = True, table: bool = True, odd: bool = False,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    stride = 1 + 2 * n + 3
+    frames = rng.integers(-amax, amax + 1, (total, stride))
+    if extreme:
+        frames[:] = extreme * amax
+    elif odd:
+        frames[:, 1 : 1 + n][rng.random((total, n)) < 0.1] = 0
+    entries = rng.integers(0, 36600, 514)
+    tables = signed(entries[::2] | entries[1::2] << 16)
+    record = [
+        17 << 6, 17 + n << 6 if up else 0, n, 1 if table else 0, f, 17 + 2 * n << 6 if up else 0,
+        int(odd),
+    ]  # fmt: skip
+    arena = [*header(0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "gate", record, arena, tables, watch=True)
+
+
+GATES = [
+    {},
+    {"table": False},
+    {"up": False},
+    {"up": False, "table": False},
+    {"up": False, "odd": True},
+]
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_gate(cpu, kind):
+    for n in range(1, 41):
+        gate(cpu, n, n, total=1 + n % 3, **kind)
+    for f in range(8, 17):
+        gate(cpu, f, 100, f, **kind)
+        gate(cpu, f, 100, f, amax=(1 << 9 + f - 5) + 50, **kind)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_gate_of_any_magnitude(cpu, kind):
+    for bits in range(31 if kind.get("up", True) else 32):
+        gate(cpu, bits, 9, amax=(1 << bits) - 1, **kind)
+        for sign in (-1, 1):
+            gate(cpu, bits, 3, amax=(1 << bits) - 1, extreme=sign, **kind)
+            gate(cpu, bits, 3, 16, amax=(1 << bits) - 1, extreme=sign, **kind)
+    if kind.get("up", True) is False:
+        gate(cpu, 0, 3, amax=1 << 31, extreme=-1, **kind)
+
+
+def cut(rng: np.random.Generator, words: np.ndarray, cuts: object) -> tuple[list[int], list[int]]:
+    """Words cut into runs that do not touch: (runs, matrix)."""
+    matrix: list[int] = []
+    runs: list[int] = []
+    cuts = [0, *cuts, len(words)]
+    for a, b in zip(cuts, cuts[1:], strict=False):
+        runs += [len(matrix) << 6 | 3, b - a]
+        matrix += [*signed(words[a:b]), int(rng.integers(1 << 20))]
+    return runs, matrix
+
+
+def embed(
+    cpu: Cortex, seed: object, n: int, shift: int = 6, total: int = 1, cuts: object = (),
+    window: tuple[int, int, int] = (0, 0, 0), position: int | None = None,
+) -> None:  # fmt: skip
+    """position: the first one, whose row is added to what is there."""
+    rng = np.random.default_rng(seed)
+    groups = 5
+    q = rng.integers(-127, 128, (4 * groups, n))
+    words = packed(q, rng.integers(0, 1 << 15, 4 * groups)).reshape(-1)
+    runs, matrix = cut(rng, words, cuts)
+    stride = n + 4
+    frames = rng.integers(-(1 << 31), 1 << 31, (total, stride))
+    frames[:, 0] = rng.integers(4 * window[2], 4 * groups, total)
+    record = [17 << 6, 2, n, shift, *window, int(position is not None)]
+    arena = [*header(position or 0, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "embed", record, arena, runs=runs, matrix=matrix, watch=True)
+
+
+@pytest.mark.parametrize("position", [None, 0, 3])
+def test_embed(cpu, position):
+    for n in range(1, 41):
+        embed(cpu, n, n, total=1 + n % 3, position=position)
+    for shift in range(-8, 31):
+        embed(cpu, 8 + shift, 5, shift, 3, position=position)
+    # Some of the vectors; a matrix that begins with the third row group.
+    embed(cpu, 0, 5, total=4, window=(1, 3, 0), position=position)
+    embed(cpu, 0, 5, total=4, window=(3, 4, 2), position=None if position is None else 8)
+
+
+@pytest.mark.parametrize("position", [None, 5])
+def test_embed_from_runs(cpu, position):
+    for n in (1, 3, 6):
+        for at in range(1, 5 * (n + 2)):
+            embed(cpu, at, n, 6, 3, [at], position=position)
+            more = sorted({at, at // 2 + 1, 5 * (n + 2) - 1})
+            embed(cpu, at, n, 6, 3, more, position=position)
+        embed(cpu, 0, n, 6, 6, list(range(1, 5 * (n + 2))), position=position)
+
+
+def bias(
+    cpu: Cortex, seed: object, n: int, total: int = 1, add: int = 0, cuts: object = (),
+    more: int = 0, logits: bool = False,
+) -> None:  # fmt: skip
+    """more: words that the last run has behind the vector, as a tile may."""
+    rng = np.random.default_rng(seed)
+    runs, matrix = cut(rng, rng.integers(0, 1 << 32, n + more), cuts)
+    stride = 5 if logits else n + 4
+    arena = [*header(0, total, 2, stride), *rng.integers(-(1 << 31), 1 << 31, total * (n + 5))]
+    record = [16 + stride << 6 if logits else 17 << 6, 2, n, add]
+    like_portable(cpu, rng, "bias", record, arena, runs=runs, matrix=matrix, watch=True)
+
+
+@pytest.mark.parametrize("add", [0, 1])
+def test_bias(cpu, add):
+    for n in range(1, 41):
+        bias(cpu, n, n, 1 + n % 3, add)
+        bias(cpu, n, n, 1 + n % 3, add, more=n % 5)
+        bias(cpu, n, n, 1, add, logits=True)
+        for at in range(1, n):
+            bias(cpu, n, n, 1 + at % 3, add, [at])
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 30))
+        # Some cuts fall together: a run may be empty.
+        cuts = sorted(rng.integers(0, n + 1, int(rng.integers(1, 12))).tolist())
+        bias(cpu, seed, n, 1 + seed % 3, add, cuts, 1)
+    bias(cpu, 0, 9, 2, add, range(1, 9))
+
+
+def pool(cpu: Cortex, seed: object, n: int, total: int, how: int, top: int = 1 << 31) -> None:
+    rng = np.random.default_rng(seed)
+    stride = n + 3
+    frames = rng.integers(-top, top, (total, stride))
+    if how == 2:
+        frames = frames // total
+    arena = [*header(4, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "pool", [17 << 6, n, how], arena, watch=n * total < 1000)
+
+
+@pytest.mark.parametrize("how", [0, 1, 2])
+def test_pool(cpu, how):
+    for n in (1, 2, 7, 64):
+        for total in (1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33):
+            pool(cpu, n, n, total, how)
+
+
+def test_pool_the_mean(cpu):
+    for total in range(1, 200):
+        pool(cpu, total, 3, total, 2, 1 << 12 + total % 18)
+    for total in (255, 256, 257, 1000, 4095, 4096, 8191, 16383, 32767, 32768):
+        pool(cpu, total, 1, total, 2)
+    # Sums at both ends of a word
+    for total in (1, 2, 3, 4, 5, 16):
+        for last in (-(1 << 31), (1 << 31) - 1):
+            arena = [*header(0, total, 2, 1), *[0] * total, last, 0]
+            rng = np.random.default_rng(total)
+            like_portable(cpu, rng, "pool", [17 << 6, 1, 2], arena, watch=True)
+
+
+def sample(
+    cpu: Cortex, seed: object, n: int, m: int = 0, s: int = 0, top_p: int = 32768,
+    logits: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    if logits is None:
+        logits = rng.integers(-5000, 5000, n)
+    state = int(rng.integers(-(1 << 31), 1 << 31))
+    record = [16 << 6, n, 1, m, s, top_p, state, -1]
+    like_portable(cpu, rng, "sample", record, [*header(0, 1, 2, 1), *logits], powers(), watch=True)
+
+
+def test_sample_the_largest(cpu):
+    for n in range(1, 41):
+        sample(cpu, n, n)
+    sample(cpu, 0, 7, logits=np.array([3, -4, 9, 9, 1, 9, 0]))
+    sample(cpu, 0, 4, logits=np.array([-(1 << 31)] * 4))
+    sample(cpu, 0, 3, logits=np.array([-(1 << 30), (1 << 30) - 1, (1 << 30) - 1]))
+
+
+def test_sample(cpu):
+    for n in range(1, 41):
+        sample(cpu, n, n, *sampling(800, 900, 10))
+    for seed in range(40):
+        t = (1, 100, 1000, 5000, 100_000)[seed % 5]
+        sample(cpu, seed, 97, *sampling(t, (1, 500, 950, 999, 1000)[seed // 8], seed % 17))
+    for m, s in ((16384, -20), (32767, 17), (32767, 60)):
+        sample(cpu, s + 20, 33, m, s)
+
+
+# Whole models
+
+
+def emulated(cpu, a: Architecture, seen: set[str]) -> Model:
+    """The model with every step in the emulator and its weights in two pieces and more."""
+    model = Model(str(a.file()), kernels="portable")
+    regions = model._space
+    # Each run is cut at a word that divides nothing.
+    runs: list[int] = []
+    first = {}
+    for i in range(0, len(regions[2]), 2):
+        operand, n = regions[2][i : i + 2]
+        first[i << 6 | 2] = len(runs) << 6 | 2
+        k = min(n, 1 + n * 5 // 13)
+        runs += [operand, k, operand + (k << 6), n - k]
+    memory = Memory(np.random.default_rng(0))
+    at = [memory.put(runs if i == 2 else r, int(i == 0)) for i, r in enumerate(regions)]
+    memory.set(at[2], placed(runs, "o-" * (len(runs) // 2), at))
+    used = memory.used
+
+    def step(kernel, record):
+        name = kernel.__name__
+        if name not in cpu.at:  # there it is viper, which is not emulated here
+            seen.add(name)
+            return kernel
+        fields = [first[v] if letter == "w" else v
+                  for letter, v in zip(FIELDS[name], record, strict=True)]  # fmt: skip
+        where = placed(fields, FIELDS[name], at)
+
+        def call(_record, _memory):
+            seen.add(name)
+            memory.used = used
+            for i in (0, *range(4, len(regions))):
+                memory.set(at[i], regions[i])
+            left = cpu.call(name, memory, memory.put(where), at[0])
+            for i in (0, *range(4, len(regions))):
+                start = (at[i] - RAM) // 4
+                regions[i][:] = type(regions[i])(
+                    "i", left[start : start + len(regions[i])].tobytes()
+                )
+
+        return call
+
+    for steps in model._encoder, model._body, model._head:
+        steps[:] = [(step(kernel, record), record) for kernel, record in steps]
+    return model
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures(cpu, tmp_path, name):
+    """Every step of a model gives the same logits."""
+    a = Architecture(name, tmp_path)
+    seen: set[str] = set()
+    model = emulated(cpu, a, seen)
+    tokens = a.tokens(a.graph.context)
+    for n in lengths(a):
+        expected = a.sim().logits(tokens[:n])[-1]
+        assert list(model.logits(tokens[:n])) == expected.tolist()
+    assert seen == {step.op for step in a.sim().model.steps}

@@ -1,0 +1,76 @@
+"""The classes of characters in unicode_data.py are those of the `tokenizers` library."""
+
+import pytest
+
+from picoformer.tokenizers import unicode_data
+from test_tokenizer_types import charsmap
+
+hf = pytest.importorskip("tokenizers")
+from tokenizers import normalizers, pre_tokenizers  # noqa: E402
+
+EVERY = [c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]
+
+
+def bert(**options):
+    off = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False}
+    return normalizers.BertNormalizer(**{**off, "lowercase": False, **options}).normalize_str
+
+
+def words(splitter, text):
+    return len(splitter.pre_tokenize_str(text))
+
+
+CLEAN = bert(clean_text=True)
+STRIP = bert(strip_accents=True)
+LOWER = bert(lowercase=True)
+BERT = pre_tokenizers.BertPreTokenizer()
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
+EXTENDED = normalizers.Precompiled(charsmap({"a": "b"})).normalize_str
+BROKEN = normalizers.Precompiled(charsmap({"\u200c": "b"})).normalize_str
+
+CLASSES = {
+    "controls": lambda c: not CLEAN(c) and c != "\ufffd",
+    "marks": lambda c: not STRIP(c) and ord(c) not in unicode_data.decompositions(),
+    "punctuation": lambda c: words(BERT, f"a{c}a") == 3,
+    "spaces": lambda c: words(BERT, f"a{c}a") == 2,
+    "letters": lambda c: words(BYTES, "a" + c) == 1,
+    "numbers": lambda c: words(BYTES, "1" + c) == 1,
+    # what the library takes for one cluster of less than 6 bytes it replaces as one
+    "extending": lambda c: EXTENDED("a" + c) == "b",
+    "prepending": lambda c: EXTENDED(f"{c}a\u0301") == f"{c}b\u0301",
+    "breaking": lambda c: c != "\u200c" and BROKEN(f"{c}\u200c\u0301") == f"{c}b",
+}
+
+
+def members(name):
+    ranges = getattr(unicode_data, name)()
+    assert ranges == sorted(ranges)
+    return {c for first, last in ranges for c in range(first, last + 1)} - {0}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_edges_of_classes(name):
+    found = members(name)
+    near = {c + d for c in found if c - 1 not in found or c + 1 not in found for d in (-1, 0, 1)}
+    for c in (near & set(EVERY)) | set(range(1, 0x300)):
+        assert CLASSES[name](chr(c)) == (c in found), hex(c)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes(name):
+    assert {c for c in EVERY if CLASSES[name](chr(c))} == members(name)
+
+
+def test_lower_case():
+    lower = unicode_data.lower()
+    for c in EVERY:
+        assert LOWER(chr(c)) == "".join(map(chr, lower.get(c, [c]))), hex(c)
+
+
+def test_decompositions():
+    found, marks = unicode_data.decompositions(), members("marks")
+    for c in EVERY:
+        if not 0xAC00 <= c <= 0xD7A3:
+            parts = [x for x in found.get(c, [c]) if x not in marks]
+            assert STRIP(chr(c)) == "".join(map(chr, parts)), hex(c)
