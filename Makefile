@@ -44,7 +44,7 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 	@touch $@
 
 bench: $(VENV)/.stamp-bench
-	$(BIN)/python tools/speed_section.py --measure $(CHECKPOINT) \
+	$(BIN)/python -m tools.benchmarks.documents --measure $(CHECKPOINT) \
 		$(if $(LLAMA2C),--llama2c $(LLAMA2C))
 
 clean:

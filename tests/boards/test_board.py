@@ -570,8 +570,7 @@ def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, stories):
     """A Pico's flash with the runtime and the story model in it."""
-    sys.path.insert(0, str(models.ROOT / "tools"))
-    import rp2040
+    from tools.emulation import rp2040
 
     if reason := rp2040.missing():
         pytest.skip(reason)

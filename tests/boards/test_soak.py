@@ -1,17 +1,12 @@
-"""Long days: tools/soak.py, shorter, and that it notices what it is there to notice."""
+"""Long days: tools/sweeps/soak.py, shorter, and that it notices what it is there to notice."""
 
 from __future__ import annotations
-
-import sys
 
 import pytest
 
 import models
-
-sys.path.insert(0, str(models.ROOT / "tools"))
-
-import soak  # noqa: E402
-from picoformer.boards.emulated.unix import UnixBoard  # noqa: E402
+from picoformer.boards.emulated.unix import UnixBoard
+from tools.sweeps import soak
 
 REASON = models.no_board()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)

@@ -28,10 +28,7 @@ from picoformer.device import server as wire
 from picoformer.device import server_stream as stream
 from picoformer.device.model import Model
 from test_protocol import DOC, FakeBoard, Line, begin, double, drop, flip
-
-sys.path.insert(0, str(models.ROOT / "tools"))
-
-import bench_link  # noqa: E402
+from tools.benchmarks import link as bench_link
 
 LARGE = models.Shape(128, 384, 8, 8, 2, 1024, 16)  # 1.6 million parameters
 NAME = "m"

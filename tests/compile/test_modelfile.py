@@ -14,7 +14,6 @@ import os
 import random
 import re
 import struct
-import sys
 from array import array
 from collections import Counter
 from functools import cache
@@ -25,11 +24,27 @@ import numpy as np
 import pytest
 
 import models
-
-sys.path.insert(0, str(models.ROOT / "tools"))
-
-import fuzz  # noqa: E402
-from fuzz import (  # noqa: E402
+from picoformer import convert
+from picoformer.compile import modelfile
+from picoformer.compile.compiler import (
+    Compiled,
+    activation_table,
+    compile_graph,
+    exp2_table,
+    float_parts,
+)
+from picoformer.compile.convert import calibrate
+from picoformer.compile.quantize import Matrix, Matrix4, quantize, stacked
+from picoformer.compile.rounding import nearest
+from picoformer.device import beams, program, sampling
+from picoformer.device import kernels_portable as portable
+from picoformer.device import model as device_model
+from picoformer.errors import Error
+from picoformer.simulate import simulator
+from picoformer.simulate.simulator import Simulator
+from picoformer.tokenizers.tokenizer import Template, build
+from tools.sweeps import fuzz
+from tools.sweeps.fuzz import (
     GROUP,
     IMAGE,
     KINDS,
@@ -42,25 +57,6 @@ from fuzz import (  # noqa: E402
     small_graph,
     small_vocabulary,
 )
-from picoformer import convert  # noqa: E402
-from picoformer.compile import modelfile  # noqa: E402
-from picoformer.compile.compiler import (
-    Compiled,
-    activation_table,
-    compile_graph,
-    exp2_table,
-    float_parts,
-)
-from picoformer.compile.convert import calibrate  # noqa: E402
-from picoformer.compile.quantize import Matrix, Matrix4, quantize, stacked  # noqa: E402
-from picoformer.compile.rounding import nearest  # noqa: E402
-from picoformer.device import beams, program, sampling  # noqa: E402
-from picoformer.device import kernels_portable as portable
-from picoformer.device import model as device_model  # noqa: E402
-from picoformer.errors import Error  # noqa: E402
-from picoformer.simulate import simulator  # noqa: E402
-from picoformer.simulate.simulator import Simulator  # noqa: E402
-from picoformer.tokenizers.tokenizer import Template, build  # noqa: E402
 
 Model = device_model.Model
 DOCS = models.ROOT / "docs"
@@ -847,7 +843,7 @@ def test_the_limits_are_those_of_the_page(on_board, good):
     assert tried >= 36
 
 
-# Mutated files: tools/fuzz.py makes them, runs them on both sides, and compares
+# Mutated files: tools/sweeps/fuzz.py makes them, runs them on both sides, and compares
 
 
 @pytest.fixture

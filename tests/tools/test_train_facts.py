@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "models/facts"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
-# What `train_facts.py evaluate` printed for the shipped folder, and what it holds.
+# What `facts.py evaluate` printed for the shipped folder, and what it holds.
 STORED = {"right": 1900, "int8": 1900, "whole": 1988, "total": 2000, "parameters": 168_898}
 
 
@@ -84,7 +84,7 @@ def test_card_states_the_stored_figures():
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    return load("train_facts")
+    return load("facts")
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
@@ -194,7 +194,7 @@ def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
     )
 
     def call(stage, *more):
-        args = ["train_facts.py", stage, "--work", tmp_path, "--out", tmp_path / "model"]
+        args = ["facts.py", stage, "--work", tmp_path, "--out", tmp_path / "model"]
         args += ["--steps", "12", *more]
         monkeypatch.setattr(sys, "argv", [str(arg) for arg in args])
         training.main()

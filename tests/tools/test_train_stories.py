@@ -101,7 +101,7 @@ def test_every_learned_piece_is_reached(tokenizer):
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    return load("train_stories")
+    return load("stories")
 
 
 @pytest.fixture(scope="module")

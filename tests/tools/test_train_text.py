@@ -25,7 +25,7 @@ DATA = Path(os.environ.get("PICOFORMER_DATA", ROOT / "../shared/data"))
 NAMES = ("intents", "sentiment")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
-# What `train_text.py TASK evaluate` printed for the shipped folders, and what they hold.
+# What `text.py TASK evaluate` printed for the shipped folders, and what they hold.
 STORED = {
     "intents": {"right": 687, "int8": 687, "total": 700, "parameters": 202_247},
     "sentiment": {"right": 837, "int8": 837, "total": 1055, "parameters": 314_562},
@@ -135,7 +135,7 @@ def test_card_states_the_stored_figures(name, folder):
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    return load("train_text")
+    return load("text")
 
 
 def test_parts_are_fixed_and_duplicates_stay_together(training):

@@ -15,7 +15,7 @@ DATA = Path(os.environ.get("PICOFORMER_DATA", ROOT / "../shared/data"))
 FOLDER = ROOT / "models/english-french"
 SPECIAL = ["<pad>", "</s>", "<unk>"]
 
-# What `train_translate.py evaluate` printed for the shipped folder, and what it holds.
+# What `translate.py evaluate` printed for the shipped folder, and what it holds.
 STORED = {
     "sentences": 550,
     "parameters": 377_088,
@@ -26,7 +26,7 @@ STORED = {
 }
 
 
-tool = load("train_translate")  # it needs torch for training only
+tool = load("translate")  # it needs torch for training only
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "models/fashion"
 DATA = Path(os.environ.get("PICOFORMER_FASHION", "/usr/share/datasets/fashion-mnist"))
 
-# What `train_vision.py evaluate` printed for the shipped folder, and what it holds.
+# What `vision.py evaluate` printed for the shipped folder, and what it holds.
 STORED = {"right": 8881, "int8": 8875, "total": 10_000, "parameters": 105_546}
 
 
@@ -105,7 +105,7 @@ def test_card_states_the_stored_figures():
 @pytest.fixture(scope="module")
 def training():
     pytest.importorskip("torch")
-    return load("train_vision")
+    return load("vision")
 
 
 def write_idx(path, array):
@@ -202,7 +202,7 @@ def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
     write_data(tmp_path / "data", 424)
 
     def call(stage, *more):
-        args = ["train_vision.py", stage, "--data", tmp_path / "data", "--work", tmp_path]
+        args = ["vision.py", stage, "--data", tmp_path / "data", "--work", tmp_path]
         args += ["--out", tmp_path / "model", "--epochs", "15", "--teacher-epochs", "2", *more]
         monkeypatch.setattr(sys, "argv", [str(arg) for arg in args])
         training.main()
@@ -226,7 +226,7 @@ def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
 def test_fit_goes_on_where_it_stopped(training, tmp_path, monkeypatch):
     import torch
 
-    import fitting
+    from tools.training import fitting
 
     def run(path):
         torch.manual_seed(1)

@@ -420,7 +420,7 @@ def _sources(planner: Planner, b: Budget) -> str:
             ("largest block", board.largest.bytes, board.largest.how, board.largest.source),
             ("filesystem", board.flash.bytes, board.flash.how, board.flash.source),
             ("the runtime's code in the heap", b.code, board.code_how,
-             "tools/calibrate_memory.py, on the emulated Pico or the unix port"),
+             "tools/benchmarks/memory.py, on the emulated Pico or the unix port"),
         )
     ]  # fmt: skip
     return "<h2>Where the board's figures come from</h2>" + _table(

@@ -49,7 +49,7 @@ class Code:
     running: int
 
 
-# python tools/calibrate_memory.py pico and unix print these.
+# python -m tools.benchmarks.memory pico and unix print these.
 PICO = Code(
     resident={1: 28096, 2: 30288, 3: 33056, 4: 32192},
     places={"flash": 0, "ram": -2684, "file": 36},
@@ -116,7 +116,7 @@ def _figure(n: int, how: str, source: str) -> Figure:
     return Figure(n, how, source)
 
 
-_EMULATED = "tools/calibrate_memory.py pico, firmware v1.26.1"
+_EMULATED = "python -m tools.benchmarks.memory pico, firmware v1.26.1"
 _RP2_FLASH = _TREE + "rp2/boards/{}/mpconfigboard.h"
 _ESP_FLASH = _TREE + "esp32/partitions-{}.csv"
 _FREE_C3 = _ISSUES + "14293 (v1.22.2: 52,608 free and a new split of 139,264)"
@@ -202,7 +202,8 @@ PROFILES = {
         Profile(
             "unix", "MicroPython's unix port, as the port `emulator` is", "",
             "x64", "viper", False,
-            _figure(2071744, "measured", "tools/calibrate_memory.py unix, -X heapsize=2048K"),
+            _figure(2071744, "measured",
+                    "python -m tools.benchmarks.memory unix, -X heapsize=2048K"),
             _figure(2071379, "measured", "the same"),
             _figure(0, "source", "a folder of the PC"),
             UNIX, Layout(8), code_how="measured", block=1,

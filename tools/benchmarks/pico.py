@@ -1,8 +1,8 @@
 """Speed and heap on the emulated Raspberry Pi Pico: a table, JSON, a picture.
 
-    python tools/bench_rp2040.py [CHECKPOINT] [--context 128] [--tokens N] [--position 64]
-                                 [--weight-bits 4] [--key-bits 8] [--value-bits 4] [--xip]
-                                 [--json] [--plot FILE.png]
+    python -m tools.benchmarks.pico [CHECKPOINT] [--context 128] [--tokens N] [--position 64]
+                                    [--weight-bits 4] [--key-bits 8] [--value-bits 4] [--xip]
+                                    [--json] [--plot FILE.png]
 
 Greedy text from the first position to the end of the context or N tokens: tokens a second
 against position; a profile of one token, every step of the program in cycles, with what Python
@@ -10,12 +10,12 @@ costs around them; the heap, as it is and the least that would do. A model that 
 whole (a classifier, a sentence encoder) reads texts of 4 tokens to its whole context instead, and
 the profile is of one of N tokens (16); one of images, questions or translations gets a few of
 these, without a profile. --xip adds how often that token or that text misses the
-flash's cache (tools/xip.py, a minute or two).
+flash's cache (tools/benchmarks/flash.py, a minute or two).
 
-The official firmware runs in rp2040py (see tools/rp2040.py), which counts the cycles of every
-instruction at 125 MHz. Flash wait states are not emulated: a real Pico is slower whenever it reads
-code or data from flash; docs/speed.md estimates by how much. The runtime is installed as .mpy, as
-`picoformer` will do on a board, and checked against the simulator.
+The official firmware runs in rp2040py (see tools/emulation/rp2040.py), which counts the cycles of
+every instruction at 125 MHz. Flash wait states are not emulated: a real Pico is slower whenever it
+reads code or data from flash; docs/speed.md estimates by how much. The runtime is installed as
+.mpy, as `picoformer` will do on a board, and checked against the simulator.
 
 The profile measures the token or the text as a whole and, apart from that, each part of it,
 interrupts off; the clock's own cost is measured and taken out. What the parts leave over is
@@ -35,11 +35,19 @@ from typing import Any
 
 import numpy as np
 
-import benchmarks
 from picoformer import Error, Simulator, convert
-from rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error, find_firmware, missing
+from tools.benchmarks import shared as benchmarks
+from tools.emulation.rp2040 import (
+    CLOCK_HZ,
+    CYCLES,
+    RP2040,
+    BoardError,
+    RP2040Error,
+    find_firmware,
+    missing,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MASK = 0x3FFFFFFF
 PROMPT_TOKENS = 127
 HEAP_STEP = 1024
@@ -322,14 +330,14 @@ def called(board: RP2040, sim: Simulator) -> tuple[dict[str, Any], dict[str, Any
 
 
 def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
-    """What tools/xip.py counts, and what it makes of the measured speed."""
-    command = [sys.executable, str(ROOT / "tools" / "xip.py"), o.checkpoint, "--json"]
+    """What tools/benchmarks/flash.py counts, and what it makes of the measured speed."""
+    command = [sys.executable, "-m", "tools.benchmarks.flash", o.checkpoint, "--json"]
     command += ["--context", str(result["context"]), "--tokens", str(result["tokens"])]
     for option, n in benchmarks.bits(o).items():
         command += ["--" + option.replace("_", "-"), str(n)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Error("tools/xip.py: " + done.stderr.strip().rpartition("\n")[2])
+        raise Error("tools/benchmarks/flash.py: " + done.stderr.strip().rpartition("\n")[2])
     counted: dict[str, Any] = json.loads(done.stdout)
     if "texts" in result:
         return counted
@@ -468,7 +476,7 @@ def main() -> int:
         last = str(e).rpartition("\n")[2]
         if isinstance(e, BoardError) and not last.startswith(("Error: ", "MemoryError: ")):
             raise  # a defect of ours: all of it
-        print(f"bench_rp2040: error: {last}", file=sys.stderr)
+        print(f"pico: error: {last}", file=sys.stderr)
         return 1
     return 0
 

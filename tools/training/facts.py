@@ -8,12 +8,12 @@ exact commands of the shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
-    .venv/bin/python tools/train_facts.py prepare
-    .venv/bin/python tools/train_facts.py train
-    .venv/bin/python tools/train_facts.py train --start small --run longer --steps 3000 \
+    .venv/bin/python -m tools.training.facts prepare
+    .venv/bin/python -m tools.training.facts train
+    .venv/bin/python -m tools.training.facts train --start small --run longer --steps 3000 \
         --rate 8e-4 --seed 2
-    .venv/bin/python tools/train_facts.py export --run longer
-    .venv/bin/python tools/train_facts.py evaluate
+    .venv/bin/python -m tools.training.facts export --run longer
+    .venv/bin/python -m tools.training.facts evaluate
 
 A context is a few sentences, each a fact of one of the RELATIONS between people, places, things
 and numbers; a question asks for one member of one fact and its answer is a span of the context.
@@ -42,7 +42,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fitting import (
+from tools.training.fitting import (
     Stages,
     add_options,
     fit,
@@ -54,12 +54,12 @@ from fitting import (
     trained,
     write_folder,
 )
-from train_text import PAD, SPECIAL, load_tokenizer, make_tokenizer
+from tools.training.text import PAD, SPECIAL, load_tokenizer, make_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 POSITIONS = 64
 LONGEST = 6  # tokens of an answer
 BATCH = 32

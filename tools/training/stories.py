@@ -28,12 +28,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fitting import save_atomically
+from tools.training.fitting import save_atomically
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BOS, EOS = 1, 2
 SAMPLE_LENGTH = 288  # teacher tokens a sequence after BOS: about 262 of the student's
 BATCH = 64  # sequences sampled at a time: their key-value cache just fits a core's share of L3

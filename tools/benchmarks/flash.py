@@ -1,13 +1,9 @@
 """How often a token or a text misses the cache of the RP2040's flash, and what that may cost.
 
-    python tools/xip.py [CHECKPOINT] [--context 128] [--tokens 16] [--json]
+    python -m tools.benchmarks.flash [CHECKPOINT] [--context 128] [--tokens 16] [--json]
 
-The emulator runs flash as fast as RAM. Here every instruction fetch and load of one token, or of
-one text of --tokens tokens where a model takes its input whole, passes through a model of the
-chip's XIP cache besides: 16 KB, two ways of 1024 lines of 8 bytes, each half of a line filled by
-itself, as Raspberry Pi says (github.com/raspberrypi/pico-sdk/issues/1182). That the least recently
-used of the two ways is given up is our assumption. The processor's prefetch behind a branch is not
-modelled, nor is anything that another bus master reads.
+Every instruction fetch and load of one token, or of one text of --tokens tokens where a model
+takes its input whole, passes through a model of the cache (tools/emulation/xip.py).
 
 A miss reads 4 bytes by the command that the firmware's second boot stage sets up (boot2_w25q080):
 8 clocks of address and mode on four wires, 4 of waiting, 8 of data. With the divider of 2 that is
@@ -25,17 +21,15 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench_rp2040 import ROOT, checked, runtime
-from benchmarks import add_bits, bits, text_of
 from picoformer import Error, Simulator, convert
-from picoformer.boards.emulated.pico import FLASH_BASE, FS_OFFSET
-from rp2040 import CYCLES, RP2040, RP2040Error
+from tools.benchmarks.pico import ROOT, checked, runtime
+from tools.benchmarks.shared import add_bits, bits, text_of
+from tools.emulation.rp2040 import CYCLES, RP2040, RP2040Error
+from tools.emulation.xip import Cache, watch
 
-SETS = 1024
 WORD = 4  # bytes of one fill
 CYCLES_PER_MISS = (40, 50)
 
@@ -56,68 +50,6 @@ m[{CYCLES}] = 2
 call(what)
 m[{CYCLES}] = 0
 """
-
-
-class Cache:
-    """Two ways of lines with a valid bit for each half; counts reads and misses by region."""
-
-    def __init__(self) -> None:
-        self._sets: list[list[list[int]]] = [[[-1, 0], [-1, 0]] for _ in range(SETS)]
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the counts, not the content."""
-        self.reads = [0, 0]  # firmware, files
-        self.misses = [0, 0]
-
-    def read(self, offset: int) -> None:
-        """One read at a byte offset of the flash."""
-        files = int(offset >= FS_OFFSET)
-        self.reads[files] += 1
-        line = offset >> 3
-        half = 1 + (offset >> 2 & 1)
-        ways = self._sets[line & SETS - 1]
-        if ways[0][0] != line:
-            ways.reverse()  # the first is the one used last
-            if ways[0][0] != line:
-                ways[0][0] = line
-                ways[0][1] = 0
-        if not ways[0][1] & half:
-            ways[0][1] |= half
-            self.misses[files] += 1
-
-
-def watch(board: RP2040, cache: Cache) -> Callable[[int], None]:
-    """A mark hook: 1 begins to pass the chip's reads through the cache, 2 clears, 0 ends."""
-    chip: Any = board._chip
-    plain = {name: getattr(chip, name) for name in ("read_uint8", "read_uint16", "read_uint32")}
-    end = FLASH_BASE + (1 << 24)
-    depth = 0
-
-    def watched(read: Callable[[int], int]) -> Callable[[int], int]:
-        def through(address: int) -> int:
-            nonlocal depth
-            if FLASH_BASE <= address < end and not depth:
-                cache.read(address - FLASH_BASE)
-            depth += 1  # one read may be made of others
-            try:
-                return read(address)
-            finally:
-                depth -= 1
-
-        return through
-
-    def mark(value: int) -> None:
-        if value == 1:
-            for name, read in plain.items():
-                setattr(chip, name, watched(read))
-        elif value == 0:
-            for name in plain:
-                delattr(chip, name)
-        else:
-            cache.clear()
-
-    return mark
 
 
 def run() -> None:
@@ -173,7 +105,7 @@ def main() -> int:
     try:
         run()
     except (Error, RP2040Error, TimeoutError) as e:
-        print("xip: error: " + str(e).rpartition("\n")[2], file=sys.stderr)
+        print("flash: error: " + str(e).rpartition("\n")[2], file=sys.stderr)
         return 1
     return 0
 

@@ -1,8 +1,8 @@
 """What README, docs/speed.md and the models' cards say of speed, from docs/speed.json.
 
-    python tools/speed_section.py                          # write the text again
-    python tools/speed_section.py --plot                   # and the pictures
-    python tools/speed_section.py --measure stories260K.bin [--llama2c PATH/TO/run]
+    python -m tools.benchmarks.documents                          # write the text again
+    python -m tools.benchmarks.documents --plot                   # and the pictures
+    python -m tools.benchmarks.documents --measure stories260K.bin [--llama2c PATH/TO/run]
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
@@ -19,18 +19,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bench_rp2040
-import bench_unix
-import benchmarks
 from picoformer import Error
-from rp2040 import CLOCK_HZ
+from tools.benchmarks import pico as pico_benchmark
+from tools.benchmarks import shared as benchmarks
+from tools.benchmarks import unix as unix_benchmark
+from tools.benchmarks.pico import HEAP_STEP, ms
+from tools.emulation.rp2040 import CLOCK_HZ
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "speed.json"
 PAGE = ROOT / "docs" / "speed.md"
 README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
-BEGIN = "<!-- speed:begin: written by tools/speed_section.py -->\n"
+BEGIN = "<!-- speed:begin: written by tools/benchmarks/documents.py -->\n"
 END = "<!-- speed:end -->"
 CONTEXT = 256
 READERS = ("intents", "sentiment")  # the parts whose models take a text whole
@@ -38,13 +39,13 @@ CALLED = ("fashion", "facts", "english-french")  # those that take an image, a q
 
 # What is measured, and how: the tool and its options. {}: the checkpoint.
 PARTS = {
-    "rp2040": ("bench_rp2040", ["{}", "--context", str(CONTEXT), "--xip"]),
-    "stories": ("bench_rp2040", ["--context", str(CONTEXT)]),
-    "intents": ("bench_rp2040", [str(ROOT / "models/intents"), "--tokens", "16", "--xip"]),
-    "sentiment": ("bench_rp2040", [str(ROOT / "models/sentiment"), "--tokens", "32", "--xip"]),
-    **{name: ("bench_rp2040", [str(ROOT / "models" / name)]) for name in CALLED},
-    "unix": ("bench_unix", ["{}"]),
-    "kernels": ("bench_kernels", []),
+    "rp2040": ("pico", ["{}", "--context", str(CONTEXT), "--xip"]),
+    "stories": ("pico", ["--context", str(CONTEXT)]),
+    "intents": ("pico", [str(ROOT / "models/intents"), "--tokens", "16", "--xip"]),
+    "sentiment": ("pico", [str(ROOT / "models/sentiment"), "--tokens", "32", "--xip"]),
+    **{name: ("pico", [str(ROOT / "models" / name)]) for name in CALLED},
+    "unix": ("unix", ["{}"]),
+    "kernels": ("kernels", []),
 }
 
 
@@ -53,9 +54,9 @@ def measure(checkpoint: str, llama2c: str | None, only: list[str]) -> None:
     figures: dict[str, Any] = figures_of(FIGURES) if FIGURES.exists() else {}
     for part in only:
         tool, options = PARTS[part]
-        command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--json"]
+        command = [sys.executable, "-m", f"tools.benchmarks.{tool}", "--json"]
         command += [checkpoint if option == "{}" else option for option in options]
-        if tool == "bench_unix" and llama2c:
+        if tool == "unix" and llama2c:
             command += ["--llama2c", llama2c]
         print(f"{part}: {tool} ...", flush=True)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -79,8 +80,8 @@ def pictures(figures: dict[str, Any]) -> None:
     """Draw docs/images from the figures."""
     benchmarks.need_plots()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    bench_rp2040.plot(figures["rp2040"], str(IMAGES / "speed-rp2040.png"))
-    bench_unix.plot(figures["unix"], str(IMAGES / "speed-unix.png"))
+    pico_benchmark.plot(figures["rp2040"], str(IMAGES / "speed-rp2040.png"))
+    unix_benchmark.plot(figures["unix"], str(IMAGES / "speed-unix.png"))
     benchmarks.plot_kernels(IMAGES / "speed-kernels.png", figures["kernels"]["kernels"])
 
 
@@ -121,7 +122,7 @@ def calls(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
             unit = "patches" if r["task"] == "classify" else "tokens"
             out.append((
                 f"our {r['model']} model, {what[r['task']]} of {row['tokens']} {unit}{made}",
-                f"{bench_rp2040.ms(row['cycles']):.1f}",
+                f"{ms(row['cycles']):.1f}",
                 f"{heap['high_water']:,} of {heap['boot']:,}",
             ))  # fmt: skip
     return out
@@ -129,7 +130,7 @@ def calls(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def silicon_ms(result: dict[str, Any]) -> str:
     """The estimated range of milliseconds of a text on silicon."""
-    low, high = (bench_rp2040.ms(result["cycles"] + c) for c in result["xip"]["cycles"])
+    low, high = (ms(result["cycles"] + c) for c in result["xip"]["cycles"])
     return f"{low:.0f} to {high:.0f}"
 
 
@@ -182,7 +183,7 @@ def section(figures: dict[str, Any]) -> str:
         heap = r["heap"]
         reads.append([
             f"our {r['model']} model, a text of {r['tokens']} tokens{where}",
-            f"{bench_rp2040.ms(r['cycles']):.1f}", f"{heap['high_water']:,} of {heap['boot']:,}",
+            f"{ms(r['cycles']):.1f}", f"{heap['high_water']:,} of {heap['boot']:,}",
         ])  # fmt: skip
         if "xip" in r:
             reads.append(["the same on silicon: **estimated**", silicon_ms(r), ""])
@@ -255,12 +256,12 @@ def _readers(figures: dict[str, Any]) -> str:
     speeds, misses = [], []
     for name, r in zip(names, results, strict=True):
         of = {row["tokens"]: row["cycles"] for row in r["texts"]}
-        speeds.append([name, *(f"{bench_rp2040.ms(of[n]):.1f}" if n in of else ""
+        speeds.append([name, *(f"{ms(of[n]):.1f}" if n in of else ""
                                for n in counts)])  # fmt: skip
         if x := r.get("xip"):
             misses.append([
                 f"{name}, {r['tokens']} tokens", f"{x['misses_files']:,}",
-                f"{x['misses_firmware']:,}", f"{bench_rp2040.ms(r['cycles']):.1f}", silicon_ms(r),
+                f"{x['misses_firmware']:,}", f"{ms(r['cycles']):.1f}", silicon_ms(r),
             ])  # fmt: skip
     head = ["", "misses, weights", "misses, MicroPython", "ms", "ms on silicon, estimated"]
     estimate = (
@@ -290,7 +291,7 @@ def _calls(figures: dict[str, Any]) -> str:
     """The part of docs/speed.md on images, questions and translations."""
     rows = [
         [f"{name}: {row['given']}", str(row["tokens"]), str(row.get("written", "")),
-         f"{bench_rp2040.ms(row['cycles']):.1f}"]
+         f"{ms(row['cycles']):.1f}"]
         for name in CALLED
         for row in figures.get(name, {"calls": []})["calls"]
     ]  # fmt: skip
@@ -337,7 +338,8 @@ def page(figures: dict[str, Any]) -> str:
     return f"""\
 # Speed and memory
 
-Written by `tools/speed_section.py` from [speed.json](speed.json): change the tool, not this page.
+Written by `tools/benchmarks/documents.py` from [speed.json](speed.json): change the tool, not
+this page.
 
 All of it again, figures, pictures, this page and the README's section, in half an hour on a quiet
 PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
@@ -348,10 +350,10 @@ PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stori
 
 One at a time, as a table, with `--json`, or with `--plot FILE.png`:
 
-    python tools/bench_rp2040.py stories260K.bin --context 256 --xip
-    python tools/bench_rp2040.py models/intents --tokens 16 --xip
-    python tools/bench_unix.py stories260K.bin --llama2c PATH/TO/run
-    python tools/bench_kernels.py
+    python -m tools.benchmarks.pico stories260K.bin --context 256 --xip
+    python -m tools.benchmarks.pico models/intents --tokens 16 --xip
+    python -m tools.benchmarks.unix stories260K.bin --llama2c PATH/TO/run
+    python -m tools.benchmarks.kernels
 
 ## The emulated Pico
 
@@ -383,7 +385,7 @@ What the parts do not add up to is "not accounted for".
 
 Bytes. "Needed" is the least heap, the runtime included, in which the model loads and gives its
 first tokens, or reads a text as long as its context; found by letting something else hold the rest
-({bench_rp2040.HEAP_STEP} bytes exact).
+({HEAP_STEP} bytes exact).
 
 {table(heap_head, heaps)}
 ## Kernels
@@ -423,9 +425,10 @@ that may cost, from what is known:
   author](https://github.com/Klipper3d/klipper/pull/6464) gives the same 320 ns as the minimum;
   [about 400 ns](https://oberon-rtk.org/description/flash-memory), {high} cycles, were measured for
   a load.
-- `tools/xip.py` lets every fetch and load of one token pass through a model of that cache. Of
-  {x["reads_files"]:,} loads of weights {x["misses_files"]:,} miss; of {x["reads_firmware"]:,}
-  fetches and loads of MicroPython's own code and constants {x["misses_firmware"]:,}.
+- `tools/benchmarks/flash.py` lets every fetch and load of one token pass through a model of that
+  cache. Of {x["reads_files"]:,} loads of weights {x["misses_files"]:,} miss; of
+  {x["reads_firmware"]:,} fetches and loads of MicroPython's own code and constants
+  {x["misses_firmware"]:,}.
 
 | | cycles a token | tokens a second |
 |---|---:|---:|
@@ -464,15 +467,15 @@ def card(name: str, figures: dict[str, Any]) -> str:
         ]  # fmt: skip
     for row in r.get("texts", []):
         if row["tokens"] in (r["tokens"], r["context"]):
-            ms = bench_rp2040.ms(row["cycles"])
-            rows.append([f"`{task}` of a text of {row['tokens']} tokens", f"{ms:.1f} ms"])
+            what = f"`{task}` of a text of {row['tokens']} tokens"
+            rows.append([what, f"{ms(row['cycles']):.1f} ms"])
     for row in r.get("calls", []):
         what = f"`{task}`, {row['tokens']} tokens"
         if task == "translate":
             what += f", {row['written']} written"
         elif task == "classify":
             what = f"`classify` of an image, {row['tokens']} patches"
-        rows.append([what, f"{bench_rp2040.ms(row['cycles']):.1f} ms"])
+        rows.append([what, f"{ms(row['cycles']):.1f} ms"])
     if "xip" in r and "texts" in r:
         said = f"{r['tokens']} tokens on silicon, **estimated**"
         rows.append([said, f"{silicon_ms(r)} ms"])
@@ -486,7 +489,7 @@ def card(name: str, figures: dict[str, Any]) -> str:
 An RP2040 at 125 MHz with the official firmware ({r["micropython"]}), emulated and counted cycle
 by cycle, the tokenizer included; its results are the simulator's. **Flash wait states are not
 emulated**: a real Pico will be slower ([by how much](../../docs/speed.md#on-silicon)), and none
-has run it yet. `python tools/bench_rp2040.py models/{name}{options}` measures it again.
+has run it yet. `python -m tools.benchmarks.pico models/{name}{options}` measures it again.
 """
 
 
@@ -541,7 +544,7 @@ def main() -> int:
     try:
         run()
     except Error as e:
-        print(f"speed_section: error: {e}", file=sys.stderr)
+        print(f"documents: error: {e}", file=sys.stderr)
         return 1
     return 0
 

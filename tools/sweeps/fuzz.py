@@ -1,7 +1,7 @@
 """Mutated model files and checkpoints: each ends in an Error, or runs alike on PC and board.
 
-    python tools/fuzz.py [--count 1000] [--first 0] [--seed 1] [--kind NAME] [--change NAME]
-                         [--progress FILE] [--failures FOLDER] [--pc]
+    python -m tools.sweeps.fuzz [--count 1000] [--first 0] [--seed 1] [--kind NAME] [--change NAME]
+                                [--progress FILE] [--failures FOLDER] [--pc]
 
 Small random models of every kind are changed where they are something: words of the header,
 fields of steps, whole steps, tables, weights, tokenizer, metadata, sizes. The checksums are made
@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import importlib
 import io
 import itertools
 import json
@@ -49,21 +48,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-from picoformer import Error, Simulator, importers  # noqa: E402
-from picoformer.boards.emulated.unix import find_micropython  # noqa: E402
-from picoformer.compile import modelfile  # noqa: E402
-from picoformer.compile.compiler import compile_graph  # noqa: E402
-from picoformer.compile.convert import calibrate  # noqa: E402
-from picoformer.compile.modelfile import ModelFile  # noqa: E402
-from picoformer.compile.rounding import inputs, round_graph  # noqa: E402
-from picoformer.device import program  # noqa: E402
-from picoformer.device.model import Model  # noqa: E402
-from picoformer.graph.nodes import Graph  # noqa: E402
-from picoformer.importers.llama import llama  # noqa: E402
-from picoformer.tokenizers.tokenizer import (  # noqa: E402
+from picoformer import Error, Simulator, importers
+from picoformer.boards.emulated.unix import find_micropython
+from picoformer.compile import modelfile
+from picoformer.compile.compiler import compile_graph
+from picoformer.compile.convert import calibrate
+from picoformer.compile.modelfile import ModelFile
+from picoformer.compile.rounding import inputs, round_graph
+from picoformer.device import program
+from picoformer.device.model import Model
+from picoformer.graph.nodes import Graph
+from picoformer.importers.llama import llama
+from picoformer.tokenizers.tokenizer import (
     ByteLevelVocabulary,
     Template,
     UnigramVocabulary,
@@ -71,10 +67,7 @@ from picoformer.tokenizers.tokenizer import (  # noqa: E402
     WordPieceVocabulary,
     build,
 )
-
-# The tests' random checkpoints and graphs.
-architectures: Any = importlib.import_module("architectures")
-models: Any = importlib.import_module("models")
+from tools.sweeps.support import ROOT, architectures, models
 
 WORD = 1 << 31
 EXTREMES = (0, -1, 1, WORD - 1, -WORD)

@@ -1,12 +1,13 @@
 """Cycles of every kernel in every family on the emulated Raspberry Pi Pico: table, JSON, picture.
 
-    python tools/bench_kernels.py [--families viper,thumb] [--quick] [--json] [--plot FILE.png]
+    python -m tools.benchmarks.kernels [--families viper,thumb] [--quick] [--json]
+                                       [--plot FILE.png]
 
 Each kernel is called from MicroPython as the interpreter calls it; the call is included, and so is
 the requantization of `linear`. Weights, arena and cache are in SRAM. The official firmware runs in
-rp2040py (see tools/rp2040.py), which counts the cycles of every instruction. The families must
-leave the same memory behind. The portable kernels run the smaller cases only, and still take a
-minute; --quick leaves them out.
+rp2040py (see tools/emulation/rp2040.py), which counts the cycles of every instruction. The
+families must leave the same memory behind. The portable kernels run the smaller cases only, and
+still take a minute; --quick leaves them out.
 
 The shapes are those of a small story model: 64 wide, hidden 172, 8 heads of 8 sharing 4 heads of
 keys and values, 64 positions seen, vocabulary 512.
@@ -24,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-import benchmarks
-from bench_rp2040 import checked, runtime
 from picoformer import Error
 from picoformer.device import program
-from rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error
+from tools.benchmarks import shared as benchmarks
+from tools.benchmarks.pico import checked, runtime
+from tools.emulation.rp2040 import CLOCK_HZ, CYCLES, RP2040, BoardError, RP2040Error
 
 FAMILIES = ("portable", "viper", "thumb")
 PORTABLE_WORK = 8192  # the largest case of the portable kernels
@@ -324,7 +325,7 @@ def main() -> int:
         last = str(e).rpartition("\n")[2]
         if isinstance(e, BoardError) and not last.startswith(("Error: ", "MemoryError: ")):
             raise  # a defect of ours: all of it
-        print(f"bench_kernels: error: {last}", file=sys.stderr)
+        print(f"kernels: error: {last}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,7 @@
 """Speed and heap of the unix port: a table, JSON, a picture.
 
-    python tools/bench_unix.py [CHECKPOINT] [--llama2c PATH/TO/run] [--tokens 256]
-                               [--position 64] [--json] [--plot FILE.png]
+    python -m tools.benchmarks.unix [CHECKPOINT] [--llama2c PATH/TO/run] [--tokens 256]
+                                    [--position 64] [--json] [--plot FILE.png]
 
 Tokens a second of each kernel family, and against the position; a profile of one token, every step
 of the program in microseconds, with what Python costs around them; the heap. Of a model that takes
@@ -28,12 +28,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import benchmarks
 from picoformer import Error, Simulator, convert
 from picoformer.boards.emulated.unix import find_micropython
 from picoformer.importers.llama2c import find_tokenizer
+from tools.benchmarks import shared as benchmarks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # `run(n)` is n tokens, or n times a text; it returns how many there were, and the times of each.
 LOAD = """
@@ -302,7 +302,7 @@ def main() -> int:
     try:
         run()
     except Error as e:
-        print(f"bench_unix: error: {e}", file=sys.stderr)
+        print(f"unix: error: {e}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,7 @@
 """What the serial link costs, as a table: uploads and text, against the same without it.
 
-    python tools/bench_link.py [--port emulator] [--port emulator:pico] [--json]
-    python tools/bench_link.py --stream MODEL.pft [--tokens 16] [--context N] ...
+    python -m tools.benchmarks.link [--port emulator] [--port emulator:pico] [--json]
+    python -m tools.benchmarks.link --stream MODEL.pft [--tokens 16] [--context N] ...
 
 upload    bytes a second into the board's flash, verified, with the link; and what a bare loop
           on the board reaches that reads the same bytes from the same port and writes them,
@@ -37,7 +37,7 @@ from picoformer.boards.board import Board
 from picoformer.boards.emulated.pico import PicoBoard
 from picoformer.boards.emulated.unix import UnixBoard
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "Once upon a time"
 
 # A write without any protocol: nothing is checked.

@@ -10,13 +10,13 @@ runs the others in this order. The exact commands of the shipped model:
     dpkg -x dataset-fashion-mnist_*.deb DATA
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
-    .venv/bin/python tools/train_vision.py prepare --data DATA
-    .venv/bin/python tools/train_vision.py teacher
-    .venv/bin/python tools/train_vision.py train
-    .venv/bin/python tools/train_vision.py train --start small --run longer --epochs 3 \
+    .venv/bin/python -m tools.training.vision prepare --data DATA
+    .venv/bin/python -m tools.training.vision teacher
+    .venv/bin/python -m tools.training.vision train
+    .venv/bin/python -m tools.training.vision train --start small --run longer --epochs 3 \
         --rate 1e-3 --seed 2
-    .venv/bin/python tools/train_vision.py export --run longer
-    .venv/bin/python tools/train_vision.py evaluate --data DATA
+    .venv/bin/python -m tools.training.vision export --run longer
+    .venv/bin/python -m tools.training.vision evaluate --data DATA
 
 The pictures are Fashion-MNIST's (Zalando SE, MIT). DATA is any folder that holds its four files
 (train-images-idx3-ubyte.gz and so on), however deep; where the Debian package is installed,
@@ -39,7 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fitting import (
+from tools.training.fitting import (
     Stages,
     add_options,
     fit,
@@ -51,9 +51,9 @@ from fitting import (
     trained,
     write_folder,
 )
-from train_text import accuracy
+from tools.training.text import accuracy
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts the files
 LABELS = (
     "T-shirt/top",

@@ -1,8 +1,8 @@
-"""What the runtime's own code takes of a board's heap: the table in host/picoformer/planning/profiles.py.
+"""What the runtime's own code takes of a board's heap: the table in picoformer.planning.profiles.
 
-    python tools/calibrate_memory.py [unix|pico] [--check MODEL.pft ...]
+    python -m tools.benchmarks.memory [unix|pico] [--check MODEL.pft ...]
 
-`picoformer plan` counts a model's objects (host/picoformer/planning/footprint.py). Code is measured, here:
+`picoformer plan` counts a model's objects (picoformer.planning.footprint). Code is measured, here:
 tiny models with a tokenizer of each type are loaded on MicroPython's unix port or the emulated
 Pico, from each place of the weights, alone and by the serial server. At the two moments of
 loading when most is there, and behind it, garbage is collected and the heap's bytes are counted;
@@ -11,7 +11,7 @@ counted by themselves. Printed is the table, as Python; its last
 two numbers, `slack` and `running`, were chosen by --check.
 
 With --check, models are predicted and measured: the least heap in which each loads and runs, found
-by trying (bench_unix.py, bench_rp2040.py). The runtime is .mpy, as `picoformer deploy` sends it.
+by trying (unix.py, pico.py). The runtime is .mpy, as `picoformer deploy` sends it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 
-import benchmarks
-from bench_rp2040 import HEAP_STEP, BoardError, checked
 from picoformer import Error, Simulator
 from picoformer.boards.emulated.unix import find_micropython
 from picoformer.compile.compiler import compile_graph
@@ -47,7 +45,9 @@ from picoformer.tokenizers.tokenizer import (
     Vocabulary,
     WordPieceVocabulary,
 )
-from rp2040 import RP2040
+from tools.benchmarks import shared as benchmarks
+from tools.benchmarks.pico import HEAP_STEP, checked
+from tools.emulation.rp2040 import RP2040, BoardError
 
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
@@ -236,7 +236,7 @@ EMULATOR_HEAP = 2048 << 10  # of the port `emulator`
 
 
 def table(name: str, folder: Path) -> None:
-    """Print the heap at boot, and what code takes, as host/picoformer/planning/profiles.py has it."""
+    """Print the heap at boot, and what code takes, as picoformer.planning.profiles has it."""
     port = prepared(name, folder)
     boot = port.exec(BOOT, EMULATOR_HEAP) if isinstance(port, Unix) else port.exec(BOOT)
     print("heap free at boot, largest block: " + boot.strip())
@@ -369,7 +369,7 @@ def main() -> int:
             else:
                 table(o.port, Path(folder))
     except Error as e:
-        print(f"calibrate_memory: error: {e}", file=sys.stderr)
+        print(f"memory: error: {e}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,0 +1,1 @@
+"""Speed and memory, measured; what README, docs/speed.md and the cards say of it."""

@@ -1,0 +1,1 @@
+"""Many files, many requests: each is tried on PC and board, which must agree."""

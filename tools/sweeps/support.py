@@ -1,0 +1,19 @@
+"""The tests' random checkpoints and graphs, which the sweeps change and run: tests/support.
+
+Its modules import each other by their bare names, as pytest lets them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SUPPORT = str(ROOT / "tests" / "support")
+if SUPPORT not in sys.path:  # pytest has it there, a sweep run by itself has not
+    sys.path.append(SUPPORT)
+
+architectures: Any = importlib.import_module("architectures")
+models: Any = importlib.import_module("models")
