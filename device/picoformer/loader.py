@@ -251,7 +251,7 @@ def _bind(model, kernels, words, memory, tiles, offset):
     model._encoder, model._body, model._head = [], [], []
     for s in range(len(listing)):
         op, i, n = listing[s]
-        name, fields = program.OPS[op]
+        name, fields, _ = program.OPS[op]
         kernel = getattr(kernels, name)
         record = view[i : i + n]
         if op == 5:

@@ -5,19 +5,51 @@ from .errors import Error
 ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
 HEADER = 16  # words in front of the arena's frames, and of the program's steps
 
-# op: (name, one letter a field). o: operand; w: operand in the weights; -: number.
+# op: (name, one letter a field, the fields). o: operand; w: operand in the weights; -: number.
+# A field's limits stand behind its name where they are plain numbers; "?gain": they hold where
+# that field is not 0. docs/format.md has the same tables with what each field is.
 OPS = {
-    1: ("embed", "ow------"),
-    2: ("norm", "oo--o--o---"),
-    3: ("linear", "oow-------"),
-    4: ("store", "ooo--o--"),
-    5: ("attend", "ooo---ooo------o---"),
-    6: ("gate", "oo-o-o-"),
-    7: ("pool", "o--"),
-    8: ("layernorm", "oo---oo---"),
-    9: ("bias", "ow--"),
-    10: ("linear4", "oow--------"),
-    11: ("embed4", "ow-------"),
+    1: ("embed", "ow------", "x weights n shift:-8:30 first:0:0 count:0:0 base:0:0 position:0:2"),
+    2: (
+        "norm",
+        "oo--o--o---",
+        "x out n bits:2:12 dyn scale:16384:32767 exponent:-4096:4096"
+        " gain lg:0:20?gain eps:0:32767?gain eps_e:-4096:4096?gain",
+    ),
+    3: (
+        "linear",
+        "oow-------",
+        "x out weights cols:1:1048576 groups:1:65536 shift:-4096:4096 room:0:14 add:0:1"
+        " first:0:0 count",
+    ),
+    4: ("store", "ooo--o--", "k v cache heads:1:1024 size:1:256 rotation key_bits value_bits"),
+    5: (
+        "attend",
+        "ooo---ooo------o---",
+        "q out cache heads:1:1024 kv_heads:1:1024 size:1:256 rotation exp2 scores:0:0"
+        " scale:16384:32767 exponent:-4096:4096 num:268435456:1073741823 num_e:-4096:4096 ps:0:8"
+        " whole:0:2 bias row:0:65536 key_bits value_bits",
+    ),
+    6: ("gate", "oo-o-o-", "g u n table bits:8:16 dyn odd:0:1"),
+    7: ("pool", "o--", "x n how:0:2"),
+    8: (
+        "layernorm",
+        "oo---oo---",
+        "x out n:1:16384 scale:16384:32767 exponent:-4096:4096 gain bias lg:0:20 eps:0:32767"
+        " eps_e:-4096:4096",
+    ),
+    9: ("bias", "ow--", "out weights n add:0:1"),
+    10: (
+        "linear4",
+        "oow--------",
+        "x out weights cols:1:1048576 groups:1:65536 shift:-4096:4096 room:0:14 add:0:1"
+        " first:0:0 count span:16:1048576",
+    ),
+    11: (
+        "embed4",
+        "ow-------",
+        "x weights n shift:-8:30 first:0:0 count:0:0 base:0:0 position:0:2 span:16:1048576",
+    ),
 }
 LINEAR, EMBEDDING, FOUR = (3, 10), (1, 11), (10, 11)  # FOUR: with weights of 4 bits
 GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER = 0, 1, 2, 3, 4

@@ -953,8 +953,8 @@ def documented_steps() -> dict[int, tuple[str, list[str]]]:
 def test_every_step_is_on_the_pages():
     rows = documented_rows("format.md")
     numbers = {n: op for n, (op, _) in documented_steps().items()}
-    assert numbers == {n: op for n, (op, _) in program.OPS.items()}
-    for op, letters in program.OPS.values():
+    assert numbers == {n: op for n, (op, _, _) in program.OPS.items()}
+    for op, letters, _ in program.OPS.values():
         assert "".join(kind for _, kind, _ in rows[op]) == letters
         assert f"\n### {op}\n" in page("numerics.md")
 
@@ -1041,7 +1041,7 @@ class Bench:
         listed = []
         shape = None
         documented = dict(documented_steps().values())
-        letters = dict(program.OPS.values())
+        letters = {op: kinds for op, kinds, _ in program.OPS.values()}
         for op, fields in steps:
             assert list(fields) == documented[op]
             if op == "store":

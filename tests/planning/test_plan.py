@@ -235,7 +235,7 @@ def test_buffers(files, name):
 
 
 def test_every_step_has_its_uses():
-    assert set(_USES) == {modelfile.Step(name, []).kind for name, _ in program.OPS.values()}
+    assert set(_USES) == {modelfile.Step(name, []).kind for name, _, _ in program.OPS.values()}
 
 
 class Page(HTMLParser):

@@ -186,7 +186,7 @@ class Parts:
         words, tables = (list(struct.unpack(f"<{len(r) // 4}i", r)) for r in raw[1:3])
         where = ["header"] * program.HEADER + ["caches"] * words[11]
         for op, _, _ in program.steps(words)[0]:
-            name, letters = program.OPS[op]
+            name, letters, _ = program.OPS[op]
             where += ["op", "fields", *(f"{name} {i} {c}" for i, c in enumerate(letters))]
         return cls(raw[0], words, tables, raw[3], raw[4], where)
 

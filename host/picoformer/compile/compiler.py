@@ -46,7 +46,7 @@ HOW = {"last": 0, "first": 1, "mean": 2}
 LOGITS = ":logits"  # behind the first frame, once that is planned
 ROWS = {"token": 0, "position": 1, "type": 2}
 
-CODES = {name: op for op, (name, _) in program.OPS.items()}
+CODES = {name: op for op, (name, _, _) in program.OPS.items()}
 
 
 @dataclass(frozen=True)
