@@ -5,6 +5,36 @@ import gc
 from .errors import Error
 from .sampling import samples, sampling, seed_word
 
+try:
+    from _thread import allocate_lock
+except ImportError:  # no threads: callbacks, which run from their beginning to their end
+
+    class allocate_lock:
+        def __init__(self):
+            self._taken = False
+
+        def acquire(self, _wait):
+            if self._taken:
+                return False
+            self._taken = True
+            return True
+
+        def release(self):
+            self._taken = False
+
+
+def _alone(run):
+    """A method that nobody else may call while it, or another such method, runs."""
+
+    def alone(self, *given, **named):
+        self._take()
+        try:
+            return run(self, *given, **named)
+        finally:
+            self._lock.release()
+
+    return alone
+
 
 class Model:
     """A model file, ready to run.
@@ -18,6 +48,8 @@ class Model:
 
     def __init__(self, path, context=None, weights=None, kernels=None):
         self._f = self._mapped = forget = None
+        # Whoever runs the model has it: a callback or a thread would write into the same frames.
+        self._lock = allocate_lock()
         try:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:
@@ -50,6 +82,10 @@ class Model:
             self._f = f
         else:
             f.close()
+
+    def _take(self):
+        if not self._lock.acquire(0):
+            raise Error("the model is running: wait for it, or load a second one")
 
     def _run(self, at, end):
         """Run positions at..end of the tokens, and the head behind the last of them."""
@@ -113,12 +149,16 @@ class Model:
         for kernel, record in () if steps else self._head:
             kernel(record, self._space)
 
+    @_alone
     def logits(self, tokens):
         """int32 logits behind the last of `tokens` (no BOS is added), as array('i').
 
         Of a model with labels one for each, of an encoder without the embedding, of a translator
         behind the tokens of a translation: `source` takes those of the text before.
         """
+        return self._result(tokens)
+
+    def _result(self, tokens):
         if self._whole and not self._encoder:
             self._sweep(tokens)
         else:
@@ -127,8 +167,12 @@ class Model:
             self._feed(tokens)
         return self._arena[self._logits : self._logits + self.outputs]
 
+    @_alone
     def source(self, tokens):
         """Run the tokens that a translator is to translate."""
+        self._read_source(tokens)
+
+    def _read_source(self, tokens):
         if not self._encoder:
             self._made_to("translate")
         self._sweep(tokens, None, self._encoder)
@@ -152,10 +196,14 @@ class Model:
             raise Error("the text has no tokens")
         return ids
 
+    @_alone
     def read(self, text, task):
         """The result of a task for a text or an image, as array('i')."""
+        return self._read(text, task)
+
+    def _read(self, text, task):
         if isinstance(text, str):
-            return self.logits(self._encode(text, task))
+            return self._result(self._encode(text, task))
         self._made_to(task)
         if not self.image:
             raise Error("this model reads text")
@@ -163,8 +211,9 @@ class Model:
 
         place(text, self.image, self.context, self._arena, self._patch, self._stride)
         height, width, _, patch, extra = self.image
-        return self.logits(bytes(extra + (height // patch) * (width // patch)))
+        return self._result(bytes(extra + (height // patch) * (width // patch)))
 
+    @_alone
     def answer(self, context, question):
         """The part of the text `context` that answers a question. Raises Error."""
         from .answers import answer
@@ -178,12 +227,13 @@ class Model:
 
         return answer(self.tokenizer, run, self.context, context, question)
 
+    @_alone
     def classify(self, text):
         """[(label, int32 logit)] for a text or an image, best first. Raises Error.
 
         An image is its pixels, 0 to 255, row by row, the channels of a pixel together.
         """
-        logits = self.read(text, "classify")
+        logits = self._read(text, "classify")
         pairs = [(self.labels[i], logits[i]) for i in range(self.outputs)]
         pairs.sort(key=lambda pair: -pair[1])
         return pairs
@@ -198,16 +248,22 @@ class Model:
         temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
         0.9). Stops at EOS, BOS or the end of the context. Raises Error.
         """
-        self._made_to("generate")
-        pick = self._pick
-        pick[3], pick[4], pick[5] = sampling(temperature, top_p, self.bits)
-        pick[6] = seed_word(seed)
-        if pick[3] and not samples(self.vocab, self._exp2):
-            raise Error("this model cannot be sampled from; use temperature 0")
-        tokens = self.tokenizer.encode(prompt)
-        if self.bos >= 0:
-            tokens.insert(0, self.bos)
-        yield from self._write(tokens, max_tokens)
+
+        def begin():
+            self._made_to("generate")
+            numbers = sampling(temperature, top_p, self.bits)
+            if numbers[0] and not samples(self.vocab, self._exp2):
+                raise Error("this model cannot be sampled from; use temperature 0")
+            tokens = self.tokenizer.encode(prompt)
+            if self.bos >= 0:
+                tokens.insert(0, self.bos)
+            self._feed(tokens)
+            # Behind what may fail: a text that is not begun leaves another one as it was.
+            self._pick[3], self._pick[4], self._pick[5] = numbers
+            self._pick[6] = seed_word(seed)
+            return tokens
+
+        return self._write(begin, max_tokens)
 
     def translation(self, text, max_tokens=None, beams=1, length_penalty=1000):
         """Yield the translation of a text, one str per token: at each the likeliest.
@@ -215,13 +271,24 @@ class Model:
         beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty
         in thousandths: 0 prefers short ones. Raises Error.
         """
-        self.source(self._encode(text, "translate"))
-        if beams == 1:
-            self._pick[3] = 0
-            yield from self._write([self.bos], max_tokens)
+        if beams != 1:
+            yield from self._beams(text, max_tokens, beams, length_penalty)
             return
+
+        def begin():
+            self._read_source(self._encode(text, "translate"))
+            self._feed((self.bos,))
+            self._pick[3] = 0
+            return (self.bos,)
+
+        yield from self._write(begin, max_tokens)
+
+    @_alone
+    def _beams(self, text, max_tokens, beams, length_penalty):
+        """The pieces of the likeliest translation."""
         from .beams import likeliest, search
 
+        self._read_source(self._encode(text, "translate"))
         if not samples(self.vocab, self._exp2):
             raise Error("this model cannot be searched; use one beam")
         room = self.context if max_tokens is None else min(max_tokens, self.context)
@@ -231,46 +298,60 @@ class Model:
             self.bos, ends, beams, length_penalty, room,
         )  # fmt: skip
         self.tokenizer.reset()
+        pieces = []
         before = self.bos
         for token in tokens:
-            yield self.tokenizer.decode(token, before)
+            pieces.append(self.tokenizer.decode(token, before))
             before = token
         rest = self.tokenizer.flush()
-        if rest:
-            yield rest
+        return pieces + [rest] if rest else pieces
 
     def translate(self, text, beams=1, length_penalty=1000):
         """The translation of a text, or whatever a model makes of one. Raises Error."""
         return "".join(self.translation(text, None, beams, length_penalty))
 
-    def _write(self, tokens, max_tokens):
-        pick = self._pick
-        self._feed(tokens)
-        turn = self._turn
-        token = tokens[-1]
-        filled = len(tokens)
-        self.tokenizer.reset()
+    def _write(self, begin, max_tokens):
+        """Yield a text's pieces. begin() feeds the tokens that it follows, and returns them.
+
+        Between two pieces the model is free; whoever runs it then ends this text.
+        """
+        turn = None
         n = 0
-        while max_tokens is None or n < max_tokens:
-            self._sample(pick, self._space)
-            before = token
-            token = pick[7]
-            if token == self.eos or token == self.bos:
-                break
-            yield self.tokenizer.decode(token, before)
-            n += 1
-            if filled == self.context or n == max_tokens:
-                break
-            self._open()
-            if self._turn != turn:
-                raise Error("the model ran something else between two pieces of this text")
-            self._tokens[filled] = token
-            self._run(filled, filled + 1)
-            filled += 1
-        rest = self.tokenizer.flush()
+        last = False
+        while not last:
+            piece = None
+            self._take()
+            try:
+                if turn is None:
+                    tokens = begin()
+                    token = tokens[-1]
+                    filled = len(tokens)
+                    turn = self._turn
+                    self.tokenizer.reset()
+                else:
+                    self._open()
+                    if self._turn != turn:
+                        raise Error("the model ran something else between two pieces of this text")
+                    self._tokens[filled] = token
+                    self._run(filled, filled + 1)
+                    filled += 1
+                if max_tokens is None or n < max_tokens:
+                    before = token
+                    self._sample(self._pick, self._space)
+                    token = self._pick[7]
+                    if token != self.eos and token != self.bos:
+                        piece = self.tokenizer.decode(token, before)
+                        n += 1
+                last = piece is None or n == max_tokens or filled == self.context
+                rest = self.tokenizer.flush() if last else ""
+            finally:
+                self._lock.release()
+            if piece is not None:
+                yield piece
         if rest:
             yield rest
 
+    @_alone
     def close(self):
         """Give the memory back; the model cannot be used any more."""
         if self._f:

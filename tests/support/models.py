@@ -611,7 +611,7 @@ def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: obje
     head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
     done = subprocess.run(
         [find_micropython(), "-X", f"heapsize={heap}", "-c", head + script],
-        env={**os.environ, "MICROPYPATH": str(DEVICE)},
+        env={**os.environ, "MICROPYPATH": f"{DEVICE}:.frozen"},
         capture_output=True,
         timeout=timeout,
     )

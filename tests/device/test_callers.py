@@ -1,0 +1,243 @@
+"""A model is called by one at a time: callbacks, threads, generators, the server."""
+
+from __future__ import annotations
+
+import models
+
+TEXTS = ["turn on the light", "what is the weather like", "play some music"]
+
+INSIDE = """
+from picoformer import Error, Model
+
+m = Model(FILE)
+calls = {
+    "logits": lambda: m.logits([1]),
+    "generate": lambda: next(m.generate("a")),
+    "read": lambda: m.read("a", m.task),
+    "classify": lambda: m.classify("a"),
+    "embed": lambda: m.embed("a"),
+    "answer": lambda: m.answer("a b", "a"),
+    "translation": lambda: next(m.translation("a")),
+    "translate": lambda: m.translate("a"),
+    "beams": lambda: m.translate("a", 2),
+    "source": lambda: m.source([1]),
+    "close": m.close,
+}
+steps = m._body
+kernel, record = steps[0]
+said = {}
+
+
+def called(record, space):
+    for name in calls:
+        try:
+            calls[name]()
+            said[name] = "it ran"
+        except Error as e:
+            said[name] = str(e)
+    kernel(record, space)
+
+
+before = list(m.logits(TOKENS))
+m._filled = 0
+steps[0] = called, record
+assert list(m.logits(TOKENS)) == before
+steps[0] = kernel, record
+assert sorted(said) == sorted(calls)
+print([name for name in calls if not said[name].startswith("the model is running")])
+m._filled = 0
+assert list(m.logits(TOKENS)) == before
+m.close()
+"""
+
+
+def test_whoever_calls_a_running_model_is_refused(unix, own):
+    assert unix(INSIDE, FILE=str(own("stories").path), TOKENS=[1, 5, 9]) == "[]\n"
+
+
+SCHEDULED = """
+import micropython
+from picoformer import Error, Model
+
+m = Model(FILE)
+expected = {text: m.classify(text) for text in TEXTS}
+refused = answered = 0
+
+
+def callback(text):
+    global refused, answered
+    try:
+        assert m.classify(text) == expected[text]
+        answered += 1
+    except Error as e:
+        assert "running" in str(e)
+        refused += 1
+
+
+# A callback comes between any two steps, wherever one is due.
+steps = m._body
+kernel, record = steps[3]
+
+
+def late(record, space):
+    micropython.schedule(callback, TEXTS[1])
+    kernel(record, space)
+
+
+steps[3] = late, record
+wrong = 0
+for i in range(30):
+    wrong += m.classify(TEXTS[i % 3]) != expected[TEXTS[i % 3]]
+print(wrong, refused + answered >= 29, refused > 0)
+"""
+
+
+def test_callbacks_do_not_spoil_results(unix, own):
+    said = unix(SCHEDULED, FILE=str(own("intents").path), TEXTS=TEXTS)
+    assert said == "0 True True\n"
+
+
+THREADS = """
+import _thread, time
+from picoformer import Error, Model
+
+m = Model(FILE)
+expected = {text: m.classify(text) for text in TEXTS}
+done = []
+
+
+def work(which):
+    wrong = refused = right = 0
+    while right + wrong < 20:
+        text = TEXTS[(right + which) % 3]
+        try:
+            if m.classify(text) == expected[text]:
+                right += 1
+            else:
+                wrong += 1
+        except Error as e:
+            assert "running" in str(e)
+            refused += 1
+        time.sleep_ms(1)
+    done.append(wrong)
+
+
+for which in range(2):
+    _thread.start_new_thread(work, (which,))
+while len(done) < 2:
+    time.sleep_ms(5)
+print(done, m.classify(TEXTS[0]) == expected[TEXTS[0]])
+"""
+
+
+def test_threads_do_not_spoil_results(unix, own):
+    said = unix(THREADS, FILE=str(own("intents").path), TEXTS=TEXTS)
+    assert said == "[0, 0] True\n"
+
+
+GENERATORS = """
+from picoformer import Error, Model
+
+m = Model(FILE)
+whole = list(m.generate("Once", 12, 800, 900, 7))
+
+# One that is dropped, and one that waits, lock nothing.
+for piece in m.generate("Once", 12):
+    break
+waiting = m.generate("The", 12)
+next(waiting)
+assert list(m.generate("Once", 12, 800, 900, 7)) == whole
+try:
+    next(waiting)
+    print("it went on")
+except Error as e:
+    print(e)
+
+# One that fails before it begins changes nothing of another, nor does what needs no model.
+first = m.generate("Once", 12, 800, 900, 7)
+pieces = [next(first), next(first)]
+for bad in (lambda: m.generate("Once", 12, 800, 5000), lambda: m.generate("a " * 400, 12, 1)):
+    try:
+        next(bad())
+        print("it ran")
+    except Error:
+        pass
+print(pieces + list(first) == whole)
+
+# An end that another text comes before flushes nothing of that text.
+one = m.generate("Once", 1)
+next(one)
+two = m.generate("Once", 12, 800, 900, 7)
+pieces = [next(two)]
+print(list(one), pieces + list(two) == whole)
+"""
+
+
+def test_generators_that_wait_or_fail(unix, own):
+    said = unix(GENERATORS, FILE=str(own("stories").path))
+    assert said == (
+        "the model ran something else between two pieces of this text\nTrue\n[] True\n"
+    )
+
+
+INTERRUPTED = """
+from picoformer import Model
+
+m = Model(FILE)
+expected = list(m.logits(TOKENS))
+m._filled = 0
+steps = m._body
+kernel, record = steps[2]
+
+
+def interrupted(record, space):
+    raise KeyboardInterrupt
+
+
+steps[2] = interrupted, record
+for call in (lambda: m.logits(TOKENS), lambda: next(m.generate("Once", 3))):
+    m._filled = 0
+    try:
+        call()
+        print("it ran")
+    except KeyboardInterrupt:
+        pass
+steps[2] = kernel, record
+print(list(m.logits(TOKENS)) == expected)
+"""
+
+
+def test_ctrl_c_gives_the_model_back(unix, own):
+    assert unix(INTERRUPTED, FILE=str(own("stories").path), TOKENS=[1, 5, 9]) == "True\n"
+
+
+def test_the_examples_of_the_guide(unix, own):
+    """docs/board.md, with the paths of these models."""
+    page = (models.ROOT / "docs" / "board.md").read_text("utf-8")
+    first, second = (part.partition("```")[0] for part in page.split("```python\n")[1:])
+    intents, stories = str(own("intents").path), str(own("stories").path)
+    said = unix(first.replace("/intents.pft", intents) + "tick(0)\nmodel._take()\ntick(0)\n")
+    assert said.startswith("('PlayMusic', ") and "\nbusy: the model is running" in said
+    said = unix(second.replace("/stories.pft", stories))
+    assert said.count("*") == 5 and "*" not in said[-20:], said
+    told = "".join(own("stories").sim.generate("Once upon a time", 20))
+    assert said.replace("*", "") == told
+
+
+def test_a_port_without_threads(monkeypatch, own):
+    """Callbacks there are refused by a plain flag."""
+    import importlib
+    import sys
+
+    from picoformer.device import model as module
+
+    monkeypatch.setitem(sys.modules, "_thread", None)
+    plain = importlib.reload(module)
+    try:
+        lock = plain.allocate_lock()
+        assert lock.acquire(0) and not lock.acquire(0)
+        lock.release()
+        assert lock.acquire(0)
+    finally:
+        monkeypatch.undo()
+        importlib.reload(module)
