@@ -4,8 +4,9 @@ They do what portable.py says, bit for bit, and are called as those of viper.py 
 them:
 
 - `data(2, ...)` is machine code, for what asm_thumb has no name or takes no such registers. The
-  comment behind it is the instruction; tests/device/test_thumb.py compares the two. `add r8, r4` and its
-  like make r8 to r12 and lr good for sums and constants; nothing else can be done with them.
+  comment behind it is the instruction; tests/device/test_thumb.py compares the two. `add r8, r4`
+  and its like make r8 to r12 and lr good for sums and constants; nothing else can be done with
+  them.
 - MicroPython saves r4 to r7 and lr. A kernel saves r8 to r11 itself, then takes room for words on
   the stack, whose names stand behind a colon where they are loaded and stored.
 - A shift to the right leaves the last bit that it drops in the carry, so `adc` with 0 rounds.

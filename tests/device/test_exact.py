@@ -755,7 +755,7 @@ def test_the_family_of_native_kernels_is_complete():
     from picoformer.device import program
 
     wanted = {name for name, _, _ in program.OPS.values()} | {"sample"}
-    for family in "portable", "viper", "thumb":
+    for family in "kernels_portable", "kernels_viper", "kernels_thumb":
         defined = set()
         for module in family, f"{family}4":
             for n in ast.parse((DEVICE / "picoformer" / f"{module}.py").read_text()).body:
