@@ -55,10 +55,10 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 from picoformer import Error, Simulator, importers  # noqa: E402
 from picoformer.boards.emulated.unix import find_micropython  # noqa: E402
 from picoformer.compile import modelfile  # noqa: E402
+from picoformer.compile.calibration import calibrate, inputs  # noqa: E402
 from picoformer.compile.compiler import compile_graph  # noqa: E402
-from picoformer.compile.convert import calibrate  # noqa: E402
 from picoformer.compile.modelfile import ModelFile  # noqa: E402
-from picoformer.compile.rounding import inputs, round_graph  # noqa: E402
+from picoformer.compile.rounding import round_graph  # noqa: E402
 from picoformer.device import program  # noqa: E402
 from picoformer.device.model import Model  # noqa: E402
 from picoformer.graph.nodes import Graph  # noqa: E402
@@ -643,8 +643,8 @@ def simulated_numbers(sim: Simulator, tokens: list[int]) -> list[int]:
     if sim.model.task == "translate":
         sim.source(tokens[1:])
     elif sim.model.task == "answer":
-        sim._run(sim._check(tokens), 0, [int(2 * i > n) for i in range(n)])
-        flat: list[int] = sim._result().reshape(-1).tolist()
+        sim.machine.run(tokens, types=[int(2 * i > n) for i in range(n)])
+        flat: list[int] = sim.machine.result().reshape(-1).tolist()
         return flat
     elif sim.model.program[14]:
         image = sim.model.meta["image"]
