@@ -24,8 +24,9 @@ from models import ROOT
 from picoformer import Board, Simulator, convert, evaluate, importers, selftest
 from picoformer.boards.emulated import pico as pico_board
 from picoformer.commands.main import main
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.convert import compiled_bytes
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Linear
 from picoformer.importers import t5

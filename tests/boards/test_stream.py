@@ -441,7 +441,7 @@ def sim_bytes(sim):
     """Of each matrix that a sweep goes through."""
     for step in sim.model.steps:
         if step.op == "linear":
-            yield 4 * step.fields[4] * (step.fields[3] + 2)
+            yield 4 * step["groups"] * (step["cols"] + 2)
 
 
 @pytestmark_board
@@ -462,7 +462,7 @@ def test_a_board_without_the_weights(ready, flash, stories, case, tmp_path):
         served = []
         link = board._server()
         serve, link._serve = link._serve, lambda *what: (served.append(what), serve(*what))
-        row = 4 * (sim.model.steps[0].fields[2] + 2)
+        row = 4 * (sim.model.steps[0]["n"] + 2)
         for n in (1, 60):
             served.clear()
             assert (board.logits(name, ids[:n]) == sim.logits(ids[:n])[-1]).all()

@@ -18,7 +18,6 @@ from array import array
 from collections import Counter
 from functools import cache
 from itertools import islice
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,22 +25,24 @@ import pytest
 import models
 from picoformer import convert
 from picoformer.compile import modelfile
-from picoformer.compile.compiler import (
-    Compiled,
+from picoformer.compile.calibration import calibrate
+from picoformer.compile.compiler import Compiled, compile_graph
+from picoformer.compile.matrices import Matrix, Matrix4
+from picoformer.compile.quantize import quantize, stacked
+from picoformer.compile.round_matrix import nearest
+from picoformer.compile.tables import (
     activation_table,
-    compile_graph,
     exp2_table,
     float_parts,
 )
-from picoformer.compile.convert import calibrate
-from picoformer.compile.quantize import Matrix, Matrix4, quantize, stacked
-from picoformer.compile.rounding import nearest
 from picoformer.device import beams, program, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
-from picoformer.simulate import simulator
+from picoformer.simulate import integers
+from picoformer.simulate.memory import Memory
 from picoformer.simulate.simulator import Simulator
+from picoformer.simulate.steps import STEPS
 from picoformer.tokenizers.tokenizer import Template, build
 from tools.sweeps import fuzz
 from tools.sweeps.fuzz import (
@@ -1079,16 +1080,14 @@ class Bench:
             flat = arena[16 : 16 + arena[1] * stride].tolist()
             out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
             return (out, memory[4].tolist()) if shape else out
-        sim = Simulator.__new__(Simulator)
-        sim.model = SimpleNamespace(weights=np.array(weights, np.uint32), program=[0] * 6)
-        sim.context, sim.vocab = self.context, 4
-        sim._tables = np.array(tables, np.int64)
-        sim._matrices, sim._caches, sim._start, sim._end, sim._out = {}, {}, 0, n, -1
-        sim._frames, sim._source = np.array(frames, np.int64), source
+        memory = Memory(
+            self.context, 4, 0, np.array(tables, np.int64), np.array(weights, np.uint32),
+            end=n, source=source, frames=np.array(frames, np.int64),
+        )  # fmt: skip
         for op, record in listed:
-            getattr(sim, "_" + op)(*record)
-        out = sim._frames.tolist()
-        return (out, self._packed(sim._caches[program.CACHE], *shape[2:])) if shape else out
+            STEPS[op](memory, **dict(zip(documented[op], record, strict=True)))
+        out = memory.frames.tolist()
+        return (out, self._packed(memory.caches[program.CACHE], *shape[2:])) if shape else out
 
     def _cache_words(self, shape):
         if not shape:
@@ -1129,17 +1128,17 @@ def simulator_functions() -> dict:
         return [np.array(x, np.int64) for x in v]
 
     def normalize(v, floor):
-        y, a, s = simulator.normalize(np.array(v, np.int64), floor)
+        y, a, s = integers.normalize(np.array(v, np.int64), floor)
         return plain((y, a[0], s[0]))
 
     return {
-        "shift": lambda v, s: plain(simulator.shift(*column(v, s))),
-        "rescale": lambda *a: plain(simulator.rescale(*column(*a))),
+        "shift": lambda v, s: plain(integers.shift(*column(v, s))),
+        "rescale": lambda *a: plain(integers.rescale(*column(*a))),
         "normalize": normalize,
-        "quantize": lambda v, a, n: plain(simulator.round_to(*column(v, a), n)),
-        "quantize4": lambda v, a: plain(simulator.round_to_4(*column(v, a))),
-        "pack_scale": lambda a: plain(simulator.pack_scale(np.array(a))),
-        "exp2": lambda d: plain(simulator.exp2(np.array(d), exp2_table().astype(np.int64))),
+        "quantize": lambda v, a, n: plain(integers.round_to(*column(v, a), n)),
+        "quantize4": lambda v, a: plain(integers.round_to_4(*column(v, a))),
+        "pack_scale": lambda a: plain(integers.pack_scale(np.array(a))),
+        "exp2": lambda d: plain(integers.exp2(np.array(d), exp2_table().astype(np.int64))),
         "run": Bench("simulator").run,
     }
 

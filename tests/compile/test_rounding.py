@@ -8,17 +8,14 @@ import pytest
 import models
 from models import STORIES, STORIES260K
 from picoformer import Error, convert, evaluate, importers
-from picoformer.compile import distill, rounding
+from picoformer.compile import calibration, distill
+from picoformer.compile.calibration import Input, inputs
+from picoformer.compile.choosing import losses
+from picoformer.compile.matrices import ROW_MAX, unpack4
 from picoformer.compile.modelfile import load
-from picoformer.compile.quantize import ROW_MAX, dequantized, stacked, unpack4
-from picoformer.compile.rounding import (
-    Input,
-    inputs,
-    losses,
-    nearest,
-    round_graph,
-    round_matrix,
-)
+from picoformer.compile.quantize import dequantized, stacked
+from picoformer.compile.round_matrix import nearest, round_matrix
+from picoformer.compile.rounding import round_graph, roundable
 from picoformer.data.examples import Example
 from picoformer.graph.float_model import FloatModel, log_softmax, sample
 from picoformer.graph.nodes import Embedding, Linear, tensors
@@ -100,7 +97,7 @@ def test_every_architecture_is_rounded(kind):
     """What comes out is closer to the float model than with each weight rounded on its own."""
     graph = models.architecture(kind, 32, 48, 1, 4, 97, 16, labels=9)
     given = inputs(graph, None)
-    found = rounding.matrices(graph)
+    found = roundable(graph)
     small = {id(n.weight) for n in graph.encoder + graph.nodes
              if isinstance(n, Embedding | Linear) and len(n.weight) < 8}  # fmt: skip
     assert len(small) == (2 if kind == models.ASKED else 0)  # its types and its span
@@ -133,7 +130,7 @@ def test_inputs_of_several_lengths():
 @pytest.fixture
 def few(monkeypatch):
     """Less text to be rounded on: quicker, not so good."""
-    monkeypatch.setattr(rounding, "SAMPLES", (4, 64))
+    monkeypatch.setattr(calibration, "SAMPLES", (4, 64))
 
 
 def test_a_limit_of_bytes(few, tmp_path):
@@ -222,7 +219,7 @@ def test_the_head_is_rounded_for_what_it_reads():
     graph = models.architecture(models.GPT2, 24, 40, 1, 2, 97, 24)
     given = [Input(np.random.default_rng(2).integers(0, 97, (8, 24)))]
     table = next(n.weight for n in graph.nodes if isinstance(n, Embedding))
-    keep = rounding.matrices(graph).keys() - {id(table)}
+    keep = roundable(graph).keys() - {id(table)}
     ours = round_graph(graph, given, 16, keep)
     exact = log_softmax(FloatModel(graph).forward(given[0].tokens))
     errors = []

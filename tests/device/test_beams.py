@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from picoformer.compile.compiler import exp2_table
+from picoformer.compile.tables import exp2_table
 from picoformer.device.beams import costs, log2, search
 from picoformer.device.model import Model
 from picoformer.device.sampling import sampling
 from picoformer.errors import Error
 from picoformer.graph.float_model import log_softmax
-from picoformer.simulate.simulator import exp2, rescale
+from picoformer.simulate.integers import exp2, rescale
 from test_steps import built  # noqa: F401
 
 END = 0

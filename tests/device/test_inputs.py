@@ -124,8 +124,8 @@ def test_questions(built, run, name):  # noqa: F811
     pairs = [(a.tokens(n), [int(i * 3 > n) for i in range(n)]) for n in (2, 9, 23)]
     expected = []
     for ids, types in pairs:
-        a.sim()._run(ids, 0, types)
-        expected.append(a.sim()._result().tolist())
+        a.sim().machine.run(ids, types=types)
+        expected.append(a.sim().machine.result().tolist())
     assert run(ANSWER, name, PAIRS=pairs) == expected
 
 
@@ -143,13 +143,13 @@ def test_close_to_the_float_model(built, seed):  # noqa: F811
     image = np.random.default_rng(seed).integers(0, 256, (9, 12, 2))
     exact = FloatModel(graph).forward(cut(image, a.graph.image)[None])[0, 0]
     a.sim().classify(image)
-    assert cosine(exact, a.sim()._result()[0] * 1.0) >= 0.9995
+    assert cosine(exact, a.sim().machine.result()[0] * 1.0) >= 0.9995
     a = built("asked")
     graph = dequantized(a.graph, a.compiled().dequantized)
     ids, types = a.tokens(15, seed), [0] * 6 + [1] * 9
     exact = FloatModel(graph).forward(np.array([ids]), np.array([types]))[0]
-    a.sim()._run(ids, 0, types)
-    assert cosine(exact, a.sim()._result() * 1.0) >= 0.9995
+    a.sim().machine.run(ids, types=types)
+    assert cosine(exact, a.sim().machine.result() * 1.0) >= 0.9995
 
 
 def test_what_is_not_an_image(built):  # noqa: F811

@@ -17,8 +17,9 @@ import pytest
 import models
 from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.convert import compiled_bytes
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
 from test_board_api import HUNDRED

@@ -10,12 +10,12 @@ import pytest
 import models
 from cortex import RAM, Cortex, Memory, functions
 from models import ARCHITECTURES, Architecture
-from picoformer.compile.quantize import Matrix4
+from picoformer.compile.matrices import Matrix4
 from picoformer.device import kernels_portable as portable
 from picoformer.device import program
 from picoformer.device.model import Model
 from picoformer.device.sampling import sampling
-from picoformer.simulate import simulator
+from picoformer.simulate.integers import rescale
 from test_steps import lengths
 
 SOURCES = sorted((models.DEVICE / "picoformer").glob("kernels_thumb*.py"))
@@ -153,7 +153,7 @@ def linear(
          first, count]
     )  # fmt: skip
     acc = x @ q.T
-    y = simulator.rescale(acc, (m * scale + 0x2000) >> 14, s0 - e, room)
+    y = rescale(acc, (m * scale + 0x2000) >> 14, s0 - e, room)
     left = cpu.call("linear", memory, record, arena, watch=watch)
     expected = memory.words.copy()
     out = frames[:, 5 + cols + 4 * first :][:, : 4 * count]

@@ -22,8 +22,8 @@ import models
 from kerasmodels import CASES, FOLDER, VOCAB
 from picoformer import Error, Simulator, convert, importers
 from picoformer.commands.main import main
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.quantize import dequantized
 from picoformer.device.model import Model
 from picoformer.graph.float_model import FloatModel

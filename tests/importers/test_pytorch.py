@@ -16,8 +16,8 @@ import models
 import plain
 from picoformer import Error, Simulator, convert, evaluate, importers
 from picoformer.commands.main import main
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.quantize import dequantized
 from picoformer.data.pictures import cut
 from picoformer.graph.float_model import FloatModel

@@ -12,8 +12,8 @@ import architectures
 import models
 from architectures import DIM, SPECIAL, VOCAB, write
 from picoformer import Simulator, convert, importers
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.quantize import dequantized
 from picoformer.data.examples import random_examples
 from picoformer.data.pictures import cut
@@ -29,7 +29,6 @@ from picoformer.graph.nodes import (
     Pool,
 )
 from picoformer.importers import t5, translator
-from picoformer.simulate.evaluation import _integers
 from test_architectures import change, configure, read, refused, same
 
 EXPECTED = json.loads(architectures.SPECIAL_EXPECTED.read_text())
@@ -512,7 +511,7 @@ def test_integers_are_close_to_the_same_weights(tmp_path, name):
             if graph.encoder:
                 rng = np.random.default_rng(seed)
                 e.tokens = np.append(e.tokens, rng.integers(0, VOCAB, 9))
-            exact, ours = e.run(FloatModel(theirs)), _integers(sim, e).astype(np.float64)
+            exact, ours = e.run(FloatModel(theirs)), sim.machine.example(e).astype(np.float64)
             exact, ours = exact[:, written(name)].ravel(), ours[:, written(name)].ravel()
             cosine = exact @ ours / np.sqrt((exact @ exact) * (ours @ ours))
             assert cosine >= 0.9995, (name, seed, cosine)

@@ -14,9 +14,8 @@ from picoformer import Board, Error, Simulator, convert
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
 from picoformer.compile import modelfile
-from picoformer.device import program
 from picoformer.planning.footprint import Layout, footprint, littlefs_pieces, resized
-from picoformer.planning.lifetimes import _USES, buffers, weights
+from picoformer.planning.lifetimes import buffers, weights
 from picoformer.planning.page import page
 from picoformer.planning.planner import Planner, profile
 from picoformer.planning.profiles import PROFILES, known
@@ -232,10 +231,6 @@ def test_buffers(files, name):
             assert apart or not a.meets(b.at, b.words), (a, b)
     assert max(b.at + b.words for b in found) == m.stride
     assert sum(w.bytes for w in weights(m)) == m.sizes["weights"]
-
-
-def test_every_step_has_its_uses():
-    assert set(_USES) == {modelfile.Step(name, []).kind for name, _, _ in program.OPS.values()}
 
 
 class Page(HTMLParser):

@@ -19,9 +19,10 @@ from safetensors.numpy import save_file
 
 from picoformer import Simulator, convert, importers
 from picoformer.boards.emulated.unix import find_micropython
+from picoformer.compile.calibration import Input, calibrate, inputs
 from picoformer.compile.compiler import Compiled, compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
-from picoformer.compile.rounding import Input, inputs, round_graph
+from picoformer.compile.convert import compiled_bytes
+from picoformer.compile.rounding import round_graph
 from picoformer.errors import Error
 from picoformer.graph.nodes import (
     Add,

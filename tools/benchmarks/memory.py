@@ -30,8 +30,9 @@ import numpy as np
 
 from picoformer import Error, Simulator
 from picoformer.boards.emulated.unix import find_micropython
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.convert import compiled_bytes
 from picoformer.compile.modelfile import parse
 from picoformer.graph.nodes import Add, Attention, Embedding, Graph, Linear, Node, Norm, Pool
 from picoformer.planning.footprint import Layout, footprint

@@ -185,19 +185,18 @@ def kinds(model: ModelFile, at: int) -> list[Kind]:
     starts, output = layers(model)
     out = []
     for i, step in enumerate(model.steps):
-        f = step.fields
         layer = sum(s <= i for s in starts)
         name = "output" if i >= output else f"layer {layer}" if layer else "embedding"
         count = at if model.whole and i < model.body else 1
         title, work = step.op, 0
         if step.kind == "linear":
-            title = f"{step.op} {4 * f[4]} x {f[3]}"
-            work = count * 4 * f[4] * f[3]
+            title = f"{step.op} {4 * step['groups']} x {step['cols']}"
+            work = count * 4 * step["groups"] * step["cols"]
         elif step.op == "attend":
-            title = f"attend, {f[3]} heads of {f[5]}"
-            work = count * 2 * (at + (not model.whole)) * f[3] * f[5]
+            title = f"attend, {step['heads']} heads of {step['size']}"
+            work = count * 2 * (at + (not model.whole)) * step["heads"] * step["size"]
         elif step.op in ("norm", "gate", "layernorm", "bias"):
-            title = f"{step.op} {f[2]}"
+            title = f"{step.op} {step['n']}"
         out.append(Kind(step.op, title, name, work))
     return out
 

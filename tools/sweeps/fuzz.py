@@ -51,10 +51,10 @@ from tqdm import tqdm
 from picoformer import Error, Simulator, importers
 from picoformer.boards.emulated.unix import find_micropython
 from picoformer.compile import modelfile
+from picoformer.compile.calibration import calibrate, inputs
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.modelfile import ModelFile
-from picoformer.compile.rounding import inputs, round_graph
+from picoformer.compile.rounding import round_graph
 from picoformer.device import program
 from picoformer.device.model import Model
 from picoformer.graph.nodes import Graph
@@ -636,8 +636,8 @@ def simulated_numbers(sim: Simulator, tokens: list[int]) -> list[int]:
     if sim.model.task == "translate":
         sim.source(tokens[1:])
     elif sim.model.task == "answer":
-        sim._run(sim._check(tokens), 0, [int(2 * i > n) for i in range(n)])
-        flat: list[int] = sim._result().reshape(-1).tolist()
+        sim.machine.run(tokens, types=[int(2 * i > n) for i in range(n)])
+        flat: list[int] = sim.machine.result().reshape(-1).tolist()
         return flat
     elif sim.model.program[14]:
         image = sim.model.meta["image"]

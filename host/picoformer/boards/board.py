@@ -28,7 +28,7 @@ from ..data.pictures import as_pixels
 from ..errors import Error
 from ..planning.planner import Budget, Planner
 from ..planning.profiles import known
-from ..simulate.simulator import thousandths
+from ..simulate.sampling import thousandths
 from . import install as runtime
 from .link import (
     EndedError,

@@ -20,9 +20,10 @@ from typing import Any
 
 from .. import importers
 from ..compile.compiler import KEY_BITS, VALUE_BITS
-from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, Report, convert
+from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, convert
 from ..compile.distill import STEPS
 from ..compile.modelfile import ModelFile, load
+from ..compile.report import Report
 from ..data.pictures import picture
 from ..errors import Error
 from ..version import __version__
@@ -273,7 +274,7 @@ def _describe(m: ModelFile) -> dict[str, Any]:
 
 def _products(m: ModelFile) -> int:
     """Multiply-accumulates of a token in the matrices."""
-    return sum(s.fields[3] * 4 * s.fields[4] for s in m.steps if s.kind == "linear")
+    return sum(s["cols"] * 4 * s["groups"] for s in m.steps if s.kind == "linear")
 
 
 def _inspect(o: argparse.Namespace) -> None:
@@ -369,7 +370,8 @@ def _check_n(n: int | None) -> None:
 
 
 def _eval(o: argparse.Namespace) -> None:
-    from ..simulate.evaluation import evaluate, plot, plotter
+    from ..simulate.evaluation import evaluate
+    from ..simulate.plot import plot, plotter
 
     if o.plot:
         plotter()  # what is missing is better said before the work than after it

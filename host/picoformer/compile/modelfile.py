@@ -22,19 +22,7 @@ from ..errors import Error
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a program: its operation's name and its fields, as in the file."""
-
-    op: str
-    fields: list[int]
-
-    @property
-    def kind(self) -> str:
-        """The operation's name, whatever bits its weights have."""
-        return self.op.removesuffix("4")
+from .steps import Step
 
 
 @dataclass(frozen=True)
@@ -103,8 +91,8 @@ class ModelFile:
     @property
     def cache_bits(self) -> tuple[int, int]:
         """The most bits that a key has in a cache, and a value."""
-        stores = [s.fields for s in self.steps if s.op == "store"]
-        return max((f[6] for f in stores), default=0), max((f[7] for f in stores), default=0)
+        stores = [(s["key_bits"], s["value_bits"]) for s in self.steps if s.op == "store"]
+        return max((k for k, _ in stores), default=0), max((v for _, v in stores), default=0)
 
     def with_cache(self, key_bits: int, value_bits: int) -> ModelFile:
         """The same, as large as it would be had it been converted with these or fewer bits.
@@ -114,10 +102,9 @@ class ModelFile:
         words = self.program.copy()
         for s in self.steps:
             if s.op == "store":
-                heads, size, _, keys, values = s.fields[3:]
-                cache = program.HEADER + (s.fields[2] & 63) - program.CACHE
-                bits = min(keys, key_bits), min(values, value_bits)
-                words[cache] = program.pair_words(heads, size, *bits)
+                cache = program.HEADER + (s["cache"] & 63) - program.CACHE
+                bits = min(s["key_bits"], key_bits), min(s["value_bits"], value_bits)
+                words[cache] = program.pair_words(s["heads"], s["size"], *bits)
         return replace(self, program=words)
 
     def arena_bytes(self, context: int) -> int:

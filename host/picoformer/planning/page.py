@@ -230,18 +230,17 @@ def _heap(b: Budget) -> str:
 def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
     """(what, bytes as float32 without tricks, bytes here, colour, what makes the difference)."""
     m = planner.model
-    stores = [s.fields for s in m.steps if s.op == "store"]
-    attends = [s.fields for s in m.steps if s.op == "attend"]
+    stores = [s for s in m.steps if s.op == "store"]
     frames = min(m.batch, b.context)
     found = buffers(m)
-    scores = max((f[3] for f in attends), default=0)
+    scores = max((s["heads"] for s in m.steps if s.op == "attend"), default=0)
     cache = m.cache_bytes(b.context)
     own = 4 * frames * sum(f.words for f in found) + 4 * frames * scores * b.context
     levers = "8-bit weights, a scale for each row"
     levers += ", read where they lie in flash" if b.weights == "flash" else ""
     return [
         ("weights", b.float_bytes, m.sizes["weights"], "c2", levers),
-        ("KV cache", sum(8 * f[3] * f[4] for f in stores) * b.context, cache, "c3",
+        ("KV cache", sum(8 * s["heads"] * s["size"] for s in stores) * b.context, cache, "c3",
          "{}-bit keys, {}-bit values, two scales for each head and position".format(
              *m.cache_bits)),
         ("activations", own, m.arena_bytes(b.context), "c4",
