@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
@@ -90,8 +91,19 @@ def native(families) -> str:
     return "viper"
 
 
+REASONS = 20  # of skipped tests, that a screen has room for
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
-    """How many faults the link's tests have tried."""
+    """Why tests were skipped, and how many faults the link's tests have tried."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, n in reasons.most_common(REASONS):
+        terminalreporter.write_line(f"skipped {n}: {reason[:160]}")
+    if len(reasons) > REASONS:
+        terminalreporter.write_line(f"and for {len(reasons) - REASONS} more reasons (-rs)")
     protocol = sys.modules.get("test_protocol")
     if protocol and protocol.TRIED.faults:
         terminalreporter.write_line(protocol.TRIED.report())
