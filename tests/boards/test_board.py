@@ -570,14 +570,14 @@ def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, stories):
     """A Pico's flash with the runtime and the story model in it."""
-    from tools.emulation import rp2040
+    from tools.emulation import filesystem, rp2040
 
     if reason := rp2040.missing():
         pytest.skip(reason)
     runtime = deploy.compiled(4870, "armv6m") or deploy.sources()
     files = {f"{deploy.FOLDER}/{name}": data for name, data in runtime.items()}
     path = tmp_path_factory.mktemp("pico") / "prepared.flash"
-    path.write_bytes(rp2040.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
+    path.write_bytes(filesystem.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
     return path
 
 

@@ -25,6 +25,7 @@ from picoformer.planning.profiles import PROFILES
 from test_board_api import HUNDRED
 from test_steps import lengths
 from tools.emulation import rp2040
+from tools.emulation.errors import BoardError
 
 _REASON = rp2040.missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")
@@ -171,7 +172,7 @@ for n in {steps}:
     expected = [a.sim().logits(tokens[:n])[-1] for n in steps]
     try:
         got = bench.fresh(script)
-    except rp2040.BoardError as e:
+    except BoardError as e:
         if weights != "flash" or "does not map the file" not in str(e):
             raise
         pytest.skip("this firmware does not show its files as memory: it is older than 1.25")

@@ -36,8 +36,8 @@ from picoformer import convert
 from picoformer.boards.board import Board
 from picoformer.boards.emulated.pico import PicoBoard
 from picoformer.boards.emulated.unix import UnixBoard
+from tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "Once upon a time"
 
 # A write without any protocol: nothing is checked.

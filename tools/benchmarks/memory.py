@@ -46,9 +46,11 @@ from picoformer.tokenizers.tokenizer import (
     Vocabulary,
     WordPieceVocabulary,
 )
-from tools.benchmarks import shared as benchmarks
-from tools.benchmarks.pico import HEAP_STEP, checked
-from tools.emulation.rp2040 import RP2040, BoardError
+from tools.benchmarks.inputs import text_of
+from tools.benchmarks.pico import HEAP_STEP
+from tools.command import finish
+from tools.emulation.errors import BoardError
+from tools.emulation.rp2040 import RP2040, checked
 
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
@@ -296,7 +298,7 @@ def use(sim: Simulator) -> str:
     if sim.model.program[14]:
         height, width, channels = sim.model.meta["image"][:3]
         return f"model.{task}(bytes({height * width * channels}))"
-    text = benchmarks.text_of(sim, sim.context)
+    text = text_of(sim, sim.context)
     if task == "answer":
         return f"model.answer({text!r}, {text[: len(text) // 4]!r})"
     if task == "translate":
@@ -357,23 +359,17 @@ def check(name: str, folder: Path, models: list[str]) -> None:
         )
 
 
-def main() -> int:
-    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("port", choices=sorted(PORTS), nargs="?", default="unix")
     parser.add_argument("--check", nargs="+", metavar="MODEL.pft")
     o = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            if o.check:
-                check(o.port, Path(folder), o.check)
-            else:
-                table(o.port, Path(folder))
-    except Error as e:
-        print(f"memory: error: {e}", file=sys.stderr)
-        return 1
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        if o.check:
+            check(o.port, Path(folder), o.check)
+        else:
+            table(o.port, Path(folder))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("memory", run))

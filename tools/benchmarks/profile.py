@@ -1,4 +1,4 @@
-"""What the benchmarks share: the profile, its table, the pictures.
+"""Where the time of a token or a text goes: the steps, the Python around them, what is left.
 
 `profile_script()` runs on a board. It measures one token of the generator, or one text of a model
 that takes it whole, and, apart from that, each of its parts; `profile()` puts names to the numbers
@@ -7,28 +7,15 @@ and tells what is left over.
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import io
-import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from picoformer import Error, Simulator
+from picoformer import Error
 from picoformer.compile.modelfile import ModelFile
 from picoformer.planning.lifetimes import layers
-
-PICTURE = (8.0, 7.0)  # inches, at 80 dots each
-
-# What a model that takes its input whole reads, as much of it as is wanted.
-TEXT = """
-play a slow song by my favourite band and then book a table for two in the old town , the film we
-saw last night was funny , warm and a little too long , but the actors make it worth your time ,
-will it rain here tomorrow or shall we take the early train to the sea and walk along the shore ?
-"""
+from tools.benchmarks.figures import number
 
 # {now}: the clock as an expression of the local m; {mask}: what its differences are cut to.
 # One round: the whole, every step, an empty probe, the loop around the steps, the parts around
@@ -146,18 +133,6 @@ def profile(model, at, rounds, m, off, on):
 """
 
 
-def add_bits(parser: argparse.ArgumentParser) -> None:
-    """The options with which a model is converted."""
-    parser.add_argument("--weight-bits", type=int, default=8, help="8 (default) or 4")
-    parser.add_argument("--key-bits", type=int, default=12, help="12 (default) or 8")
-    parser.add_argument("--value-bits", type=int, default=8, help="8 (default) or 4")
-
-
-def bits(o: argparse.Namespace) -> dict[str, Any]:
-    """What `convert` is told of them."""
-    return {name: getattr(o, name) for name in ("weight_bits", "key_bits", "value_bits")}
-
-
 def profile_script(now: str, mask: int) -> str:
     """The board's function `profile(model, at, rounds, m, off, on)`.
 
@@ -249,53 +224,6 @@ def title(profile: dict[str, Any]) -> str:
     return f"one token at position {profile['position']}"
 
 
-def counts(context: int, *more: int) -> list[int]:
-    """Numbers of tokens at which a model that takes its input whole is measured."""
-    return sorted({n for n in (4, 8, 16, 32, 64, 128, *more) if n < context} | {context})
-
-
-def text_of(sim: Simulator, n: int) -> str:
-    """A text of n tokens, special ones included; of a little less where there is none."""
-
-    def tokens(text: str) -> int:
-        return len(sim.tokenizer.wrap(sim.tokenizer.encode(text)))
-
-    text = ""
-    for word in TEXT.split() * n:
-        longer = f"{text} {word}".lstrip()
-        if tokens(longer) > n:
-            if tokens(text) < n:
-                parts = (longer[:-i] for i in range(1, len(word)))
-                text = next((part for part in parts if tokens(part) == n), text)
-            break
-        text = longer
-    return text
-
-
-# What models of other tasks are measured with.
-SENTENCES = ("Go.", "Tom is here.", "Where are you going?", "I don't know what you want to say.")
-FACTS = "Anna lives in Lyon. She has two dogs. The red box is under the table."
-QUESTIONS = ("Who has two dogs?", "Where is the red box?")
-
-
-def given_to(sim: Simulator) -> list[tuple[Any, ...]]:
-    """Arguments of the call that the model's task names, for a few examples."""
-    if sim.model.program[14]:
-        height, width, channels = sim.model.meta["image"][:3]
-        count = height * width * channels
-        return [(bytes((i * i // 50 + 3 * i) % 256 for i in range(count)),)]
-    if sim.model.task == "answer":
-        return [(FACTS, question) for question in QUESTIONS]
-    return [(text,) for text in SENTENCES]
-
-
-def middle(values: Sequence[float]) -> float:
-    """The mean without the lowest and the highest quarter."""
-    values = sorted(values)
-    cut = len(values) // 4
-    return statistics.fmean(values[cut : len(values) - cut])
-
-
 def _round(value: float) -> float:
     return round(value, 2) if abs(value) < 1000 and value != int(value) else round(value)
 
@@ -339,152 +267,3 @@ def profile_table(profile: dict[str, Any]) -> str:
             )
     lines.append(f"a probe's own {number(profile['probe'])} {unit} are taken out everywhere")
     return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """A number as a table shows it: small ones that are not whole with one decimal."""
-    return f"{value:,.1f}" if abs(value) < 1000 and value != int(value) else f"{value:,.0f}"
-
-
-def speeds(us: Sequence[float], first: int = 128) -> dict[str, float]:
-    """Tokens a second of a text from the microseconds of each token.
-
-    "all" and "first" (that many positions) are means over time; "last" over the last 8.
-    """
-    return {
-        "all": round(1e6 * len(us) / sum(us), 1),
-        "first": round(1e6 * len(us[:first]) / sum(us[:first]), 1),
-        "last": round(1e6 * len(us[-8:]) / sum(us[-8:]), 1),
-    }
-
-
-def position_table(us: Sequence[float]) -> str:
-    """Tokens a second at every 32nd position, each a mean over eight."""
-    lines = [f"{'position':>9}{'tokens/s':>10}"]
-    for at in [*range(0, len(us) - 8, 32), len(us) - 8]:
-        some = us[max(at, 0) : at + 8]
-        lines.append(f"{max(at, 0):>9}{1e6 * len(some) / sum(some):>10,.1f}")
-    return "\n".join(lines)
-
-
-def save(path: str | Path, result: dict[str, Any]) -> None:
-    """Write a result as JSON that can be read and compared: a long list is one line."""
-    Path(path).write_text(dumps(result) + "\n", encoding="utf-8")
-
-
-def dumps(value: Any, indent: int = 1) -> str:
-    """JSON with a line for each entry, but lists of numbers and small objects in one."""
-    flat = json.dumps(value, ensure_ascii=False)
-    nested = isinstance(value, dict | list) and value and len(flat) > 88
-    if not nested or (isinstance(value, list) and not isinstance(value[0], dict | list)):
-        return flat
-    pad = "\n" + " " * indent
-    if isinstance(value, list):
-        return f"[{pad}" + f",{pad}".join(dumps(v, indent + 1) for v in value) + pad[:-1] + "]"
-    items = (f"{json.dumps(k)}: {dumps(v, indent + 1)}" for k, v in value.items())
-    return f"{{{pad}" + f",{pad}".join(items) + pad[:-1] + "}"
-
-
-def need_plots() -> None:
-    """Raise Error where there is no matplotlib: before anything takes time."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as e:
-        raise Error("--plot needs matplotlib: pip install 'picoformer[plot]'") from e
-
-
-def _figure(panels: Sequence[float]) -> tuple[Any, list[Any]]:
-    need_plots()
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=PICTURE, height_ratios=panels, layout="constrained", squeeze=False
-    )
-    return figure, [row[0] for row in axes]
-
-
-def _write(figure: Any, path: str | Path) -> None:
-    import matplotlib.pyplot as plt
-
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=80, format="png")
-    image = importlib.import_module("PIL.Image")  # matplotlib brings it
-    try:
-        # A palette makes a third of the size.
-        image.open(drawn).convert("RGB").quantize(64).save(path, format="PNG", optimize=True)
-    except OSError as e:
-        raise Error(f"cannot write the picture {path}: {e}") from e
-    plt.close(figure)
-
-
-def plot_model(
-    path: str | Path, where: str, series: Mapping[str, Sequence[float]], profile: dict[str, Any],
-    counts: Sequence[int] = (),
-) -> None:  # fmt: skip
-    """A picture of a model on a board: its speed, and the profile below it.
-
-    series: microseconds of each token, by the name of what ran; with `counts` microseconds of a
-    text of so many tokens each.
-    """
-    figure, (top, bottom) = _figure((1, 1.35))
-    for name, us in series.items():
-        if counts:
-            top.plot(counts, [t / 1000 for t in us], marker="o", label=name)
-            continue
-        # A token that met the garbage collector would be a spike: the median of nine.
-        calm = [statistics.median(us[max(0, i - 4) : i + 5]) for i in range(len(us))]
-        top.plot(range(len(us)), [1e6 / t for t in calm], label=name)
-    top.set_ylim(bottom=0)
-    top.set_xlim(left=0)
-    top.set_xlabel("tokens of the text" if counts else "position")
-    top.set_ylabel("milliseconds" if counts else "tokens a second")
-    top.set_title(where, loc="left")
-    top.grid(alpha=0.3)
-    if len(series) > 1:
-        top.legend(frameon=False)
-    listed = [row for row in rows(profile) if row["calls"]]
-    costs = [row["cost"] for row in listed]
-    colors = ["tab:blue" if row["name"] not in profile["python"] else "tab:orange"
-              for row in listed]  # fmt: skip
-    bars = bottom.barh(range(len(listed)), costs, color=colors)
-    bottom.set_yticks(range(len(listed)), [
-        row["name"] + (f" ({row['calls']})" if row["calls"] > 1 else "") for row in listed
-    ])  # fmt: skip
-    bottom.bar_label(bars, [f"{number(c)}  {c / profile['total']:.1%}" for c in costs],
-                     padding=3, fontsize=9)  # fmt: skip
-    bottom.invert_yaxis()
-    bottom.set_xlim(right=1.25 * max(costs))
-    bottom.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
-    unit = {"us": "microseconds"}.get(profile["unit"], profile["unit"])
-    bottom.set_xlabel(f"{unit}; orange: around the steps")
-    bottom.set_title(f"{title(profile)}: {number(profile['total'])} {unit}", loc="left")
-    _write(figure, path)
-
-
-def plot_kernels(path: str | Path, kernels: list[dict[str, Any]]) -> None:
-    """A picture of the kernels' rows: cycles a unit of work of each kernel and family."""
-    figure, (axis,) = _figure((1,))
-    families = list(kernels[0]["cycles"])
-    high = 0.8 / len(families)
-    most = 1.0
-    for k, family in enumerate(families):
-        some = [i for i, row in enumerate(kernels) if family in row["cycles"]]
-        at = [i + (k - (len(families) - 1) / 2) * high for i in some]
-        each = [kernels[i]["cycles"][family] / kernels[i]["work"] for i in some]
-        bars = axis.barh(at, each, high, label=family)
-        axis.bar_label(
-            bars, [f"{v:,.{0 if v >= 1000 else 1}f}" for v in each], padding=2, fontsize=8
-        )
-        most = max(most, *each)
-    axis.set_yticks(range(len(kernels)), [row["kernel"] for row in kernels])
-    axis.invert_yaxis()
-    axis.set_xscale("log")
-    axis.set_xlim(1, 4 * most)
-    axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
-    axis.set_xlabel("cycles each, RP2040 at 125 MHz: a multiply-accumulate, an element, a logit")
-    axis.legend(frameon=False, loc="upper right")
-    _write(figure, path)
