@@ -43,7 +43,8 @@ from picoformer.simulate import integers
 from picoformer.simulate.memory import Memory
 from picoformer.simulate.simulator import Simulator
 from picoformer.simulate.steps import STEPS
-from picoformer.tokenizers.tokenizer import Template, build
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.vocabulary import Template
 from tools.sweeps import fuzz
 from tools.sweeps.fuzz import (
     GROUP,

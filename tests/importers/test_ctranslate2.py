@@ -16,7 +16,9 @@ import pytest
 from picoformer import Error, Simulator, convert, importers
 from picoformer.graph.float_model import FloatModel, log_softmax
 from picoformer.graph.nodes import Graph
-from picoformer.tokenizers.tokenizer import Tokenizer, Vocabulary, build
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
+from picoformer.tokenizers.vocabulary import Vocabulary
 
 EXPECTED = Path(__file__).parents[1] / "data" / "ctranslate2.json"
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "transliteration_ar_en"

@@ -22,7 +22,8 @@ from picoformer.importers import read
 from picoformer.simulate import metrics
 from picoformer.simulate.layers import layer_errors
 from picoformer.simulate.plot import plot
-from picoformer.tokenizers.tokenizer import Tokenizer, build
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
 
 SHARED = ROOT.parent / "shared" / "data"
 FASHION = ROOT / "tests" / "data" / "fashion.npz"  # the first 20 of the test part

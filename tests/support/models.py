@@ -39,8 +39,8 @@ from picoformer.graph.nodes import (
 )
 from picoformer.importers import t5
 from picoformer.importers import translator as translators
-from picoformer.tokenizers.readers import read_tokenizer_json
-from picoformer.tokenizers.tokenizer import Vocabulary
+from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
+from picoformer.tokenizers.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = ROOT / "device"

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 
 from picoformer.device import tokenizer as device_module
 from picoformer.errors import Error
-from picoformer.tokenizers.readers import read_llama2c, read_tokenizer_json
-from picoformer.tokenizers.tokenizer import Tokenizer, Vocabulary, build
+from picoformer.tokenizers.llama2c import read_llama2c
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
+from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
+from picoformer.tokenizers.vocabulary import Vocabulary
 
 TOK512 = Path(__file__).parents[2] / "../shared/data/stories260K/tok512.bin"
 BYTE_NAMES = [f"<0x{b:02X}>" for b in range(256)]
@@ -693,9 +696,9 @@ def run_on_board(folder, section, texts, tokens):
     package = folder / "picoformer"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    modules = ("errors", "tokenizer", "bytepair", "lookup", "wordpiece", "bytelevel", "unigram")
-    for name in modules:
-        shutil.copy(Path(device_module.__file__).with_name(name + ".py"), package)
+    device = Path(device_module.__file__).parent
+    for path in (device / "errors.py", *device.glob("tokenizer*.py")):
+        shutil.copy(path, package)
     (folder / "script.py").write_text(BOARD_SCRIPT)
     (folder / "section.bin").write_bytes(section)
     # MicroPython's json does not join the two halves of an escaped emoji

@@ -17,13 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from picoformer.errors import Error
-from picoformer.tokenizers.readers import read_tokenizer, read_tokenizer_json
-from picoformer.tokenizers.tokenizer import (
-    Tokenizer,
-    UnigramVocabulary,
-    WordPieceVocabulary,
-    build,
-)
+from picoformer.tokenizers.choose import read_tokenizer
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
+from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
+from picoformer.tokenizers.vocabulary import UnigramVocabulary, WordPieceVocabulary
 from test_tokenizer import ASCII_SOUP, ODD_TEXTS, UNICODE, check_on_board
 
 hf = pytest.importorskip("tokenizers")
@@ -482,7 +480,7 @@ def tiny(kind):
             pairs={(97, 0x301): 0xE1, (101, 0x301): 101},
             collapse=True,
         )
-    from picoformer.tokenizers.tokenizer import Template
+    from picoformer.tokenizers.vocabulary import Template
 
     v.template = Template([(0, 1, 0), (1, 0, 0)], [(1, 0, 0), (0, 1, 7), (2, 0, 1)])
     return build(v)

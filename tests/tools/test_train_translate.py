@@ -134,7 +134,7 @@ def test_tokenizer_loads_and_gives_texts_back(tokenizer, config):
 
 
 def test_tokenizer_is_one_that_picoformer_reads(tokenizer):
-    from picoformer.tokenizers.readers import read_tokenizer
+    from picoformer.tokenizers.choose import read_tokenizer
 
     vocabulary = read_tokenizer(FOLDER)
     assert len(vocabulary.pieces) == tokenizer.get_vocab_size()

@@ -40,7 +40,7 @@ from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
 from picoformer.runtime.files import compiled
 from picoformer.runtime.platforms import ARCHITECTURES
-from picoformer.tokenizers.tokenizer import (
+from picoformer.tokenizers.vocabulary import (
     ByteLevelVocabulary,
     UnigramVocabulary,
     Vocabulary,

@@ -59,13 +59,13 @@ from picoformer.device import program
 from picoformer.device.model import Model
 from picoformer.graph.nodes import Graph
 from picoformer.importers.llama import llama
-from picoformer.tokenizers.tokenizer import (
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.vocabulary import (
     ByteLevelVocabulary,
     Template,
     UnigramVocabulary,
     Vocabulary,
     WordPieceVocabulary,
-    build,
 )
 from tools.sweeps.support import ROOT, architectures, models
 

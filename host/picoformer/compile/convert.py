@@ -12,7 +12,9 @@ from .. import importers
 from ..data.examples import Example, read_examples
 from ..errors import Error
 from ..graph.nodes import Graph
-from ..tokenizers.tokenizer import Tokenizer, Vocabulary, build
+from ..tokenizers.section import build
+from ..tokenizers.tokenizer import Tokenizer
+from ..tokenizers.vocabulary import Vocabulary
 from . import distill as training
 from . import modelfile
 from .calibration import calibrate, inputs, some

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph, Linear
-from ..tokenizers.tokenizer import Template, Vocabulary
+from ..tokenizers.vocabulary import Template, Vocabulary
 from .checkpoint import read_json
 from .translator import Shape, arrange, banned
 

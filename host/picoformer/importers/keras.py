@@ -26,7 +26,7 @@ from ..graph.nodes import (
     Node,
     Pool,
 )
-from ..tokenizers.readers import Words
+from ..tokenizers.words import Words
 from .description import Description, two_classes
 from .keras_file import MALFORMED, Call, KerasFile, Key, Ref
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph
-from ..tokenizers.readers import read_llama2c
-from ..tokenizers.tokenizer import Vocabulary
+from ..tokenizers.llama2c import read_llama2c
+from ..tokenizers.vocabulary import Vocabulary
 from .llama import llama
 
 _MAGIC = 0x616B3432

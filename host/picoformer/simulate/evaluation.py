@@ -10,7 +10,7 @@ from .. import importers
 from ..data.examples import Example, random_examples, read_examples
 from ..errors import Error
 from ..graph.float_model import sample
-from ..tokenizers.tokenizer import build
+from ..tokenizers.section import build
 from .layers import layer_errors
 from .scores import Scores
 from .scoring import SCORING
