@@ -64,8 +64,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from picoformer.boards.emulated.pico import Chip, find_firmware
-from picoformer.boards.emulated.unix import EmulatorError
+from picoformer.boards.emulated.pico import find_firmware
+from picoformer.boards.emulated.rp2040 import Chip
+from picoformer.boards.errors import EmulatorError
 
 CLOCK_HZ = 125_000_000  # system clock the firmware sets up and the emulator counts at
 CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the bus

@@ -32,7 +32,7 @@ import numpy as np
 import fuzz
 from picoformer import Board, Error, Simulator
 from picoformer.boards.emulated.unix import UnixBoard
-from picoformer.boards.link import LinkError
+from picoformer.boards.errors import LinkError
 
 PROBE = 50  # requests between two looks at the heap
 SAID = 20.0  # seconds between two lines

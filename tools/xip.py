@@ -32,7 +32,7 @@ from typing import Any
 from bench_rp2040 import ROOT, checked, runtime
 from benchmarks import add_bits, bits, text_of
 from picoformer import Error, Simulator, convert
-from picoformer.boards.emulated.pico import FLASH_BASE, FS_OFFSET
+from picoformer.boards.emulated.rp2040 import FLASH_BASE, FS_OFFSET
 from rp2040 import CYCLES, RP2040, RP2040Error
 
 SETS = 1024

@@ -22,7 +22,7 @@ import rp2040  # noqa: E402
 import speed_section  # noqa: E402
 import xip  # noqa: E402
 from picoformer import Simulator, convert  # noqa: E402
-from picoformer.boards.emulated.pico import FS_OFFSET  # noqa: E402
+from picoformer.boards.emulated.rp2040 import FS_OFFSET  # noqa: E402
 from picoformer.compile.modelfile import load  # noqa: E402
 
 EMULATOR = all(importlib.util.find_spec(m) for m in ("rp2040py", "littlefs"))
