@@ -575,7 +575,7 @@ def prepared(tmp_path_factory, stories):
 
     if reason := rp2040.missing():
         pytest.skip(reason)
-    wanted = runtime.compiled(4870, "armv6m") or runtime.sources()
+    wanted = runtime.wanted(4870, "armv6m")
     files = {f"{runtime.FOLDER}/{name}": data for name, data in wanted.items()}
     path = tmp_path_factory.mktemp("pico") / "prepared.flash"
     path.write_bytes(rp2040.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))

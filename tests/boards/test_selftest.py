@@ -89,7 +89,7 @@ def test_a_wrong_rounding_is_named(
     line = line.replace("m[at + i] = (m[i]", "m[i] = (m[i]")
     assert text.count(line) == 1
     files[f"kernels_{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
-    monkeypatch.setattr(install, "wanted", lambda _: files)
+    monkeypatch.setattr(install, "wanted", lambda mpy, architecture: files)
     model = own("stories")
     with UnixBoard(tmp_path / "flash") as emulated:
         arguments = ["selftest", "--port", emulated.port, "--kernels", kernels, str(model.path)]

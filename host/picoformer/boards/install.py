@@ -89,7 +89,7 @@ def up_to_date(board: Platform, found: dict[str, int]) -> bool:
     """Whether the board has this picoformer's runtime, in either form."""
     return any(
         found == {name: crc32(data) for name, data in form.items()}
-        for form in (wanted(board), sources())
+        for form in (wanted(board.mpy, board.architecture), sources())
     )
 
 
@@ -101,7 +101,7 @@ def install(repl: Repl, board: Platform, progress: Progress | None = None) -> bo
     found = installed(repl)
     if up_to_date(board, found):
         return False
-    runtime = wanted(board)
+    runtime = wanted(board.mpy, board.architecture)
     total = sum(map(len, runtime.values()))
     done = 0
     repl.run(FOLDERS)

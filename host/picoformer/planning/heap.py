@@ -58,7 +58,7 @@ class Layout:
             return own + sum(self.of(v, seen) for v in thing)
         if isinstance(thing, MethodType):
             return self.block + self.of(thing.__self__, seen)
-        if hasattr(thing, "__dict__") and type(thing).__module__.startswith("picoformer.device"):
+        if hasattr(thing, "__dict__") and type(thing).__module__.startswith("picoformer."):
             values = vars(thing).values()
             return self.table(len(values)) + sum(self.of(v, seen) for v in values)
         return 0

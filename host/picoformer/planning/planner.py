@@ -9,7 +9,7 @@ from pathlib import Path
 from ..compile import modelfile
 from ..device import program
 from ..errors import Error
-from ..runtime.files import compiled, sources
+from ..runtime.files import wanted
 from .budget import Budget
 from .footprint import Footprint, footprint, resized
 from .profiles import Profile
@@ -25,7 +25,7 @@ def _on_disk(size: int, board: Profile) -> int:
 
 def runtime_bytes(board: Profile) -> int:
     """Bytes of the runtime in the board's filesystem, as `deploy` puts it there."""
-    files = compiled(board.mpy, board.architecture) or sources()
+    files = wanted(board.mpy, board.architecture)
     return sum(_on_disk(len(data), board) for data in files.values())
 
 
