@@ -15,6 +15,7 @@ import models
 from picoformer.boards.emulated import cable
 from picoformer.boards.emulated import unix as emulator
 from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.commands.main import main
 from picoformer.errors import Error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -395,7 +396,7 @@ def test_a_micropython_that_does_not_start(monkeypatch, tmp_path, script, words)
         UnixBoard(tmp_path / "flash")
 
 
-EMULATE = "from picoformer.emulator import run_emulate; run_emulate(folder={!r}{})"
+EMULATE = "from picoformer.commands.main import main; main(['emulate', '--folder', {!r}{}])"
 
 
 def start_emulate(folder, before="", options=""):
@@ -405,8 +406,8 @@ def start_emulate(folder, before="", options=""):
     return process, lines
 
 
-@pytest.mark.parametrize("options", ["", ", socket=True"])
-def test_run_emulate_serves_until_ctrl_c(tmp_path, options):
+@pytest.mark.parametrize("options", ["", ", '--socket'"])
+def test_emulate_serves_until_ctrl_c(tmp_path, options):
     process, lines = start_emulate(tmp_path, options=options)
     port = lines[1].split()[-1]
     assert f"mpremote connect {port}" in lines[2]
@@ -439,7 +440,7 @@ def alive(pid):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ps --ppid")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("before", ["", IGNORE.format("SIGINT")])  # as with & in a script
-def test_run_emulate_ends_with_its_child(tmp_path, number, before):
+def test_emulate_ends_with_its_child(tmp_path, number, before):
     process, lines = start_emulate(tmp_path, before)
     (child,) = children(process.pid)
     with serial.Serial(lines[1].split()[-1], timeout=10) as link:
@@ -483,6 +484,6 @@ def test_a_killed_emulator_leaves_nothing_running(tmp_path):
     assert not (tmp_path / "alive").exists()
 
 
-def test_run_emulate_knows_only_the_unix_board():
-    with pytest.raises(Error, match="'pico'"):
-        emulator.run_emulate("pico")
+def test_emulate_knows_other_boards_not(capsys):
+    assert main(["emulate", "--board", "atari"]) == 1
+    assert "no emulated board 'atari'" in capsys.readouterr().err

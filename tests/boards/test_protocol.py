@@ -19,8 +19,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from picoformer.boards import link as pc
-from picoformer.boards.link import Decoder, Frame, Link, encode_raw, encode_text
+from picoformer.boards import errors, limits
+from picoformer.boards.frames import Decoder, Frame, encode_raw, encode_text
+from picoformer.boards.link import Link
+from picoformer.boards.upload import Upload
 from picoformer.device import server as wire
 from picoformer.device import server_stream as stream
 
@@ -167,9 +169,9 @@ def board(tmp_path):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No time is lost on a line without delays."""
-    monkeypatch.setattr(pc, "RESEND", 0.02)
-    monkeypatch.setattr(pc, "DRAIN", 0.004)
-    monkeypatch.setattr(pc, "STALL", 0.3)
+    monkeypatch.setattr(limits, "RESEND", 0.02)
+    monkeypatch.setattr(limits, "DRAIN", 0.004)
+    monkeypatch.setattr(limits, "STALL", 0.3)
     monkeypatch.setattr(stream, "QUIET", 10)
     monkeypatch.setattr(stream, "AGAIN", 200)
 
@@ -275,20 +277,20 @@ def test_requests(board):
     assert (model.name, model.bytes) == ("one", 204)
     link.remove("one")
     assert link.models() == []
-    with pytest.raises(pc.NoModelError, match="'one'.*deploy it first"):
+    with pytest.raises(errors.NoModelError, match="'one'.*deploy it first"):
         link.remove("one")
-    with pytest.raises(pc.NoModelError):
+    with pytest.raises(errors.NoModelError):
         link.load("one")
-    with pytest.raises(pc.BoardError, match="is not a name"):
+    with pytest.raises(errors.BoardError, match="is not a name"):
         link.upload("a/b", b"x")
-    with pytest.raises(pc.BoardError, match="cannot do this now"):
+    with pytest.raises(errors.BoardError, match="cannot do this now"):
         link.logits([1])
-    with pytest.raises(pc.BoardError, match="does not know request 99"):
+    with pytest.raises(errors.BoardError, match="does not know request 99"):
         link.request(99)
-    with pytest.raises(pc.BoardError, match="does not understand"):
+    with pytest.raises(errors.BoardError, match="does not understand"):
         link.request(wire.LOAD, b"")
     link.bye()
-    with pytest.raises(pc.EndedError):
+    with pytest.raises(errors.EndedError):
         link.ping()
 
 
@@ -309,7 +311,7 @@ def test_names_that_leave_the_folder_or_reach_other_files(board, name, raw):
         lambda: link.remove(name),
         lambda: link.load(name),
     ):
-        with pytest.raises(pc.BoardError, match="is not a name for a model: expected 1 to 64"):
+        with pytest.raises(errors.BoardError, match="is not a name for a model: expected 1 to 64"):
             ask()
     assert link.ping(b"x") == b"x"
     files = {p.name: p.read_bytes() for p in board.folder.rglob("*")}
@@ -331,9 +333,9 @@ def test_sizes_beyond_the_space_are_refused_before_the_first_byte(board, monkeyp
     monkeypatch.setattr(board.server, "_space", lambda: 100_000)
     link = begin(board)
     body = struct.pack("<IIB", size, 0, 0) + b"m"
-    with pytest.raises(pc.NoSpaceError, match="100,000 bytes are free"):
+    with pytest.raises(errors.NoSpaceError, match="100,000 bytes are free"):
         link.request(wire.BEGIN, body)
-    with pytest.raises(pc.BoardError, match="cannot do this now"):
+    with pytest.raises(errors.BoardError, match="cannot do this now"):
         link.request(wire.DATA, bytes(4) + b"data")
     assert not list(board.folder.iterdir())
 
@@ -351,7 +353,7 @@ def test_half_a_character_is_refused(board, text):
         (wire.REMOVE, text),
         (wire.BEGIN, bytes(9) + text),
     ):
-        with pytest.raises(pc.BoardError, match="does not understand a request"):
+        with pytest.raises(errors.BoardError, match="does not understand a request"):
             link.request(kind, body)
     assert link.ping(b"x") == b"x"
     assert not list(board.folder.iterdir())
@@ -361,7 +363,7 @@ def test_one_text_at_a_time(board):
     link = loaded(board, 0.001)
     text = link.generate("p", None, 0, 1000, 1)
     next(text)
-    with pytest.raises(pc.BoardError, match="close its iterator"):
+    with pytest.raises(errors.BoardError, match="close its iterator"):
         link.models()
     text.close()
     assert link.models() == []
@@ -375,7 +377,7 @@ def test_many_models_are_listed(board):
 
 def test_another_major_is_refused(board):
     link = begin(board)
-    with pytest.raises(pc.BoardError, match="speaks version 1 .* deploy again"):
+    with pytest.raises(errors.BoardError, match="speaks version 1 .* deploy again"):
         link.request(wire.HELLO, bytes([2, 0]))
     assert link.ping(b"1") == b"1"
 
@@ -402,7 +404,7 @@ def test_a_request_is_done_once(board):
     link = begin(board)
     (board.folder / "m.pft").write_bytes(bytes(100))
     frame = encode_text(wire.REMOVE, 77, b"m")
-    link._port.write(frame + frame)
+    link.port.write(frame + frame)
     answers = [link.receive(1), link.receive(1)]
     assert answers == [Frame(wire.REMOVE | 0x80, 77, b"")] * 2
 
@@ -411,7 +413,7 @@ def test_prints_between_frames_do_no_harm(board):
     link = begin(board)
     board.to_pc.write(b"Warning: flash is worn")
     assert link.ping(b"x") == b"x"
-    link._port.write(b"typed by hand\r\n")
+    link.port.write(b"typed by hand\r\n")
     assert link.ping(b"y") == b"y"
 
 
@@ -428,9 +430,9 @@ def test_a_silent_board_is_reported():
             self.sent += 1
 
     port = Dead()
-    with pytest.raises(pc.SilentError, match="does not answer"):
+    with pytest.raises(errors.SilentError, match="does not answer"):
         Link(port, lambda: port.now).ping()
-    assert pc.REPLY_LIMIT <= port.now < pc.REPLY_LIMIT + 1
+    assert limits.REPLY <= port.now < limits.REPLY + 1
     assert 3 <= port.sent <= 20
 
 
@@ -438,7 +440,7 @@ def test_a_silent_pc_gets_the_repl_back(board, monkeypatch):
     link = begin(board)
     monkeypatch.setattr(wire, "SILENCE", 20)
     link.ping()
-    with pytest.raises(pc.EndedError):
+    with pytest.raises(errors.EndedError):
         link.receive(5)
 
 
@@ -464,8 +466,9 @@ def test_the_credit_is_kept(board, monkeypatch):
     link = begin(board, False, 128, 256)
     monkeypatch.setattr(board.server, "_write", lambda data: None)  # nothing is acknowledged
     board.to_board.count = 0
-    frame, _ = link._block(DATA, 0, 124, 1)
-    link._stream(DATA, 0, 124, 256, None)
+    upload = Upload(link, "m", DATA)
+    _, _, frame = upload._frame(0)
+    upload.send(0)
     assert board.to_board.count == len(frame) <= 256
 
 
@@ -506,7 +509,7 @@ def test_a_whole_part_is_only_committed(board):
 def test_worn_flash_is_noticed_and_the_old_model_stays(board, monkeypatch):
     (board.folder / "m.pft").write_bytes(b"old")
     monkeypatch.setattr(board.server, "_sum", lambda path, size: 1)
-    with pytest.raises(pc.BoardError, match="may be worn"):
+    with pytest.raises(errors.BoardError, match="may be worn"):
         begin(board).upload("m", DATA)
     assert [p.name for p in board.folder.iterdir()] == ["m.pft"]
     assert (board.folder / "m.pft").read_bytes() == b"old"
@@ -515,7 +518,7 @@ def test_worn_flash_is_noticed_and_the_old_model_stays(board, monkeypatch):
 def test_full_flash(board, monkeypatch):
     (board.folder / "m.pft").write_bytes(b"old")
     monkeypatch.setattr(board.server, "_space", lambda: 1000)
-    with pytest.raises(pc.NoSpaceError, match="1,000 bytes are free"):
+    with pytest.raises(errors.NoSpaceError, match="1,000 bytes are free"):
         begin(board).upload("m", DATA)
     assert (board.folder / "m.pft").read_bytes() == b"old"
 
@@ -527,13 +530,13 @@ def test_too_little_memory(board, monkeypatch):
     link = begin(board)
     board.server._handlers[wire.LOAD] = load
     error = MemoryError("memory allocation failed, allocating 5000 bytes")
-    with pytest.raises(pc.NoMemoryError, match="allocating 5000 bytes; convert .* --context"):
+    with pytest.raises(errors.NoMemoryError, match="allocating 5000 bytes; convert .* --context"):
         link.load("m")
     error = wire.Error("not enough memory for the model; choose a smaller context")
-    with pytest.raises(pc.NoMemoryError, match="smaller context"):
+    with pytest.raises(errors.NoMemoryError, match="smaller context"):
         link.load("m")
     error = RuntimeError("a bug")
-    with pytest.raises(pc.BoardError, match="the board failed: RuntimeError.*a bug"):
+    with pytest.raises(errors.BoardError, match="the board failed: RuntimeError.*a bug"):
         link.load("m")
     assert link.ping(b"x") == b"x"
 
@@ -558,7 +561,8 @@ def uart(board, monkeypatch):
 
 
 def test_nothing_is_lost_on_a_uart(uart, monkeypatch):
-    monkeypatch.setattr(pc, "RESEND", 2)  # what a busy PC repeats would be too much for the ring
+    # What a busy PC repeats would be too much for the ring.
+    monkeypatch.setattr(limits, "RESEND", 2)
     link = Link(uart)
     hello = link.start(5)
     assert (hello.raw, hello.payload, hello.credit) == (False, 128, 256)
@@ -572,21 +576,21 @@ def test_nothing_is_lost_on_a_uart(uart, monkeypatch):
 
 def test_slow_tokens_can_be_stopped_on_a_uart(uart, monkeypatch):
     """What the PC repeats while the board computes leaves room in the ring for STOP."""
-    for name in "RESEND", "REPLY_LIMIT", "QUIET_LIMIT":
-        monkeypatch.setattr(pc, name, getattr(pc, name) if name == "RESEND" else 16 * pc.RESEND)
+    for name in "REPLY", "QUIET":
+        monkeypatch.setattr(limits, name, 16 * limits.RESEND)
     link = Link(uart)
     link.start(5)
-    uart.server._model.delay = 10 * pc.RESEND
+    uart.server._model.delay = 10 * limits.RESEND
     text = link.generate("hello", 60, 0, 1000, 1)
     for _ in range(4):
         next(text)
-    at, read = time.monotonic() + 7 * pc.RESEND, uart.read
+    at, read = time.monotonic() + 7 * limits.RESEND, uart.read
 
     def interrupted(limit):
         if time.monotonic() > at:
             uart.read = read
             raise KeyboardInterrupt
-        return read(min(limit, pc.RESEND / 4))
+        return read(min(limit, limits.RESEND / 4))
 
     uart.read = interrupted
     with pytest.raises(KeyboardInterrupt):
@@ -708,7 +712,7 @@ class Unplugged:
         data = self.board.read(limit)
         if self.direction == "to_pc":
             if len(data) > self.left:
-                raise pc.LostError("unplugged")
+                raise errors.LostError("unplugged")
             self.left -= len(data)
         return data
 
@@ -716,7 +720,7 @@ class Unplugged:
         if self.direction == "to_board":
             self.board.write(data[: self.left])
             if len(data) > self.left:
-                raise pc.LostError("unplugged")
+                raise errors.LostError("unplugged")
             self.left -= len(data)
         else:
             self.board.write(data)
@@ -745,7 +749,7 @@ def upload(link, folder):
 
 
 def remove(link, folder):
-    with contextlib.suppress(pc.NoModelError):  # again, after a reset: it is gone
+    with contextlib.suppress(errors.NoModelError):  # again, after a reset: it is gone
         link.remove("m")
     return [m.name for m in link.models()]
 
@@ -754,7 +758,7 @@ WEIGHTS = random.Random(3).randbytes(780)
 
 
 def from_host(link, folder):
-    link.weights = 0x1234567, WEIGHTS
+    link.streamer.weights = 0x1234567, WEIGHTS
     return link.logits([STREAMED, 1]).tolist()
 
 
@@ -795,7 +799,7 @@ TRIED = Tried()
 
 
 class Bench:
-    """A board, and a link that starts anew when the board was reset, as board.py does."""
+    """A board, and a link that starts anew when the board was reset, as connection.py does."""
 
     def __init__(self, folder, raw):
         self.folder, self.raw = folder, raw
@@ -820,15 +824,15 @@ class Bench:
 
     def run(self, exchange):
         """The answer, if need be after a reset; the errors on the way."""
-        errors = []
+        met = []
         while True:
             try:
-                return EXCHANGES[exchange][0](self.link, self.folder), errors
-            except pc.LinkError as e:
+                return EXCHANGES[exchange][0](self.link, self.folder), met
+            except errors.LinkError as e:
                 assert len(str(e)) > 20 or "unplugged" in str(e)
-                errors.append(e)
+                met.append(e)
                 self.whole()
-                if len(errors) > 2:
+                if len(met) > 2:
                     raise
                 self.plug()
 
@@ -858,7 +862,7 @@ def spoil(bench, fault, direction, at):
     elif fault == "reset":
         line.damage[line.count + at] = lambda v: bench.board.reset()
     elif fault == "unplug":
-        bench.link._port = Unplugged(bench.board, direction, at)
+        bench.link.port = Unplugged(bench.board, direction, at)
     else:
         raise AssertionError(fault)
 
@@ -883,10 +887,10 @@ def test_one_fault_anywhere(tmp_path, exchange, fault, step):
             bench = Bench(tmp_path / f"{direction} {at}", raw)
             spoil(bench, fault, direction, at)
             start = time.monotonic()
-            got, errors = bench.run(exchange)
+            got, met = bench.run(exchange)
             assert got == EXCHANGES[exchange][1]
             # A link does not mend what ends it; whoever holds it starts again.
-            assert not errors or fault in ("reset", "unplug"), (at, errors)
+            assert not met or fault in ("reset", "unplug"), (at, met)
             assert time.monotonic() - start < 10
             bench.close()
             TRIED.faults[name] += 1
@@ -896,8 +900,8 @@ def test_one_fault_anywhere(tmp_path, exchange, fault, step):
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_a_line_that_dies_anywhere(tmp_path, monkeypatch, exchange, step):
     """Nothing passes any more: one clear error, in bounded time; the next session goes well."""
-    monkeypatch.setattr(pc, "RESEND", 1.5)
-    monkeypatch.setattr(pc, "DRAIN", 0.1)
+    monkeypatch.setattr(limits, "RESEND", 1.5)
+    monkeypatch.setattr(limits, "DRAIN", 0.1)
     sizes = counts(tmp_path / "clean", exchange, True)
     for direction in ("to_board", "to_pc"):
         for at in range(step // 2, sizes[direction], 2 * step):
@@ -905,14 +909,14 @@ def test_a_line_that_dies_anywhere(tmp_path, monkeypatch, exchange, step):
             line = getattr(bench.board, direction)
             line.dead = line.count + at
             port = Patient(bench.board)
-            bench.link._port, bench.link._clock = port, lambda port=port: port.now
+            bench.link.port, bench.link.clock = port, lambda port=port: port.now
             try:
                 assert EXCHANGES[exchange][0](bench.link, bench.folder) == EXCHANGES[exchange][1]
                 # What nobody waits for: the last acknowledgement, line feeds behind a tile.
                 assert direction == "to_board" and at > sizes[direction] - 40
-            except pc.LinkError as e:
+            except errors.LinkError as e:
                 assert re.search("does not answer|has not said|stopped|whole", str(e))
-            assert port.now < 2 * max(pc.TOKEN_LIMIT, pc.REPLY_LIMIT) + 60
+            assert port.now < 2 * max(limits.TOKEN, limits.REPLY) + 60
             bench.whole()
             bench.plug()
             assert bench.run(exchange)[0] == EXCHANGES[exchange][1]
@@ -942,8 +946,8 @@ def test_a_bad_line_is_reported_and_keeps_the_old_model(board, monkeypatch):
     rng = random.Random(5)
     start = board.to_board.count
     board.to_board.damage = {start + 60 + i: flip for i in range(4000) if rng.random() < 0.2}
-    monkeypatch.setattr(pc, "REPLY_LIMIT", 0.3)
-    with pytest.raises(pc.LinkError):
+    monkeypatch.setattr(limits, "REPLY", 0.3)
+    with pytest.raises(errors.LinkError):
         link.upload("m", DATA)
     assert (board.folder / "m.pft").read_bytes() == b"old"
 
@@ -976,7 +980,7 @@ def test_text(board):
     link = loaded(board)
     assert list(link.generate("p", 300, 0, 1000, 1)) == expected(300)
     assert link.stats.tokens == 300 and not link.stats.stopped
-    with pytest.raises(pc.BoardError, match="temperature is odd"):
+    with pytest.raises(errors.BoardError, match="temperature is odd"):
         list(link.generate("fail", 3, 0, 1000, 1))
     assert list(link.generate("p", 2, 0, 1000, 1)) == expected(2)
 

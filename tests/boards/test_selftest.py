@@ -8,7 +8,7 @@ import pytest
 
 import models
 from picoformer import Board, Error
-from picoformer.boards import install as deploy
+from picoformer.boards import install
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.selftest import selftest
@@ -84,12 +84,12 @@ def test_a_wrong_rounding_is_named(
         pytest.skip(f"this MicroPython has no {kernels} kernels")
     if reason := models.no_board():
         pytest.skip(reason)
-    files = deploy.sources()
-    text = files[f"{kernels}.py"].decode()
+    files = install.sources()
+    text = files[f"kernels_{kernels}.py"].decode()
     line = line.replace("m[at + i] = (m[i]", "m[i] = (m[i]")
     assert text.count(line) == 1
-    files[f"{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
-    monkeypatch.setattr(deploy, "wanted", lambda _: files)
+    files[f"kernels_{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
+    monkeypatch.setattr(install, "wanted", lambda mpy, architecture: files)
     model = own("stories")
     with UnixBoard(tmp_path / "flash") as emulated:
         arguments = ["selftest", "--port", emulated.port, "--kernels", kernels, str(model.path)]

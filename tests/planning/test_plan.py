@@ -14,11 +14,12 @@ from picoformer import Board, Error, Simulator, convert
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
 from picoformer.compile import modelfile
-from picoformer.planning.footprint import Layout, footprint, littlefs_pieces, resized
+from picoformer.planning.footprint import footprint, littlefs_pieces, resized
+from picoformer.planning.heap import Layout
 from picoformer.planning.lifetimes import buffers, weights
 from picoformer.planning.page import page
-from picoformer.planning.planner import Planner, profile
-from picoformer.planning.profiles import PROFILES, known
+from picoformer.planning.planner import Planner
+from picoformer.planning.profiles import PROFILES, known, profile
 from picoformer.runtime.platforms import Platform
 from tools.benchmarks import memory
 from tools.emulation import rp2040

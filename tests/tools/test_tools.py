@@ -14,7 +14,7 @@ import pytest
 import architectures
 import models
 from picoformer import Simulator, convert
-from picoformer.boards.emulated.pico import FS_OFFSET
+from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
 from tools.benchmarks import documents, figures, inputs
 from tools.benchmarks import profile as profiles

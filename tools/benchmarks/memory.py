@@ -35,7 +35,8 @@ from picoformer.compile.compiler import compile_graph
 from picoformer.compile.convert import compiled_bytes
 from picoformer.compile.modelfile import parse
 from picoformer.graph.nodes import Add, Attention, Embedding, Graph, Linear, Node, Norm, Pool
-from picoformer.planning.footprint import Layout, footprint
+from picoformer.planning.footprint import footprint
+from picoformer.planning.heap import Layout
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
 from picoformer.runtime.files import compiled

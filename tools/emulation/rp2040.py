@@ -64,8 +64,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from picoformer import Error
-from picoformer.boards.emulated.pico import Chip, find_firmware
-from picoformer.boards.emulated.unix import EmulatorError
+from picoformer.boards.emulated.pico import find_firmware
+from picoformer.boards.emulated.rp2040 import Chip
+from picoformer.boards.errors import EmulatorError
 from tools.emulation.errors import BoardError, RP2040Error
 from tools.emulation.filesystem import FS_BLOCK, FS_BLOCKS, flash_image, host_files
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from picoformer import Board, Error, Simulator
 from picoformer.boards.emulated.unix import UnixBoard
-from picoformer.boards.link import LinkError
+from picoformer.boards.errors import LinkError
 from tools.sweeps import fuzz
 
 PROBE = 50  # requests between two looks at the heap

@@ -17,7 +17,9 @@ from ..errors import Error
 from ..graph.nodes import Array
 from ..simulate.memory import Memory
 from ..simulate.simulator import Simulator
-from .board import Board, Progress, ScriptError
+from .board import Board
+from .errors import ScriptError
+from .install import Progress
 
 TOKENS = 16  # of an input at most
 TIMEOUT = 3600.0  # seconds; plain-Python kernels take minutes for a large model

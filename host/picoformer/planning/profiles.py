@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..errors import Error
 from ..runtime.platforms import ARCHITECTURES, Platform
-from .footprint import Layout
+from .heap import Layout
 
 _TREE = "https://github.com/micropython/micropython/blob/master/ports/"
 _ISSUES = "https://github.com/micropython/micropython/issues/"
@@ -210,6 +211,13 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
+
+
+def profile(name: str) -> Profile:
+    """The board of a name. Raises Error."""
+    if name not in PROFILES:
+        raise Error(f"there is no board {name!r} to plan for: {', '.join(PROFILES)}")
+    return PROFILES[name]
 
 
 def known(board: Platform) -> Profile:
