@@ -11,12 +11,6 @@ temporary integers, so on such a port a token leaves garbage; the native familie
 BIAS = 0  # operands stay (region, offset) pairs: nothing to relocate
 
 
-def four():
-    """Load the kernels of weights of 4 bits."""
-    global embed4, linear4
-    from .kernels_portable4 import embed4, linear4
-
-
 def _bits(v):
     """Number of bits of v >= 0."""
     n = 0

@@ -27,12 +27,6 @@ import micropython
 BIAS = 0x20000000
 
 
-def four():
-    """Load the kernels of weights of 4 bits."""
-    global embed4, linear4
-    from .kernels_thumb4 import embed4, linear4
-
-
 # A row of a matrix whose words may lie in several runs, with its multiplier: 19 cycles an element.
 @micropython.asm_thumb
 def embed(r0, r1):

@@ -1,15 +1,15 @@
 """Loading a model file: whatever is needed only until the model runs.
 
-This module, `program` and `modelfile` are dropped afterwards: 12 KB of a Pico's heap.
+`check` and `program` are dropped before a model's large blocks are allocated; this module,
+`modelfile` and `regions` afterwards. On a Pico that is 16 KB of heap.
 """
 
 import gc
 import sys
 from array import array
 
-from . import modelfile, program
+from . import modelfile, regions
 from .errors import Error
-from .tokenizer import Tokenizer, reader_of
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
@@ -38,6 +38,46 @@ def _family(name):
     from . import kernels_portable as portable
 
     return portable
+
+
+def _four(kernels):
+    """The same family's kernels for weights of 4 bits."""
+    if kernels.__name__[-5:] == "thumb":
+        from . import kernels_thumb4 as four
+    elif kernels.__name__[-5:] == "viper":
+        from . import kernels_viper4 as four
+    else:
+        from . import kernels_portable4 as four
+    return four
+
+
+def reader_of(kind):
+    """The class that reads tokenizer sections of a type, None if this version knows none."""
+    if kind == 1:
+        from .tokenizer_bytepair import BytePair as reader
+    elif kind == 2:
+        from .tokenizer_wordpiece import WordPiece as reader
+    elif kind == 3:
+        from .tokenizer_bytelevel import ByteLevel as reader
+    elif kind == 4:
+        from .tokenizer_unigram import Unigram as reader
+    else:
+        reader = None
+    return reader
+
+
+def tokenizer(section):
+    """What encodes and decodes by a tokenizer section (bytes-like), which is kept, not copied.
+
+    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
+    """
+    if len(section) < 40:
+        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
+    kind = int.from_bytes(section[:4], "little")
+    reader = reader_of(kind)
+    if not reader:
+        raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
+    return reader(section)
 
 
 def forget(*names):
@@ -106,6 +146,41 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     model.weights = weights
     native = kernels.BIAS != 0
     mapped = model._mapped
+    words, tables = _proved(f, parts)
+    gc.collect()
+    four = _modules(f, parts[3], words, weights, kernels)
+    gc.collect()
+    modelfile.read(f, parts[0], modelfile.META)
+    _describe(model, f, parts[0], words, context)
+    model.kernels = kernels.__name__.rpartition("_")[2]
+    model.tokenizer = _tokenizer(f, parts[3], model.vocab)
+    memory = [None, tables, None, mapped and mapped.view]
+    tiles = None
+    if weights in ("file", "host"):
+        if not source:
+            modelfile.read(f, parts[4], modelfile.WEIGHTS)
+        tiles = _tiles(source, f, parts[4][0], words, model.context, ample)
+        memory[3] = tiles.buffer
+    model._batch = min(words[1], model.context)
+    bound = _bind(model, kernels, four, words, memory, tiles, parts[4][0])
+    forget("program")
+    _allocate(model, words, memory, parts[4][1] >> 2 if weights == "ram" else 0, native)
+    if weights == "ram":
+        modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
+    arena = model._arena = memory[0]
+    arena[2] = model.context
+    arena[3] = model._stride
+    if tiles:
+        tiles.arena = arena
+    model._space = memory
+    if native:
+        _relocate(model, memory, kernels.BIAS, bound, words)
+        model._memory = memory  # keeps the regions alive
+        model._space = arena
+
+
+def _proved(f, parts):
+    """The program and the tables of a file, once it is known that they are in bounds."""
     # Before what it checks: the names that an import brings stay, and are to lie low.
     from .check import check
 
@@ -113,24 +188,35 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     tables = _words(f, parts[2], modelfile.TABLES)
     check(words, tables, parts[4][1] >> 2)
     # The proof takes as much memory as a small model's program and tables: it goes first.
-    check = None
     forget("check")
-    gc.collect()
-    # Modules that stay when the model goes take its place, low, or they would part the heap.
-    f.seek(parts[3][0])
+    return words, tables
+
+
+def _modules(f, section, words, weights, kernels):
+    """Import what this model needs; returns the kernels for weights of 4 bits.
+
+    Modules that stay when the model goes take its place, low, or they would part the heap.
+    """
+    from . import program
+
+    f.seek(section[0])
     reader_of(int.from_bytes(f.read(4), "little"))
     if weights in ("file", "host"):
-        from .weights import File, Tiles
+        from .weights import Tiles  # noqa: F401
     # Kernels that most models do not need, and some have no room for.
     if any(op in program.FOUR for op, _, _ in program.steps(words)[0]):
-        kernels.four()
-    gc.collect()
+        return _four(kernels)
+
+
+def _describe(model, f, section, words, context):
+    """What the program's head and the metadata, a section of the file, say of a model."""
+    from . import program
+
     limit = words[0]
     context = limit if context is None else context
     if not 2 <= context <= limit:
         raise Error("context is %r, this model has 2 to %d" % (context, limit))
     model.context = context = (context + 1) & ~1
-    modelfile.read(f, parts[0], modelfile.META)
     model.vocab = words[4]
     model.outputs = words[3]
     model.task = program.TASKS[words[12]]
@@ -138,70 +224,65 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     model.labels = []
     model.image = ()
     if words[14]:
-        model.image = program.image(words, _meta(f, parts[0]).get("image"))
+        model.image = program.image(words, _meta(f, section).get("image"))
         model._patch = words[14] >> 6
     if model.task == "classify":
-        model.labels = program.labels(words, _meta(f, parts[0]).get("labels"))
+        model.labels = program.labels(words, _meta(f, section).get("labels"))
     model.bos, model.eos = words[7], words[8]
-    model.kernels = kernels.__name__.rpartition("_")[2]
     model._stride = words[2]
     model._logits = words[5] >> 6
     model.bits = words[6]
-    tokens = bytearray(parts[3][1])
-    modelfile.read(f, parts[3], modelfile.TOKENIZER, tokens)
-    model.tokenizer = Tokenizer(tokens)
-    if model.tokenizer.vocab_size != model.vocab:
-        raise Error(
-            "model file is corrupt: tokenizer of %d tokens, model of %d"
-            % (model.tokenizer.vocab_size, model.vocab)
-        )
     model._tokens = array("H", bytes(2 * context))
     model._filled = 0
     model._turn = 0
-    memory = [None, tables, None, mapped and mapped.view]
-    tiles = None
-    if weights in ("file", "host"):
-        if not source:
-            modelfile.read(f, parts[4], modelfile.WEIGHTS)
-        tile = _ample(words, context, ample) if ample else _TILE
-        tile = _array(max(tile, _longest(words)))
-        tiles = Tiles(source or File(f, parts[4][0]), tile)
-        memory[3] = tiles.buffer
-    model._batch = min(words[1], context)
-    listing = _bind(model, kernels, words, memory, tiles, parts[4][0])
-    # All that leaves garbage between what stays. The large blocks come behind it, in one piece.
+
+
+def _tokenizer(f, section, vocab):
+    tokens = bytearray(section[1])
+    modelfile.read(f, section, modelfile.TOKENIZER, tokens)
+    made = tokenizer(tokens)
+    if made.vocab_size != vocab:
+        raise Error(
+            "model file is corrupt: tokenizer of %d tokens, model of %d" % (made.vocab_size, vocab)
+        )
+    return made
+
+
+def _tiles(source, f, at, words, context, ample):
+    """The buffer for weights that are read from a source, or from byte `at` of the file on."""
+    from .weights import File, Tiles
+
+    tile = _ample(words, context, ample) if ample else _TILE
+    return Tiles(source or File(f, at), _array(max(tile, _longest(words))))
+
+
+def _allocate(model, words, memory, weights, native):
+    """Allocate caches, arena and `weights` words of weights.
+
+    All that leaves garbage between what stays was before. These large blocks come behind it, in
+    one piece.
+    """
     gc.collect()
+    context = model.context
     caches = range(words[11])
     try:
-        if weights == "ram":
-            memory[3] = _zeros(parts[4][1] >> 2, native)
+        if weights:
+            memory[3] = _zeros(weights, native)
         for i in caches:
-            memory.append(_zeros(program.cache_words(words, i, context), native))
-        memory[0] = _array(program.arena_words(words, context))
+            memory.append(_zeros(regions.cache_words(words, i, context), native))
+        memory[0] = _array(regions.arena_words(words, context))
     except MemoryError:
         del memory[3:]
         from .heap import free, largest
 
         most = largest()  # which collects what was got
-        need = program.arena_words(words, context) + (parts[4][1] >> 2 if weights == "ram" else 0)
+        need = regions.arena_words(words, context) + weights
         for i in caches:
-            need += program.cache_words(words, i, context)
+            need += regions.cache_words(words, i, context)
         raise MemoryError(
             "a context of %d takes %d bytes%s; %d are free, %d in one piece"
-            % (context, 4 * need, " with the weights" * (weights == "ram"), free(), most)
+            % (context, 4 * need, " with the weights" * (weights > 0), free(), most)
         )
-    if weights == "ram":
-        modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
-    arena = model._arena = memory[0]
-    arena[2] = context
-    arena[3] = model._stride
-    if tiles:
-        tiles.arena = arena
-    model._space = memory
-    if native:
-        _relocate(model, memory, kernels.BIAS, listing, words)
-        model._memory = memory  # keeps the regions alive
-        model._space = arena
 
 
 def _meta(f, section):
@@ -217,6 +298,8 @@ def _meta(f, section):
 
 def _longest(words):
     """Words of the longest row group, or vector, of the weights: a tile holds at least one."""
+    from . import program
+
     longest = 0
     for op, i, _ in program.steps(words)[0]:
         if program.OPS[op][1].find("w") > 0:
@@ -232,9 +315,9 @@ def _ample(words, context, share):
     """
     gc.collect()
     free = min(getattr(gc, "mem_free", int)(), 1 << 24)
-    free -= 4 * (program.arena_words(words, context) + _TILE) + _REST
+    free -= 4 * (regions.arena_words(words, context) + _TILE) + _REST
     for i in range(words[11]):
-        free -= 4 * program.cache_words(words, i, context)
+        free -= 4 * regions.cache_words(words, i, context)
     if free < 0:
         return _TILE
     free //= share
@@ -242,50 +325,55 @@ def _ample(words, context, share):
     return min(_TILE + (free >> 4), _LONG)
 
 
-def _bind(model, kernels, words, memory, tiles, offset):
-    """Make the list of (kernel, record) that a token runs through; returns that of the steps."""
+def _bind(model, kernels, four, words, memory, tiles, offset):
+    """Make the list of (kernel, record) that a token runs through.
+
+    four: the kernels for weights of 4 bits; offset: of the weights in the file. Returns
+    [(first field, types)] of the steps.
+    """
+    from . import program
+
     listing, body, head = program.steps(words)
+    bound = []
     # A matrix is a list of runs (operand, words): a single one, or one a piece of flash.
     runs = []
     view = memoryview(words)
     model._encoder, model._body, model._head = [], [], []
+    model._exp2 = 0
     for s in range(len(listing)):
         op, i, n = listing[s]
-        name, fields, _ = program.OPS[op]
-        kernel = getattr(kernels, name)
+        name, letters, _ = program.OPS[op]
+        bound.append((i, letters))
+        kernel = getattr(four if op in program.FOUR else kernels, name)
         record = view[i : i + n]
-        if op == 5:
-            record[8] = program.scratch(words, model.context) << 6
-        for k in range(n):
-            if fields[k] == "w":
-                at = record[k] >> 6
-                groups, size = program.matrix(words, op, i)
-                record[k] = len(runs) << 6 | program.RUNS
-                if tiles:
-                    kernel = tiles.step(name, kernel, at, groups, size)
-                    pieces = ((0, 4 * tiles.words),)
-                elif model.weights == "flash":
-                    pieces = model._mapped.section(offset + 4 * at, 4 * groups * size)
-                else:
-                    pieces = ((4 * at, 4 * groups * size),)
-                for at, size in pieces:
-                    runs.append(at >> 2 << 6 | program.WEIGHTS)
-                    runs.append(size >> 2)
+        if name == "attend":
+            record[8] = regions.scratch(words, model.context) << 6
+            model._exp2 = record[7]
+        k = letters.find("w")
+        if k > 0:
+            at = record[k] >> 6
+            groups, size = program.matrix(words, op, i)
+            record[k] = len(runs) << 6 | regions.RUNS
+            if tiles:
+                kernel = tiles.step(name, kernel, at, groups, size)
+                pieces = ((0, 4 * tiles.words),)
+            elif model.weights == "flash":
+                pieces = model._mapped.section(offset + 4 * at, 4 * groups * size)
+            else:
+                pieces = ((4 * at, 4 * groups * size),)
+            for at, size in pieces:
+                runs.append(at >> 2 << 6 | regions.WEIGHTS)
+                runs.append(size >> 2)
         part = model._encoder if s < body else model._body if s < head else model._head
         part.append((kernel, record))
     memory[2] = array("i", runs)
     # The sampler is one more step, whose record the interpreter writes.
-    table = 0
-    for op, i, _ in listing:
-        if op == 5:
-            table = words[i + 7]
-    model._exp2 = table
-    model._pick = array("i", (words[5], model.vocab, table, 0, 0, 0, 1, 0))
+    model._pick = array("i", (words[5], model.vocab, model._exp2, 0, 0, 0, 1, 0))
     model._sample = kernels.sample
-    return listing
+    return bound
 
 
-def _relocate(model, memory, bias, listing, words):
+def _relocate(model, memory, bias, bound, words):
     """Turn operands into byte distances from the arena, `bias` added."""
     from uctypes import addressof
 
@@ -300,14 +388,13 @@ def _relocate(model, memory, bias, listing, words):
         d &= 0xFFFFFFFF
         return d - 0x100000000 if d & 0x80000000 else d
 
-    runs = memory[program.RUNS]
+    runs = memory[regions.RUNS]
     for i in range(0, len(runs), 2):
         runs[i] = place(runs[i])
-    for op, i, n in listing:
-        fields = program.OPS[op][1]
-        for k in range(n):
+    for i, letters in bound:
+        for k in range(len(letters)):
             # Operand 0, the arena's own header, stands for "none".
-            if fields[k] != "-" and words[i + k]:
+            if letters[k] != "-" and words[i + k]:
                 words[i + k] = place(words[i + k])
     for k in (0, 2):
         if model._pick[k]:

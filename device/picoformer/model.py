@@ -44,7 +44,7 @@ class Model:
         finally:
             threshold(before)
             if forget:
-                forget("check", "loader", "modelfile", "program")
+                forget("check", "loader", "modelfile", "program", "regions")
         gc.collect()
         if self.weights == "file":
             self._f = f

@@ -35,7 +35,7 @@ from picoformer.compile.tables import (
     exp2_table,
     float_parts,
 )
-from picoformer.device import beams, program, sampling
+from picoformer.device import beams, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
@@ -333,9 +333,9 @@ def test_what_the_errors_say(on_board, good):
     bad(3, 12, "12 results, 13 tokens")
     bad(16, p[16] + 2, "cache size")
     bad(16 + p[11], 99, "unknown step 99")
-    bad(operand(parts, "embed", "weights"), 9 << 6 | 3 | WORD >> 1, "embedding is outside")
+    bad(operand(parts, "embed", "weights"), 9 << 6 | 3 | WORD >> 1, "matrix is outside")
     bad(operand(parts, "norm", "gain"), len(parts.tables) << 6 | 1, "gain is outside its memory")
-    bad(operand(parts, "linear", "cols"), -1, "columns is -1, not 1 to")
+    bad(operand(parts, "linear", "cols"), -1, "cols is -1, not 1 to")
     bad(operand(parts, "linear", "weights"), 1 << 6 | 1, "matrix is not in the weights")
     bad(operand(parts, "linear", "out"), p[operand(parts, "linear", "x")], "overlaps")
     bad(operand(parts, "linear", "out"), 16 << 6, "outside")  # the frame's token
@@ -343,8 +343,8 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "store", "cache"), 4 | 1 << 6, "no such cache")
     bad(operand(parts, "store", "cache", 1), 4, "twice")
     bad(operand(parts, "attend", "cache", 0), 5, "not stored before")
-    bad(operand(parts, "attend", "kv_heads"), 0, "heads is 0")
-    bad(operand(parts, "attend", "scores"), 99 << 6, "scores are the loader's")
+    bad(operand(parts, "attend", "kv_heads"), 0, "kv_heads is 0")
+    bad(operand(parts, "attend", "scores"), 99 << 6, "scores is 6336, not 0 to 0")
     bad(operand(parts, "attend", "whole"), 1, "whole is 1, not 0 to 0")
     for op in "store", "attend":
         bad(operand(parts, op, "key_bits"), 4, "keys of 4 bits, not 8 or 12")
@@ -355,7 +355,7 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "gate", "u"), 0, "exponent without a product")
     bad(operand(parts, "gate", "odd"), 1, "odd is 1, not 0 to 0")
     bad(operand(parts, "pool", "n"), 0, "outside")
-    bad(operand(parts, "pool", "how"), 1, "kind of pool is 1, not 0 to 0")
+    bad(operand(parts, "pool", "how"), 1, "how is 1, not 0 to 0")
 
 
 def test_what_the_errors_of_4_bits_say(on_board):
@@ -367,11 +367,11 @@ def test_what_the_errors_of_4_bits_say(on_board):
         words[at] = value
         refused(on_board, parts.data(words), *said)
 
-    for op, what in (("linear4", "matrix"), ("embed4", "embedding")):
+    for op in ("linear4", "embed4"):
         span = operand(parts, op, "span")
         bad(span, 24, "24 columns of a scale, no multiple of 16")
-        bad(span, 0, "columns of a scale is 0, not 16 to 1048576")
-        bad(operand(parts, op, "weights"), end - 9 << 6 | 3, what + " is outside its memory")
+        bad(span, 0, "span is 0, not 16 to 1048576")
+        bad(operand(parts, op, "weights"), end - 9 << 6 | 3, "matrix is outside its memory")
     # The last matrix is a row group of 6 columns. Half a one takes as many words.
     last = operand(parts, "linear4", "weights", -2)
     assert (p[last] >> 6) + 6 + 1 + 4 == end
@@ -379,7 +379,7 @@ def test_what_the_errors_of_4_bits_say(on_board):
         p[last + 2] = p[operand(parts, "linear4", "count", -2)] = groups
         modelfile.parse(parts.data())
         bad(last, (end - 10) << 6 | 3, "matrix is outside its memory")
-    bad(operand(parts, "linear4", "first"), 2, "row window")
+    bad(operand(parts, "linear4", "first"), 2, "first is 2, not 0 to 0")
 
 
 def with_step(parts: Parts, before: str, nth: int, op: str, **fields: int) -> list[int]:
@@ -427,16 +427,16 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({0: 32, 1: 32, 2: 1 << 20}, "arena of 33554")
     bad({1: 32768, 2: 1 << 20, 0: 32768}, "arena of 34359")
     # Positions behind their table, in another place, in the head.
-    bad({at("embed", "weights", 1): weights - (dim + 2) << 6 | 3}, "embedding is outside")
+    bad({at("embed", "weights", 1): weights - (dim + 2) << 6 | 3}, "matrix is outside")
     bad({at("embed", "x", 1): p[at("norm", "out")]}, "added to something else")
     bad({at("embed", "n", 1): dim - 1}, "added to something else")
     bad({at("embed", "position"): 1}, "added to something else")
     position = {name: p[at("embed", name, 1)] for name in documented_steps()[1][1]}
     bad(with_step(parts, "bias", -1, "embed", **position), "embedding in the head")
-    bad({0: 32768, 1: 32768}, "embedding is outside")
+    bad({0: 32768, 1: 32768}, "matrix is outside")
     # Vectors at the end of the weights.
-    bad({at("bias", "weights"): weights - 7 << 6 | 3}, "bias is outside its memory")
-    bad({at("bias", "weights"): p[at("layernorm", "gain")]}, "bias is not in the weights")
+    bad({at("bias", "weights"): weights - 7 << 6 | 3}, "matrix is outside its memory")
+    bad({at("bias", "weights"): p[at("layernorm", "gain")]}, "matrix is not in the weights")
     bad({at("bias", "n"): 0}, "output is outside")
     bad({at("bias", "n"): -8}, "is outside")
     bad({at("bias", "out"): 16 << 6}, "outside")
@@ -452,8 +452,8 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad(with_step(parts, "linear", -1, "bias", **logits), "bias is not all the logits'")
     bad(with_step(parts, "store", 0, "bias", **logits), "outside")
     # Normalization.
-    bad({at("layernorm", "n"): 16385}, "elements is 16385, not 1 to 16384")
-    bad({at("layernorm", "n"): 0}, "elements is 0")
+    bad({at("layernorm", "n"): 16385}, "n is 16385, not 1 to 16384")
+    bad({at("layernorm", "n"): 0}, "n is 0")
     bad({at("layernorm", "out"): p[at("layernorm", "x")] - 64}, "overlaps")
     bad({at("layernorm", "lg"): 2}, "shift too small for 8 elements")
     bad({at("layernorm", "gain"): 0}, "gain is not in the tables")
@@ -465,7 +465,7 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({at("gate", "table"): len(parts.tables) - 256 << 6 | 1}, "activation is outside")
     bad({at("gate", "table", -1): 0}, "odd is 1, not 0 to 0")
     # Pooling.
-    bad({at("pool", "how"): 3}, "kind of pool is 3, not 0 to 2")
+    bad({at("pool", "how"): 3}, "how is 3, not 0 to 2")
     bad({at("pool", "n"): p[2]}, "outside")
     bad({at("pool", "n"): dim - 1}, "does not take what `embed` made")
     pool = {name: p[at("pool", name)] for name in ("x", "n", "how")}
@@ -473,7 +473,7 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad(with_step(parts, "bias", -1, "pool", **pool), "in the middle")
     # Attention, and the cache that both layers have.
     bad({at("attend", "whole"): 2}, "whole is 2, not 0 to 1")
-    bad({at("attend", "scores"): 20 << 6}, "scores are the loader's to place")
+    bad({at("attend", "scores"): 20 << 6}, "scores is 1280, not 0 to 0")
     store = {name: p[at("store", name, 1)] for name in documented_steps()[4][1]}
     assert (p[11], p[16]) == (1, 2 * (4 + 2 + 2))
     bad(with_step(parts, "bias", -1, "store", **store), "stored in the head")
@@ -561,7 +561,7 @@ def test_what_the_errors_of_distances_say(on_board):
     for i, behind in (0, last), (1, size - context - 1):
         bad({at("attend", "bias", i): behind + 1 << 6 | 1}, "biases is outside")
     bad({at("attend", "row"): size}, "biases is outside")
-    bad({at("attend", "row", 2): (1 << 16) + 1}, "biases of a head is 65537, not 0 to 65536")
+    bad({at("attend", "row", 2): (1 << 16) + 1}, "row is 65537, not 0 to 65536")
     for i in 0, 1:
         own = p[at("attend", "bias", i)] >> 6
         ahead = context - 1 if i == 0 else 0
@@ -656,7 +656,7 @@ def test_what_the_errors_of_questions_say(on_board):
     weights = len(parts.weights) // 4
     bad({at("embed", "position", 2): 3}, "position is 3, not 0 to 2")
     bad({at("embed", "position", 2): 0}, "two embeddings")
-    bad({at("embed", "weights", 2): weights - 9 << 6 | 3}, "embedding is outside")
+    bad({at("embed", "weights", 2): weights - 9 << 6 | 3}, "matrix is outside")
     bad({at("embed", "n", 2): 7}, "added to something else")
 
 
@@ -694,10 +694,10 @@ def test_a_type_that_has_no_row(on_board, types):
 def test_runs_end_with_their_matrix(on_board, kind):
     """Each matrix is one piece in RAM; another one begins where it ends, or the section ends."""
     board = on_board(made(kind), weights="ram")
-    runs = board._space[program.RUNS]
+    runs = board._space[regions.RUNS]
     starts = {runs[i] >> 6 for i in range(0, len(runs), 2)}
     ends = {(runs[i] >> 6) + runs[i + 1] for i in range(0, len(runs), 2)}
-    assert ends - starts == {len(board._space[program.WEIGHTS])}
+    assert ends - starts == {len(board._space[regions.WEIGHTS])}
 
 
 def test_a_translation_needs_a_source(on_board):
@@ -792,7 +792,7 @@ def test_the_result_is_not_lost(on_board):
     x, head = p[operand(parts, "pool", "x")], 16 + p[11] + p[9]
     p[2] += 9  # behind all others, words for the gate's first input and its exponent
     g = 16 + p[2] - 9 << 6
-    bias = {"out": g, "weights": program.WEIGHTS, "n": 8, "add": 0}
+    bias = {"out": g, "weights": regions.WEIGHTS, "n": 8, "add": 0}
     gate = dict.fromkeys(documented_steps()[6][1], 0)
     gate |= {"g": g, "u": x, "n": 8, "bits": 8, "dyn": g + (8 << 6)}
     steps = [*p[head : head + 5], 9, 4, *bias.values(), 6, 7, *gate.values()]
@@ -1052,24 +1052,24 @@ class Bench:
             for (name, v), kind in zip(fields.items(), letters[op], strict=True):
                 if kind == "w":
                     words = v if isinstance(v, list) else v.words().reshape(-1).tolist()
-                    runs += [len(weights) << 6 | program.WEIGHTS, len(words)]
-                    v = len(weights) << 6 | program.WEIGHTS
+                    runs += [len(weights) << 6 | regions.WEIGHTS, len(words)]
+                    v = len(weights) << 6 | regions.WEIGHTS
                     if self.family == "portable":
-                        v = len(runs) - 2 << 6 | program.RUNS
+                        v = len(runs) - 2 << 6 | regions.RUNS
                     weights += [w & 0xFFFFFFFF for w in words]
                 elif isinstance(v, list | tuple):
                     words, at = v if isinstance(v, tuple) else (v, 0)
-                    v = len(tables) + at << 6 | program.TABLES
+                    v = len(tables) + at << 6 | regions.TABLES
                     tables += words
                 elif name == "cache":
-                    v = program.CACHE
+                    v = regions.CACHE
                 elif name == "scores":
                     v = 16 + n * stride << 6
                 elif kind == "o" and v:
                     v = 16 + v << 6
                 record.append(v)
             listed.append((op, record))
-        size = program.HEADER + n * stride + 16
+        size = regions.HEADER + n * stride + 16
         if self.family == "portable":
             cache = self._cache_words(shape)
             arena = array("i", [0, n, self.context, stride, n, source] + [0] * 10)
@@ -1088,7 +1088,7 @@ class Bench:
         for op, record in listed:
             STEPS[op](memory, **dict(zip(documented[op], record, strict=True)))
         out = memory.frames.tolist()
-        return (out, self._packed(memory.caches[program.CACHE], *shape[2:])) if shape else out
+        return (out, self._packed(memory.caches[regions.CACHE], *shape[2:])) if shape else out
 
     def _cache_words(self, shape):
         if not shape:

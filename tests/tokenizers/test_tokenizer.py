@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from picoformer.device import tokenizer as device_module
+from picoformer.device import loader as device_loader
 from picoformer.errors import Error
 from picoformer.tokenizers.llama2c import read_llama2c
 from picoformer.tokenizers.section import build
@@ -639,12 +639,12 @@ BOARD_SCRIPT = """
 import gc, json, sys
 sys.path.insert(0, sys.argv[1])
 from picoformer.errors import Error
-from picoformer.tokenizer import Tokenizer
+from picoformer.loader import tokenizer as made
 with open(sys.argv[1] + "/section.bin", "rb") as f:
     section = f.read()
 with open(sys.argv[1] + "/in.json") as f:
     given = json.load(f)
-tokenizer = Tokenizer(memoryview(section))
+tokenizer = made(memoryview(section))
 encoded = [tokenizer.encode(text) for text in given["texts"]]
 decoded = []
 for tokens in encoded + given["tokens"]:
@@ -657,7 +657,7 @@ for tokens in encoded + given["tokens"]:
 refused = 0
 for n in range(0, len(section), 1 + len(section) // 40):
     try:
-        Tokenizer(section[:n])
+        made(section[:n])
     except Error:
         refused += 1
 
@@ -696,9 +696,10 @@ def run_on_board(folder, section, texts, tokens):
     package = folder / "picoformer"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    device = Path(device_module.__file__).parent
-    for path in (device / "errors.py", *device.glob("tokenizer*.py")):
-        shutil.copy(path, package)
+    board = Path(device_loader.__file__).parent
+    others = [board / f"{name}.py" for name in ("errors", "loader", "modelfile", "regions")]
+    for source in [*board.glob("tokenizer*.py"), *others]:
+        shutil.copy(source, package)
     (folder / "script.py").write_text(BOARD_SCRIPT)
     (folder / "section.bin").write_bytes(section)
     # MicroPython's json does not join the two halves of an escaped emoji

@@ -55,7 +55,7 @@ from picoformer.compile.calibration import calibrate, inputs
 from picoformer.compile.compiler import compile_graph
 from picoformer.compile.modelfile import ModelFile
 from picoformer.compile.rounding import round_graph
-from picoformer.device import program
+from picoformer.device import program, regions
 from picoformer.device.model import Model
 from picoformer.graph.nodes import Graph
 from picoformer.importers.llama import llama
@@ -184,7 +184,7 @@ class Parts:
         cut = [struct.unpack_from("<II", data, 20 + 16 * i) for i in range(5)]
         raw = [data[at : at + n] for at, n in cut]
         words, tables = (list(struct.unpack(f"<{len(r) // 4}i", r)) for r in raw[1:3])
-        where = ["header"] * program.HEADER + ["caches"] * words[11]
+        where = ["header"] * regions.HEADER + ["caches"] * words[11]
         for op, _, _ in program.steps(words)[0]:
             name, letters, _ = program.OPS[op]
             where += ["op", "fields", *(f"{name} {i} {c}" for i, c in enumerate(letters))]
@@ -237,7 +237,7 @@ def listing(words: list[int]) -> list[tuple[int, int]]:
 
 
 def change_head(p: Parts, rng: Random) -> None:
-    at = rng.randrange(program.HEADER + p.program[11])
+    at = rng.randrange(regions.HEADER + p.program[11])
     p.program[at] = rng.choice([*neighbours(p.program[at]), rng.choice(p.program)])
 
 
@@ -285,13 +285,13 @@ def change_steps(p: Parts, rng: Random) -> None:
     words = p.program
 
     def insert(to: int, some: list[int]) -> None:
-        start = program.HEADER + words[11]
+        start = regions.HEADER + words[11]
         ends = start + words[15], start + words[15] + words[9]
         words[15 if to < ends[0] else 9 if to < ends[1] else 10] += len(some)
         words[to:to] = some
 
     def drop(at: int, n: int) -> None:
-        start = program.HEADER + words[11]
+        start = regions.HEADER + words[11]
         ends = start + words[15], start + words[15] + words[9]
         words[15 if at < ends[0] else 9 if at < ends[1] else 10] -= n
         del words[at : at + n]
@@ -623,11 +623,11 @@ def guard(board: Any) -> None:
     space = board._space
     for i, region in enumerate(space):
         space[i] = Guarded("i", region)
-    board._arena = space[program.ARENA]
+    board._arena = space[regions.ARENA]
     for kernel, _ in board._encoder + board._body + board._head:
         if hasattr(kernel, "__self__"):
             tiles = kernel.__self__.tiles
-            tiles.arena, tiles.buffer = board._arena, space[program.WEIGHTS]
+            tiles.arena, tiles.buffer = board._arena, space[regions.WEIGHTS]
 
 
 def simulated_numbers(sim: Simulator, tokens: list[int]) -> list[int]:

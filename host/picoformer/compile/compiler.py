@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..device import program
+from ..device import program, regions
 from ..device.check import check
 from ..errors import Error
 from ..graph.nodes import (
@@ -188,13 +188,13 @@ def _laid_out(draft: Draft, graph: Graph, batch: int) -> Compiled:
             if isinstance(f, Ref) and f.value != LOGITS:
                 life = lives.setdefault(f.value, Life(draft.words[f.value], s, s))
                 life.last = s
-    offsets, end = place(lives, program.HEADER + 1)  # word 0 of a frame is its token
-    stride = end - program.HEADER
+    offsets, end = place(lives, regions.HEADER + 1)  # word 0 of a frame is its token
+    stride = end - regions.HEADER
     offsets[LOGITS] = end
 
     def fix(f: int | Ref) -> int:
         if isinstance(f, Ref):
-            return (offsets[f.value] + f.offset) << 6 | program.ARENA
+            return (offsets[f.value] + f.offset) << 6 | regions.ARENA
         return f
 
     parts: list[list[int]] = [[], [], []]

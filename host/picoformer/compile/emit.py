@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..device import program
+from ..device import regions
 from ..errors import Error
 from ..graph.activations import ACTIVATIONS
 from ..graph.nodes import (
@@ -203,13 +203,13 @@ def keep(d: Draft, n: Keep) -> None:
 
 
 def _new_cache(d: Draft, heads: int, size: int) -> int:
-    d.caches.append(program.pair_words(heads, size, d.key_bits, d.value_bits))
+    d.caches.append(regions.pair_words(heads, size, d.key_bits, d.value_bits))
     return len(d.caches) - 1
 
 
 def _store(d: Draft, n: Attention | Keep, cache: int, heads: int, rotation: int) -> None:
     d.emit(
-        "store", k=d.ref(n.k), v=d.ref(n.v), cache=program.CACHE + cache, heads=heads,
+        "store", k=d.ref(n.k), v=d.ref(n.v), cache=regions.CACHE + cache, heads=heads,
         size=n.size, rotation=rotation, key_bits=d.key_bits, value_bits=d.value_bits,
     )  # fmt: skip
 
@@ -233,7 +233,7 @@ def attend(d: Draft, a: Attention) -> None:
     bias, row = _lean(d, a)
     d.emit(
         "attend", value=a.out, q=d.ref(a.q), out=Ref(a.out),
-        cache=program.CACHE + (d.kept[a.k] if a.cross else d.cache),
+        cache=regions.CACHE + (d.kept[a.k] if a.cross else d.cache),
         heads=a.heads, kv_heads=a.kv_heads, size=a.size, rotation=rotation, exp2=exp2, scores=0,
         scale=mc, exponent=4 - e + d.bits[a.q] + d.bits[a.k],
         num=int(np.floor(2.0**29 * 128 / top_v + 0.5)), num_e=19 - ps, ps=ps,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import modelfile, program
+from ..device import modelfile, program, regions
 from ..device.check import check
 from ..errors import Error
 from ..graph.nodes import Array
@@ -86,7 +86,7 @@ class ModelFile:
         """Bytes of the caches of all layers for a context."""
         layers = int(self.program[11])
         words = self.program.tolist()
-        return 4 * sum(program.cache_words(words, i, context) for i in range(layers))
+        return 4 * sum(regions.cache_words(words, i, context) for i in range(layers))
 
     @property
     def cache_bits(self) -> tuple[int, int]:
@@ -102,14 +102,14 @@ class ModelFile:
         words = self.program.copy()
         for s in self.steps:
             if s.op == "store":
-                cache = program.HEADER + (s["cache"] & 63) - program.CACHE
+                cache = regions.HEADER + (s["cache"] & 63) - regions.CACHE
                 bits = min(s["key_bits"], key_bits), min(s["value_bits"], value_bits)
-                words[cache] = program.pair_words(s["heads"], s["size"], *bits)
+                words[cache] = regions.pair_words(s["heads"], s["size"], *bits)
         return replace(self, program=words)
 
     def arena_bytes(self, context: int) -> int:
         """Bytes of the arena for a context."""
-        return 4 * program.arena_words(self.program.tolist(), context)
+        return 4 * regions.arena_words(self.program.tolist(), context)
 
 
 def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:

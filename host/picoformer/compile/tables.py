@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..device import program
+from ..device import regions
 from ..graph.activations import ACTIVATIONS
 from ..graph.nodes import Array
 
@@ -25,7 +25,7 @@ class Tables:
         if key not in self._at:
             self._at[key] = sum(t.size for t in self.parts)
             self.parts.append(words.reshape(-1))
-        return self._at[key] << 6 | program.TABLES
+        return self._at[key] << 6 | regions.TABLES
 
     def words(self) -> Array:
         """The section, int32."""

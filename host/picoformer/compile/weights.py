@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..device import program
+from ..device import regions
 from ..graph.nodes import Array, Embedding, Linear
 from .matrices import Matrix, Matrix4, Rounded
 from .quantize import quantize, stacked
@@ -62,4 +62,4 @@ class Weights:
         at = self.size
         self.parts.append(words)
         self.size += words.size
-        return at << 6 | program.WEIGHTS
+        return at << 6 | regions.WEIGHTS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..compile.modelfile import ModelFile
-from ..device import flash, loader, modelfile, program
+from ..device import flash, loader, modelfile, program, regions
 from ..device import kernels_portable as portable
 from ..device.model import Model
 from .heap import Layout
@@ -71,8 +71,8 @@ def resized(f: Footprint, m: ModelFile, context: int, layout: Layout) -> Footpri
     Only three things change their size: the caches, the arena and the list of tokens.
     """
     words = m.program.tolist()
-    sizes = [4 * program.cache_words(words, i, context) for i in range(words[11])]
-    arena = 4 * program.arena_words(words, context)
+    sizes = [4 * regions.cache_words(words, i, context) for i in range(words[11])]
+    arena = 4 * regions.arena_words(words, context)
     parts = {
         **f.parts,
         "cache": sum(map(layout.array, sizes)),
@@ -116,7 +116,7 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     model_words = m.program.tolist()
     listing = of(program.steps(model_words)[0], set())
     checking = parts["program"] + parts["tables"] + listing
-    runs = model._space[program.RUNS]
+    runs = model._space[regions.RUNS]
     binding = sum(parts.values()) + listing + layout.listed(len(runs))
     pieces = {
         "arena": layout.blocks(4 * len(arena)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..compile.modelfile import ModelFile
 from ..compile.steps import FIELDS, WRITE, uses
-from ..device import program
+from ..device import regions
 
 
 @dataclass
@@ -46,12 +46,12 @@ def buffers(m: ModelFile) -> list[Buffer]:
     out: list[Buffer] = []
     if m.program[14]:  # an image's patches are there before the first step
         first = next(s for s in m.steps if s.kind == "linear")
-        at = (int(m.program[14]) >> 6) - program.HEADER
+        at = (int(m.program[14]) >> 6) - regions.HEADER
         out.append(Buffer(at, 4 + first["cols"], 0, 0, "patches", "patches"))
     for i, step in enumerate(m.steps):
         made = []
         for field, n, how in uses(step):
-            at = (step[field] >> 6) - program.HEADER
+            at = (step[field] >> 6) - regions.HEADER
             if at + n > m.stride:  # logits, which lie behind the frame
                 continue
             met = [b for b in out if b.meets(at, n) and b.last >= 0]

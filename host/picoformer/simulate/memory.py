@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..compile.matrices import Matrix, Matrix4, unpack, unpack4
-from ..device import program
+from ..device import regions
 from ..graph.nodes import Array
 
 
@@ -63,7 +63,7 @@ class Memory:
 
     def value(self, operand: int, n: int) -> Array:
         """Words of each frame, (positions, n); what is written there is in the frames."""
-        at = (operand >> 6) - program.HEADER
+        at = (operand >> 6) - regions.HEADER
         return self.frames[:, at : at + n]
 
     def heads(self, operand: int, heads: int, size: int) -> Array:

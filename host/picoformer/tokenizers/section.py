@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from ..device import tokenizer_lookup as lookup
-from ..device.tokenizer import Tokenizer as DeviceTokenizer
+from ..device.loader import tokenizer as device_tokenizer
 from ..errors import Error
 from .vocabulary import (
     MAX_PIECE,
@@ -47,7 +47,7 @@ def build(vocabulary: Vocabulary) -> bytes:
         section = _build_unigram(v)
     else:
         section = _build_bpe(v)
-    DeviceTokenizer(section)  # what the board would refuse is not written
+    device_tokenizer(section)  # what the board would refuse is not written
     return section
 
 

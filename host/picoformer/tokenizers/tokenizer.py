@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..device.tokenizer import Tokenizer as DeviceTokenizer
+from ..device.loader import tokenizer as device_tokenizer
 from ..errors import Error
 from .section import FLAG_WORDS, TYPE_BPE
 
@@ -58,12 +58,12 @@ class Tokenizer:
 
     def decoder(self) -> Any:
         """A new streaming decoder: the board's, with decode(token, previous), flush, reset."""
-        return DeviceTokenizer(self.section)
+        return device_tokenizer(self.section)
 
 
 def _caching(section: bytes) -> Any:
     """The board's tokenizer, which remembers words: prose then encodes dozens of times faster."""
-    device = DeviceTokenizer(section)
+    device = device_tokenizer(section)
     if section[0] != TYPE_BPE or section[4] & FLAG_WORDS:
         device._word = lru_cache(_CACHED_WORDS)(device._word)
     return device
