@@ -35,7 +35,7 @@ from picoformer.compile.tables import (
     exp2_table,
     float_parts,
 )
-from picoformer.device import beams, program, regions, sampling
+from picoformer.device import beams, kernels_portable4, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
@@ -1077,7 +1077,8 @@ class Bench:
             arena.extend([0] * (size - len(arena)))
             memory = [arena, tables, runs, weights, array("i", [0] * cache)]
             for op, record in listed:
-                getattr(portable, op)(record, memory)
+                family = kernels_portable4 if op.endswith("4") else portable
+                getattr(family, op)(record, memory)
             flat = arena[16 : 16 + arena[1] * stride].tolist()
             out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
             return (out, memory[4].tolist()) if shape else out
@@ -1146,8 +1147,6 @@ def simulator_functions() -> dict:
 
 def portable_functions() -> dict:
     """The same, as the portable kernels have them."""
-    portable.four()
-
     def normalize(v, floor):
         v = list(v)
         a, s = portable._normalize(v, 0, len(v), floor)

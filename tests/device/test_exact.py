@@ -411,9 +411,9 @@ import struct
 from array import array
 from uctypes import addressof
 import picoformer.kernels_viper as kernels
+import picoformer.kernels_viper4 as four
 
-kernels.four()
-kernel = getattr(kernels, NAME)
+kernel = getattr(four if NAME.endswith("4") else kernels, NAME)
 
 
 def words(f, n):
