@@ -132,6 +132,14 @@ def normalized(factor: float, mean: Array, std: Array) -> tuple[Array, Array]:
     return factor / std, (_MIDDLE * factor - mean) / std
 
 
+def channel_values(v: list[Any], channels: int, least: float) -> Array | None:
+    """So many numbers above `least`, or None where they are not that."""
+    good = len(v) == channels and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and least < n < 1e6 for n in v
+    )
+    return np.array(v, np.float64) if good else None
+
+
 def _pair(config: Config, name: str, default: int) -> tuple[int, int]:
     """A size that is one number or two: (height, width). Raises Error."""
     v = config.get(name, default)
@@ -159,12 +167,10 @@ def _normalization(config: Config, channels: int) -> tuple[Array, Array]:
     def numbers(name: str, least: float) -> Array:
         v = given(name, 0.5)
         v = v if isinstance(v, list) else [v] * channels
-        good = len(v) == channels and all(
-            isinstance(n, int | float) and not isinstance(n, bool) and least < n < 1e6 for n in v
-        )
-        if not good:
+        found = channel_values(v, channels, least)
+        if found is None:
             raise Error(f"{path}: {name} is {fields.get(name)!r}, expected {channels} numbers")
-        return np.array(v, np.float64)
+        return found
 
     for name in "do_rescale", "do_normalize":
         if not isinstance(given(name, True), bool):
