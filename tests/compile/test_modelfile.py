@@ -1138,7 +1138,6 @@ def simulator_functions() -> dict:
 
 def portable_functions() -> dict:
     """The same, as the portable kernels have them."""
-    portable.four()
 
     def normalize(v, floor):
         v = list(v)

@@ -21,8 +21,6 @@ from test_steps import lengths
 SOURCES = sorted((models.DEVICE / "picoformer").glob("kernels_thumb*.py"))
 BIAS = 0x20000000
 
-portable.four()
-
 
 @pytest.fixture(scope="module")
 def cpu() -> Cortex:
