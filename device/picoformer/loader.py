@@ -47,7 +47,7 @@ def _four(kernels):
     elif kernels.__name__[-5:] == "viper":
         from . import kernels_viper4 as four
     else:
-        from . import kernels_portable4 as four
+        four = kernels
     return four
 
 
@@ -273,7 +273,7 @@ def _allocate(model, words, memory, weights, native):
         memory[0] = _array(regions.arena_words(words, context))
     except MemoryError:
         del memory[3:]
-        from .heap import free, largest
+        from .errors import free, largest
 
         most = largest()  # which collects what was got
         need = regions.arena_words(words, context) + weights

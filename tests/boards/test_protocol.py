@@ -23,8 +23,11 @@ from picoformer.boards import errors, limits
 from picoformer.boards.frames import Decoder, Frame, encode_raw, encode_text
 from picoformer.boards.link import Link
 from picoformer.boards.upload import Upload
-from picoformer.device import server as wire
+from picoformer.device import server as server_module
+from picoformer.device import server_frames as wire
 from picoformer.device import server_stream as stream
+from picoformer.device.errors import Error
+from picoformer.device.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 DOC = (ROOT / "docs" / "protocol.md").read_text()
@@ -103,7 +106,7 @@ class FakeBoard:
                 raise KeyboardInterrupt
             return data
 
-        self.server = wire.Server(
+        self.server = Server(
             read,
             self.to_pc.write,
             lambda ms: self.to_board.wait(1, ms / 1000),
@@ -195,7 +198,7 @@ def both_ways(kind, seq, body):
         line = Line()
         line.write(frame)
         line.close()
-        board = wire.Server(line.read, None, lambda ms, line=line: len(line.bytes) > 0)
+        board = Server(line.read, None, lambda ms, line=line: len(line.bytes) > 0)
         got = board._receive(0)
         assert (got[0], got[1], bytes(got[2])) == (kind, seq, body)
 
@@ -216,7 +219,7 @@ def test_every_byte_value_passes():
 
 
 def test_the_boards_frames_are_the_pcs():
-    board = wire.Server(None, None, None)
+    board = Server(None, None, None)
     assert board._frame(wire.PING, 7, b"abc") == encode_text(wire.PING, 7, b"abc")
 
 
@@ -438,7 +441,7 @@ def test_a_silent_board_is_reported():
 
 def test_a_silent_pc_gets_the_repl_back(board, monkeypatch):
     link = begin(board)
-    monkeypatch.setattr(wire, "SILENCE", 20)
+    monkeypatch.setattr(server_module, "SILENCE", 20)
     link.ping()
     with pytest.raises(errors.EndedError):
         link.receive(5)
@@ -532,7 +535,7 @@ def test_too_little_memory(board, monkeypatch):
     error = MemoryError("memory allocation failed, allocating 5000 bytes")
     with pytest.raises(errors.NoMemoryError, match="allocating 5000 bytes; convert .* --context"):
         link.load("m")
-    error = wire.Error("not enough memory for the model; choose a smaller context")
+    error = Error("not enough memory for the model; choose a smaller context")
     with pytest.raises(errors.NoMemoryError, match="smaller context"):
         link.load("m")
     error = RuntimeError("a bug")
@@ -547,7 +550,7 @@ def test_too_little_memory(board, monkeypatch):
 @pytest.fixture
 def uart(board, monkeypatch):
     """A board with the ESP32's ring of 260 bytes and its settings, slow at writing to flash."""
-    monkeypatch.setattr(wire, "PATIENT", ())
+    monkeypatch.setattr(server_module, "PATIENT", ())
     board.to_board.room = 260
     write = board.server._handlers[wire.DATA]
 
@@ -629,7 +632,7 @@ class FakeModel:
 
     def generate(self, prompt, n, temperature, top_p, seed):
         if prompt == "fail":
-            raise wire.Error("temperature is odd")
+            raise Error("temperature is odd")
         for i in range(n or self.context):
             time.sleep(self.delay)
             self.written = i + 1
@@ -928,7 +931,7 @@ def test_a_line_that_dies_anywhere(tmp_path, monkeypatch, exchange, step):
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_a_burst_of_noise_into_a_ring(tmp_path, monkeypatch, exchange, step):
     """260 bytes of room, and another program's output in the middle: some of ours is lost."""
-    monkeypatch.setattr(wire, "PATIENT", ())
+    monkeypatch.setattr(server_module, "PATIENT", ())
     size = counts(tmp_path / "clean", exchange, False)["to_board"]
     for at in range(step // 3, size, step):
         bench = Bench(tmp_path / str(at), False)

@@ -26,9 +26,11 @@ from picoformer.boards.frames import RAW_MARK, encode_raw
 from picoformer.boards.link import Link
 from picoformer.boards.streaming import Streamer, encode_tile
 from picoformer.compile import modelfile
-from picoformer.device import server as wire
+from picoformer.device import server as server_module
+from picoformer.device import server_frames as wire
 from picoformer.device import server_stream as stream
 from picoformer.device.model import Model
+from picoformer.device.server import Server
 from test_protocol import DOC, FakeBoard, Line, begin, double, drop, flip
 from tools.benchmarks import link as bench_link
 
@@ -112,7 +114,7 @@ def test_tiles_pass_without_ctrl_c(name):
     def readinto(buffer, n):
         buffer[:n] = line.read(n)
 
-    server = wire.Server(line.read, None, lambda ms: len(line.bytes) > 0, "/", readinto)
+    server = Server(line.read, None, lambda ms: len(line.bytes) > 0, "/", readinto)
     server._stream = stream.Stream(server, 0)
     words = np.zeros(len(data) // 4 + 3, np.int32)
     taker = server.streaming = server._stream
@@ -284,7 +286,7 @@ def test_a_pc_that_is_gone_ends_the_server(board, case, monkeypatch):
 def test_a_uart_is_asked_for_nothing_in_advance(board, case, monkeypatch):
     """Its ring of 260 bytes would run over while the board computes."""
     c = case("size26")
-    monkeypatch.setattr(wire, "PATIENT", ())
+    monkeypatch.setattr(server_module, "PATIENT", ())
     link = prepared(board, c.file(), raw=False)
     asked = []
     serve = link.streamer.serve

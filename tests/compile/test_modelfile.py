@@ -35,7 +35,7 @@ from picoformer.compile.tables import (
     exp2_table,
     float_parts,
 )
-from picoformer.device import beams, kernels_portable4, program, regions, sampling
+from picoformer.device import beams, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
@@ -46,19 +46,11 @@ from picoformer.simulate.steps import STEPS
 from picoformer.tokenizers.section import build
 from picoformer.tokenizers.vocabulary import Template
 from tools.sweeps import fuzz
-from tools.sweeps.fuzz import (
-    GROUP,
-    IMAGE,
-    KINDS,
-    SPECIAL,
-    WORD,
-    Parts,
-    changed,
-    frame,
-    made,
-    small_graph,
-    small_vocabulary,
-)
+from tools.sweeps import on_micropython as micropython
+from tools.sweeps.mutations import WORD, Parts, changed, frame, neighbours
+from tools.sweeps.on_pc import guard
+from tools.sweeps.small_models import IMAGE, KINDS, SPECIAL, made, small_graph, small_vocabulary
+from tools.sweeps.trials import GROUP
 
 Model = device_model.Model
 DOCS = models.ROOT / "docs"
@@ -677,7 +669,7 @@ def test_a_type_that_has_no_row(on_board, types):
         except Error as e:
             wanted = str(e)
         board = on_board(parts.data())
-        fuzz.guard(board)
+        guard(board)
         try:
             assert board.answer("ab ab", "a") == wanted
         except Error as e:
@@ -888,7 +880,7 @@ def test_all_mutated_programs(tmp_path, on_micropython, kind):
     def todo():
         index = 0
         for at, old in enumerate(parts.program):
-            for value in fuzz.neighbours(old):
+            for value in neighbours(old):
                 data = parts.data([*parts.program[:at], value, *parts.program[at + 1 :]])
                 yield fuzz.Case(index, kind, "neighbour", data), random.Random(index)
                 index += 1
@@ -902,7 +894,7 @@ def test_all_mutated_programs(tmp_path, on_micropython, kind):
 )
 def test_the_fuzzer_notices(tmp_path, families, monkeypatch, said):
     """What it must find is put there: each is a failure of the case that did it, of no other."""
-    script = fuzz.BOARD
+    script = micropython.BOARD
     change = {
         "crash": "    import sys\n    sys.exit(3)\n",
         "guard": "    guarded[0][0][3] += 1\n",
@@ -912,10 +904,10 @@ def test_the_fuzzer_notices(tmp_path, families, monkeypatch, said):
         "a hang": "    while True:\n        pass\n",
         "another refusal": "    raise Error('no')\n",
     }[said]
-    monkeypatch.setattr(fuzz, "BATCH_LIMIT", 5)
+    monkeypatch.setattr(micropython, "BATCH_LIMIT", 5)
     body = "def spoil(m, name):\n    if name != 2:\n        return\n" + change
     monkeypatch.setattr(
-        fuzz, "BOARD",
+        micropython, "BOARD",
         script.replace("guarded = []", "guarded = []\n\n\n" + body).replace(
             "        result = work(m", "        spoil(m, name)\n        result = work(m"
         ),
@@ -1077,8 +1069,7 @@ class Bench:
             arena.extend([0] * (size - len(arena)))
             memory = [arena, tables, runs, weights, array("i", [0] * cache)]
             for op, record in listed:
-                family = kernels_portable4 if op.endswith("4") else portable
-                getattr(family, op)(record, memory)
+                getattr(portable, op)(record, memory)
             flat = arena[16 : 16 + arena[1] * stride].tolist()
             out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
             return (out, memory[4].tolist()) if shape else out
@@ -1147,6 +1138,7 @@ def simulator_functions() -> dict:
 
 def portable_functions() -> dict:
     """The same, as the portable kernels have them."""
+
     def normalize(v, floor):
         v = list(v)
         a, s = portable._normalize(v, 0, len(v), floor)

@@ -28,7 +28,7 @@ from picoformer.graph.nodes import (
     Norm,
     Pool,
 )
-from picoformer.importers import t5, translator
+from picoformer.importers import sinusoids, t5, translator
 from test_architectures import change, configure, read, refused, same
 
 EXPECTED = json.loads(architectures.SPECIAL_EXPECTED.read_text())
@@ -195,9 +195,9 @@ def test_marian_positions(tmp_path):
     folder = write(tmp_path, SPECIAL["marian"])
     before = read(folder)
     name = "model.encoder.embed_positions.weight"
-    change(folder, lambda t: t.update({name: translator.sinusoids(architectures.CONTEXT, DIM)}))
+    change(folder, lambda t: t.update({name: sinusoids.marian(architectures.CONTEXT, DIM)}))
     same(before, read(folder))
-    assert translator.sinusoids(3, 5).shape == (3, 5)
+    assert sinusoids.marian(3, 5).shape == (3, 5)
 
 
 @pytest.mark.parametrize("name", ["bart", "marian"])

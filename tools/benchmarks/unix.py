@@ -212,14 +212,32 @@ def run() -> None:
     print(json.dumps(result) if o.json else table(result))
 
 
-def measure(o: argparse.Namespace) -> dict[str, Any]:
-    """Everything of one model, as the JSON has it. Times are in microseconds, sizes in bytes."""
-    checkpoint = Path(o.checkpoint)
+def in_turn(
+    o: argparse.Namespace, model: Path, cases: list[tuple[str, str, int]], text: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[float]]]:
+    """Heap and tokens of each case (kernels, weights, tokens), and its tokens a second in each
+    of --runs turns; those of llama2.c as well.
+    """
     rows: dict[str, dict[str, Any]] = {}
     speeds: dict[str, list[float]] = {}
+    for _ in range(o.runs):
+        for kernels, weights, count in cases:
+            name = f"{kernels}, weights in {weights}"
+            code = script(SCRIPT, model, kernels, weights, text=text, count=count)
+            r = json.loads(printed(code))
+            speeds.setdefault(name, []).append(r["tokens"] / r["us"] * 1e6)
+            rows[name] = {"heap": r["heap"], "grown": r["grown"], "tokens": r["tokens"]}
+        if o.llama2c:
+            speed = llama2c(o.llama2c, Path(o.checkpoint), cases[0][2])
+            speeds.setdefault("llama2.c run", []).append(speed)
+    return rows, speeds
+
+
+def measure(o: argparse.Namespace) -> dict[str, Any]:
+    """Everything of one model, as the JSON has it. Times are in microseconds, sizes in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.pft"
-        report = convert(checkpoint, model)
+        report = convert(Path(o.checkpoint), model)
         sim = Simulator(model)
         writes = sim.model.task == "generate"
         text = longest = ""
@@ -230,16 +248,7 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
             counts = inputs.counts(sim.context)
             many, few = TEXTS, 1
         cases = [("viper", "ram", many), ("viper", "file", many), ("portable", "ram", few)]
-        for _ in range(o.runs):
-            for kernels, weights, count in cases:
-                name = f"{kernels}, weights in {weights}"
-                code = script(SCRIPT, model, kernels, weights, text=text, count=count)
-                r = json.loads(printed(code))
-                speeds.setdefault(name, []).append(r["tokens"] / r["us"] * 1e6)
-                rows[name] = {"heap": r["heap"], "grown": r["grown"], "tokens": r["tokens"]}
-            if o.llama2c:
-                speed = llama2c(o.llama2c, checkpoint, many)
-                speeds.setdefault("llama2.c run", []).append(speed)
+        rows, speeds = in_turn(o, model, cases, text)
         for kernels, weights, _ in cases:
             rows[f"{kernels}, weights in {weights}"]["high_water"] = high_water(
                 model, kernels, weights, longest

@@ -7,7 +7,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64, crc32
 from dataclasses import dataclass
 
-from ..device import server as wire
+from ..device import server_frames as wire
 
 NOISE = 4096  # bytes kept of what the board says outside of frames
 

@@ -9,7 +9,7 @@ import ast
 from binascii import b2a_base64, crc32
 from collections.abc import Callable
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from ..runtime.files import FOLDER, sources, wanted
 from ..runtime.platforms import Platform
 from .errors import DeployError

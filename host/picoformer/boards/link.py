@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from . import limits
 from .channel import Clock, Port
 from .errors import EndedError, LinkError, SilentError

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from .errors import BoardError, LinkError, NoMemoryError, NoModelError, NoSpaceError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from . import limits
 from .channel import Channel, Clock, Port
 from .errors import EndedError, SilentError

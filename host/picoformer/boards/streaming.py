@@ -8,7 +8,7 @@ from binascii import b2a_base64, crc32
 
 import numpy as np
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from .channel import LOSS, Channel
 from .errors import NoWeightsError
 from .frames import CTRL_C, Frame

@@ -6,7 +6,7 @@ import contextlib
 import struct
 from collections.abc import Generator
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from . import limits
 from .errors import LinkError, NoWeightsError, SilentError
 from .frames import Frame

@@ -7,7 +7,7 @@ from binascii import crc32
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..device import server as wire
+from ..device import server_frames as wire
 from . import limits
 from .errors import LinkError, SilentError
 from .replies import Reader, refusal

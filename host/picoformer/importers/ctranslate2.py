@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import Error
 from ..graph.nodes import Array, Graph, Linear
 from ..tokenizers.vocabulary import Template, Vocabulary
+from . import sinusoids
 from .checkpoint import read_json
 from .translator import Shape, arrange, banned
 
@@ -145,7 +146,7 @@ class _File:
         dim = table.shape[1]
         if name in self.variables:
             return table, self.get(name, 0, dim)
-        return table, _sinusoids(_CONTEXT, dim)
+        return table, sinusoids.opennmt(_CONTEXT, dim)
 
     def linear(self, name: str, rows: int, columns: int) -> tuple[Array, Array | None]:
         """Weight and bias of "encoder.0.self.q" and its like, a part of a stacked matrix."""
@@ -276,14 +277,6 @@ def _shape(file: _File, dim: int, config: dict[str, Any]) -> Shape:
         pre[0],
         first.pop(),
     )
-
-
-def _sinusoids(positions: int, dim: int) -> Array:
-    """Those of OpenNMT: positions from 1 on, all sines, then all cosines."""
-    half = dim // 2
-    scales = np.exp(np.arange(half) * -np.log(10000.0) / max(half - 1, 1))
-    angle = np.arange(1, positions + 1)[:, None] * scales
-    return np.concatenate([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
 
 
 def _tokens(folder: Path, which: str) -> list[str]:

@@ -24,6 +24,7 @@ from ..graph.nodes import (
     Node,
     Norm,
 )
+from . import sinusoids
 from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
 
 _BANNED = 100.0  # that the bias of a token never written is below all others
@@ -225,14 +226,6 @@ def banned(bias: Array, tokens: Sequence[int]) -> Array:
     return out
 
 
-def sinusoids(positions: int, dim: int) -> Array:
-    """Marian's table (positions, dim): of each position all sines, then all cosines."""
-    j = np.arange(dim)
-    angle = np.arange(positions)[:, None] / 10000.0 ** (2 * (j // 2) / dim)
-    table = np.concatenate([np.sin(angle[:, 0::2]), np.cos(angle[:, 1::2])], 1)
-    return table.astype(np.float32)
-
-
 _PARTS = {
     "self": "self_attn",
     "cross": "encoder_attn",
@@ -281,8 +274,8 @@ def read_marian(config: Config, tensors: Tensors) -> Graph:
     positions = []
     for part in "encoder", "decoder":
         name = f"{part}.embed_positions.weight"
-        stored = tensors.get(name, context, dim) if name in tensors else sinusoids(context, dim)
-        positions.append(stored)
+        made = None if name in tensors else sinusoids.marian(context, dim)
+        positions.append(tensors.get(name, context, dim) if made is None else made)
     return _read(config, tensors, separate, (positions[0], positions[1]), first=False)
 
 

