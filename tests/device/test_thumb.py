@@ -11,7 +11,8 @@ import models
 from cortex import RAM, Cortex, Memory, functions
 from models import ARCHITECTURES, Architecture
 from picoformer.compile.matrices import Matrix4
-from picoformer.device import kernels_portable, kernels_portable4, program
+from picoformer.device import kernels_portable as portable
+from picoformer.device import program
 from picoformer.device.model import Model
 from picoformer.device.sampling import sampling
 from picoformer.simulate.integers import rescale
@@ -253,8 +254,7 @@ def like_portable(
     memory.set(at[2], placed(regions[2], "o-" * (len(runs) // 2), at))
     memory.set(at[5], placed(record, FIELDS[name], at))
     left = cpu.call(name, memory, at[5], at[0], watch=watch)
-    family = kernels_portable4 if name.endswith("4") else kernels_portable
-    getattr(family, name)(regions[5], regions)
+    getattr(portable, name)(regions[5], regions)
     before, memory.words = memory.words, memory.words.copy()
     memory.set(at[0], regions[0])
     memory.set(at[4], regions[4])
