@@ -39,6 +39,19 @@ def case(tmp_path_factory) -> Callable[[str], models.Case]:
 
 
 @pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
+    """built(name): one of `models.ARCHITECTURES` or `models.SPECIAL`, compiled once."""
+    made: dict[str, models.Architecture] = {}
+
+    def get(name: str) -> models.Architecture:
+        if name not in made:
+            made[name] = models.Architecture(name, tmp_path_factory.mktemp("architecture"))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def stories(tmp_path_factory) -> models.Converted:
     """Our own story model."""
     path = tmp_path_factory.mktemp("stories") / "stories.pft"
