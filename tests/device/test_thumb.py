@@ -222,7 +222,7 @@ def test_linear_window(cpu):
                 linear(cpu, first, 6, 2, total, first=first, count=count, add=1, watch=True)
 
 
-# The other kernels, against portable.py
+# The other kernels, against kernels_portable.py
 
 
 FIELDS = {**{name: letters for name, letters, _ in program.OPS.values()}, "sample": "o-o-----"}
