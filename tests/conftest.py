@@ -52,6 +52,14 @@ def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
 
 
 @pytest.fixture(scope="session")
+def cpu():
+    """A Cortex-M0 with the assembler's kernels in its flash; see cortex.py."""
+    from cortex import Cortex
+
+    return Cortex(*models.THUMB)
+
+
+@pytest.fixture(scope="session")
 def stories(tmp_path_factory) -> models.Converted:
     """Our own story model."""
     path = tmp_path_factory.mktemp("stories") / "stories.pft"

@@ -1,7 +1,4 @@
-"""The serial link's frames, and both its ends over a line that loses, damages and doubles bytes.
-
-The board's end runs here, in a thread of this Python: it is the file that boards run.
-"""
+"""The link's frames, and both its ends over a line that loses, damages and doubles bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import contextlib
 import random
 import re
 import struct
-import threading
 import time
 import zlib
 from collections import Counter
@@ -19,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fakeboard import FakeBoard, Line, begin, double, drop, flip
 from picoformer.boards import errors, limits
 from picoformer.boards.frames import Decoder, Frame, encode_raw, encode_text
 from picoformer.boards.link import Link
@@ -31,135 +28,6 @@ from picoformer.device.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 DOC = (ROOT / "docs" / "protocol.md").read_text()
-
-
-STALL = 0.05  # seconds
-
-
-class Line:
-    """Bytes in one direction. `damage` maps the number of a byte to what becomes of it."""
-
-    def __init__(self):
-        self.arrived = threading.Condition()
-        self.bytes = bytearray()
-        self.closed = False
-        self.count = 0
-        self.damage = {}
-        self.room = None  # bytes that wait to be read, beyond which more are lost
-        self.lost = 0
-        self.dead = self.stall = 1 << 62  # the number of a byte from which on nothing passes
-        self.held = bytearray()  # behind a stall, for a while
-
-    def write(self, data):
-        with self.arrived:
-            for value in data:
-                if self.room is not None and len(self.bytes) >= self.room:
-                    self.lost += 1
-                    continue
-                if self.count == self.stall:
-                    threading.Timer(STALL, self.release).start()
-                some = self.damage.get(self.count, lambda v: bytes([v]))(value)
-                self.count += 1
-                if self.count <= self.dead:
-                    held = self.count > self.stall
-                    (self.held if held else self.bytes).extend(some)
-            self.arrived.notify_all()
-        return len(data)
-
-    def release(self):
-        with self.arrived:
-            self.stall = 1 << 62
-            self.bytes += self.held
-            self.held.clear()
-            self.arrived.notify_all()
-
-    def wait(self, size, limit):
-        with self.arrived:
-            return self.arrived.wait_for(lambda: self.closed or len(self.bytes) >= size, limit)
-
-    def read(self, size):
-        with self.arrived:
-            taken = bytes(self.bytes[:size])
-            del self.bytes[:size]
-        return taken
-
-    def close(self):
-        with self.arrived:
-            self.closed = True
-            self.arrived.notify_all()
-
-
-class FakeBoard:
-    """A port with a board's server behind it, whose flash is a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.to_board, self.to_pc = Line(), Line()
-        self.interrupted = False
-        self.server = None
-        self.start()
-
-    def start(self):
-        def read(size):
-            data = self.drain(size)
-            if self.interrupted:
-                raise KeyboardInterrupt
-            return data
-
-        self.server = Server(
-            read,
-            self.to_pc.write,
-            lambda ms: self.to_board.wait(1, ms / 1000),
-            f"{self.folder}/",
-            self.readinto,
-        )
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def drain(self, size):
-        """So many bytes, or fewer at the end; as they come, so that the line has room for more."""
-        data = b""
-        while len(data) < size and self.to_board.wait(1, None):
-            some = self.to_board.read(size - len(data))
-            if not some:
-                break
-            data += some
-        return data
-
-    def readinto(self, buffer, size):
-        data = self.drain(size)
-        buffer[: len(data)] = data
-
-    def run(self):
-        with contextlib.suppress(KeyboardInterrupt):
-            self.server.run()
-        self.server.close()
-        self.to_pc.dead = 1 << 62
-        self.to_pc.write(b"\x04\x04>")
-
-    def read(self, limit):
-        self.to_pc.wait(1, limit)
-        return self.to_pc.read(1 << 20)
-
-    def write(self, data):
-        self.to_board.write(data)
-
-    def reset(self):
-        """Everything stops, and the REPL has the port; returns what the line then carries."""
-        self.interrupted = True
-        self.to_pc.dead = self.to_pc.count
-        self.to_board.close()
-        return b""
-
-    def interrupt(self):
-        """Ctrl-C: the REPL comes back, wherever the board is."""
-        self.interrupted = True
-        self.close()
-
-    def close(self):
-        self.to_board.close()
-        self.thread.join(5)
-        assert not self.thread.is_alive()
 
 
 @pytest.fixture
@@ -177,14 +45,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(limits, "STALL", 0.3)
     monkeypatch.setattr(stream, "QUIET", 10)
     monkeypatch.setattr(stream, "AGAIN", 200)
-
-
-def begin(board, raw=True, payload=1024, credit=4096):
-    link = Link(board)
-    link.start(5)
-    link.hello.raw, link.hello.payload, link.hello.credit = raw, payload, credit
-    board.server._payload = payload
-    return link
 
 
 # Frames
@@ -680,20 +540,8 @@ class FakeModel:
 # Faults
 
 
-def flip(value):
-    return bytes([value ^ 0x10])
-
-
 def to_ctrl(value):
     return b"\x1f"
-
-
-def drop(value):
-    return b""
-
-
-def double(value):
-    return bytes([value, value])
 
 
 def noise(value):

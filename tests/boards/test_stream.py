@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import models
+from fakeboard import FakeBoard, Line, begin, double, drop, flip
 from picoformer import Error, Simulator, convert
 from picoformer.boards import errors, limits, streaming
 from picoformer.boards.board import Board
@@ -31,7 +32,6 @@ from picoformer.device import server_frames as wire
 from picoformer.device import server_stream as stream
 from picoformer.device.model import Model
 from picoformer.device.server import Server
-from test_protocol import DOC, FakeBoard, Line, begin, double, drop, flip
 from tools.benchmarks import link as bench_link
 
 LARGE = models.Shape(128, 384, 8, 8, 2, 1024, 16)  # 1.6 million parameters
@@ -125,7 +125,8 @@ def test_tiles_pass_without_ctrl_c(name):
 
 
 def test_the_documents_tile():
-    found = re.search(r"^`(1e [0-9a-f ]+)`", DOC, re.M)
+    text = (models.ROOT / "docs" / "protocol.md").read_text()
+    found = re.search(r"^`(1e [0-9a-f ]+)`", text, re.M)
     assert found and bytes.fromhex(found[1]) == encode_tile(512, b"\3\x80\3\4")
 
 

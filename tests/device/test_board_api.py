@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import models
+from boardscripts import MANY
 from models import DEVICE, ROOT
 from picoformer import Error, Simulator
 from picoformer.compile.convert import compiled_bytes
@@ -525,30 +526,6 @@ print(Model(FILE).context)
         assert len(said) == 2 and "not enough memory" in said[0] and said[1] == "256", said
 
 
-HUNDRED = """
-import gc
-from picoformer import Error, Model
-gc.collect()
-if HEAP:
-    held = bytearray(gc.mem_free() - HEAP)
-left = [0] * ROUNDS
-for i in range(ROUNDS):
-    for file, context in FILES:
-        m = Model(file, context)
-        if m.task == "generate":
-            for _ in m.generate("a", 2):
-                pass
-        else:
-            m.classify("a b")
-        m.close()
-        m = None
-    gc.collect()
-    left[i] = gc.mem_free()
-# The first round imports.
-print(left[-1] > HEAP * 2 // 3 and left[1] == left[-1] or left)
-"""
-
-
 @pytest.mark.parametrize("rounds", [8, pytest.param(34, marks=pytest.mark.slow)])
 def test_many_models_one_after_the_other(tmp_path, stories, unix, native, rounds):
     """Different models, loaded, used and closed in turn on a small heap: never out of memory, and
@@ -559,7 +536,7 @@ def test_many_models_one_after_the_other(tmp_path, stories, unix, native, rounds
     # The largest of them in RAM, and a tenth more.
     heap = max(p.needed(p.model.context) for p in planners) * 11 // 10
     # A heap that is much larger would be searched for pointers, whatever holds it.
-    said = unix(HUNDRED, heap="1M", timeout=600, FILES=files, HEAP=heap, ROUNDS=rounds)
+    said = unix(MANY, heap="1M", timeout=600, FILES=files, HEAP=heap, ROUNDS=rounds)
     assert said == "True\n"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import models
+from boardscripts import EXTREMES, unix_logits
 from models import CASES, DEVICE, STORIES260K
 from picoformer import Simulator, convert, evaluate, importers
 from picoformer.compile.quantize import dequantized
@@ -275,26 +276,6 @@ def test_portable_steps_equal_the_simulators_on_extreme_values(case, name):
 
 
 # The unix port
-
-LOGITS = """
-from picoformer import Model
-m = Model(FILE, **OPTIONS)
-with open(OUT, "wb") as f:
-    for n in STEPS:
-        f.write(m.logits(TOKENS[:n]))
-print(m.kernels, m.weights)
-"""
-
-
-def unix_logits(unix, path, tokens, steps, out, **options):
-    """Logits (len(steps), vocab) from the unix port."""
-    steps = list(steps)
-    said = unix(LOGITS, FILE=str(path), TOKENS=tokens, STEPS=steps, OUT=str(out), OPTIONS=options)
-    kernels, weights = said.split()
-    assert kernels == options["kernels"]
-    assert weights == options.get("weights", "ram")
-    return np.fromfile(out, "<i4").reshape(len(steps), -1)
-
 
 @pytest.mark.parametrize("kernels", ["viper", "portable"])
 @pytest.mark.parametrize("name", CASES)
@@ -727,7 +708,7 @@ def test_bias_on_hand_made_records(unix, native, tmp_path):
 @pytest.mark.parametrize("name", [n for n in CASES if n != "long"])
 def test_kernels_agree_on_extreme_values(case, unix, native, name):
     c = case(name)
-    said = unix(models.EXTREMES, FILE=str(c.file()), NATIVE=native, POSITIONS=16, SEED=1)
+    said = unix(EXTREMES, FILE=str(c.file()), NATIVE=native, POSITIONS=16, SEED=1)
     assert said == f"{sorted({step.op for step in c.sim().model.steps})}\n"
 
 

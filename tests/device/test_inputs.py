@@ -8,27 +8,15 @@ import numpy as np
 import pytest
 
 import models
-import test_thumb
+from boardscripts import TRANSLATE
+from closeness import cosine
 from picoformer.compile.quantize import dequantized
 from picoformer.data.pictures import cut
 from picoformer.device.model import Model
 from picoformer.errors import Error
 from picoformer.graph.float_model import FloatModel
-from test_steps import cosine
-from test_thumb import cpu  # noqa: F401
 
 PAIRS = [(0, 5, 7), (1, 1, 3), (2, 17, 17)]  # seed, tokens of the source and of the translation
-TRANSLATE = """
-import json
-from picoformer import Model
-m = Model(FILE, kernels=KERNELS, weights=WEIGHTS)
-for source, tokens in PAIRS:
-    m.source(source)
-    print(json.dumps(list(m.logits(tokens[:1]))))
-    print(json.dumps(list(m.logits(tokens))))
-if TEXT:
-    print(json.dumps(m.translate(TEXT)))
-"""
 BEAMS = """
 import json
 from picoformer import Model
@@ -63,7 +51,9 @@ def run(request, built, tmp_path):
         def load(file, **_):
             if kernels == "PC":
                 return Model(file, kernels="portable")
-            return test_thumb.emulated(request.getfixturevalue("cpu"), files[file], set())
+            from cortexmodel import emulated
+
+            return emulated(request.getfixturevalue("cpu"), files[file], set())
 
         def execute(script, name, **names):
             said: list[str] = []

