@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,12 @@ import pytest  # noqa: E402
 import models  # noqa: E402
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the collections that a model asks for need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def case(tmp_path_factory) -> Callable[[str], models.Case]:
     """case(name): one of `models.CASES`, converted once."""
@@ -26,6 +33,19 @@ def case(tmp_path_factory) -> Callable[[str], models.Case]:
     def get(name: str) -> models.Case:
         if name not in made:
             made[name] = models.Case(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
+    """built(name): one of `models.ARCHITECTURES` or `models.SPECIAL`, compiled once."""
+    made: dict[str, models.Architecture] = {}
+
+    def get(name: str) -> models.Architecture:
+        if name not in made:
+            made[name] = models.Architecture(name, tmp_path_factory.mktemp("architecture"))
         return made[name]
 
     return get

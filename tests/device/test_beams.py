@@ -14,7 +14,6 @@ from picoformer.device.sampling import sampling
 from picoformer.errors import Error
 from picoformer.graph.float_model import log_softmax
 from picoformer.simulate.integers import exp2, rescale
-from test_steps import built  # noqa: F401
 
 END = 0
 
@@ -106,11 +105,11 @@ def test_costs_are_those_of_softmax():
         assert np.abs(np.diff(np.array(found) - exact)).max() <= 4
 
 
-@pytest.mark.parametrize("name", ["bart one", "t5", "bart one narrow"])
-def test_a_board_finds_the_same(built, name):  # noqa: F811
+@pytest.mark.parametrize("name", ["t5 gated", "bart one narrow"])
+def test_a_board_finds_the_same(built, name):
     a = built(name)
     sim, board = a.sim(), Model(str(a.file()), kernels="portable")
-    for width, penalty in (2, 0.0), (3, 1.0), (8, 0.5):
+    for width, penalty in (2, 0.0), (3, 1.0):
         expected = sim.translate("the tea", width, penalty)
         assert board.translate("the tea", width, round(1000 * penalty)) == expected != ""
     sim.source(sim.encode("the tea"))
@@ -138,7 +137,7 @@ def test_what_is_refused(width, penalty, words):
         search(tree(0), 1, (END,), width, penalty, 5)
 
 
-def test_what_a_user_may_get_wrong(built):  # noqa: F811
+def test_what_a_user_may_get_wrong(built):
     sim = built("bart one").sim()
     with pytest.raises(Error, match="beams is 9, expected a whole number, 1 to 8"):
         sim.translate("the tea", 9)

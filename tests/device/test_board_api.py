@@ -465,9 +465,9 @@ m = Model(FILE, weights="file", kernels=KERNELS)
 print(m.kernels, "picoformer.weights" in sys.modules)
 """
     file = str(case("size2").file())
-    assert unix(script, FILE=file, KERNELS="portable") == "['portable']\nportable True\n"
+    assert unix(script, FILE=file, KERNELS="portable") == "['kernels_portable']\nportable True\n"
     fastest = families[0]
-    assert unix(script, FILE=file, KERNELS=None) == f"['{fastest}']\n{fastest} True\n"
+    assert unix(script, FILE=file, KERNELS=None) == f"['kernels_{fastest}']\n{fastest} True\n"
 
 
 def test_weights_go_to_the_file_when_memory_is_short(stories, unix, native):
@@ -531,6 +531,7 @@ from picoformer import Error, Model
 gc.collect()
 if HEAP:
     held = bytearray(gc.mem_free() - HEAP)
+left = [0] * ROUNDS
 for i in range(ROUNDS):
     for file, context in FILES:
         m = Model(file, context)
@@ -541,19 +542,24 @@ for i in range(ROUNDS):
             m.classify("a b")
         m.close()
         m = None
-gc.collect()
-print(gc.mem_free() > HEAP * 2 // 3)
+    gc.collect()
+    left[i] = gc.mem_free()
+# The first round imports.
+print(left[-1] > HEAP * 2 // 3 and left[1] == left[-1] or left)
 """
 
 
-def test_a_hundred_models_one_after_the_other(tmp_path, stories, unix, native):
-    """Different models, loaded, used and closed in turn on a small heap: never out of memory."""
+@pytest.mark.parametrize("rounds", [8, pytest.param(34, marks=pytest.mark.slow)])
+def test_many_models_one_after_the_other(tmp_path, stories, unix, native, rounds):
+    """Different models, loaded, used and closed in turn on a small heap: never out of memory, and
+    nothing stays behind."""
     intents = models.Converted(ROOT / "models" / "intents", tmp_path / "intents.pft").path
     files = [(str(stories.path), 64), (str(intents), None), (str(stories.path), None)]
     planners = [Planner(path, PROFILES["unix"]) for path in (stories.path, intents)]
     # The largest of them in RAM, and a tenth more.
     heap = max(p.needed(p.model.context) for p in planners) * 11 // 10
-    said = unix(HUNDRED, timeout=600, FILES=files, HEAP=heap, ROUNDS=34)
+    # A heap that is much larger would be searched for pointers, whatever holds it.
+    said = unix(HUNDRED, heap="1M", timeout=600, FILES=files, HEAP=heap, ROUNDS=rounds)
     assert said == "True\n"
 
 

