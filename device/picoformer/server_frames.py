@@ -16,7 +16,7 @@ READ, LABELS, ANSWER = 17, 18, 19
 # What the board says of its own accord.
 READY, TOKEN, BUSY, ERROR, WANT = 0x41, 0x42, 0x43, 0x44, 0x45
 
-# What _receive gives besides frames, while weights are waited for; see stream.py.
+# What _receive gives besides frames, while weights are waited for; see server_stream.py.
 TILE, DAMAGED, LOST, STALE = 256, 257, 258, 259
 
 # Codes of ERROR.
