@@ -18,7 +18,7 @@ def soaked(tmp_path):
         yield soak.Soak(board.port, tmp_path, 3)
 
 
-@pytest.mark.parametrize("requests", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("requests", [36, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mixed_requests_lose_no_heap(soaked, monkeypatch, requests):
     monkeypatch.setattr(soak, "PROBE", 7)
     report = soaked.run(requests, requests // 2, print)

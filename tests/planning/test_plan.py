@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -56,9 +57,12 @@ def unix(tmp_path_factory):
     if reason:
         pytest.skip(reason)
     try:
-        return memory.prepared("unix", tmp_path_factory.mktemp("unix"))
+        port = memory.prepared("unix", tmp_path_factory.mktemp("unix"))
     except Error as e:
         pytest.skip(str(e))
+    # What is held of a larger heap would be searched for pointers at each collection.
+    port.exec = partial(port.exec, heap=2 << 20)
+    return port
 
 
 def runs(port, path: Path, heap: int, context: int, place: str) -> bool:

@@ -608,7 +608,7 @@ def no_board() -> str:
     return ""
 
 
-def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: object) -> str:
+def run_unix(script: str, heap: str = "4M", timeout: float = 120, **names: object) -> str:
     """Run a script on MicroPython's unix port, with `names` as its globals; what it printed."""
     head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
     done = subprocess.run(
