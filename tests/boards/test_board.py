@@ -589,6 +589,7 @@ def pico_board(prepared, tmp_path):
         yield emulated
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_command_on_the_emulated_pico(pico_board, stories):
     text, count = interrupt_a_text(pico_board.port, "stories")
     shown = 0

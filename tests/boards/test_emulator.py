@@ -117,7 +117,7 @@ def test_the_folder_is_the_root(board):
 
 
 def test_cp_to_the_board_and_back(board, tmp_path):
-    data = bytes(range(256)) * 1200
+    data = bytes(range(256)) * 400
     sent, back = tmp_path / "sent.bin", tmp_path / "back.bin"
     sent.write_bytes(data)
     mpremote(board, "cp", sent, ":data.bin")

@@ -42,10 +42,8 @@ def test_every_step_is_the_simulators(board, own, families, name):
 
 
 @pytest.mark.parametrize("name", ["bart", "t5", "vit", "asked"])
-def test_every_step_of_other_kinds(board, tmp_path, name):
-    path = tmp_path / f"{name}.pft"
-    path.write_bytes(models.Architecture(name, tmp_path).file().read_bytes())
-    assert selftest(board, path).equal
+def test_every_step_of_other_kinds(board, built, name):
+    assert selftest(board, built(name).file()).equal
 
 
 @pytest.mark.parametrize("name", [n for n in models.CASES if models.CASES[n].span])

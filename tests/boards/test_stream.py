@@ -184,8 +184,8 @@ def test_equal_to_the_simulator(board, case, raw):
 
 
 @pytest.mark.parametrize("name", ["bert one", "gpt2 distances", "t5 gated"])
-def test_other_architectures(board, tmp_path_factory, name):
-    a = models.Architecture(name, tmp_path_factory.mktemp("architecture"))
+def test_other_architectures(board, built, name):
+    a = built(name)
     link = prepared(board, a.file())
     sim = a.sim()
     if sim.model.task == "translate":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import models
-from models import ROOT, Architecture
+from models import ROOT
 from picoformer import Board, Error, Simulator, convert
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
@@ -32,20 +32,11 @@ BYTES = 2048
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(own, built):
     """files(name): a model file of each kind; those of models/ by their folder's name."""
-    folder = tmp_path_factory.mktemp("plan")
-    made: dict[str, Path] = {}
 
     def get(name: str) -> Path:
-        if name not in made:
-            if (ROOT / "models" / name).is_dir():
-                made[name] = folder / f"{name}.pft"
-                convert(ROOT / "models" / name, made[name])
-            else:
-                (folder / name).mkdir()
-                made[name] = Architecture(name, folder / name).file()
-        return made[name]
+        return own(name).path if (ROOT / "models" / name).is_dir() else built(name).file()
 
     return get
 
@@ -275,7 +266,7 @@ def test_page(files, name, board):
     assert "nan" not in text.replace("name", "").replace("pan", "")
 
 
-def test_page_escapes_what_the_file_says(tmp_path, files):
+def test_page_escapes_what_the_file_says(tmp_path, files, built):
     """A model file may say anything of itself."""
     evil = "</title><script>alert(1)</script>\"'&"
     path = tmp_path / "evil.pft"
@@ -284,7 +275,7 @@ def test_page_escapes_what_the_file_says(tmp_path, files):
     meta = {**m.meta, "name": evil, "labels": [evil] * len(m.meta["labels"])}
     meta["values"] = [[evil, evil]] * len(m.steps) + [{"a": evil}]
     meta["parameters"] = 7
-    compiled = models.Architecture("vit", tmp_path / "vit").compiled()
+    compiled = built("vit").compiled()
     data = source.read_bytes()
     at = 100 + sum(m.sizes[k] for k in ("metadata", "program", "tables"))
     tokenizer = data[at : at + m.sizes["tokenizer"]]
@@ -295,10 +286,10 @@ def test_page_escapes_what_the_file_says(tmp_path, files):
 
 
 @pytest.mark.parametrize("parameters", [None, "many", -3, 1.5, True, [1]])
-def test_parameters_that_make_no_sense(tmp_path, files, parameters):
+def test_parameters_that_make_no_sense(tmp_path, files, built, parameters):
     """What the metadata say of parameters is a number or is not believed."""
     m = modelfile.load(files("vit"))
-    compiled = models.Architecture("vit", tmp_path / "vit").compiled()
+    compiled = built("vit").compiled()
     data = files("vit").read_bytes()
     at = 100 + sum(m.sizes[k] for k in ("metadata", "program", "tables"))
     path = tmp_path / "odd.pft"

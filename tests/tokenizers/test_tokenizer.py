@@ -705,7 +705,7 @@ def run_on_board(folder, section, texts, tokens):
     # MicroPython's json does not join the two halves of an escaped emoji
     given = json.dumps({"texts": texts, "tokens": tokens}, ensure_ascii=False)
     (folder / "in.json").write_text(given, encoding="utf8")
-    command = [program, "-X", "heapsize=16M", str(folder / "script.py"), str(folder)]
+    command = [program, "-X", "heapsize=4M", str(folder / "script.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return json.loads(done.stdout)
