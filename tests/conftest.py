@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# A job in the background ignores Ctrl-C, and so would all that it starts.
+# A job in the background ignores Ctrl-C, one of nohup its end, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import pytest  # noqa: E402
 

@@ -44,7 +44,7 @@ class Bench:
     def fresh(self, script: str) -> list:
         """Run a script on an empty heap; what it printed, line by line, as JSON."""
         self.board.soft_reset()
-        return [json.loads(line) for line in self.board.exec(script, 100).splitlines()]
+        return [json.loads(line) for line in self.board.exec(script).splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_raises_the_boards_traceback_with_the_output(board: rp2040.RP2040) -> No
 
 def test_times_out_and_stays_usable(board: rp2040.RP2040) -> None:
     with pytest.raises(TimeoutError, match="begun"):
-        board.exec("print('begun')\nwhile True: pass", timeout=0.5)
+        board.exec("print('begun')\nwhile True: pass", timeout=0.1)
     assert board.exec("print('fine')") == "fine\n"
 
 
