@@ -11,15 +11,28 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import argparse  # noqa: E402
 import io
 import sys
+from importlib import import_module
 
 from ..errors import Error
 from ..version import __version__
-from . import boards, convert, demo, emulate, plan, run, simulate
+
+# The modules of the commands, in the order of the help.
+FAMILIES = {
+    "convert": ("convert", "inspect"),
+    "simulate": ("simulate", "eval"),
+    "emulate": ("emulate",),
+    "demo": ("demo",),
+    "plan": ("plan",),
+    "boards": ("ports", "boards", "deploy", "selftest"),
+    "run": ("generate", "classify", "embed", "translate", "answer"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status. A user's mistake is one line, no traceback."""
-    parser = _parser()
+    if arguments is None:
+        arguments = sys.argv[1:]
+    parser = _parser(arguments[0] if arguments else "")
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
         parser.print_help()
@@ -48,12 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The arguments of a command and its family, or of all if it is none: each takes time."""
     parser = argparse.ArgumentParser(
         prog="picoformer", description="Transformers on microcontrollers with stock MicroPython."
     )
     parser.add_argument("--version", action="version", version=f"picoformer {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for family in (convert, simulate, emulate, demo, plan, boards, run):
-        family.add_commands(commands)
+    families = [f for f, names in FAMILIES.items() if command in names] or FAMILIES
+    for family in families:
+        import_module(f".{family}", __package__).add_commands(commands)
     return parser
