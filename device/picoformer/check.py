@@ -18,6 +18,7 @@ from .program import (
     TRANSLATE,
     matrix,
     steps,
+    walk,
 )
 from .regions import ARENA, CACHE, HEADER, TABLES, WEIGHTS, pair_words
 
@@ -33,9 +34,10 @@ def check(words, tables, weight_words):
     weight_words: size of the weights section.
     """
     proof = _Steps(words, tables, weight_words)
+    proof.limits()
     proof.begin()
-    for op, i, n in proof.listing:
-        proof.prove(op, i, words[i : i + n])
+    for op, i in walk(words):
+        proof.prove(op, i, words[i : i + words[i - 1]])
     proof.end()
 
 
@@ -105,8 +107,9 @@ class _Memory:
         return operand >> 6
 
     def contents(self, at, n, low, high, what):
-        for k in range(at, at + n):
-            self.number(self.tables[k], low, high, what)
+        some = self.tables[at : at + n]
+        self.number(min(some), low, high, what)
+        self.number(max(some), low, high, what)
 
     def matrix(self, operand, n):
         self.need(operand & 63 == WEIGHTS, "matrix is not in the weights")
@@ -118,7 +121,7 @@ class _Steps(_Memory):
 
     def __init__(self, words, tables, weight_words):
         _Memory.__init__(self, words, tables, weight_words)
-        self.listing, self.body, self.head = steps(words)
+        self.count, self.body, self.head = steps(words)
         self.padded = (words[3] + 3) & ~3  # words of all the logits
         self.embedded = None  # operand and words of what `embed` made
         self.residual = 0  # what an image's patches become
@@ -141,12 +144,12 @@ class _Steps(_Memory):
         need(words[13] == (task != GENERATE), "task %d, whole %d" % (task, words[13]))
         encoder = "task %d, %d steps of an encoder" % (task, self.body)
         need((self.body > 0) == (task == TRANSLATE), encoder)
-        headed = self.head < len(self.listing)
+        headed = self.head < self.count
         need(headed == (task != ANSWER), "no head, or one too much")
         need(not image or task in (CLASSIFY, EMBED), "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
-        for op, i, _ in self.listing:
+        for op, i in walk(words):
             # An image's patches are there from the start, as many as their `linear` reads.
             if image and op in LINEAR and words[i] == image:
                 self.vectors[image >> 6] = words[i + 3], 8
@@ -167,10 +170,9 @@ class _Steps(_Memory):
 
     def prove(self, op, i, record):
         """A step, whose fields begin at word i."""
-        name, letters, fields = OPS[op]
+        name, letters, _ = OPS[op]
         self.used.clear()
         self.order(op, record)
-        self.limits(fields, record)
         getattr(self, name.rstrip("4"))(*record)
         k = letters.find("w")
         if k > 0:
@@ -181,15 +183,22 @@ class _Steps(_Memory):
             self.matrix(record[k], groups * size)
         self.step += 1
 
-    def limits(self, fields, record):
-        """The limits that the table of the steps has."""
-        seen = {}
-        for k, field in enumerate(fields.split()):
-            field, _, owner = field.partition("?")
-            name, *limits = field.split(":")
-            seen[name] = record[k]
-            if limits and (not owner or seen[owner]):
-                self.number(record[k], int(limits[0]), int(limits[1]), name)
+    def limits(self):
+        """The limits that the table of the steps has: read once, as texts take their time."""
+        words = self.words
+        for op in sorted({op for op, _ in walk(words)}):
+            fields = [field.partition("?") for field in OPS[op][2].split()]
+            names = [field.partition(":")[0] for field, _, _ in fields]
+            limits = []
+            for k, (field, _, owner) in enumerate(fields):
+                if field != names[k]:
+                    _, low, high = field.split(":")
+                    limits.append((k, int(low), int(high), names.index(owner) if owner else -1))
+            for self.step, (known, i) in enumerate(walk(words)):
+                for k, low, high, owner in limits if known == op else ():
+                    if owner < 0 or words[i + owner]:
+                        self.number(words[i + k], low, high, names[k])
+        self.step = 0
 
     def order(self, op, r):
         """What the program and its parts begin with."""
@@ -218,7 +227,7 @@ class _Steps(_Memory):
         if self.step == self.head:
             self.need(OPS[op][0] == "pool", "the head does not begin with `pool`")
 
-    def embed(self, x, weights, n, shift, first, count, base, position, span=0):
+    def embed(self, x, weights, n, shift, first, count, base, position, *_):
         self.need(not self.single, "embedding in the head")
         if position:
             known = self.embedded or (self.words[14] and (self.residual, n))
@@ -228,7 +237,7 @@ class _Steps(_Memory):
         self.frame(x, n, "result", _CHANGED if position else _MADE)
         self.embedded = (x, n)
 
-    def norm(self, x, out, n, bits, dyn, scale, exponent, gain, lg, eps, eps_e):
+    def norm(self, x, out, n, bits, dyn, scale, exponent, gain, lg, *_):
         self.frame(x, n, "input", _READ)
         if dyn:
             self.frame(dyn, 1, "exponent", _READ)
@@ -243,7 +252,7 @@ class _Steps(_Memory):
         self.contents(self.table(gain, n, "gain"), n, -32767, 32767, "gain")
         self.need(n <= 1 << lg, "shift too small for %d elements" % n)
 
-    def linear(self, x, out, weights, cols, groups, shift, room, add, first, count, span=0):
+    def linear(self, x, out, weights, cols, groups, shift, room, add, first, count, *span):
         result, task = self.words[5], self.words[12]
         at = self.frame(x, cols + 4, "input", _VECTOR)
         n, bits = self.vectors.get(at, (0, 0))
@@ -341,7 +350,7 @@ class _Steps(_Memory):
         self.written = [(at, at + n)]
         self.vectors.clear()
 
-    def layernorm(self, x, out, n, scale, exponent, gain, bias, lg, eps, eps_e):
+    def layernorm(self, x, out, n, scale, exponent, gain, bias, lg, *_):
         self.frame(x, n, "input", _READ if out != x else _CHANGED)
         if out != x:
             self.frame(out, n, "output", _MADE)

@@ -1,5 +1,13 @@
 """The memory that a program works on: its regions, and how many words they take."""
 
+import gc
+import sys
+from array import array
+
+# Bytes behind which garbage is collected; the PC's Python has no such thing.
+threshold = getattr(gc, "threshold", int)
+EARLY, LATER = 4096, 32768
+
 ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
 HEADER = 16  # words in front of the arena's frames, and of the program's steps
 
@@ -28,3 +36,22 @@ def pair_words(heads, size, key_bits, value_bits):
     """Words of a cache for two positions."""
     keys = heads * size * (16 if key_bits > 8 else 8) + 15 >> 4
     return keys + 2 * heads * ((size * value_bits + 31 >> 5) + 1)
+
+
+def array_of(n):
+    """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
+    # Small, as it leaves a hole in front; not for what would grow too often.
+    some = memoryview(array("i", bytes(256 if n < 32768 else 4096)))
+    out = array("i", some[: n % len(some)])
+    while len(out) < n:
+        out.extend(some)
+    return out
+
+
+def forget(*names):
+    """Drop modules of this package that only loading needs."""
+    package = sys.modules[__name__.rpartition(".")[0]]
+    for name in names:
+        sys.modules.pop(package.__name__ + "." + name, None)
+        if hasattr(package, name):
+            delattr(package, name)

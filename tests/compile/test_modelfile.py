@@ -570,7 +570,7 @@ def test_what_the_errors_of_images_say(on_board):
     p = parts.program
     end = 16 + p[2] << 6
     assert p[14] == p[at("linear", "x")]
-    first = [program.OPS[p[i - 2]][0] for _, i, _ in program.steps(p)[0][:3]]
+    first = [program.OPS[op][0] for op, _ in list(program.walk(p))[:3]]
     assert first == ["bias", "linear", "embed"]
     # The patches are read by the first linear, inside the frame.
     for image in (64, -64, end, end - 64, p[14] | 1, 1 << 30, WORD - 1, -WORD):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from picoformer.device import loader as device_loader
+from picoformer.device import binder as device_binder
 from picoformer.errors import Error
 from picoformer.tokenizers.llama2c import read_llama2c
 from picoformer.tokenizers.section import build
@@ -639,7 +639,7 @@ BOARD_SCRIPT = """
 import gc, json, sys
 sys.path.insert(0, sys.argv[1])
 from picoformer.errors import Error
-from picoformer.loader import tokenizer as made
+from picoformer.binder import tokenizer as made
 with open(sys.argv[1] + "/section.bin", "rb") as f:
     section = f.read()
 with open(sys.argv[1] + "/in.json") as f:
@@ -696,8 +696,8 @@ def run_on_board(folder, section, texts, tokens):
     package = folder / "picoformer"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    board = Path(device_loader.__file__).parent
-    others = [board / f"{name}.py" for name in ("errors", "loader", "modelfile", "regions")]
+    board = Path(device_binder.__file__).parent
+    others = [board / f"{name}.py" for name in ("binder", "errors", "modelfile", "program", "regions")]
     for source in [*board.glob("tokenizer*.py"), *others]:
         shutil.copy(source, package)
     (folder / "script.py").write_text(BOARD_SCRIPT)

@@ -76,7 +76,6 @@ if SERVER:
     board = server.Server(None, None, None, ROOT)
     note("server")
 import picoformer.loader as loader
-import picoformer.check as check
 def noted(module, name, as_):
     was = getattr(module, name)
     def then(*arguments):
@@ -84,9 +83,14 @@ def noted(module, name, as_):
         note(as_)
         return out
     setattr(module, name, then)
-noted(check, "steps", "checking")
+def binder():
+    out = was()
+    from picoformer import check
+    noted(check, "steps", "checking")
+    return out
+was, loader._binder = loader._binder, binder
 noted(loader, "_relocate", "binding")
-loader = check = noted = None
+loader = None
 if SERVER:
     board._load(b"\\0\\0model")
     model = board._model

@@ -39,7 +39,7 @@ class Parts:
         raw = [data[at : at + n] for at, n in cut]
         words, tables = (list(struct.unpack(f"<{len(r) // 4}i", r)) for r in raw[1:3])
         where = ["header"] * regions.HEADER + ["caches"] * words[11]
-        for op, _, _ in program.steps(words)[0]:
+        for op, _ in program.walk(words):
             name, letters, _ = program.OPS[op]
             where += ["op", "fields", *(f"{name} {i} {c}" for i, c in enumerate(letters))]
         return cls(raw[0], words, tables, raw[3], raw[4], where)
@@ -87,7 +87,7 @@ Random = random.Random
 
 def listing(words: list[int]) -> list[tuple[int, int]]:
     """(first word, words) of each step, with its two words in front."""
-    return [(i - 2, n + 2) for _, i, n in program.steps(words)[0]]
+    return [(i - 2, words[i - 1] + 2) for _, i in program.walk(words)]
 
 
 def change_head(p: Parts, rng: Random) -> None:

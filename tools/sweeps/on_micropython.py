@@ -21,7 +21,7 @@ BOARD = """
 import gc
 from array import array
 from binascii import crc32
-from picoformer import Error, Model, loader, model, weights
+from picoformer import Error, Model, binder, loader, model, regions, weights
 
 # RUN
 
@@ -56,17 +56,15 @@ class Quiet:
     def collect(self):
         pass
 
-    def threshold(self, n=0):
-        return 0
-
     def mem_free(self):
         return gc.mem_free()
 
 
-loader.gc = model.gc = Quiet()
-loader.forget = lambda *names: None
-loader.array = weights.array = guard
-loader._array = lambda n: guard("i", bytes(4 * n))
+loader.gc = binder.gc = model.gc = Quiet()
+regions.forget = lambda *names: None
+regions.threshold = lambda n=0: 0
+binder.array = weights.array = guard
+regions.array_of = lambda n: guard("i", bytes(4 * n))
 loader._zeros = lambda n, native: guard("i", bytes(4 * n))
 
 

@@ -192,8 +192,10 @@ def parse(data: bytes) -> ModelFile:
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))
-    listing, body, head = program.steps(listed)
-    steps = [Step(program.OPS[op][0], listed[i : i + n]) for op, i, n in listing]
+    _, body, head = program.steps(listed)
+    steps = [
+        Step(program.OPS[op][0], listed[i : i + listed[i - 1]]) for op, i in program.walk(listed)
+    ]
     names = ("metadata", "program", "tables", "tokenizer", "weights")
     sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
     return ModelFile(meta, words, tables, tokenizer, weights, steps, body, head, sizes)

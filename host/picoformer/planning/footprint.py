@@ -113,11 +113,10 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     }
     seen.add(id(model.labels))
     parts["rest"] = of(model, seen) + layout.listed(len(model._space))
-    model_words = m.program.tolist()
-    listing = of(program.steps(model_words)[0], set())
-    checking = parts["program"] + parts["tables"] + listing
-    runs = model._space[regions.RUNS]
-    binding = sum(parts.values()) + listing + layout.listed(len(runs))
+    checking = parts["program"] + parts["tables"]
+    letters = "".join(program.OPS[op][1] for op, _ in program.walk(m.program.tolist()))
+    operands = len(letters) - letters.count("-")
+    binding = sum(parts.values()) + layout.array(4 * operands)
     pieces = {
         "arena": layout.blocks(4 * len(arena)),
         "cache": max((layout.blocks(4 * len(c)) for c in caches), default=0),

@@ -54,7 +54,7 @@ class Planner:
     def _rare(self) -> tuple[int, int]:
         """Bytes of the code that this model needs besides: from loading on, once it runs."""
         modules, m = self.board.code.modules, self.model
-        four = any(op in program.FOUR for op, _, _ in program.steps(m.program)[0])
+        four = any(op in program.FOUR for op, _ in program.walk(m.program))
         image = modules["images"] if m.program[14] else 0
         answers = modules["answers"] if m.task == "answer" else 0
         return modules["four"] if four else 0, image + answers

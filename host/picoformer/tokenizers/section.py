@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from ..device import tokenizer_lookup as lookup
-from ..device.loader import tokenizer as device_tokenizer
+from ..device.binder import tokenizer as device_tokenizer
 from ..errors import Error
 from .vocabulary import (
     MAX_PIECE,
