@@ -1,4 +1,4 @@
-"""A model file becomes the steps of a Model: all but the large blocks, which `loader` allocates."""
+"""A model file becomes a Model's steps: all but the large blocks, which `loader` allocates."""
 
 import gc
 from array import array
@@ -204,7 +204,7 @@ def _ample(words, context, share):
 
 
 def _runs(model, words, offset):
-    """Where the matrices lie: as runs (operand, words), a single one each, or one a piece of flash.
+    """Where the matrices lie: runs (operand, words), one of each matrix or of each piece of flash.
 
     Operands of matrices become those of their first runs. offset: of the weights in the file.
     """

@@ -11,7 +11,7 @@ import sys
 from . import regions
 from .errors import Error, free
 
-_GOING = "binder", "check", "modelfile", "program"  # before the large blocks come
+_GOING = "binder", "check", "modelfile", "program"  # modules that go before large blocks come
 
 def _family(name):
     """The kernels `name`, or the fastest family that this port can compile."""
@@ -77,22 +77,28 @@ def load(model, f, path, context, weights, kernels):
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
 
 
+def _going():
+    """What binds a model, and is dropped before its large blocks come."""
+    from . import binder, check  # noqa: F401
+
+    return binder
+
+
 def _binder():
     """`binder` and what it needs: behind the memory of all that stays, or they would part it."""
     # Nothing of these modules stays, nor of the proof: what they leave may be collected later.
     regions.threshold(regions.LATER)
-    from . import binder, check
-
+    binder = _going()
     if free():
         # That was for the names that an import brings: they stay, and are to lie low.
-        binder = check = None
+        binder = None
         regions.forget(*_GOING)
         gc.collect()
         try:
             held = [bytearray(240) for _ in range(min(free(), 1 << 17) >> 9)]  # noqa: F841
         except MemoryError:
             pass
-        from . import binder, check  # noqa: F401
+        binder = _going()
     return binder
 
 

@@ -47,7 +47,7 @@ class Model:
             if before is not None:
                 regions.threshold(before)
                 regions.forget("binder", "check", "loader", "modelfile", "program", "regions")
-                regions = None
+                load = regions = None  # noqa: F841
         gc.collect()
         if self.weights == "file":
             self._f = f

@@ -240,9 +240,9 @@ class RP2040(Chip):
         """Run a script on the board and return what it printed ("\\n" line ends).
 
         Raises BoardError with the board's traceback, and TimeoutError after `timeout` seconds of
-        the board (the script is interrupted first, so that the board stays usable). Globals persist
-        from one call to the next, until `soft_reset()`. `exec_cycles` then holds the cycles from
-        the end of the upload until the script had ended and its output was sent.
+        the board (the script is interrupted first, so that the board stays usable). Globals
+        persist from one call to the next, until `soft_reset()`. `exec_cycles` then holds the
+        cycles from the end of the upload until the script had ended and its output was sent.
         """
         if not self._raw:
             self._enter_raw_repl(timeout)
