@@ -22,6 +22,7 @@ from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands import boards as boards_cli
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
+from turns import some
 
 PROMPT = "Once upon a time"
 
@@ -544,7 +545,7 @@ PICO = pico.missing()
 
 
 @pytest.mark.skipif(bool(PICO), reason=PICO)
-@pytest.mark.parametrize("over_socket", [False, True])
+@pytest.mark.parametrize("over_socket", some([False, True], 2, 1))
 def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
     flash = tmp_path / "pico.flash"
     with pico.PicoBoard(flash, socket=over_socket) as emulated:

@@ -192,8 +192,15 @@ needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason=
 
 
 @needs_proc
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("body", ["pass", "print('x')"])
+@pytest.mark.parametrize(
+    "body, end",
+    [
+        ("pass", signal.SIGKILL),
+        ("print('x')", signal.SIGINT),
+        pytest.param("pass", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("print('x')", signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_a_new_client_interrupts_what_a_dead_one_left(board, tmp_path, body, end):
     script = tmp_path / "loop.py"
     script.write_text(f"open('/started', 'w').close()\nwhile True: {body}\n")

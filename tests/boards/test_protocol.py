@@ -718,7 +718,7 @@ def spoil(bench, fault, direction, at):
         raise AssertionError(fault)
 
 
-STEPS = pytest.mark.parametrize("step", [149, pytest.param(1, marks=pytest.mark.slow)])
+STEPS = pytest.mark.parametrize("step", [293, pytest.param(1, marks=pytest.mark.slow)])
 
 
 @STEPS

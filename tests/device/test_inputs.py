@@ -15,6 +15,7 @@ from picoformer.data.pictures import cut
 from picoformer.device.model import Model
 from picoformer.errors import Error
 from picoformer.graph.float_model import FloatModel
+from turns import some
 
 PAIRS = [(0, 5, 7), (1, 1, 3), (2, 17, 17)]  # seed, tokens of the source and of the translation
 BEAMS = """
@@ -34,6 +35,7 @@ for image in IMAGES:
 ANSWER = """
 import json
 from picoformer import Model
+from turns import some
 m = Model(FILE, kernels=KERNELS, weights=WEIGHTS)
 for ids, types in PAIRS:
     m._sweep(ids, types)
@@ -89,7 +91,7 @@ SMALL = ["bart one", "t5 gated"]
 TRANSLATORS = ["bart", "bart one", "bart one four", "t5", "t5 gated"]
 
 
-@pytest.mark.parametrize("name", TRANSLATORS)
+@pytest.mark.parametrize("name", some(TRANSLATORS, 2))
 def test_translators(built, run, name):
     a = built(name)
     sim = a.sim()
@@ -106,7 +108,7 @@ def test_translators(built, run, name):
     assert run(TRANSLATE, name, PAIRS=pairs, TEXT=text) == expected
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", some(SMALL, 2))
 def test_beams(built, run, name):
     sim = built(name).sim()
     searches = [(2, 1000), (3, 0), (8, 500)][: 1 if slow(run) else 3]

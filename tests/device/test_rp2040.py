@@ -129,14 +129,19 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
 @pytest.mark.parametrize(
     "name, kernels, weights",
     [
-        ("gpt2", "thumb", "flash"),
-        ("gpt2", "viper", "ram"),
-        ("bert", "thumb", "file"),
-        ("bert", "viper", "flash"),
         ("gpt2 four", "thumb", "flash"),
-        ("gpt2 four", "viper", "file"),
-        ("gpt2 odd narrow", "thumb", "flash"),
-        ("gpt2 odd narrow", "viper", "ram"),
+        ("bert", "viper", "flash"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("gpt2", "thumb", "flash"),
+                ("gpt2", "viper", "ram"),
+                ("bert", "thumb", "file"),
+                ("gpt2 four", "viper", "file"),
+                ("gpt2 odd narrow", "thumb", "flash"),
+                ("gpt2 odd narrow", "viper", "ram"),
+            )
+        ),
     ],
 )
 def test_other_architectures(bench, name, kernels, weights):
@@ -160,15 +165,10 @@ for n in {steps}:
     np.testing.assert_array_equal(got, expected)
 
 
-# The assembler's machine code runs on such values in test_thumb.py, too.
-@pytest.mark.parametrize(
-    "name, kernels",
-    [
-        ("tiny", "viper"),
-        pytest.param("tiny", "thumb", marks=pytest.mark.slow),
-        pytest.param("odd", "thumb", marks=pytest.mark.slow),
-    ],
-)
+# The assembler's machine code runs on such values in test_thumb.py, too, and viper's code of 64
+# bits in test_exact.py.
+@pytest.mark.slow
+@pytest.mark.parametrize("name, kernels", [("tiny", "viper"), ("tiny", "thumb"), ("odd", "thumb")])
 def test_kernels_agree_on_extreme_values(bench, name, kernels):
     """Where 32-bit registers overflow, 64-bit ones may not: so this runs here as well."""
     bench.board.soft_reset()

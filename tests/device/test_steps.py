@@ -12,9 +12,10 @@ from models import ARCHITECTURES
 from picoformer.compile.quantize import dequantized
 from picoformer.device.model import Model
 from picoformer.graph.float_model import FloatModel
+from turns import some
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", some(range(3), 3))
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_close_to_the_float_model_with_the_same_weights(built, name, seed):
     a = built(name)
@@ -37,9 +38,10 @@ def lengths(a) -> list[int]:
     return [1, 2, 3, 5, 8, a.graph.context] if a.whole else [1, 6, 7, 11]
 
 
-@pytest.mark.parametrize("weights", ["ram", "file"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("weights", ["ram", pytest.param("file", marks=pytest.mark.slow)])
 def test_portable_kernels_equal_the_simulator(built, name, weights):
+    """Weights in a file are read by the same code as a board's: that is tested there."""
     a = built(name)
     model = Model(str(a.file()), kernels="portable", weights=weights)
     tokens = a.tokens(a.graph.context)
@@ -50,7 +52,7 @@ def test_portable_kernels_equal_the_simulator(built, name, weights):
 
 
 @pytest.mark.parametrize("kernels", ["viper", "portable"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", some(ARCHITECTURES, 2))
 def test_unix_equals_the_simulator(built, unix, families, tmp_path, name, kernels):
     if kernels not in families:
         pytest.skip(f"no {kernels} kernels on this port")

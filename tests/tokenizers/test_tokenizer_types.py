@@ -236,19 +236,19 @@ def check(trained, text):
         text = re.sub(re.escape(special.content), "", text, flags=re.IGNORECASE)
     encoding = library.encode(text, add_special_tokens=False)
     ids = ours.encode(text)
-    assert ids == encoding.ids
-    assert ours.decode(ids) == library.decode(ids)
+    assert ids == encoding.ids, text
+    assert ours.decode(ids) == library.decode(ids), text
 
 
-@pytest.mark.parametrize("text", MORE_TEXTS, ids=range(len(MORE_TEXTS)))
-def test_odd_text_equals_the_library(trained, text):
-    check(trained, text)
+def test_odd_texts_equal_the_library(trained):
+    for text in MORE_TEXTS:
+        check(trained, text)
 
 
 def test_source_and_long_text_equal_the_library(trained):
-    for line in CORPUS[::31]:
+    for line in CORPUS[::97]:
         check(trained, line)
-    check(trained, LONG[:20_000])
+    check(trained, LONG[:5_000])
 
 
 @pytest.mark.slow
@@ -274,7 +274,7 @@ def check_every_character(trained, step):
 
 
 def test_many_characters_equal_the_library(trained):
-    check_every_character(trained, 97)
+    check_every_character(trained, 397)
 
 
 @pytest.mark.slow

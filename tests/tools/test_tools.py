@@ -126,6 +126,7 @@ def test_unix_profile_adds_up(families):
     assert "one token at position 3" in profiles.profile_table(profile)
 
 
+@pytest.mark.slow
 def test_unix_profile_of_a_text_adds_up(families):
     if "viper" not in families:
         pytest.skip("this MicroPython has no native code emitter")

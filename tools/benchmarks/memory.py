@@ -96,6 +96,7 @@ if SERVER:
     model = board._model
 else:
     model = picoformer.Model(ROOT + "model.pft", None, WEIGHTS)
+binder = noted = was = None
 note("resident")
 for name in MODULES:
     before = gc.mem_alloc()
