@@ -534,7 +534,7 @@ def norm(r0, r1):
     bne(NEXTBIT)
     cmp(r0, 0)
     bne(ROOTED)
-    mov(r0, 1)
+    add(r0, 1)  # no `mov`: behind this `bne` that is a word like an address, and keeps garbage
     label(ROOTED)
     data(2, 0x9A0B)  # ldr r2, [sp, 44]: N
     cmp(r2, 0)

@@ -7,6 +7,7 @@ On a Pico that is 16 KB of heap, and then 8.
 
 import gc
 import sys
+from binascii import crc32
 
 from . import regions
 from .errors import Error, free
@@ -110,6 +111,7 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
     ram = parts[4][1] >> 2 if weights == "ram" else 0
     binder = None
     regions.forget(*_GOING)
+    _reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
     _allocate(model, words, memory, ram, native)
     if ram:
@@ -126,6 +128,22 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
         _relocate(model, memory, kernels.BIAS, words, operands)
         model._memory = memory  # keeps the regions alive
         model._space = arena
+
+
+def _reread(f, section, tokens):
+    """Collect garbage while a tokenizer's section is not there, and read it again.
+
+    Among its bytes are some that look like an address: of what was dropped, they keep a part.
+    """
+    none = bytes(256)
+    view = memoryview(tokens)
+    for i in range(0, len(tokens) - 255, 256):
+        view[i : i + 256] = none
+    gc.collect()
+    f.seek(section[0])
+    f.readinto(tokens)
+    if crc32(tokens) & 0xFFFFFFFF != section[2]:
+        raise Error("the model file has changed while it was read: load it again")
 
 
 def _allocate(model, words, memory, weights, native):

@@ -35,7 +35,6 @@ for image in IMAGES:
 ANSWER = """
 import json
 from picoformer import Model
-from turns import some
 m = Model(FILE, kernels=KERNELS, weights=WEIGHTS)
 for ids, types in PAIRS:
     m._sweep(ids, types)
