@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# A job in the background ignores Ctrl-C, and so would all that it starts.
+# A job in the background ignores Ctrl-C, one of nohup its end, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import pytest  # noqa: E402
 
 import models  # noqa: E402
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the collections that a model asks for need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +38,27 @@ def case(tmp_path_factory) -> Callable[[str], models.Case]:
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
+    """built(name): one of `models.ARCHITECTURES` or `models.SPECIAL`, compiled once."""
+    made: dict[str, models.Architecture] = {}
+
+    def get(name: str) -> models.Architecture:
+        if name not in made:
+            made[name] = models.Architecture(name, tmp_path_factory.mktemp("architecture"))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """A Cortex-M0 with the assembler's kernels in its flash; see cortex.py."""
+    from cortex import Cortex
+
+    return Cortex(*models.THUMB)
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +121,19 @@ def native(families) -> str:
     return "viper"
 
 
+REASONS = 20  # of skipped tests, that a screen has room for
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
-    """How many faults the link's tests have tried."""
+    """Why tests were skipped, and how many faults the link's tests have tried."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, n in reasons.most_common(REASONS):
+        terminalreporter.write_line(f"skipped {n}: {reason[:160]}")
+    if len(reasons) > REASONS:
+        terminalreporter.write_line(f"and for {len(reasons) - REASONS} more reasons (-rs)")
     protocol = sys.modules.get("test_protocol")
     if protocol and protocol.TRIED.faults:
         terminalreporter.write_line(protocol.TRIED.report())

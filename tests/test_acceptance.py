@@ -20,18 +20,18 @@ import kerasmodels
 import models
 import plain
 from architectures import CASES, CONTEXT, SPECIAL, VOCAB, Architecture
+from boardscripts import TRANSLATE, runtime, unix_logits
 from models import ROOT
 from picoformer import Board, Simulator, convert, evaluate, importers, selftest
 from picoformer.boards.emulated import pico as pico_board
 from picoformer.commands.main import main
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.convert import compiled_bytes
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Linear
 from picoformer.importers import t5
-from test_exact import unix_logits
-from test_inputs import TRANSLATE
-from test_rp2040 import rp2040, runtime
+from tools.emulation import rp2040
 
 A = Architecture
 SENTENCES = ROOT.parent / "shared" / "data" / "sentence_polarity"
@@ -325,9 +325,8 @@ def test_a_random_t5_all_the_way(tmp_path, unix, families, name, spread):
     assert worst >= 0.9995
     expected.append(sim.translate("the tea"))
     for kernels in families:
-        said = unix(
-            TRANSLATE, heap="64M", FILE=str(path), KERNELS=kernels, WEIGHTS="ram", PAIRS=pairs
-        )
+        given = {"FILE": str(path), "KERNELS": kernels, "WEIGHTS": "ram", "PAIRS": pairs}
+        said = unix(TRANSLATE, heap="64M", TEXT="the tea", **given)
         assert [json.loads(line) for line in said.splitlines()] == expected
 
 
@@ -424,6 +423,7 @@ def test_t5s_on_the_emulated_pico(tmp_path):
                 logits = sim.logits(tokens)
                 expected += [logits[0].tolist(), logits[-1].tolist()]
             given = {"FILE": f"{name}.pft", "KERNELS": "thumb", "WEIGHTS": "flash", "PAIRS": pairs}
+            given["TEXT"] = "the tea"
             head = "".join(f"{key} = {value!r}\n" for key, value in given.items())
             board.soft_reset()
             said = board.exec(head + TRANSLATE, 300).splitlines()

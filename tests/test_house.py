@@ -19,6 +19,7 @@ HOST, DEVICE = ROOT / "host" / "picoformer", ROOT / "device" / "picoformer"
 STAGES = (
     "device", "errors", "version", "graph", "tokenizers", "importers", "data", "compile",
     "simulate", "runtime", "planning", "boards", "commands", "__main__", "",
+    "board", "link", "evaluation",  # where documented names were before
 )  # fmt: skip
 FILE, FUNCTION = 600, 80  # lines at most
 

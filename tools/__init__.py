@@ -5,3 +5,7 @@
     emulation    a Raspberry Pi Pico in this process, counted cycle by cycle; its flash's cache
     sweeps       thousands of broken files, thousands of requests
 """
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # of the checkout

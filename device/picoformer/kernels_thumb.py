@@ -4,8 +4,9 @@ They do what portable.py says, bit for bit, and are called as those of viper.py 
 them:
 
 - `data(2, ...)` is machine code, for what asm_thumb has no name or takes no such registers. The
-  comment behind it is the instruction; tests/device/test_thumb.py compares the two. `add r8, r4` and its
-  like make r8 to r12 and lr good for sums and constants; nothing else can be done with them.
+  comment behind it is the instruction; tests/device/test_thumb.py compares the two. `add r8, r4`
+  and its like make r8 to r12 and lr good for sums and constants; nothing else can be done with
+  them.
 - MicroPython saves r4 to r7 and lr. A kernel saves r8 to r11 itself, then takes room for words on
   the stack, whose names stand behind a colon where they are loaded and stored.
 - A shift to the right leaves the last bit that it drops in the carry, so `adc` with 0 rounds.
@@ -24,12 +25,6 @@ ahead.
 import micropython
 
 BIAS = 0x20000000
-
-
-def four():
-    """Load the kernels of weights of 4 bits."""
-    global embed4, linear4
-    from .kernels_thumb4 import embed4, linear4
 
 
 # A row of a matrix whose words may lie in several runs, with its multiplier: 19 cycles an element.
@@ -539,7 +534,7 @@ def norm(r0, r1):
     bne(NEXTBIT)
     cmp(r0, 0)
     bne(ROOTED)
-    mov(r0, 1)
+    add(r0, 1)  # no `mov`: behind this `bne` that is a word like an address, and keeps garbage
     label(ROOTED)
     data(2, 0x9A0B)  # ldr r2, [sp, 44]: N
     cmp(r2, 0)

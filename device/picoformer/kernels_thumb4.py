@@ -1,4 +1,4 @@
-"""The matrix product with weights of 4 bits, in assembler; see thumb.py and portable4.py.
+"""The matrix product with weights of 4 bits, in assembler; see kernels_thumb.py.
 
 Sixteen columns at a time, 18 cycles for the eight products of one. A word W holds a column of
 eight rows. With its activation x, three sums take ((W >> 4 i) & 0x000F000F) x, modulo 2**32: row i

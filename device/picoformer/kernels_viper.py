@@ -16,12 +16,6 @@ import micropython
 BIAS = 0x20000000
 
 
-def four():
-    """Load the kernels of weights of 4 bits."""
-    global embed4, linear4
-    from .kernels_viper4 import embed4, linear4
-
-
 @micropython.viper
 def embed(rec: ptr32, arena: ptr32):
     m = 1

@@ -1,4 +1,4 @@
-"""Kernels in viper for weights of 4 bits; see viper.py and portable4.py."""
+"""Kernels in viper for weights of 4 bits; see kernels_viper.py and kernels_portable.py."""
 
 import micropython
 

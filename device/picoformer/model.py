@@ -47,20 +47,22 @@ class Model:
     """
 
     def __init__(self, path, context=None, weights=None, kernels=None):
-        self._f = self._mapped = forget = None
+        self._f = self._mapped = None
         # Whoever runs the model has it: a callback or a thread would write into the same frames.
         self._lock = allocate_lock()
         try:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:
             raise Error("cannot open model file %s: %s" % (path, e))
-        # What stays is to lie close together: an import leaves garbage, which is collected early.
-        threshold = getattr(gc, "threshold", int)
-        before = threshold()
+        before = None
         try:
             gc.collect()
-            threshold(4096)
-            from .loader import forget, load
+            from . import regions
+
+            # What stays is to lie close together: what an import leaves is collected early.
+            before = regions.threshold()
+            regions.threshold(regions.EARLY)
+            from .loader import load
 
             load(self, f, path, context, weights, kernels)
         except MemoryError as e:
@@ -74,9 +76,10 @@ class Model:
             f.close()
             raise
         finally:
-            threshold(before)
-            if forget:
-                forget("check", "loader", "modelfile", "program")
+            if before is not None:
+                regions.threshold(before)
+                regions.forget("binder", "check", "loader", "modelfile", "program", "regions")
+                load = regions = None  # noqa: F841
         gc.collect()
         if self.weights == "file":
             self._f = f

@@ -1,9 +1,7 @@
-"""The program of a model: what its words mean, and how much memory it takes."""
+"""The program of a model: what its words mean."""
 
 from .errors import Error
-
-ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
-HEADER = 16  # words in front of the arena's frames, and of the program's steps
+from .regions import HEADER, arena_words, cache_words
 
 # op: (name, one letter a field, the fields). o: operand; w: operand in the weights; -: number.
 # A field's limits stand behind its name where they are plain numbers; "?gain": they hold where
@@ -73,7 +71,7 @@ _HEAD = {
 
 
 def steps(words):
-    """[(op, first field, fields)] of a program section, and where its body and its head begin.
+    """How many steps a program section has, and which of them its body and its head begin with.
 
     Raises Error if the words are not laid out as a program, or numbers of its head are absurd.
     """
@@ -92,7 +90,7 @@ def steps(words):
         raise Error("bad program: arena of %d words" % arena_words(words, words[0]))
     if any(not 0 < cache_words(words, i, words[0]) < 1 << 28 for i in range(words[11])):
         raise Error("bad program: cache size")
-    out = []
+    count = 0
     i = HEADER + words[11]
     ends = [i]
     for k in (15, 9, 10):
@@ -105,19 +103,27 @@ def steps(words):
     while i < len(words):
         for k in range(3):
             if i == ends[k]:
-                starts[k] = len(out)
+                starts[k] = count
         op = words[i]
         if op not in OPS or i + 2 > len(words) or words[i + 1] != len(OPS[op][1]):
             raise Error("bad program: unknown step %d at word %d" % (op, i))
         n = words[i + 1]
         if i + 2 + n > len(words) or any(i < end < i + 2 + n for end in ends):
             raise Error("bad program: the step at word %d is cut off" % i)
-        out.append((op, i + 2, n))
+        count += 1
         i += 2 + n
     for k in range(3):
         if ends[k] == len(words):
-            starts[k] = len(out)
-    return out, starts[1], starts[2]
+            starts[k] = count
+    return count, starts[1], starts[2]
+
+
+def walk(words):
+    """Yield (op, first field) of each step of a program that `steps` accepts."""
+    i = HEADER + words[11]
+    while i < len(words):
+        yield words[i], i + 2
+        i += 2 + words[i + 1]
 
 
 def matrix(words, op, i):
@@ -134,35 +140,9 @@ def matrix(words, op, i):
     return (rows + 3) >> 2, cols + 2
 
 
-def arena_words(words, context):
-    """Words of the arena: header, frames, a scratch for scores, and two spare words.
-
-    The logits lie behind the first frame: the head needs no other. Kernels load one element ahead,
-    and make scores by fours: what they find or leave in the spare words is not used.
-    """
-    stride = words[2]
-    return max(scratch(words, context) + context, HEADER + stride + ((words[3] + 3) & ~3)) + 2
-
-
-def scratch(words, context):
-    """Where in the arena the scores lie: behind the frames of a group."""
-    return HEADER + min(words[1], context) * words[2]
-
-
-def cache_words(words, layer, context):
-    """Words of one layer's cache of keys, values and scales; keys may lie four to a word."""
-    return words[HEADER + layer] * ((context + 3) >> 2) << 1
-
-
-def pair_words(heads, size, key_bits, value_bits):
-    """Words of a cache for two positions."""
-    keys = heads * size * (16 if key_bits > 8 else 8) + 15 >> 4
-    return keys + 2 * heads * ((size * value_bits + 31 >> 5) + 1)
-
-
 def image(words, listed):
     """(height, width, channels, patch, class tokens) from metadata, if the program takes such."""
-    linears = [i for op, i, _ in steps(words)[0] if op in LINEAR]
+    linears = [i for op, i in walk(words) if op in LINEAR]
     sizes = [words[i + 3] for i in linears if words[i] == words[14]]
     # Whole numbers only: JSON also has texts, fractions and truths that compare like them.
     if isinstance(listed, list) and len(listed) == 5 and all(type(v) is int for v in listed):

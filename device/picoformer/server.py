@@ -9,52 +9,60 @@ import os
 import select
 import struct
 import sys
-import time
-from binascii import a2b_base64, b2a_base64, crc32
+from binascii import crc32
 
-from .errors import Error
-from .heap import free, largest
+from .errors import Error, free, largest
+from .server_frames import (
+    ANSWER,
+    ARGUMENT,
+    BAD_DATA,
+    BAD_MODEL,
+    BAD_NAME,
+    BAD_OFFSET,
+    BAD_REQUEST,
+    BAD_STATE,
+    BAD_VERSION,
+    BEGIN,
+    BUSY,
+    BYE,
+    COMMIT,
+    DATA,
+    GENERATE,
+    HELLO,
+    INFO,
+    INTERNAL,
+    LABELS,
+    LIST,
+    LOAD,
+    LOGITS,
+    MAJOR,
+    MINOR,
+    NO_FILE,
+    NO_MEMORY,
+    NO_SPACE,
+    PATIENT,
+    PING,
+    RAW,
+    READ,
+    READY,
+    REMOVE,
+    SILENCE,
+    STOP,
+    TAKEN,
+    TOKEN,
+    UNSUPPORTED,
+    WINDOW,
+    Frames,
+    Refused,
+    ticks_diff,
+    ticks_ms,
+)
 
-MAJOR, MINOR = 1, 0
-SILENCE = 60000  # ms without a word from the PC after which the REPL gets the port back
 FLUSH = 20  # ms between two TOKEN frames, at least, or half a window of tokens
-WINDOW = 64  # tokens that the PC need not have acknowledged
 RUN = 240  # logits in a frame
-
-# Requests. A reply has bit 7 set.
-HELLO, INFO, LIST, BEGIN, DATA, COMMIT, REMOVE, LOAD = 1, 2, 4, 5, 6, 7, 8, 9
-ARGUMENT, LOGITS, GENERATE, TAKEN, STOP, PING, BYE = 10, 11, 12, 13, 14, 15, 16
-READ, LABELS, ANSWER = 17, 18, 19
-# What the board says of its own accord.
-READY, TOKEN, BUSY, ERROR, WANT = 0x41, 0x42, 0x43, 0x44, 0x45
-
-# What _receive gives besides frames, while weights are waited for; see stream.py.
-TILE, DAMAGED, LOST, STALE = 256, 257, 258, 259
-
-# Codes of ERROR.
-BAD_CRC, BAD_VERSION, BAD_REQUEST, BAD_STATE, BAD_OFFSET, BAD_NAME = 1, 2, 3, 4, 5, 6
-NO_FILE, NO_SPACE, NO_MEMORY, BAD_DATA, BAD_MODEL, UNSUPPORTED, INTERNAL = 7, 8, 9, 10, 11, 12, 13
-
-RAW = 1  # capability: raw frames
-# Platforms whose link makes the sender wait while the board is busy; others drop bytes.
-PATIENT = ("rp2", "samd", "mimxrt", "pyboard", "linux", "darwin")
 
 # What a payload that is too short or no UTF-8 raises: here ValueError, on the PC struct's own.
 _MALFORMED = ValueError, getattr(struct, "error", ValueError)
-
-try:
-    from time import ticks_diff, ticks_ms
-except ImportError:  # the PC's tests run this file, too
-
-    def ticks_ms():
-        return int(time.monotonic() * 1000)
-
-    def ticks_diff(a, b):
-        return a - b
-
-
-class Refused(Exception):
-    """A request that is answered with ERROR: code, number, text."""
 
 
 def _text(s):
@@ -62,23 +70,18 @@ def _text(s):
     return bytes((len(s),)) + s
 
 
-class Server:
+class Server(Frames):
     """Answers requests.
 
     read(n) and readinto(buffer, n) block until n bytes; ready(ms) waits for the first.
     """
 
     def __init__(self, read, write, ready, root="/", readinto=None):
-        self._read = read
-        self._readinto = readinto
-        self._write = write
-        self._ready = ready
+        Frames.__init__(self, read, write, ready)
         self._root = root
+        self._readinto = readinto
         self._nonce = os.urandom(4)
         self.patient = False  # does the link make the PC wait?
-        self._payload = 32768  # the largest of a request
-        self._stream = None  # of a model whose weights are on the PC
-        self.streaming = None  # the same, while it waits for a tile
         self._now = None  # kind and sequence number of the request that is being done
         self._last = None  # those of the one before
         self._reply = b""  # its reply, for when it comes again
@@ -94,7 +97,6 @@ class Server:
         self._count = self._sent = self._taken = 0
         self._stop = False
         self._end = b""  # the frame that ends it
-        self.alive = True
         self._handlers = {
             HELLO: self._hello,
             INFO: self._info,
@@ -130,77 +132,6 @@ class Server:
             self._file.close()
             self._file = None
         self._unload()
-
-    # Frames
-
-    def _receive(self, wait):
-        """The next good frame (kind, sequence, payload), None if nothing comes for `wait` ms."""
-        read = self._read
-        while self._ready(wait):
-            c = read(1)
-            try:
-                if c == b"\x1e" and self._stream:
-                    n = self._stream.take()
-                    if n != STALE and self.streaming:
-                        return n, 0, b""
-                    continue
-                if c == b"~":
-                    head = a2b_base64(read(8))
-                    n = self._size(head)
-                    body = a2b_base64(read((n + 6) // 3 * 4))
-                elif c == b"\x1f":
-                    # The 3s are replaced: in the head by one byte, in the rest by a pair.
-                    head = read(11)
-                    pair = head[7:9]
-                    more = head[9] - 4 + (head[10] - 4) * 252
-                    head = head[1:7].replace(head[:1], b"\x03")
-                    n = self._size(head)
-                    body = read(n + 4 + min(max(more, 0), n + 4)).replace(pair, b"\x03")
-                elif c:
-                    if self.streaming and c != b"\n":
-                        return LOST, 0, b""
-                    continue
-                else:
-                    self.alive = False
-                    return None
-            except (ValueError, IndexError):  # no base64; cut off by the end of the input
-                body = b""
-            except MemoryError:  # nothing was asked for yet: as if it were damaged
-                gc.collect()
-                body = b""
-            if body and len(body) == n + 4:
-                view = memoryview(body)
-                crc = crc32(view[:n], crc32(head)) & 0xFFFFFFFF
-                if crc == struct.unpack_from("<I", body, n)[0]:
-                    return head[1], head[2], view[:n]
-            if self.streaming:
-                return LOST, 0, b""
-            self._fail(0, BAD_CRC, 0, "")
-        return None
-
-    def _size(self, head):
-        """Bytes of the payload behind a frame's first six: what is no such head is not waited for.
-
-        One in 256 that are damaged, and one of nothing but line feeds, has a good check byte.
-        """
-        if len(head) == 6 and crc32(head[:5]) & 255 == head[5]:
-            n = head[3] | head[4] << 8
-            if (head[0] == MAJOR or head[1] == HELLO) and n <= self._payload:
-                return n
-        raise ValueError
-
-    def _frame(self, kind, seq, body):
-        head = struct.pack("<BBBH", MAJOR, kind, seq, len(body))
-        head += bytes((crc32(head) & 255,)) + body
-        return b"\n~" + b2a_base64(head + struct.pack("<I", crc32(head) & 0xFFFFFFFF))
-
-    def _send(self, kind, seq, body):
-        self._write(self._frame(kind, seq, body))
-
-    def _fail(self, seq, code, number, text):
-        frame = self._frame(ERROR, seq, struct.pack("<BI", code, number) + text.encode())
-        self._write(frame)
-        return frame
 
     def _answer(self, kind, seq, body):
         """Do what a frame asks for, once, and reply."""

@@ -4,7 +4,18 @@ import struct
 from binascii import a2b_base64, crc32
 
 from .errors import Error
-from .server import BAD_STATE, BUSY, DAMAGED, GENERATE, LOST, SILENCE, STALE, TILE, WANT, Refused
+from .server_frames import (
+    BAD_STATE,
+    BUSY,
+    DAMAGED,
+    GENERATE,
+    LOST,
+    SILENCE,
+    STALE,
+    TILE,
+    WANT,
+    Refused,
+)
 
 AGAIN = 2000  # ms of silence after which tiles are asked for again
 QUIET = 100  # ms of silence that end what is not understood

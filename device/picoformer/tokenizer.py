@@ -14,36 +14,6 @@ _NONE = 0xFFFFFFFF
 _TEMPLATE = 16  # flag
 
 
-def reader_of(kind):
-    """The class that reads sections of a type, None if this version knows none."""
-    if kind == 1:
-        from .tokenizer_bytepair import BytePair as reader
-    elif kind == 2:
-        from .tokenizer_wordpiece import WordPiece as reader
-    elif kind == 3:
-        from .tokenizer_bytelevel import ByteLevel as reader
-    elif kind == 4:
-        from .tokenizer_unigram import Unigram as reader
-    else:
-        reader = None
-    return reader
-
-
-def Tokenizer(section):
-    """Encoder and streaming decoder over `section` (bytes-like), which is kept, not copied.
-
-    vocab_size: number of tokens; bos, eos, unk: their ids, -1 where the model has none.
-    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
-    """
-    if len(section) < HEADER:
-        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
-    (kind,) = struct.unpack_from("<I", section)
-    reader = reader_of(kind)
-    if not reader:
-        raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
-    return reader(section)
-
-
 class Base:
     """What all types share: the header, the pieces, decoding, and the template around a text.
 

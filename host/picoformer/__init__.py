@@ -12,27 +12,73 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .boards.board import Board
+    from .boards.errors import (
+        BoardError,
+        LinkError,
+        NoBoardError,
+        NoMemoryError,
+        NoModelError,
+        NoRuntimeError,
+        NoSpaceError,
+        NoWeightsError,
+        PortError,
+        ScriptError,
+    )
     from .boards.selftest import selftest
     from .compile.convert import convert
     from .errors import Error
     from .simulate.evaluation import evaluate
+    from .simulate.plot import plot
     from .simulate.simulator import Simulator
 
 from .version import __version__ as __version__
 
 _FROM = {
     "Board": "boards.board",
-    "convert": "compile.convert",
+    "BoardError": "boards.errors",
     "Error": "errors",
-    "evaluate": "simulate.evaluation",
+    "LinkError": "boards.errors",
+    "NoBoardError": "boards.errors",
+    "NoMemoryError": "boards.errors",
+    "NoModelError": "boards.errors",
+    "NoRuntimeError": "boards.errors",
+    "NoSpaceError": "boards.errors",
+    "NoWeightsError": "boards.errors",
+    "PortError": "boards.errors",
+    "ScriptError": "boards.errors",
     "Simulator": "simulate.simulator",
+    "convert": "compile.convert",
+    "evaluate": "simulate.evaluation",
+    "plot": "simulate.plot",
     "selftest": "boards.selftest",
 }
-__all__ = ["Board", "Error", "Simulator", "convert", "evaluate", "selftest"]
+__all__ = [
+    "Board",
+    "BoardError",
+    "Error",
+    "LinkError",
+    "NoBoardError",
+    "NoMemoryError",
+    "NoModelError",
+    "NoRuntimeError",
+    "NoSpaceError",
+    "NoWeightsError",
+    "PortError",
+    "ScriptError",
+    "Simulator",
+    "convert",
+    "evaluate",
+    "plot",
+    "selftest",
+]
+# Modules that documented names were in before.
+_BEFORE = ("board", "evaluation", "link")
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when first used: the command starts at once, and sets numpy up before it is imported.
+    if name in _BEFORE:
+        return import_module(f".{name}", __name__)
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_FROM[name]}", __name__), name)

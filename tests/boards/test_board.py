@@ -15,14 +15,14 @@ import pytest
 import serial
 
 import models
-from picoformer.boards import board as board_module
-from picoformer.boards import install as deploy
-from picoformer.boards import link
+from picoformer.boards import errors, frames, port, probe, repl
 from picoformer.boards.board import Board
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands import boards as boards_cli
 from picoformer.errors import Error
+from picoformer.runtime import files as runtime
+from turns import some
 
 PROMPT = "Once upon a time"
 
@@ -92,7 +92,7 @@ def test_the_designs_calls(unix_board, stories):
         assert [m.bytes for m in board.models()] == [stories.path.stat().st_size]
         board.remove(name)
         assert board.models() == []
-        with pytest.raises(link.NoModelError, match="deploy it first"):
+        with pytest.raises(errors.NoModelError, match="deploy it first"):
             board.logits(name, tokens)
     assert {step[0] for step in seen} == {"runtime", name}
     assert mpremote(unix_board.port, "print('mine')") == "mine\n"
@@ -103,12 +103,12 @@ def test_the_runtime_is_compiled_where_it_can_be(flash, ready):
     with Board(ready.port) as board:
         architecture = board.platform.architecture
     if architecture:
-        assert "server.mpy" in names and "viper.mpy" in names
+        assert "server.mpy" in names and "kernels_viper.mpy" in names
     assert not [n for n in names if n.endswith(".part")]
 
 
 def test_a_stale_runtime_is_replaced_and_sources_do(tmp_path, monkeypatch, stories):
-    monkeypatch.setattr(deploy, "compiled", lambda mpy, architecture: {})
+    monkeypatch.setattr(runtime, "compiled", lambda mpy, architecture: {})
     folder = tmp_path / "flash" / "lib" / "picoformer"
     folder.mkdir(parents=True)
     (folder / "model.mpy").write_bytes(b"an old one")
@@ -117,7 +117,7 @@ def test_a_stale_runtime_is_replaced_and_sources_do(tmp_path, monkeypatch, stori
         board.deploy(stories.path)
         text = "".join(board.generate(stories.path.stem, PROMPT, max_tokens=5))
     assert text == "".join(stories.sim.generate(PROMPT, 5))
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == deploy.sources()
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == runtime.sources()
 
 
 def test_a_context_that_was_asked_for_stays(ready, stories):
@@ -126,7 +126,7 @@ def test_a_context_that_was_asked_for_stays(ready, stories):
         assert board.load(name, context=64).context == 64
         board.exec("pass")
         assert len(list(board.generate(name, PROMPT))) < 64
-        ready._process.kill()
+        ready._life.process.kill()
         assert len(list(board.generate(name, PROMPT))) < 64
         assert board.load(name).context == 256
         for context in (-1, 65536, 1, 257):
@@ -193,7 +193,7 @@ def test_small_frames_of_text(ready, flash, stories):
     sim = stories.sim
     with small_frames(ready) as board:
         name = board.deploy(stories.path)
-        hello = board._server().hello
+        hello = board.connection.server().hello
         assert (hello.raw, hello.payload, hello.credit) == (False, 128, 256)
         assert (flash / stories.path.name).read_bytes() == stories.path.read_bytes()
         tokens = sim.tokenizer.encode(PROMPT) * 14
@@ -263,7 +263,7 @@ def test_a_reset_in_the_middle_of_an_upload(ready, flash, stories):
     def reset(what, done, total):
         if not resets and done > total // 2:
             resets.append(done)
-            ready._process.kill()
+            ready._life.process.kill()
 
     with Board(ready.port) as board:
         board.deploy(stories.path, progress=reset)
@@ -279,7 +279,7 @@ def test_a_reset_in_the_middle_of_a_text(ready, stories):
         for piece in board.generate(name, PROMPT, max_tokens=120):
             text.append(piece)
             if len(text) == 30:
-                ready._process.kill()
+                ready._life.process.kill()
         assert text == list(stories.sim.generate(PROMPT, 120))
 
 
@@ -296,13 +296,14 @@ def test_closing_the_iterator_stops_the_board(ready, stories):
 
 def test_ctrl_c_from_elsewhere_gives_the_repl_back(ready):
     """A PC that has died leaves the server running: mpremote gets in, even in mid-frame."""
-    for rest in (b"", link.encode_raw(6, 1, bytes(500))[:100], link.encode_text(6, 1, b"xyz")[:9]):
+    raw, text = frames.encode_raw(6, 1, bytes(500)), frames.encode_text(6, 1, b"xyz")
+    for rest in (b"", raw[:100], text[:9]):
         board = Board(ready.port)
         board.models()
-        board._serial.write(rest)
-        board._serial.close()
+        board.connection.serial.write(rest)
+        board.connection.serial.close()
         assert mpremote(ready.port, "print('mine')") == "mine\n"
-        board._closed = True
+        board.connection.closed = True
 
 
 def test_silence_gives_the_repl_back(ready):
@@ -317,7 +318,7 @@ def test_silence_gives_the_repl_back(ready):
 
 def test_exec_reports_and_interrupts(ready):
     with Board(ready.port) as board:
-        with pytest.raises(board_module.ScriptError, match="ZeroDivisionError"):
+        with pytest.raises(errors.ScriptError, match="ZeroDivisionError"):
             board.exec("1 // 0")
         with pytest.raises(Error, match="did not end within 0.3 s.*begun"):
             board.exec("print('begun')\nwhile True: pass", timeout=0.3)
@@ -352,9 +353,9 @@ def test_a_board_behind_a_socket(networked, flash, stories):
 
 
 def test_a_second_client_of_a_socket_is_told_so(networked, monkeypatch):
-    monkeypatch.setattr(board_module, "RAW_LIMIT", 0.5)
+    monkeypatch.setattr(repl, "RAW_LIMIT", 0.5)
     with Board(networked.port) as first:
-        with pytest.raises(board_module.NoBoardError, match="another program may have it.*close"):
+        with pytest.raises(errors.NoBoardError, match="another program may have it.*close"):
             Board(networked.port)
         monkeypatch.undo()
         assert first.exec("print(1)") == "1\n"
@@ -386,16 +387,16 @@ def test_a_socket_that_breaks(networked, flash, stories):
 
 
 def test_errors_of_the_port(ready, tmp_path, monkeypatch):
-    with pytest.raises(board_module.PortError, match="there is no port .*picoformer ports"):
+    with pytest.raises(errors.PortError, match="there is no port .*picoformer ports"):
         Board(str(tmp_path / "none"))
-    with Board(ready.port), pytest.raises(board_module.PortError, match="in use by another"):
+    with Board(ready.port), pytest.raises(errors.PortError, match="in use by another"):
         Board(ready.port)
-    monkeypatch.setattr(board_module, "ports", list)
-    with pytest.raises(board_module.PortError, match="--port emulator"):
+    monkeypatch.setattr(port, "ports", list)
+    with pytest.raises(errors.PortError, match="--port emulator"):
         Board()
-    with pytest.raises(board_module.PortError, match="there are emulator and emulator:pico"):
+    with pytest.raises(errors.PortError, match="there are emulator and emulator:pico"):
         Board("emulator:atari")
-    with pytest.raises(board_module.PortError, match="cannot open"):
+    with pytest.raises(errors.PortError, match="cannot open"):
         Board("strange://port")
 
 
@@ -404,20 +405,20 @@ def test_a_board_that_is_alone_is_found(ready, monkeypatch):
         device = ready.port
         description = "a board"
 
-    monkeypatch.setattr(board_module, "ports", lambda: [Found])
+    monkeypatch.setattr(port, "ports", lambda: [Found])
     with Board() as board:
         assert board.port == ready.port
-    monkeypatch.setattr(board_module, "ports", lambda: [Found, Found])
-    with pytest.raises(board_module.PortError, match="choose one with --port"):
+    monkeypatch.setattr(port, "ports", lambda: [Found, Found])
+    with pytest.raises(errors.PortError, match="choose one with --port"):
         Board()
 
 
 @pytest.mark.parametrize("words", [b"", b"ets Jul 29 2019 waiting for download\r\n"])
 def test_no_micropython(monkeypatch, words):
-    monkeypatch.setattr(board_module, "RAW_LIMIT", 0.1)
+    monkeypatch.setattr(repl, "RAW_LIMIT", 0.1)
     master, slave = os.openpty()
     os.write(master, words)
-    with pytest.raises(board_module.NoBoardError) as caught:
+    with pytest.raises(errors.NoBoardError) as caught:
         Board(os.ttyname(slave))
     assert "flash MicroPython" in str(caught.value)
     os.close(master)
@@ -432,20 +433,20 @@ def test_other_pythons_and_old_ones():
         def run(self, code, limit=1.0):
             return self.says
 
-    with pytest.raises(deploy.DeployError, match="runs circuitpython 9.0.0; picoformer needs"):
-        deploy.probe(Fake("('circuitpython', (9, 0, 0), 0, 'RP2040', '')"))
-    with pytest.raises(deploy.DeployError, match="1.20.0; picoformer needs 1.24"):
-        deploy.probe(Fake("('micropython', (1, 20, 0), 0, 'rp2', '')"))
-    with pytest.raises(deploy.DeployError, match="to the question what it is"):
-        deploy.probe(Fake("hm"))
-    assert deploy.probe(Fake("('micropython', (1, 26, 1), 4870, 'rp2', 'Pico')")).architecture == (
+    with pytest.raises(errors.DeployError, match="runs circuitpython 9.0.0; picoformer needs"):
+        probe.probe(Fake("('circuitpython', (9, 0, 0), 0, 'RP2040', '')"))
+    with pytest.raises(errors.DeployError, match="1.20.0; picoformer needs 1.24"):
+        probe.probe(Fake("('micropython', (1, 20, 0), 0, 'rp2', '')"))
+    with pytest.raises(errors.DeployError, match="to the question what it is"):
+        probe.probe(Fake("hm"))
+    assert probe.probe(Fake("('micropython', (1, 26, 1), 4870, 'rp2', 'Pico')")).architecture == (
         "armv6m"
     )
 
 
 def test_no_runtime_and_no_model_file(unix_board, tmp_path):
     with Board(unix_board.port) as board:
-        with pytest.raises(board_module.NoRuntimeError, match="picoformer deploy"):
+        with pytest.raises(errors.NoRuntimeError, match="picoformer deploy"):
             board.models()
         (tmp_path / "bad.pft").write_bytes(b"no model")
         with pytest.raises(Error, match="not a picoformer model"):
@@ -544,7 +545,7 @@ PICO = pico.missing()
 
 
 @pytest.mark.skipif(bool(PICO), reason=PICO)
-@pytest.mark.parametrize("over_socket", [False, True])
+@pytest.mark.parametrize("over_socket", some([False, True], 2, 1))
 def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
     flash = tmp_path / "pico.flash"
     with pico.PicoBoard(flash, socket=over_socket) as emulated:
@@ -555,7 +556,7 @@ def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
             assert board.platform.platform == "rp2"
             assert board.platform.architecture == "armv6m"
             assert board.exec("open('/kept.txt', 'w').write('x'); print(6 * 7)") == "42\n"
-            with pytest.raises(board_module.NoRuntimeError):
+            with pytest.raises(errors.NoRuntimeError):
                 board.models()
             with pytest.raises(Error, match="did not end within"):
                 board.exec("while True: pass", timeout=0.3)
@@ -570,14 +571,14 @@ def test_the_emulated_pico_is_a_board(tmp_path, over_socket):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, stories):
     """A Pico's flash with the runtime and the story model in it."""
-    from tools.emulation import rp2040
+    from tools.emulation import filesystem, rp2040
 
     if reason := rp2040.missing():
         pytest.skip(reason)
-    runtime = deploy.compiled(4870, "armv6m") or deploy.sources()
-    files = {f"{deploy.FOLDER}/{name}": data for name, data in runtime.items()}
+    wanted = runtime.wanted(4870, "armv6m")
+    files = {f"{runtime.FOLDER}/{name}": data for name, data in wanted.items()}
     path = tmp_path_factory.mktemp("pico") / "prepared.flash"
-    path.write_bytes(rp2040.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
+    path.write_bytes(filesystem.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
     return path
 
 
@@ -589,6 +590,7 @@ def pico_board(prepared, tmp_path):
         yield emulated
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_command_on_the_emulated_pico(pico_board, stories):
     text, count = interrupt_a_text(pico_board.port, "stories")
     shown = 0

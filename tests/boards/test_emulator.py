@@ -15,6 +15,7 @@ import models
 from picoformer.boards.emulated import cable
 from picoformer.boards.emulated import unix as emulator
 from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.commands.main import main
 from picoformer.errors import Error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def test_the_folder_is_the_root(board):
 
 
 def test_cp_to_the_board_and_back(board, tmp_path):
-    data = bytes(range(256)) * 1200
+    data = bytes(range(256)) * 400
     sent, back = tmp_path / "sent.bin", tmp_path / "back.bin"
     sent.write_bytes(data)
     mpremote(board, "cp", sent, ":data.bin")
@@ -191,8 +192,15 @@ needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason=
 
 
 @needs_proc
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("body", ["pass", "print('x')"])
+@pytest.mark.parametrize(
+    "body, end",
+    [
+        ("pass", signal.SIGKILL),
+        ("print('x')", signal.SIGINT),
+        pytest.param("pass", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("print('x')", signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_a_new_client_interrupts_what_a_dead_one_left(board, tmp_path, body, end):
     script = tmp_path / "loop.py"
     script.write_text(f"open('/started', 'w').close()\nwhile True: {body}\n")
@@ -395,7 +403,7 @@ def test_a_micropython_that_does_not_start(monkeypatch, tmp_path, script, words)
         UnixBoard(tmp_path / "flash")
 
 
-EMULATE = "from picoformer.emulator import run_emulate; run_emulate(folder={!r}{})"
+EMULATE = "from picoformer.commands.main import main; main(['emulate', '--folder', {!r}{}])"
 
 
 def start_emulate(folder, before="", options=""):
@@ -405,8 +413,8 @@ def start_emulate(folder, before="", options=""):
     return process, lines
 
 
-@pytest.mark.parametrize("options", ["", ", socket=True"])
-def test_run_emulate_serves_until_ctrl_c(tmp_path, options):
+@pytest.mark.parametrize("options", ["", ", '--socket'"])
+def test_emulate_serves_until_ctrl_c(tmp_path, options):
     process, lines = start_emulate(tmp_path, options=options)
     port = lines[1].split()[-1]
     assert f"mpremote connect {port}" in lines[2]
@@ -439,7 +447,7 @@ def alive(pid):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ps --ppid")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("before", ["", IGNORE.format("SIGINT")])  # as with & in a script
-def test_run_emulate_ends_with_its_child(tmp_path, number, before):
+def test_emulate_ends_with_its_child(tmp_path, number, before):
     process, lines = start_emulate(tmp_path, before)
     (child,) = children(process.pid)
     with serial.Serial(lines[1].split()[-1], timeout=10) as link:
@@ -483,6 +491,6 @@ def test_a_killed_emulator_leaves_nothing_running(tmp_path):
     assert not (tmp_path / "alive").exists()
 
 
-def test_run_emulate_knows_only_the_unix_board():
-    with pytest.raises(Error, match="'pico'"):
-        emulator.run_emulate("pico")
+def test_emulate_knows_other_boards_not(capsys):
+    assert main(["emulate", "--board", "atari"]) == 1
+    assert "no emulated board 'atari'" in capsys.readouterr().err

@@ -8,11 +8,12 @@ import pytest
 
 import models
 from picoformer import Board, Error
-from picoformer.boards import install as deploy
+from picoformer.boards import install
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.selftest import selftest
 from picoformer.commands.main import main
+from turns import some
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +43,8 @@ def test_every_step_is_the_simulators(board, own, families, name):
 
 
 @pytest.mark.parametrize("name", ["bart", "t5", "vit", "asked"])
-def test_every_step_of_other_kinds(board, tmp_path, name):
-    path = tmp_path / f"{name}.pft"
-    path.write_bytes(models.Architecture(name, tmp_path).file().read_bytes())
-    assert selftest(board, path).equal
+def test_every_step_of_other_kinds(board, built, name):
+    assert selftest(board, built(name).file()).equal
 
 
 @pytest.mark.parametrize("name", [n for n in models.CASES if models.CASES[n].span])
@@ -76,20 +75,19 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("kernels", "line", "rounding", "op"), BROKEN)
-def test_a_wrong_rounding_is_named(
-    families, own, tmp_path, monkeypatch, capsys, kernels, line, rounding, op
-):
+@pytest.mark.parametrize("broken", some(BROKEN, 3, 2))
+def test_a_wrong_rounding_is_named(families, own, tmp_path, monkeypatch, capsys, broken):
+    kernels, line, rounding, op = broken
     if kernels not in families:
         pytest.skip(f"this MicroPython has no {kernels} kernels")
     if reason := models.no_board():
         pytest.skip(reason)
-    files = deploy.sources()
-    text = files[f"{kernels}.py"].decode()
+    files = install.sources()
+    text = files[f"kernels_{kernels}.py"].decode()
     line = line.replace("m[at + i] = (m[i]", "m[i] = (m[i]")
     assert text.count(line) == 1
-    files[f"{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
-    monkeypatch.setattr(deploy, "wanted", lambda _: files)
+    files[f"kernels_{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
+    monkeypatch.setattr(install, "wanted", lambda mpy, architecture: files)
     model = own("stories")
     with UnixBoard(tmp_path / "flash") as emulated:
         arguments = ["selftest", "--port", emulated.port, "--kernels", kernels, str(model.path)]

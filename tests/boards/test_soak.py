@@ -18,9 +18,9 @@ def soaked(tmp_path):
         yield soak.Soak(board.port, tmp_path, 3)
 
 
-@pytest.mark.parametrize("requests", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("requests", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mixed_requests_lose_no_heap(soaked, monkeypatch, requests):
-    monkeypatch.setattr(soak, "PROBE", 7)
+    monkeypatch.setattr(soak, "PROBE", 5)
     report = soaked.run(requests, requests // 2, print)
     assert report.wrong == []
     assert report.requests.total() == requests and len(report.requests) == len(soaked.asks)

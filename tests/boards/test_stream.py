@@ -17,17 +17,21 @@ import numpy as np
 import pytest
 
 import models
+from fakeboard import FakeBoard, Line, begin, double, drop, flip
 from picoformer import Error, Simulator, convert
-from picoformer.boards import link as pc
+from picoformer.boards import errors, limits, streaming
 from picoformer.boards.board import Board
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
-from picoformer.boards.link import Link, encode_raw, encode_tile
+from picoformer.boards.frames import RAW_MARK, encode_raw
+from picoformer.boards.link import Link
+from picoformer.boards.streaming import Streamer, encode_tile
 from picoformer.compile import modelfile
-from picoformer.device import server as wire
+from picoformer.device import server as server_module
+from picoformer.device import server_frames as wire
 from picoformer.device import server_stream as stream
 from picoformer.device.model import Model
-from test_protocol import DOC, FakeBoard, Line, begin, double, drop, flip
+from picoformer.device.server import Server
 from tools.benchmarks import link as bench_link
 
 LARGE = models.Shape(128, 384, 8, 8, 2, 1024, 16)  # 1.6 million parameters
@@ -38,9 +42,9 @@ PROMPT = "Once upon a time"
 @pytest.fixture
 def quick(monkeypatch):
     """No time is lost on a line without delays."""
-    monkeypatch.setattr(pc, "RESEND", 0.05)
-    monkeypatch.setattr(pc, "STALL", 0.3)
-    monkeypatch.setattr(pc, "DRAIN", 0.004)
+    monkeypatch.setattr(limits, "RESEND", 0.05)
+    monkeypatch.setattr(limits, "STALL", 0.3)
+    monkeypatch.setattr(limits, "DRAIN", 0.004)
     monkeypatch.setattr(stream, "QUIET", 10)
     monkeypatch.setattr(stream, "AGAIN", 200)
 
@@ -80,7 +84,7 @@ def prepared(board, path, give=True, raw=True):
     link.hello.raw = raw
     assert link.load(NAME).weights == "host"
     if give:
-        link.weights = modelfile.header_crc(front), weights
+        link.streamer.weights = modelfile.header_crc(front), weights
     return link
 
 
@@ -110,7 +114,7 @@ def test_tiles_pass_without_ctrl_c(name):
     def readinto(buffer, n):
         buffer[:n] = line.read(n)
 
-    server = wire.Server(line.read, None, lambda ms: len(line.bytes) > 0, "/", readinto)
+    server = Server(line.read, None, lambda ms: len(line.bytes) > 0, "/", readinto)
     server._stream = stream.Stream(server, 0)
     words = np.zeros(len(data) // 4 + 3, np.int32)
     taker = server.streaming = server._stream
@@ -121,7 +125,8 @@ def test_tiles_pass_without_ctrl_c(name):
 
 
 def test_the_documents_tile():
-    found = re.search(r"^`(1e [0-9a-f ]+)`", DOC, re.M)
+    text = (models.ROOT / "docs" / "protocol.md").read_text()
+    found = re.search(r"^`(1e [0-9a-f ]+)`", text, re.M)
     assert found and bytes.fromhex(found[1]) == encode_tile(512, b"\3\x80\3\4")
 
 
@@ -179,8 +184,8 @@ def test_equal_to_the_simulator(board, case, raw):
 
 
 @pytest.mark.parametrize("name", ["bert one", "gpt2 distances", "t5 gated"])
-def test_other_architectures(board, tmp_path_factory, name):
-    a = models.Architecture(name, tmp_path_factory.mktemp("architecture"))
+def test_other_architectures(board, built, name):
+    a = built(name)
     link = prepared(board, a.file())
     sim = a.sim()
     if sim.model.task == "translate":
@@ -195,15 +200,15 @@ def test_missing_and_wrong_weights(board, case):
     link = prepared(board, c.file(), give=False)
     right = modelfile.split(c.file())
     tokens = c.tokens(5)
-    with pytest.raises(pc.NoWeightsError, match="none were given"):
+    with pytest.raises(errors.NoWeightsError, match="none were given"):
         link.logits(tokens)
-    with pytest.raises(pc.NoWeightsError, match="none were given"):
+    with pytest.raises(errors.NoWeightsError, match="none were given"):
         list(link.generate("then", 3, 0, 1000, 1))
     other = case("size10").file()
-    link.weights = modelfile.header_crc(other.read_bytes()), modelfile.split(other)[1]
-    with pytest.raises(pc.NoWeightsError, match="has been given"):
+    link.streamer.weights = modelfile.header_crc(other.read_bytes()), modelfile.split(other)[1]
+    with pytest.raises(errors.NoWeightsError, match="has been given"):
         link.logits(tokens)
-    link.weights = modelfile.header_crc(right[0]), right[1]
+    link.streamer.weights = modelfile.header_crc(right[0]), right[1]
     assert (link.logits(tokens) == c.sim().logits(tokens)[-1]).all()
 
 
@@ -219,8 +224,8 @@ def test_a_text_is_stopped_between_tiles(board, case):
 
 def test_ctrl_c_in_the_middle_of_a_tile(board, case, monkeypatch):
     """What ends a request is not taken for the rest of the tile, nor waits for the sweep's end."""
-    monkeypatch.setattr(pc, "STALL", 60.0)
-    monkeypatch.setattr(pc, "PIECE", 64)
+    monkeypatch.setattr(limits, "STALL", 60.0)
+    monkeypatch.setattr(streaming, "PIECE", 64)
     c = case("size26")
     link = prepared(board, c.file())
     tokens = c.tokens(4)
@@ -228,7 +233,7 @@ def test_ctrl_c_in_the_middle_of_a_tile(board, case, monkeypatch):
         write = board.write
 
         def breaking(data, write=write):
-            if data[:1] not in (pc.TILE_MARK, pc.RAW_MARK):  # the second piece of a tile
+            if data[:1] not in (streaming.TILE_MARK, RAW_MARK):  # the second piece of a tile
                 board.write = write
                 raise KeyboardInterrupt
             write(data)
@@ -247,21 +252,21 @@ def test_other_requests_wait(board, case):
     """While a tile is waited for only what concerns the request is answered."""
     c = case("size26")
     link = prepared(board, c.file())
-    weights, link.weights = link.weights, None
+    weights, link.streamer.weights = link.streamer.weights, None
     seen = []
-    link._serve = lambda *what: seen.append(what)  # nothing is sent
-    link._port.write(encode_raw(wire.LOGITS, 200, np.array([1, 2], "<u2").tobytes()))
+    link.streamer.serve = lambda *what: seen.append(what)  # nothing is sent
+    link.port.write(encode_raw(wire.LOGITS, 200, np.array([1, 2], "<u2").tobytes()))
     while not seen:
         link.receive(0.05)
-    link._port.write(encode_raw(wire.LIST, 201, b"\0"))
-    link._port.write(encode_raw(wire.PING, 202, b"x"))
-    link._port.write(encode_raw(wire.LOGITS, 200, np.array([1, 2], "<u2").tobytes()))
+    link.port.write(encode_raw(wire.LIST, 201, b"\0"))
+    link.port.write(encode_raw(wire.PING, 202, b"x"))
+    link.port.write(encode_raw(wire.LOGITS, 200, np.array([1, 2], "<u2").tobytes()))
     got = [link.receive(5) for _ in range(3)]
     assert [(f.kind, f.seq) for f in got] == [
         (wire.ERROR, 201), (wire.PING | 0x80, 202), (wire.BUSY, 200)
     ]  # fmt: skip
-    del link._serve
-    link.weights = weights
+    del link.streamer.serve
+    link.streamer.weights = weights
     while (f := link.receive(5)).kind != wire.LOGITS | 0x80:
         assert f.kind != wire.ERROR
     assert link.ping(b"y") == b"y"
@@ -272,8 +277,8 @@ def test_a_pc_that_is_gone_ends_the_server(board, case, monkeypatch):
     link = prepared(board, c.file())
     monkeypatch.setattr(stream, "AGAIN", 20)
     monkeypatch.setattr(stream, "SILENCE", 100)
-    link._serve = lambda *what: None
-    with pytest.raises((pc.EndedError, pc.BoardError), match="stopped sending|REPL"):
+    link.streamer.serve = lambda *what: None
+    with pytest.raises((errors.EndedError, errors.BoardError), match="stopped sending|REPL"):
         link.logits(c.tokens(3))
     board.thread.join(5)
     assert not board.thread.is_alive()
@@ -282,16 +287,16 @@ def test_a_pc_that_is_gone_ends_the_server(board, case, monkeypatch):
 def test_a_uart_is_asked_for_nothing_in_advance(board, case, monkeypatch):
     """Its ring of 260 bytes would run over while the board computes."""
     c = case("size26")
-    monkeypatch.setattr(wire, "PATIENT", ())
+    monkeypatch.setattr(server_module, "PATIENT", ())
     link = prepared(board, c.file(), raw=False)
     asked = []
-    serve = link._serve
+    serve = link.streamer.serve
 
     def noting(*what):
         asked.append(board.server.streaming is not None)
         serve(*what)
 
-    link._serve = noting
+    link.streamer.serve = noting
     tokens = c.tokens(7)
     assert (link.logits(tokens) == c.sim().logits(tokens)[-1]).all()
     assert len(asked) > 10 and all(asked)
@@ -328,20 +333,20 @@ def test_every_part_of_a_tile_may_be_damaged(board, case):
     # Mark, head, weights, what follows them, by turns.
     for at, faults in (0, (flip,)), (12, (drop,)), (60, (flip, double)), (-9, (drop, flip)):
         for fault in faults:
-            serve, done = link._serve, []
+            serve, done = link.streamer.serve, []
 
             def damaging(crc, start, size, at=at, fault=fault, serve=serve, done=done):
                 if not done and size > 300:
                     done.append(start)
-                    tile = len(encode_tile(start, link.weights[1][start : start + size]))
+                    tile = len(encode_tile(start, link.streamer.weights[1][start : start + size]))
                     line = board.to_board
                     line.damage[line.count + at % tile] = fault
                 serve(crc, start, size)
 
-            link._serve = damaging
+            link.streamer.serve = damaging
             assert (link.logits(tokens) == expected).all()
             assert done
-            link._serve = serve
+            link.streamer.serve = serve
 
 
 def test_many_bytes_lost(board, case):
@@ -407,7 +412,7 @@ def test_a_llama_that_the_emulated_pico_has_no_room_for(tmp_path):
     sim = Simulator(path)
     tokens = np.random.default_rng(1).integers(3, LARGE.vocab, 16).tolist()
     with pico.PicoBoard(tmp_path / "pico.flash") as emulated, Board(emulated.port) as board:
-        with pytest.raises(pc.NoSpaceError, match="--weights host"):
+        with pytest.raises(errors.NoSpaceError, match="--weights host"):
             board.deploy(path)
         row, got = bench_link.stream(board, path, tokens)
         show("1.6 million parameters on the emulated Pico", row)
@@ -441,7 +446,7 @@ def sim_bytes(sim):
     """Of each matrix that a sweep goes through."""
     for step in sim.model.steps:
         if step.op == "linear":
-            yield 4 * step.fields[4] * (step.fields[3] + 2)
+            yield 4 * step["groups"] * (step["cols"] + 2)
 
 
 @pytestmark_board
@@ -450,9 +455,9 @@ def test_a_board_without_the_weights(ready, flash, stories, case, tmp_path):
     tokens = sim.tokenizer.encode(PROMPT)
     ids = np.random.default_rng(2).integers(3, sim.vocab, 60).tolist()
     with Board(ready.port) as board:
-        with pytest.raises(pc.NoWeightsError, match="--weights MODEL.pft"):
+        with pytest.raises(errors.NoWeightsError, match="--weights MODEL.pft"):
             board.logits(name, tokens)
-        with pytest.raises(pc.NoWeightsError, match="the file that was named has"):
+        with pytest.raises(errors.NoWeightsError, match="the file that was named has"):
             board.load(name, weights=case("size26").file())
         with pytest.raises(Error, match="without its weights"):
             board.load(name, weights=flash / stories.path.name)
@@ -460,14 +465,15 @@ def test_a_board_without_the_weights(ready, flash, stories, case, tmp_path):
         assert (loaded.weights, loaded.context) == ("host", 64)
         # One sweep for a whole prompt, with memory for it; a row of the embedding for each token.
         served = []
-        link = board._server()
-        serve, link._serve = link._serve, lambda *what: (served.append(what), serve(*what))
-        row = 4 * (sim.model.steps[0].fields[2] + 2)
+        streamer = board.connection.server().streamer
+        serve = streamer.serve
+        streamer.serve = lambda *what: (served.append(what), serve(*what))
+        row = 4 * (sim.model.steps[0]["n"] + 2)
         for n in (1, 60):
             served.clear()
             assert (board.logits(name, ids[:n]) == sim.logits(ids[:n])[-1]).all()
             assert 2 * row + sum(sim_bytes(sim)) > sum(size for *_, size in served) - n * row
-        del link._serve
+        del streamer.serve
         board.load(name, 256)
         free = []
         for n in (4, 40):
@@ -493,16 +499,16 @@ def test_a_board_without_the_weights(ready, flash, stories, case, tmp_path):
 def test_a_port_that_breaks_between_tiles(ready, stories, monkeypatch):
     """The same request is made again, by itself."""
     served, cuts = [], []
-    serve = Link._serve
+    serve = Streamer.serve
 
-    def cutting(link, *what):
+    def cutting(streamer, *what):
         served.append(what)
         if len(served) in (7, 40):
             cuts.append(len(served))
             ready._cable._client.shutdown(socket.SHUT_RDWR)
-        serve(link, *what)
+        serve(streamer, *what)
 
-    monkeypatch.setattr(Link, "_serve", cutting)
+    monkeypatch.setattr(Streamer, "serve", cutting)
     with Board(ready.port) as board:
         board.load(stories.path.stem, weights=stories.path)
         text = list(board.generate(stories.path.stem, PROMPT, 6))
@@ -553,12 +559,12 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     monkeypatch.setattr(board.server, "_space", lambda: 100_000)
     device = object.__new__(Board)
     link = begin(board)
-    device._weights, device._loaded, device._asked = {}, None, ("", 0)
+    device._weights, device._asked = {}, ("", 0)
     device.update = lambda progress: False
     device.budget = lambda path: SimpleNamespace(longest=256)
-    device._do = lambda work: work(link)
+    device.connection = SimpleNamespace(do=lambda work: work(link))
     count = board.to_board.count
-    with pytest.raises(pc.NoSpaceError, match="100,000 bytes are free.*with --weights host"):
+    with pytest.raises(errors.NoSpaceError, match="100,000 bytes are free.*with --weights host"):
         device.deploy(stories.path)
     assert board.to_board.count < count + 100
     assert list(board.folder.iterdir()) == []
@@ -566,5 +572,5 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     assert [m.bytes for m in link.models()] == [len(modelfile.split(stories.path)[0])]
     monkeypatch.setattr(board.server, "_space", lambda: 1000)
     link.remove(stories.path.stem)
-    with pytest.raises(pc.NoSpaceError, match="remove one that is there .*[^t]$"):
+    with pytest.raises(errors.NoSpaceError, match="remove one that is there .*[^t]$"):
         device.deploy(stories.path)

@@ -53,11 +53,12 @@ def test_the_board_classifies_as_the_simulator(own, unix, families, name):
     expected = [model.sim.classify(text) for text in TEXTS]
     assert all(pairs[0][1] >= pairs[-1][1] for pairs in expected)
     for kernels in families:
+        some = 1 if kernels == "portable" else len(TEXTS)
         for weights in ("ram", "file"):
             options = {"kernels": kernels, "weights": weights}
-            said = unix(CLASSIFY, FILE=str(model.path), TEXTS=TEXTS, OPTIONS=options)
+            said = unix(CLASSIFY, FILE=str(model.path), TEXTS=TEXTS[:some], OPTIONS=options)
             first, second = said.splitlines()
-            assert first == repr(expected)
+            assert first == repr(expected[:some])
             assert second == f"classify {model.sim.labels!r} {len(model.sim.labels)}"
 
 
@@ -72,8 +73,9 @@ def test_the_board_embeds_as_the_simulator(name, unix, families, tmp_path):
     texts = [text for text in TEXTS if text]
     expected = [sim.embed(text).tolist() for text in texts]
     for kernels in families:
-        options = {"kernels": kernels}
-        assert unix(EMBED, FILE=str(path), TEXTS=texts, OPTIONS=options) == f"{expected}\n"
+        some = 1 if kernels == "portable" else len(texts)
+        said = unix(EMBED, FILE=str(path), TEXTS=texts[:some], OPTIONS={"kernels": kernels})
+        assert said == f"{expected[:some]}\n"
 
 
 def test_what_the_models_say(own):
@@ -329,8 +331,9 @@ def test_the_board_says_what_the_simulator_does(own, unix, families, name):
     expected = [getattr(model.sim, model.sim.model.task)(*one) for one in given]
     plain = [tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in g) for g in given]
     for kernels in families:
-        said = unix(OURS, FILE=str(model.path), KERNELS=kernels, GIVEN=plain)
-        assert said == "".join(f"{one}\n" for one in expected)
+        some = 1 if kernels == "portable" else len(plain)
+        said = unix(OURS, FILE=str(model.path), KERNELS=kernels, GIVEN=plain[:some])
+        assert said == "".join(f"{one}\n" for one in expected[:some])
 
 
 @pytest.mark.slow

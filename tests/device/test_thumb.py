@@ -9,25 +9,13 @@ import pytest
 
 import models
 from cortex import RAM, Cortex, Memory, functions
-from models import ARCHITECTURES, Architecture
-from picoformer.compile.quantize import Matrix4
+from cortexmodel import BIAS, FIELDS, emulated, placed
+from models import ARCHITECTURES
+from picoformer.compile.matrices import Matrix4
 from picoformer.device import kernels_portable as portable
-from picoformer.device import program
-from picoformer.device.model import Model
 from picoformer.device.sampling import sampling
-from picoformer.simulate import simulator
-from test_steps import lengths
-
-SOURCES = sorted((models.DEVICE / "picoformer").glob("kernels_thumb*.py"))
-BIAS = 0x20000000
-
-portable.four()
-
-
-@pytest.fixture(scope="module")
-def cpu() -> Cortex:
-    return Cortex(*SOURCES)
-
+from picoformer.simulate.integers import rescale
+from turns import some
 
 # What the file says about itself
 
@@ -59,7 +47,7 @@ def encoded(text: str) -> int:
 
 
 def test_comments_say_what_the_code_is():
-    lines = [x for s in SOURCES for x in s.read_text(encoding="utf-8").splitlines()]
+    lines = [x for s in models.THUMB for x in s.read_text(encoding="utf-8").splitlines()]
     found = [re.fullmatch(r"    data\(2, (0x\w{4})\)  # ([^;:]*).*", line) for line in lines]
     assert sum(map(bool, found)) > 500
     for m in filter(None, found):
@@ -75,7 +63,7 @@ def test_comments_say_what_the_code_is():
     [("linear", [(26, 2), (70, 8)]), ("attend", [(14, 2), (34, 4)]), ("linear4", [(64, 8)])],
 )
 def test_unrolled_columns_are_alike(name, copies):
-    code = functions(*SOURCES)[name]
+    code = functions(*models.THUMB)[name]
     for size, times in copies:
         assert any(
             code[i : i + size * times] == code[i : i + size] * times and code[i + 1] == 0xC8
@@ -84,7 +72,7 @@ def test_unrolled_columns_are_alike(name, copies):
 
 
 def test_attend_sums_as_linear_does():
-    code = functions(*SOURCES)
+    code = functions(*models.THUMB)
     i = code["attend"].index(bytes.fromhex("10c8230a"))  # ldmia r0!, {r4}; lsrs r3, r4, 8
     assert code["attend"][i : i + 58 + 4 * 70] in code["linear"]
 
@@ -153,7 +141,7 @@ def linear(
          first, count]
     )  # fmt: skip
     acc = x @ q.T
-    y = simulator.rescale(acc, (m * scale + 0x2000) >> 14, s0 - e, room)
+    y = rescale(acc, (m * scale + 0x2000) >> 14, s0 - e, room)
     left = cpu.call("linear", memory, record, arena, watch=watch)
     expected = memory.words.copy()
     out = frames[:, 5 + cols + 4 * first :][:, : 4 * count]
@@ -225,18 +213,7 @@ def test_linear_window(cpu):
                 linear(cpu, first, 6, 2, total, first=first, count=count, add=1, watch=True)
 
 
-# The other kernels, against portable.py
-
-
-FIELDS = {**{name: letters for name, letters, _ in program.OPS.values()}, "sample": "o-o-----"}
-
-
-def placed(words: list[int], letters: str, at: list[int]) -> list[int]:
-    """Words with the operands among them as kernels take them; `at`: addresses of the regions."""
-    return [
-        at[v & 63] + 4 * (v >> 6) - at[0] + BIAS if letter != "-" and v else v
-        for letter, v in zip(letters, words, strict=True)
-    ]
+# The other kernels, against kernels_portable.py
 
 
 def like_portable(
@@ -907,59 +884,14 @@ def test_sample(cpu):
 # Whole models
 
 
-def emulated(cpu, a: Architecture, seen: set[str]) -> Model:
-    """The model with every step in the emulator and its weights in two pieces and more."""
-    model = Model(str(a.file()), kernels="portable")
-    regions = model._space
-    # Each run is cut at a word that divides nothing.
-    runs: list[int] = []
-    first = {}
-    for i in range(0, len(regions[2]), 2):
-        operand, n = regions[2][i : i + 2]
-        first[i << 6 | 2] = len(runs) << 6 | 2
-        k = min(n, 1 + n * 5 // 13)
-        runs += [operand, k, operand + (k << 6), n - k]
-    memory = Memory(np.random.default_rng(0))
-    at = [memory.put(runs if i == 2 else r, int(i == 0)) for i, r in enumerate(regions)]
-    memory.set(at[2], placed(runs, "o-" * (len(runs) // 2), at))
-    used = memory.used
-
-    def step(kernel, record):
-        name = kernel.__name__
-        if name not in cpu.at:  # there it is viper, which is not emulated here
-            seen.add(name)
-            return kernel
-        fields = [first[v] if letter == "w" else v
-                  for letter, v in zip(FIELDS[name], record, strict=True)]  # fmt: skip
-        where = placed(fields, FIELDS[name], at)
-
-        def call(_record, _memory):
-            seen.add(name)
-            memory.used = used
-            for i in (0, *range(4, len(regions))):
-                memory.set(at[i], regions[i])
-            left = cpu.call(name, memory, memory.put(where), at[0])
-            for i in (0, *range(4, len(regions))):
-                start = (at[i] - RAM) // 4
-                regions[i][:] = type(regions[i])(
-                    "i", left[start : start + len(regions[i])].tobytes()
-                )
-
-        return call
-
-    for steps in model._encoder, model._body, model._head:
-        steps[:] = [(step(kernel, record), record) for kernel, record in steps]
-    return model
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architectures(cpu, tmp_path, name):
+@pytest.mark.parametrize("name", some(ARCHITECTURES, 2, 1))
+def test_architectures(cpu, built, name):
     """Every step of a model gives the same logits."""
-    a = Architecture(name, tmp_path)
+    a = built(name)
     seen: set[str] = set()
     model = emulated(cpu, a, seen)
     tokens = a.tokens(a.graph.context)
-    for n in lengths(a):
+    for n in (1, 7):
         expected = a.sim().logits(tokens[:n])[-1]
         assert list(model.logits(tokens[:n])) == expected.tolist()
     assert seen == {step.op for step in a.sim().model.steps}

@@ -19,17 +19,17 @@ import pytest
 import architectures
 import kerasmodels
 import models
+from boardscripts import unix_logits
+from closeness import cosine
 from kerasmodels import CASES, FOLDER, VOCAB
 from picoformer import Error, Simulator, convert, importers
 from picoformer.commands.main import main
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.quantize import dequantized
 from picoformer.device.model import Model
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Embedding, Graph, Linear, Pool
-from test_exact import unix_logits
-from test_steps import cosine
 
 pytest.importorskip("h5py")
 EXPECTED = json.loads(kerasmodels.EXPECTED.read_text())

@@ -14,18 +14,18 @@ from safetensors.numpy import load_file, save_file
 import architectures
 import models
 import plain
+from boardscripts import unix_logits
+from closeness import cosine
 from picoformer import Error, Simulator, convert, evaluate, importers
 from picoformer.commands.main import main
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.quantize import dequantized
 from picoformer.data.pictures import cut
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Embedding, Graph, Linear, Pool
-from picoformer.importers import pytorch
+from picoformer.importers import sinusoids
 from plain import CASES, VOCAB, write
-from test_exact import unix_logits
-from test_steps import cosine
 
 EXPECTED = json.loads(plain.EXPECTED.read_text())
 
@@ -146,7 +146,7 @@ def test_what_is_told_and_found(tmp_path):
 
 def test_sinusoids():
     for dim in 2, 5, 52:
-        assert np.abs(pytorch.sinusoids(9, dim) - plain.sinusoids(9, dim)).max() < 1e-6
+        assert np.abs(sinusoids.pytorch(9, dim) - plain.sinusoids(9, dim)).max() < 1e-6
 
 
 def change(path: Path, edit: Any) -> Path:

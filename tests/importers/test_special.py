@@ -12,8 +12,8 @@ import architectures
 import models
 from architectures import DIM, SPECIAL, VOCAB, write
 from picoformer import Simulator, convert, importers
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate
 from picoformer.compile.quantize import dequantized
 from picoformer.data.examples import random_examples
 from picoformer.data.pictures import cut
@@ -28,9 +28,9 @@ from picoformer.graph.nodes import (
     Norm,
     Pool,
 )
-from picoformer.importers import t5, translator
-from picoformer.simulate.evaluation import _integers
+from picoformer.importers import sinusoids, t5, translator
 from test_architectures import change, configure, read, refused, same
+from turns import some
 
 EXPECTED = json.loads(architectures.SPECIAL_EXPECTED.read_text())
 ANSWERS = [name for name in SPECIAL if "answers" in name]
@@ -196,9 +196,9 @@ def test_marian_positions(tmp_path):
     folder = write(tmp_path, SPECIAL["marian"])
     before = read(folder)
     name = "model.encoder.embed_positions.weight"
-    change(folder, lambda t: t.update({name: translator.sinusoids(architectures.CONTEXT, DIM)}))
+    change(folder, lambda t: t.update({name: sinusoids.marian(architectures.CONTEXT, DIM)}))
     same(before, read(folder))
-    assert translator.sinusoids(3, 5).shape == (3, 5)
+    assert sinusoids.marian(3, 5).shape == (3, 5)
 
 
 @pytest.mark.parametrize("name", ["bart", "marian"])
@@ -497,7 +497,7 @@ def test_the_preprocessor_of_transformers(tmp_path):
     assert np.abs(made - architectures.pixel_values(a, image)).max() < 1e-5
 
 
-@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("name", some(SPECIAL, 2))
 def test_integers_are_close_to_the_same_weights(tmp_path, name):
     """By the float graph, which is transformers' to 1e-4, on the integers' own weights."""
     folder = write(tmp_path / "m", SPECIAL[name])
@@ -512,7 +512,7 @@ def test_integers_are_close_to_the_same_weights(tmp_path, name):
             if graph.encoder:
                 rng = np.random.default_rng(seed)
                 e.tokens = np.append(e.tokens, rng.integers(0, VOCAB, 9))
-            exact, ours = e.run(FloatModel(theirs)), _integers(sim, e).astype(np.float64)
+            exact, ours = e.run(FloatModel(theirs)), sim.machine.example(e).astype(np.float64)
             exact, ours = exact[:, written(name)].ravel(), ours[:, written(name)].ravel()
             cosine = exact @ ours / np.sqrt((exact @ exact) * (ours @ ours))
             assert cosine >= 0.9995, (name, seed, cosine)

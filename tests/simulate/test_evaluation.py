@@ -20,8 +20,10 @@ from picoformer.commands.main import main
 from picoformer.data.examples import Example, random_examples, read_examples
 from picoformer.importers import read
 from picoformer.simulate import metrics
-from picoformer.simulate.evaluation import layer_errors, plot
-from picoformer.tokenizers.tokenizer import Tokenizer, build
+from picoformer.simulate.layers import layer_errors
+from picoformer.simulate.plot import plot
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
 
 SHARED = ROOT.parent / "shared" / "data"
 FASHION = ROOT / "tests" / "data" / "fashion.npz"  # the first 20 of the test part

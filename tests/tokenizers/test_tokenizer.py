@@ -15,10 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from picoformer.device import tokenizer as device_module
+from picoformer.device import binder as device_binder
 from picoformer.errors import Error
-from picoformer.tokenizers.readers import read_llama2c, read_tokenizer_json
-from picoformer.tokenizers.tokenizer import Tokenizer, Vocabulary, build
+from picoformer.tokenizers.llama2c import read_llama2c
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
+from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
+from picoformer.tokenizers.vocabulary import Vocabulary
 
 TOK512 = Path(__file__).parents[2] / "../shared/data/stories260K/tok512.bin"
 BYTE_NAMES = [f"<0x{b:02X}>" for b in range(256)]
@@ -636,12 +639,12 @@ BOARD_SCRIPT = """
 import gc, json, sys
 sys.path.insert(0, sys.argv[1])
 from picoformer.errors import Error
-from picoformer.tokenizer import Tokenizer
+from picoformer.binder import tokenizer as made
 with open(sys.argv[1] + "/section.bin", "rb") as f:
     section = f.read()
 with open(sys.argv[1] + "/in.json") as f:
     given = json.load(f)
-tokenizer = Tokenizer(memoryview(section))
+tokenizer = made(memoryview(section))
 encoded = [tokenizer.encode(text) for text in given["texts"]]
 decoded = []
 for tokens in encoded + given["tokens"]:
@@ -654,7 +657,7 @@ for tokens in encoded + given["tokens"]:
 refused = 0
 for n in range(0, len(section), 1 + len(section) // 40):
     try:
-        Tokenizer(section[:n])
+        made(section[:n])
     except Error:
         refused += 1
 
@@ -693,15 +696,17 @@ def run_on_board(folder, section, texts, tokens):
     package = folder / "picoformer"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    modules = ("errors", "tokenizer", "bytepair", "lookup", "wordpiece", "bytelevel", "unigram")
-    for name in modules:
-        shutil.copy(Path(device_module.__file__).with_name(name + ".py"), package)
+    board = Path(device_binder.__file__).parent
+    names = "binder", "errors", "modelfile", "program", "regions"
+    others = [board / f"{name}.py" for name in names]
+    for source in [*board.glob("tokenizer*.py"), *others]:
+        shutil.copy(source, package)
     (folder / "script.py").write_text(BOARD_SCRIPT)
     (folder / "section.bin").write_bytes(section)
     # MicroPython's json does not join the two halves of an escaped emoji
     given = json.dumps({"texts": texts, "tokens": tokens}, ensure_ascii=False)
     (folder / "in.json").write_text(given, encoding="utf8")
-    command = [program, "-X", "heapsize=16M", str(folder / "script.py"), str(folder)]
+    command = [program, "-X", "heapsize=4M", str(folder / "script.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return json.loads(done.stdout)

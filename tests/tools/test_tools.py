@@ -14,10 +14,10 @@ import pytest
 import architectures
 import models
 from picoformer import Simulator, convert
-from picoformer.boards.emulated.pico import FS_OFFSET
+from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
-from tools.benchmarks import documents
-from tools.benchmarks import shared as benchmarks
+from tools.benchmarks import documents, figures, inputs
+from tools.benchmarks import profile as profiles
 from tools.emulation import rp2040, xip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,13 +119,14 @@ def test_unix_profile_adds_up(families):
     assert all(row["high_water"] > row["heap"] for row in result["runs"].values())
     profile = result["profile"]
     for by in ("step", "layer"):
-        parts = benchmarks.rows(profile, by)
+        parts = profiles.rows(profile, by)
         assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
-    layers = [row["name"] for row in benchmarks.grouped(profile, "layer")]
+    layers = [row["name"] for row in profiles.grouped(profile, "layer")]
     assert layers == ["embedding", *(f"layer {i}" for i in range(1, 6)), "output"]
-    assert "one token at position 3" in benchmarks.profile_table(profile)
+    assert "one token at position 3" in profiles.profile_table(profile)
 
 
+@pytest.mark.slow
 def test_unix_profile_of_a_text_adds_up(families):
     if "viper" not in families:
         pytest.skip("this MicroPython has no native code emitter")
@@ -141,10 +142,10 @@ def test_unix_profile_of_a_text_adds_up(families):
     assert all(row["ms"] > 0 and row["high_water"] > row["heap"] for row in runs)
     profile = result["profile"]
     for by in ("step", "layer"):
-        parts = benchmarks.rows(profile, by)
+        parts = profiles.rows(profile, by)
         assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
     assert [row["name"] for row in parts][-3:] == ["tokenizer", "call", "not accounted for"]
-    assert "one text of 8 tokens" in benchmarks.profile_table(profile)
+    assert "one text of 8 tokens" in profiles.profile_table(profile)
 
 
 @pytest.mark.parametrize("name", ["llama-deep", "gpt2", "bert-deep", "bert-first", "minilm"])
@@ -156,7 +157,7 @@ def test_steps_are_in_the_right_layer(name, tmp_path):
     convert(folder, tmp_path / "m.pft", context=16)
     model = load(tmp_path / "m.pft")
     layers: dict[str, list[str]] = {}
-    for kind in benchmarks.kinds(model, 4):
+    for kind in profiles.kinds(model, 4):
         layers.setdefault(kind.layer, []).append(kind.op)
     assert set(layers.pop("embedding")) <= {"embed", "layernorm"}
     assert not {"store", "attend"} & set(layers.pop("output", []))
@@ -172,7 +173,7 @@ def test_steps_are_in_the_right_layer(name, tmp_path):
 def test_work_of_a_text_counts_its_tokens(tmp_path):
     convert(ROOT / "models" / "intents", tmp_path / "m.pft")
     model = load(tmp_path / "m.pft")
-    one, ten = (benchmarks.kinds(model, n) for n in (1, 10))
+    one, ten = (profiles.kinds(model, n) for n in (1, 10))
     for step, a, b in zip(model.steps, one, ten, strict=True):
         times = {"linear": 10, "attend": 100}.get(step.op, 0)
         if model.steps.index(step) >= model.body:  # for one position
@@ -186,9 +187,9 @@ def test_work_of_a_text_counts_its_tokens(tmp_path):
 def test_texts_have_as_many_tokens_as_asked_for(tmp_path):
     convert(ROOT / "models" / "intents", tmp_path / "m.pft")
     sim = Simulator(tmp_path / "m.pft")
-    assert benchmarks.counts(sim.context, 12) == [4, 8, 12, 16, 32, 40]
+    assert inputs.counts(sim.context, 12) == [4, 8, 12, 16, 32, 40]
     for n in range(3, sim.context + 1):
-        assert len(sim.encode(benchmarks.text_of(sim, n))) == n
+        assert len(sim.encode(inputs.text_of(sim, n))) == n
 
 
 def test_profile_takes_the_probe_out(stories):
@@ -196,7 +197,7 @@ def test_profile_takes_the_probe_out(stories):
     steps = len(model.steps)
     # token, steps, empty, loop, sampler, decode, decode again, generator
     row = [5000 + 10, *[30] * steps, 10, 10 + steps, 110, 60, 50, 300]
-    profile = benchmarks.profile(model, 1, [row], "cycles")
+    profile = profiles.profile(model, 1, [row], "cycles")
     assert profile["total"] == 5000
     assert {s["cost"] for s in profile["steps"]} == {20}
     python = profile["python"]
@@ -208,7 +209,7 @@ def test_profile_takes_the_probe_out(stories):
 
 def test_long_lists_are_one_line_of_the_figures():
     value = {"a": list(range(100)), "b": [{"c": "x" * 50}, {"c": "y" * 50}], "d": {}, "e": []}
-    text = benchmarks.dumps(value)
+    text = figures.dumps(value)
     assert json.loads(text) == value
     assert text.count("\n") == 8
 
@@ -246,7 +247,7 @@ def test_rp2040_profile_adds_up():
     result = json.loads(done.stdout)
     assert result["equal"] and len(result["cycles"]) == 8
     profile = result["profile"]
-    parts = benchmarks.rows(profile)
+    parts = profiles.rows(profile)
     assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
     assert all(row["cost"] > 0 for row in parts if row["calls"])
     assert abs(profile["residue"]) < 0.02 * profile["total"]  # of counted cycles, not of time
@@ -270,7 +271,7 @@ def test_rp2040_profile_of_a_text_adds_up():
     assert [row["tokens"] for row in result["texts"]] == [4, 6, 8]
     assert result["cycles"] == result["texts"][1]["cycles"] > result["texts"][1]["from_ids"]
     profile = result["profile"]
-    parts = benchmarks.rows(profile)
+    parts = profiles.rows(profile)
     assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
     assert all(row["cost"] > 0 for row in parts if row["calls"])
     assert abs(profile["residue"]) < 0.02 * profile["total"]

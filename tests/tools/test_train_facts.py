@@ -17,6 +17,7 @@ from shipped import (
     load,
     read_tensors,
 )
+from tools.training import made_up_facts, pieces
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,11 +89,11 @@ def training():
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_examples_hold_their_answer_once(training, part):
+def test_examples_hold_their_answer_once(part):
     draw = random.Random(part)
     pronouns = 0
     for _ in range(2000):
-        example = training.make_example(part, draw, draw.randint(1, 5))
+        example = made_up_facts.make_example(part, draw, draw.randint(1, 5))
         assert 0 <= example.start < example.end <= len(example.context)
         assert example.question[-1] == "?" and "{" not in example.question + example.context
         answer = example.answer
@@ -104,36 +105,36 @@ def test_examples_hold_their_answer_once(training, part):
     assert pronouns > 150
 
 
-def test_training_text_has_nothing_of_the_other_parts(training, monkeypatch):
+def test_training_text_has_nothing_of_the_other_parts(monkeypatch):
     made = []
-    original = training.say
+    original = made_up_facts.say
 
     def say(template, fact, pronoun):
         made.append(fact)
         return original(template, fact, pronoun)
 
-    monkeypatch.setattr(training, "say", say)
+    monkeypatch.setattr(made_up_facts, "say", say)
     draw = random.Random(1)
-    unseen = {word for _, words in training.WORDS.values() for word in words}
+    unseen = {word for _, words in made_up_facts.WORDS.values() for word in words}
     assert len(unseen) > 40
     for _ in range(2000):
-        example = training.make_example("train", draw, 4)
+        example = made_up_facts.make_example("train", draw, 4)
         words = set(example.context.replace(".", " ").replace("'", " ").split())
         assert not words & unseen and not example.new
     assert {fact.part() for fact in made} == {"train"}
     made.clear()
     for part in ("validation", "test"):
-        examples = [training.make_example(part, draw, 4) for _ in range(500)]
+        examples = [made_up_facts.make_example(part, draw, 4) for _ in range(500)]
         assert 40 < sum(e.new for e in examples) < 200
         assert made.pop().part() == part, "the question's fact is rendered last"
 
 
-def test_no_word_is_in_both_halves_of_a_pool(training):
-    for name, (seen, unseen) in training.WORDS.items():
+def test_no_word_is_in_both_halves_of_a_pool():
+    for name, (seen, unseen) in made_up_facts.WORDS.items():
         assert len(set(seen + unseen)) == len(seen + unseen), name
-    seen, _ = training.WORDS["preposition"]
+    seen, _ = made_up_facts.WORDS["preposition"]
     assert "in front of" in seen
-    for relation in training.RELATIONS.values():
+    for relation in made_up_facts.RELATIONS.values():
         for text in (*relation.says, *(question for _, question in relation.asks)):
             slots = {text[i + 1].lower() for i, c in enumerate(text) if c == "{"}
             assert slots and slots <= set(relation.slots), text
@@ -141,22 +142,22 @@ def test_no_word_is_in_both_halves_of_a_pool(training):
             assert slot in relation.slots and f"{{{slot}}}" not in question
 
 
-def test_pronouns_stand_for_the_person(training):
-    fact = training.Fact("home", {"p": "Anna", "c": "Lyon"}, {"p": True, "c": False})
-    assert training.say("{p}'s home is in {c}.", fact, True) == (
+def test_pronouns_stand_for_the_person():
+    fact = made_up_facts.Fact("home", {"p": "Anna", "c": "Lyon"}, {"p": True, "c": False})
+    assert made_up_facts.say("{p}'s home is in {c}.", fact, True) == (
         "Her home is in Lyon.", {"c": (15, 19)},
     )  # fmt: skip
     fact.woman["p"] = False
-    assert training.say("{p} lives in {c}.", fact, True)[0] == "He lives in Lyon."
-    sentence, spans = training.say("{p} lives in {c}.", fact, False)
+    assert made_up_facts.say("{p} lives in {c}.", fact, True)[0] == "He lives in Lyon."
+    sentence, spans = made_up_facts.say("{p} lives in {c}.", fact, False)
     assert sentence == "Anna lives in Lyon." and spans == {"p": (0, 4), "c": (14, 18)}
 
 
 def test_batches_and_spans(training):
     pytest.importorskip("tokenizers")
     draw = random.Random(2)
-    texts = [training.make_example("train", draw, 3).context for _ in range(300)]
-    tokenizer = training.make_tokenizer(training.learn_pieces(texts, 400))
+    texts = [made_up_facts.make_example("train", draw, 3).context for _ in range(300)]
+    tokenizer = pieces.make_tokenizer(pieces.learn_pieces(texts, 400))
     batch = training.training_batch(tokenizer, 900, 1000, seed=1)
     assert len(batch) == training.BATCH and batch == training.training_batch(
         tokenizer, 900, 1000, seed=1

@@ -18,6 +18,7 @@ from shipped import (
     read_tensors,
     stopped,
 )
+from tools.training import loop, pieces, text_tasks
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,10 +139,10 @@ def training():
     return load("text")
 
 
-def test_parts_are_fixed_and_duplicates_stay_together(training):
+def test_parts_are_fixed_and_duplicates_stay_together():
     texts = [f"sentence number {i}" for i in range(2000)]
-    parts = [training.part_of(text) for text in texts]
-    assert parts == [training.part_of(f"  {text.upper()} ") for text in texts]
+    parts = [text_tasks.part_of(text) for text in texts]
+    assert parts == [text_tasks.part_of(f"  {text.upper()} ") for text in texts]
     assert 150 < parts.count("test") < 250 and 150 < parts.count("validation") < 250
 
 
@@ -176,15 +177,15 @@ def test_data_is_read_and_what_lacks_is_named(training, tmp_path):
         training.read_examples("intents", tmp_path)
 
 
-def test_pieces_cover_what_is_dropped(training):
+def test_pieces_cover_what_is_dropped():
     pytest.importorskip("tokenizers")
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    pieces = [*letters, *("##" + c for c in letters), ".", "film", "dull", "##s", "bright", "rare"]
-    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    known = [*letters, *("##" + c for c in letters), ".", "film", "dull", "##s", "bright", "rare"]
+    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(known))}
     encoded = [["dull", "film", "##s", "."]] * 3 + [["bright", "film", "."], ["rare", "."]]
-    kept = training.choose_pieces(vocab, encoded, len(letters) * 2 + 3)
+    kept = pieces.choose_pieces(vocab, encoded, len(letters) * 2 + 3)
     assert {"film", "dull"} <= set(kept) and not {"rare", "bright"} & set(kept)
-    tokenizer = training.make_tokenizer(kept)
+    tokenizer = pieces.make_tokenizer(kept)
     assert tokenizer.encode("dull rare films").tokens[1:-1] == [
         "dull", "r", "##a", "##r", "##e", "film", "##s",
     ]  # fmt: skip
@@ -195,15 +196,6 @@ def test_variants_are_repeatable(training):
     found = training.vary(texts, 2, seed=3)
     assert found == training.vary(texts, 2, seed=3) and len(found) == 12
     assert all(found) and set(" ".join(found).split()) <= set(" ".join(texts).split()) | {"and"}
-
-
-def test_batches_hold_every_row_once(training):
-    lengths = np.random.default_rng(1).integers(3, 30, 1000)
-    found = list(training.batches(lengths, 16, seed=2))
-    assert sorted(np.concatenate(found)) == list(range(1000))
-    assert np.mean([np.ptp(lengths[part]) for part in found]) < 3
-    again = np.concatenate(list(training.batches(lengths, 16, seed=2)))
-    assert np.array_equal(again, np.concatenate(found))
 
 
 def test_projection_keeps_the_directions_that_vary(training):
@@ -225,7 +217,9 @@ def test_fit_learns_and_goes_on_where_it_stopped(training, name, tmp_path, monke
     def run(path):
         torch.manual_seed(1)
         model = training.new_model(config)
-        training.fit(model, path, rows, targets, epochs=6, batch=8, rate=3e-3, decay=0.01, seed=1)
+        training.fit_texts(
+            model, path, rows, targets, epochs=6, batch=8, rate=3e-3, decay=0.01, seed=1
+        )
         return model
 
     model = run(tmp_path / "whole.pt")
@@ -233,7 +227,7 @@ def test_fit_learns_and_goes_on_where_it_stopped(training, name, tmp_path, monke
     assert (logits.argmax(1) == labels).all()
     rounded = training.predict(training.round_rows(model), rows)
     assert 0 < np.abs(rounded - logits).max() < 0.2
-    with stopped(monkeypatch, training, iter(range(0, 10_000, 5))):
+    with stopped(monkeypatch, loop, iter(range(0, 10_000, 5))):
         run(tmp_path / "parts.pt")
     assert torch.load(tmp_path / "parts.pt")["step"] < 48
     again = training.predict(run(tmp_path / "parts.pt"), rows)

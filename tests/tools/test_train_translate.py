@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from shipped import check_rows, check_weights, linear, load, norm, percent, read_tensors, stopped
+from tools.training import loop
+from tools.training.data import Epochs
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +134,7 @@ def test_tokenizer_loads_and_gives_texts_back(tokenizer, config):
 
 
 def test_tokenizer_is_one_that_picoformer_reads(tokenizer):
-    from picoformer.tokenizers.readers import read_tokenizer
+    from picoformer.tokenizers.choose import read_tokenizer
 
     vocabulary = read_tokenizer(FOLDER)
     assert len(vocabulary.pieces) == tokenizer.get_vocab_size()
@@ -207,13 +209,6 @@ def test_vocabulary_is_learnt():
     assert tokenizer.encode("Où sing?").tokens[-3:] == ["\u2581sing", "?", "</s>"]
 
 
-def test_batches_hold_every_row_once():
-    lengths = np.random.default_rng(1).integers(3, 30, 1000)
-    found = list(tool.batches(lengths, 16, seed=2))
-    assert sorted(np.concatenate(found)) == list(range(1000))
-    assert np.mean([np.ptp(lengths[part]) for part in found]) < 3
-
-
 def test_fit_learns_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
@@ -230,8 +225,7 @@ def test_fit_learns_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     def run(path):
         torch.manual_seed(1)
         model = tool.new_model(config)
-        lengths = np.full(64, 5)
-        tool.fit(model, path, encode, lengths, epochs=20, batch=8, seed=1)
+        tool.fit_pairs(model, path, encode, Epochs([5] * 64, 8, seed=1), epochs=20)
         model.eval()
         return model
 
@@ -246,7 +240,7 @@ def test_fit_learns_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     after = tool.round_rows(model).model.shared.weight
     assert 0 < (after - before).abs().max() < 0.02 * before.abs().max()
 
-    with stopped(monkeypatch, tool, iter(range(0, 100_000, 3))):
+    with stopped(monkeypatch, loop, iter(range(0, 100_000, 3))):
         run(tmp_path / "parts.pt")
     assert 0 < torch.load(tmp_path / "parts.pt")["step"] < 160
     again = run(tmp_path / "parts.pt")

@@ -16,7 +16,6 @@ from shipped import (
     load,
     norm,
     read_tensors,
-    stopped,
 )
 
 np = pytest.importorskip("numpy")
@@ -176,25 +175,6 @@ def test_an_epoch_draws_every_picture_once(training):
     assert not np.array_equal(steps[0], steps[10])
 
 
-def test_rounding_keeps_rows_on_255_levels(training):
-    pytest.importorskip("transformers")
-    import torch
-
-    torch.manual_seed(2)
-    model = training.new_model(training.CONFIG)
-    rounded = dict(training.round_rows(model).named_parameters())
-    for name, weight in model.named_parameters():
-        off = (rounded[name] - weight).abs()
-        if weight.ndim == 1:
-            assert off.max() == 0, name
-            continue
-        rows = weight.reshape(-1, weight.shape[-1]) if weight.ndim == 3 else weight.flatten(1)
-        scale = rows.abs().amax(1, keepdim=True) / 127
-        assert (off.reshape(rows.shape) <= scale * 0.5001).all(), name
-        levels = rounded[name].detach().reshape(rows.shape) / scale.clamp_min(1e-8)
-        assert (levels - levels.round()).abs().max() < 1e-3, name
-
-
 def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
     pytest.importorskip("transformers")
     monkeypatch.setattr(training, "VALIDATION", 40)
@@ -221,31 +201,6 @@ def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
     found = training.evaluate_folder(tmp_path / "model", tmp_path / "data", "validation")
     assert found["total"] == 40 and sum(map(sum, found["confusion"])) == 40
     assert found["right"] > 10, "a tenth is chance"
-
-
-def test_fit_goes_on_where_it_stopped(training, tmp_path, monkeypatch):
-    import torch
-
-    from tools.training import fitting
-
-    def run(path):
-        torch.manual_seed(1)
-        model = torch.nn.Linear(3, 2)
-
-        def loss_of(step):
-            x = torch.randn(8, 3)
-            return torch.nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long())
-
-        fitting.fit(model, path, loss_of, steps=60, rate=0.1, decay=0.01, seed=1)
-        return model.weight.detach().numpy()
-
-    whole = run(tmp_path / "whole.pt")
-
-    with stopped(monkeypatch, fitting, iter(range(0, 10_000, 5))):
-        run(tmp_path / "parts.pt")
-    assert torch.load(tmp_path / "parts.pt")["step"] < 60
-    np.testing.assert_allclose(run(tmp_path / "parts.pt"), whole, atol=1e-6)
-    assert whole[1, 0] - whole[0, 0] > 1
 
 
 @pytest.mark.slow

@@ -24,10 +24,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from picoformer import Error, Simulator, convert
-from tools.benchmarks.pico import ROOT, checked, runtime
-from tools.benchmarks.shared import add_bits, bits, text_of
-from tools.emulation.rp2040 import CYCLES, RP2040, RP2040Error
+from picoformer import Simulator, convert
+from tools import ROOT
+from tools.benchmarks.inputs import add_bits, bits, text_of
+from tools.command import finish
+from tools.emulation.errors import mistakes
+from tools.emulation.filesystem import runtime
+from tools.emulation.rp2040 import CYCLES, RP2040, checked
 from tools.emulation.xip import Cache, watch
 
 WORD = 4  # bytes of one fill
@@ -52,6 +55,7 @@ m[{CYCLES}] = 0
 """
 
 
+@mistakes()
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
@@ -64,11 +68,9 @@ def run() -> None:
     os.environ["RP2040PY_SKIP_CYTHON"] = "1"  # the compiled core's loads cannot be watched
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        report = convert(
-            o.checkpoint, folder / "model.pft", context=o.context, **bits(o)
-        )
+        report = convert(o.checkpoint, folder / "model.pft", context=o.context, **bits(o))
         sim = Simulator(folder / "model.pft")
-        files = runtime(folder)
+        files = runtime()
         files["/model.pft"] = (folder / "model.pft").read_bytes()
     cache = Cache()
     counts: list[tuple[list[int], list[int]]] = []
@@ -100,15 +102,5 @@ def run() -> None:
             print(f"{key:16} {value}")
 
 
-def main() -> int:
-    """The command line; returns the exit status."""
-    try:
-        run()
-    except (Error, RP2040Error, TimeoutError) as e:
-        print("flash: error: " + str(e).rpartition("\n")[2], file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("flash", run))

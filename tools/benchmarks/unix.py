@@ -1,6 +1,6 @@
 """Speed and heap of the unix port: a table, JSON, a picture.
 
-    python -m tools.benchmarks.unix [CHECKPOINT] [--llama2c PATH/TO/run] [--tokens 256]
+    python -m tools.unix [CHECKPOINT] [--llama2c PATH/TO/run] [--tokens 256]
                                     [--position 64] [--json] [--plot FILE.png]
 
 Tokens a second of each kernel family, and against the position; a profile of one token, every step
@@ -31,9 +31,12 @@ from typing import Any
 from picoformer import Error, Simulator, convert
 from picoformer.boards.emulated.unix import find_micropython
 from picoformer.importers.llama2c import find_tokenizer
-from tools.benchmarks import shared as benchmarks
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools import ROOT
+from tools.benchmarks import inputs
+from tools.benchmarks.figures import middle, position_table
+from tools.benchmarks.plots import need_plots, plot_model
+from tools.benchmarks.profile import profile, profile_script, profile_table
+from tools.command import finish
 
 # `run(n)` is n tokens, or n times a text; it returns how many there were, and the times of each.
 LOAD = """
@@ -133,7 +136,7 @@ def high_water(model: Path, kernels: str, weights: str, text: str) -> int:
     return high * HEAP_STEP
 
 
-def profile(
+def profiled(
     model: Path, sim: Simulator, at: int, count: int, texts: list[str], rounds: int
 ) -> tuple[dict[str, Any], list[float]]:
     """The profile of the token or the text of `at`, with viper kernels in RAM, and the
@@ -141,13 +144,13 @@ def profile(
     """
     writes = sim.model.task == "generate"
     code = script(
-        PROFILE, model, "viper", "ram", profile=benchmarks.profile_script("m()", (1 << 30) - 1),
-        at=at if writes else benchmarks.text_of(sim, at), texts=texts, rounds=rounds,
+        PROFILE, model, "viper", "ram", profile=profile_script("m()", (1 << 30) - 1),
+        at=at if writes else inputs.text_of(sim, at), texts=texts, rounds=rounds,
         count=count if writes else 1,
     )  # fmt: skip
     lines = [json.loads(line) for line in printed(code).splitlines()]
-    parts = benchmarks.profile(sim.model, at, lines[:rounds], "us")
-    us = [round(benchmarks.middle(list(at)), 1) for at in zip(*lines[rounds:], strict=True)]
+    parts = profile(sim.model, at, lines[:rounds], "us")
+    us = [round(middle(list(at)), 1) for at in zip(*lines[rounds:], strict=True)]
     return parts, us
 
 
@@ -157,7 +160,7 @@ def check(o: argparse.Namespace) -> None:
         if getattr(o, name) is not None and getattr(o, name) < 1:
             raise Error(f"--{name.replace('_', '-')} is {getattr(o, name)}, expected at least 1")
     if o.plot:
-        benchmarks.need_plots()
+        need_plots()
     if o.llama2c is None:
         return
     if shutil.which(o.llama2c) is None:
@@ -209,34 +212,43 @@ def run() -> None:
     print(json.dumps(result) if o.json else table(result))
 
 
-def measure(o: argparse.Namespace) -> dict[str, Any]:
-    """Everything of one model, as the JSON has it. Times are in microseconds, sizes in bytes."""
-    checkpoint = Path(o.checkpoint)
+def in_turn(
+    o: argparse.Namespace, model: Path, cases: list[tuple[str, str, int]], text: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[float]]]:
+    """Heap and tokens of each case (kernels, weights, tokens), and its tokens a second in each
+    of --runs turns; those of llama2.c as well.
+    """
     rows: dict[str, dict[str, Any]] = {}
     speeds: dict[str, list[float]] = {}
+    for _ in range(o.runs):
+        for kernels, weights, count in cases:
+            name = f"{kernels}, weights in {weights}"
+            code = script(SCRIPT, model, kernels, weights, text=text, count=count)
+            r = json.loads(printed(code))
+            speeds.setdefault(name, []).append(r["tokens"] / r["us"] * 1e6)
+            rows[name] = {"heap": r["heap"], "grown": r["grown"], "tokens": r["tokens"]}
+        if o.llama2c:
+            speed = llama2c(o.llama2c, Path(o.checkpoint), cases[0][2])
+            speeds.setdefault("llama2.c run", []).append(speed)
+    return rows, speeds
+
+
+def measure(o: argparse.Namespace) -> dict[str, Any]:
+    """Everything of one model, as the JSON has it. Times are in microseconds, sizes in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.pft"
-        report = convert(checkpoint, model)
+        report = convert(Path(o.checkpoint), model)
         sim = Simulator(model)
         writes = sim.model.task == "generate"
         text = longest = ""
         many, few = o.tokens or 256, o.portable_tokens
         counts: list[int] = []
         if not writes:
-            text, longest = (benchmarks.text_of(sim, n) for n in (o.tokens or 16, sim.context))
-            counts = benchmarks.counts(sim.context)
+            text, longest = (inputs.text_of(sim, n) for n in (o.tokens or 16, sim.context))
+            counts = inputs.counts(sim.context)
             many, few = TEXTS, 1
         cases = [("viper", "ram", many), ("viper", "file", many), ("portable", "ram", few)]
-        for _ in range(o.runs):
-            for kernels, weights, count in cases:
-                name = f"{kernels}, weights in {weights}"
-                code = script(SCRIPT, model, kernels, weights, text=text, count=count)
-                r = json.loads(printed(code))
-                speeds.setdefault(name, []).append(r["tokens"] / r["us"] * 1e6)
-                rows[name] = {"heap": r["heap"], "grown": r["grown"], "tokens": r["tokens"]}
-            if o.llama2c:
-                speed = llama2c(o.llama2c, checkpoint, many)
-                speeds.setdefault("llama2.c run", []).append(speed)
+        rows, speeds = in_turn(o, model, cases, text)
         for kernels, weights, _ in cases:
             rows[f"{kernels}, weights in {weights}"]["high_water"] = high_water(
                 model, kernels, weights, longest
@@ -246,9 +258,9 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
         parts: dict[str, Any] | None = None
         us: list[float] = []
         if at > 0:
-            texts = [benchmarks.text_of(sim, n) for n in counts] or [""]
+            texts = [inputs.text_of(sim, n) for n in counts] or [""]
             counts = [len(sim.encode(text)) for text in texts] if counts else []
-            parts, us = profile(model, sim, at, tokens, texts, o.rounds)
+            parts, us = profiled(model, sim, at, tokens, texts, o.rounds)
     for name, values in speeds.items():
         row = rows.setdefault(name, {})
         row["tokens_per_second" if writes else "texts_per_second"] = statistics.median(values)
@@ -283,29 +295,19 @@ def table(result: dict[str, Any]) -> str:
         for n, us in zip(result["counts"], result["us"], strict=True):
             lines.append(f"{n:>9}{us / 1000:>10.2f}")
     elif result["profile"]:
-        lines += ["", benchmarks.position_table(result["us"])]
+        lines += ["", position_table(result["us"])]
     if result["profile"]:
-        lines += ["", benchmarks.profile_table(result["profile"])]
+        lines += ["", profile_table(result["profile"])]
     return "\n".join(lines)
 
 
 def plot(result: dict[str, Any], path: str) -> None:
     """The picture of a result."""
     where = f"{result['model']}, {result['board']}, viper kernels"
-    benchmarks.plot_model(
+    plot_model(
         path, where, {"": result["us"]}, result["profile"], result.get("counts", ())
     )
 
 
-def main() -> int:
-    """The command line; returns the exit status. A user's mistake is one line, no traceback."""
-    try:
-        run()
-    except Error as e:
-        print(f"unix: error: {e}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("unix", run))

@@ -62,37 +62,20 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from picoformer.boards.emulated.pico import Chip, find_firmware
-from picoformer.boards.emulated.unix import EmulatorError
+from picoformer import Error
+from picoformer.boards.emulated.pico import find_firmware
+from picoformer.boards.emulated.rp2040 import Chip
+from picoformer.boards.errors import EmulatorError
+from tools.emulation.errors import BoardError, RP2040Error
+from tools.emulation.filesystem import FS_BLOCK, FS_BLOCKS, flash_image, host_files
 
 CLOCK_HZ = 125_000_000  # system clock the firmware sets up and the emulator counts at
 CYCLES = 0x1F000000  # address of the cycle counter that this module adds to the bus
 
-# Filesystem of the 2 MB RPI_PICO board: the last 1408 KB of flash (MicroPython's
-# ports/rp2/boards/RPI_PICO/mpconfigboard.h), formatted as littlefs 2 with prog size 256
-# (ports/rp2/modules/_boot.py). `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
-FS_BLOCK = 4096
-FS_BLOCKS = 352
-
 _COUNTER_MASK = 0x3FFFFFFF  # what a script reads is a small int: reading allocates nothing
 _RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
-
-
-class RP2040Error(RuntimeError):
-    """The emulated board could not be built, booted or talked to."""
-
-
-class BoardError(RP2040Error):
-    """A script raised on the board. The message is the board's traceback.
-
-    `output` is what the script had printed before.
-    """
-
-    def __init__(self, traceback: str, output: str) -> None:
-        super().__init__(traceback)
-        self.output = output
+_SLOWEST = 100  # seconds that a busy computer may take for one of the board's (most take 5 to 10)
 
 
 def missing() -> str | None:
@@ -107,83 +90,16 @@ def missing() -> str | None:
     return None
 
 
-def _littlefs(disk_version: int = 0) -> Any:
-    """An unmounted littlefs volume of the board's geometry (0: the newest on-disk format)."""
-    from littlefs import LittleFS, UserContext
-
-    context = UserContext(FS_BLOCK * FS_BLOCKS)
-    return LittleFS(
-        context=context,
-        block_size=FS_BLOCK,
-        block_count=FS_BLOCKS,
-        # The sizes that VfsLfs2 uses on the board, so that small files are inlined alike.
-        read_size=32,
-        prog_size=256,
-        cache_size=1024,
-        lookahead_size=32,
-        disk_version=disk_version,
-        mount=False,
-    )
-
-
-def flash_image(files: Mapping[str, bytes]) -> bytes:
-    """A littlefs image of the Pico's filesystem holding `files` (board path -> content).
-
-    Folders are made as needed. The result is the whole filesystem region (FS_BLOCKS * FS_BLOCK
-    bytes, at FS_OFFSET in flash), which the firmware mounts as it is. `main.py` and `boot.py` run
-    at boot, as always.
-    """
-    from littlefs import LittleFSError
-
-    # Format 2.0, which every firmware mounts; the board itself moves it to 2.1 when it writes.
-    volume = _littlefs(0x00020000)
-    volume.format()
-    volume.mount()
-    for name, content in files.items():
-        path = "/" + name.strip("/")
-        folder = path.rpartition("/")[0]
-        try:
-            if folder:
-                volume.makedirs(folder, exist_ok=True)
-            with volume.open(path, "wb") as file:
-                file.write(content)
-        except LittleFSError as error:
-            total = sum(map(len, files.values()))
-            raise RP2040Error(
-                f"cannot store {path} ({len(content)} bytes; {total} in all) in the board's "
-                f"{FS_BLOCKS * FS_BLOCK} byte filesystem: {error}"
-            ) from error
-    volume.unmount()
-    return bytes(volume.context.buffer)
-
-
-def read_image(image: bytes | bytearray) -> dict[str, bytes]:
-    """The files of a filesystem image (the inverse of `flash_image`), by absolute path."""
-    if len(image) != FS_BLOCKS * FS_BLOCK:
-        raise RP2040Error(f"the image has {len(image)} bytes, expected {FS_BLOCKS * FS_BLOCK}")
-    volume = _littlefs()
-    volume.context.buffer[:] = image
-    volume.mount()
-    files = {}
-    for folder, _, names in volume.walk("/"):
-        for name in names:
-            path = f"{folder.rstrip('/')}/{name}"
-            with volume.open(path, "rb") as file:
-                files[path] = file.read()
-    volume.unmount()
-    return files
-
-
-def host_files(host: str | Path, board: str) -> dict[str, bytes]:
-    """A file, or all files of a folder (without caches), as `RP2040(files=...)` takes them."""
-    host = Path(host)
-    if not host.is_dir():
-        return {board: host.read_bytes()}
-    return {
-        f"{board.rstrip('/')}/{path.relative_to(host).as_posix()}": path.read_bytes()
-        for path in sorted(host.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+def checked() -> Path:
+    """The firmware that will boot; raises Error where no Pico can be emulated."""
+    reason = missing()
+    if reason:
+        raise Error(reason)
+    firmware = find_firmware()
+    with firmware.open("rb") as f:
+        if f.read(4) != b"UF2\n":
+            raise Error(f"{firmware} is no UF2 file; use MicroPython's official RPI_PICO")
+    return firmware
 
 
 class _CycleCounter:
@@ -252,7 +168,7 @@ class RP2040(Chip):
     # Emulation
 
     def start(self, timeout: float = 60.0) -> None:
-        """Boot, until the firmware has set up its USB serial port. `timeout` in wall seconds."""
+        """Boot, until the firmware has set up its serial port; `timeout` as in `exec`."""
         self._run(lambda: self.connected, timeout, "boot")
 
     def close(self) -> None:
@@ -276,10 +192,11 @@ class RP2040(Chip):
         Those two events end a batch at the very instruction, so where it ends is reproducible;
         a batch also ends after some milliseconds of wall time, which changes nothing.
         """
-        deadline = time.monotonic() + timeout
+        # By its own time, a slow or busy computer changes nothing; asleep, it has none.
+        end, deadline = self.seconds + timeout, time.monotonic() + _SLOWEST * timeout
         while not until():
             self.step()
-            if time.monotonic() > deadline:
+            if self.seconds > end or time.monotonic() > deadline:
                 raise TimeoutError(f"the emulated board did not {what} within {timeout:g} s")
 
     def _reboot(self) -> None:
@@ -322,10 +239,10 @@ class RP2040(Chip):
     def exec(self, code: str, timeout: float = 60.0) -> str:
         """Run a script on the board and return what it printed ("\\n" line ends).
 
-        Raises BoardError with the board's traceback, and TimeoutError after `timeout` wall
-        seconds (the script is interrupted first, so that the board stays usable). Globals persist
-        from one call to the next, until `soft_reset()`. `exec_cycles` then holds the cycles from
-        the end of the upload until the script had ended and its output was sent.
+        Raises BoardError with the board's traceback, and TimeoutError after `timeout` seconds of
+        the board (the script is interrupted first, so that the board stays usable). Globals
+        persist from one call to the next, until `soft_reset()`. `exec_cycles` then holds the
+        cycles from the end of the upload until the script had ended and its output was sent.
         """
         if not self._raw:
             self._enter_raw_repl(timeout)
@@ -466,7 +383,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="file or folder to put into the board's flash before it boots (repeatable)",
     )
     parser.add_argument("--firmware", help="RPI_PICO .uf2 (default: see find_firmware)")
-    parser.add_argument("--timeout", type=float, default=600.0, help="wall seconds (600)")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds of the board (600)")
     parser.add_argument("--pty", action="store_true", help="serve a serial port until Ctrl-C")
     options = parser.parse_args(arguments)
     if bool(options.script) == options.pty:

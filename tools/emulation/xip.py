@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from picoformer.boards.emulated.pico import FLASH_BASE, FS_OFFSET
+from picoformer.boards.emulated.rp2040 import FLASH_BASE, FS_OFFSET
 from tools.emulation.rp2040 import RP2040
 
 SETS = 1024

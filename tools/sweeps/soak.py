@@ -32,17 +32,19 @@ import numpy as np
 
 from picoformer import Board, Error, Simulator
 from picoformer.boards.emulated.unix import UnixBoard
-from picoformer.boards.link import LinkError
-from tools.sweeps import fuzz
+from picoformer.boards.errors import LinkError
+from tools.command import finish
+from tools.sweeps.small_models import IMAGE, made
+from tools.sweeps.support import models
 
 PROBE = 50  # requests between two looks at the heap
 SAID = 20.0  # seconds between two lines
 SHRINK = 2048  # bytes of heap that a session may lose: what stays interned, fragments
 FIRST = 3  # probes until all has been imported that the requests need
 MODELS = {
-    "generates": "llama", "writes": fuzz.models.GPT2, "classifies": fuzz.models.BERT,
-    "embeds": fuzz.models.MINILM, "translates": fuzz.models.BART, "answers": fuzz.models.ASKED,
-    "sees": fuzz.models.VIT,
+    "generates": "llama", "writes": models.GPT2, "classifies": models.BERT,
+    "embeds": models.MINILM, "translates": models.BART, "answers": models.ASKED,
+    "sees": models.VIT,
 }  # fmt: skip
 LETTERS = " abcdefgh"
 
@@ -92,7 +94,7 @@ class Soak:
         self.report = Report()
         self.sims = {}
         for name, kind in MODELS.items():
-            (folder / f"{name}.pft").write_bytes(fuzz.made(kind))
+            (folder / f"{name}.pft").write_bytes(made(kind))
             self.sims[name] = Simulator(folder / f"{name}.pft")
         self.asks: dict[str, Callable[[], tuple[Any, Any]]] = {
             "text": self.text, "sampled text": self.sampled, "broken text": self.broken,
@@ -149,7 +151,7 @@ class Soak:
         return self.board.classify("classifies", text), self.sims["classifies"].classify(text)
 
     def image(self) -> tuple[Any, Any]:
-        shape = fuzz.IMAGE[:3]
+        shape = IMAGE[:3]
         pixels = np.frombuffer(self.rng.randbytes(int(np.prod(shape))), np.uint8).reshape(shape)
         return self.board.classify("sees", pixels), self.sims["sees"].classify(pixels)
 
@@ -264,7 +266,7 @@ def same_error(ask: Callable[[], Any], simulate: Callable[[], Any]) -> tuple[Any
     return said[0], said[1]
 
 
-def main() -> int:
+def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--board", choices=("unix", "pico"), default="unix")
     parser.add_argument("--requests", type=int, default=10000, help="(default 10000)")
@@ -276,20 +278,16 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    try:
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            files = Path(folder)
-            if arguments.board == "unix":
-                port = stack.enter_context(UnixBoard(files / "flash")).port
-            else:
-                from picoformer.boards.emulated.pico import PicoBoard
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        files = Path(folder)
+        if arguments.board == "unix":
+            port = stack.enter_context(UnixBoard(files / "flash")).port
+        else:
+            from picoformer.boards.emulated.pico import PicoBoard
 
-                port = stack.enter_context(PicoBoard(files / "flash.bin")).port
-            soak = Soak(port, files, arguments.seed)
-            report = soak.run(arguments.requests, arguments.reconnect, say)
-    except Error as e:
-        print(f"soak: error: {e}", file=sys.stderr)
-        return 1
+            port = stack.enter_context(PicoBoard(files / "flash.bin")).port
+        soak = Soak(port, files, arguments.seed)
+        report = soak.run(arguments.requests, arguments.reconnect, say)
     if arguments.json:
         print(
             json.dumps({**vars(report), "requests": dict(report.requests), "grown": report.grown})
@@ -300,4 +298,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish("soak", run))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools import ROOT
+
 SUPPORT = str(ROOT / "tests" / "support")
 if SUPPORT not in sys.path:  # pytest has it there, a sweep run by itself has not
     sys.path.append(SUPPORT)

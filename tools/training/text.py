@@ -22,199 +22,36 @@ copy. Nothing is downloaded while it runs.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib
 import importlib.util
 import json
-import os
 import random
-import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tools.training.fitting import (
-    Stages,
-    add_options,
+from tools import ROOT
+from tools.training.data import Epochs, by_length, pad
+from tools.training.files import save_array, save_atomically, write_held_out
+from tools.training.folders import (
     hugging_face,
     load_exported,
+    load_tokenizer,
+    new_model,
     round_rows,
-    run_stages,
-    save_atomically,
-    write_files,
+    tokenizer_config,
+    write_model,
 )
+from tools.training.loop import Run, adamw, fit, trained, trapezoid
+from tools.training.pieces import NAMED, PAD, SEP, SPECIAL, UNK, choose_pieces, make_tokenizer
+from tools.training.scores import accuracy, classification, print_classification
+from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.text_tasks import TASKS, full_config, read_examples, unlabelled
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-ROOT = Path(__file__).resolve().parents[2]
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0 to 3
-PAD, UNK, CLS, SEP = range(4)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What differs between the two models: the labels, the sizes, how long to train."""
-
-    labels: tuple[str, ...]
-    config: dict[str, Any]
-    files: tuple[str, ...]  # what it needs under --data
-    teachers: int  # fine-tuned with as many seeds, their probabilities averaged
-    teacher_epochs: int
-    variants: int  # of each kind, of each training sentence
-    epochs: int  # over the labelled pool
-    worth: bool  # prefer words that matter to the teacher when choosing pieces
-    hard: float  # weight of the true label, the teacher's probabilities have the rest
-    batch: int = 64
-    learning_rate: float = 1.5e-3
-    token_dropout: float = 0.1  # of the small model's input, replaced by [UNK]
-
-
-TASKS = {
-    "intents": Task(
-        labels=(
-            "AddToPlaylist",
-            "BookRestaurant",
-            "GetWeather",
-            "PlayMusic",
-            "RateBook",
-            "SearchCreativeWork",
-            "SearchScreeningEvent",
-        ),
-        config={
-            "architectures": ["DistilBertForSequenceClassification"],
-            "model_type": "distilbert",
-            "dim": 64,
-            "hidden_dim": 128,
-            "n_layers": 2,
-            "n_heads": 4,
-            "activation": "gelu",
-            "sinusoidal_pos_embds": False,
-            "vocab_size": 2000,
-            "max_position_embeddings": 40,
-            "dropout": 0.1,
-            "attention_dropout": 0.1,
-            "seq_classif_dropout": 0.1,
-            "initializer_range": 0.05,
-        },
-        files=("snips/train.tsv", "snips/test.tsv"),
-        teachers=1,
-        teacher_epochs=2,
-        variants=1,
-        epochs=16,
-        worth=False,
-        hard=0.5,
-    ),
-    "sentiment": Task(
-        labels=("negative", "positive"),
-        config={
-            "architectures": ["BertForSequenceClassification"],
-            "model_type": "bert",
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "hidden_act": "gelu",
-            "layer_norm_eps": 1e-12,
-            "type_vocab_size": 2,
-            "vocab_size": 4000,
-            "max_position_embeddings": 56,
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-            "classifier_dropout": 0.1,
-            "initializer_range": 0.05,
-        },
-        files=(
-            "sentence_polarity/rt-polarity.neg",
-            "sentence_polarity/rt-polarity.pos",
-            "tatoeba_en_fr/pairs.tsv",
-        ),
-        teachers=1,
-        teacher_epochs=3,
-        variants=3,
-        epochs=4,
-        worth=True,
-        hard=0.3,
-        batch=128,
-        learning_rate=2e-3,
-    ),
-}
-
-
-def full_config(task: Task) -> dict[str, Any]:
-    """What config.json holds."""
-    names = dict(enumerate(task.labels))
-    return task.config | {
-        "pad_token_id": PAD,
-        "id2label": {str(i): name for i, name in names.items()},
-        "label2id": {name: i for i, name in names.items()},
-        "problem_type": "single_label_classification",
-        "torch_dtype": "float16",
-    }
-
-
-# --- data ------------------------------------------------------------------------------------
-
-
-def part_of(text: str) -> str:
-    """Which part a sentence of the one-file data belongs to: a hash of its words decides.
-
-    Lower case and single spaces, so that duplicates fall on one side: 10 % test, 10 % validation.
-    """
-    plain = " ".join(text.lower().split())
-    bucket = int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 10
-    return {0: "test", 1: "validation"}.get(bucket, "train")
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file that are not empty."""
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-
-
-def read_examples(name: str, data: Path) -> dict[str, list[tuple[str, int]]]:
-    """(text, label) pairs of the parts train, validation and test, in the order of the files.
-
-    SNIPS has a test file: its training file gives the other two parts, and of that an utterance
-    that the test file has as well is left out.
-    """
-    task = TASKS[name]
-    missing = [file for file in task.files if not (data / file).is_file()]
-    if missing:
-        raise SystemExit(f"{data} lacks {', '.join(missing)}: --data names the data's folder")
-    parts: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
-    if name == "intents":
-        for file in ("test", "train"):
-            known = {" ".join(text.lower().split()) for text, _ in parts["test"]}
-            for line in read_lines(data / f"snips/{file}.tsv"):
-                intent, _, text = line.partition("\t")
-                if intent not in task.labels:
-                    raise SystemExit(f"snips/{file}.tsv: unknown intent {intent!r}")
-                part = "test" if file == "test" else part_of(text).replace("test", "train")
-                if file == "test" or " ".join(text.lower().split()) not in known:
-                    parts[part].append((text.strip(), task.labels.index(intent)))
-    else:
-        for label, file in enumerate(("neg", "pos")):
-            for text in read_lines(data / f"sentence_polarity/rt-polarity.{file}"):
-                parts[part_of(text)].append((text.strip(), label))
-    return parts
-
-
-def unlabelled(name: str, data: Path) -> list[str]:
-    """Further sentences for the teacher to label: Tatoeba's English side, for sentiment."""
-    if name == "intents":
-        return []
-    lines = read_lines(data / "tatoeba_en_fr/pairs.tsv")
-    return list(dict.fromkeys(line.split("\t")[0].strip() for line in lines))
-
 
 # --- vocabulary ------------------------------------------------------------------------------
 
@@ -241,61 +78,6 @@ def minilm_tokenizer(args: argparse.Namespace) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(64)
     return tokenizer
-
-
-def make_tokenizer(pieces: list[str]) -> Tokenizer:
-    """A WordPiece tokenizer in lower case, as BERT has it: [CLS], the pieces, [SEP]."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
-    vocab = {piece: i for i, piece in enumerate([*SPECIAL, *pieces])}
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.add_special_tokens(list(SPECIAL))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)],
-    )
-    tokenizer.decoder = decoders.WordPiece()
-    return tokenizer
-
-
-def choose_pieces(
-    vocab: dict[str, int],
-    encoded: list[list[str]],
-    size: int,
-    worth: dict[str, float] | None = None,
-) -> list[str]:
-    """`size` of the teacher's pieces: ASCII's and the text's characters, then the most useful.
-
-    Useful is what is frequent; with `worth` the count, plus a half, is multiplied by that. Words
-    whose piece is dropped fall apart into shorter ones, so the count is taken again after each
-    cut: the vocabulary shrinks to its size in steps.
-    """
-    worth = worth or {}
-    counts: Counter[str] = Counter(piece for pieces in encoded for piece in pieces)
-    single = {p for p in vocab if len(p.removeprefix("##")) == 1}
-    letters = {p for p in single if (p.isascii() and p.removeprefix("##").isalnum())}
-    marks = {p for p in single if len(p) == 1 and (counts[p] >= 2 or p in ".,!?'\"-:;&()$%")}
-    base = (letters | marks) - set(SPECIAL)
-    least = min(worth.values(), default=1.0)
-    kept = [p for p in {**counts, **worth} if p in vocab and p not in SPECIAL]
-    while True:
-        target = max(size, len(kept) * 4 // 5)
-        value = {p: (counts[p] + 0.5 * (p in worth)) * worth.get(p, least) for p in kept}
-        order = sorted(set(kept) - base, key=lambda p: (-value[p], vocab[p]))
-        kept = [*base, *order[: max(0, target - len(base))]]
-        if len(kept) <= size:
-            return sorted(kept, key=lambda p: vocab[p])
-        tokenizer = make_tokenizer(kept)
-        words: Counter[str] = Counter()
-        for pieces in encoded:
-            words.update(" ".join(pieces).replace(" ##", "").split())
-        counts = Counter()
-        for word, count in words.items():
-            for token in tokenizer.model.tokenize(word):
-                counts[token.value] += count
 
 
 def word_worth(args: argparse.Namespace, tokenizer: Tokenizer) -> dict[str, float]:
@@ -334,53 +116,14 @@ def stage_prepare(args: argparse.Namespace) -> None:
     )
 
 
-def load_tokenizer(folder: Path, positions: int) -> Tokenizer:
-    """The folder's tokenizer, cutting at the model's positions ([SEP] stays)."""
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise SystemExit(f"{path} is missing: run `prepare` first")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.enable_truncation(positions)
-    return tokenizer
+# --- training --------------------------------------------------------------------------------
 
 
-# --- models and batches ----------------------------------------------------------------------
-
-
-def new_model(config: dict[str, Any]) -> Any:
-    """A model of transformers, randomly initialized."""
-    library = hugging_face()
-    kind = config["architectures"][0]
-    settings = {k: v for k, v in config.items() if k not in ("torch_dtype", "architectures")}
-    settings["id2label"] = {int(i): name for i, name in config["id2label"].items()}
-    class_of_config = getattr(library, kind.replace("ForSequenceClassification", "Config"))
-    return getattr(library, kind)(class_of_config(**settings))
-
-
-def pad(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lists of ids -> (rows, longest) int64 ids and their mask."""
-    ids = torch.full((len(rows), max(len(row) for row in rows)), PAD)
-    for line, row in zip(ids, rows, strict=True):
-        line[: len(row)] = torch.tensor(row)
-    mask = torch.zeros_like(ids)
-    for line, row in zip(mask, rows, strict=True):
-        line[: len(row)] = 1
-    return ids, mask
-
-
-def batches(lengths: np.ndarray, size: int, seed: int) -> Iterator[np.ndarray]:
-    """One epoch of index arrays, each of sentences of about one length, in random order."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(lengths))
-    blocks = [order[i : i + 40 * size] for i in range(0, len(order), 40 * size)]
-    cut = []
-    for block in blocks:
-        block = block[np.argsort(lengths[block], kind="stable")]
-        cut += [block[i : i + size] for i in range(0, len(block), size)]
-    for i in generator.permutation(len(cut)):
-        yield cut[i]
+def answers(model: Any, ids: torch.Tensor, fast: bool) -> torch.Tensor:
+    """(rows, classes) float32 logits of padded ids; fast computes in bfloat16."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        logits: torch.Tensor = model(input_ids=ids, attention_mask=(ids != PAD).long()).logits
+    return logits.float()
 
 
 @torch.inference_mode()
@@ -388,20 +131,16 @@ def predict(model: Any, rows: list[list[int]], fast: bool = False) -> np.ndarray
     """(rows, classes) float32 logits; fast computes in bfloat16."""
     model.eval()
     found: list[np.ndarray | None] = [None] * len(rows)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for start in range(0, len(order), 64):
-        part = order[start : start + 64]
-        ids, mask = pad([rows[i] for i in part])
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            logits = model(input_ids=ids, attention_mask=mask).logits.float().numpy()
+    for n, part in enumerate(by_length(rows, 64), 1):
+        logits = answers(model, pad([rows[i] for i in part]), fast).numpy()
         for i, line in zip(part, logits, strict=True):
             found[i] = line
-        if start // 64 % 200 == 199:
-            print(f"  {start + 64} of {len(rows)}", flush=True)
+        if n % 200 == 0:
+            print(f"  {64 * n} of {len(rows)}", flush=True)
     return np.stack(cast(list[np.ndarray], found))
 
 
-def fit(
+def fit_texts(
     model: Any,
     checkpoint: Path,
     rows: list[list[int]],
@@ -417,82 +156,24 @@ def fit(
 ) -> float:
     """Minimize cross-entropy to target probabilities; returns the seconds it took, over restarts.
 
-    AdamW, weight decay on matrices, 6 % warm-up, then linear to zero. A checkpoint is written
-    every minute and at the end; with one at hand it goes on from there.
+    6 % warm-up, then linear to zero.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
-    done, seconds = 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        model.load_state_dict(saved["model"])
-        done, seconds = saved["step"], saved["seconds"]
-        if saved["optimizer"] is not None:
-            optimizer.load_state_dict(saved["optimizer"])
-    lengths = np.array([len(row) for row in rows])
-    total = epochs * sum(1 for _ in batches(lengths, batch, 0))
-    if done >= total:
-        print(f"{checkpoint.name}: complete", flush=True)
-        return seconds
-    if done:
-        print(f"{checkpoint.name}: goes on at step {done} of {total}", flush=True)
+    order = Epochs([len(row) for row in rows], batch, seed)
     soft = torch.from_numpy(targets.astype(np.float32))
+    steps = epochs * order.each
 
-    def save() -> None:
-        state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict() if step < total else None,
-            "step": step,
-            "seconds": seconds + time.time() - start,
-        }
-        save_atomically(checkpoint, lambda p: torch.save(state, p))
+    def loss_of(step: int) -> torch.Tensor:
+        part = order.rows(step)
+        ids = pad([rows[i] for i in part])
+        if token_dropout:
+            drop = (torch.rand(ids.shape) < token_dropout) & (ids > SEP)
+            ids = ids.masked_fill(drop, UNK)
+        return F.cross_entropy(answers(model, ids, fast), soft[part])
 
-    model.train()
-    step, start = 0, time.time()
-    last_save = last_log = start
-    losses: list[float] = []
-    for epoch in range(epochs):
-        for part in batches(lengths, batch, seed * 1000 + epoch):
-            step += 1
-            if step <= done:
-                continue
-            torch.manual_seed(seed * 1_000_003 + step)  # dropout: the same after a restart
-            ids, mask = pad([rows[i] for i in part])
-            if token_dropout:
-                drop = (torch.rand(ids.shape) < token_dropout) & (ids > SEP)
-                ids = ids.masked_fill(drop, UNK)
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                logits = model(input_ids=ids, attention_mask=mask).logits.float()
-            loss = F.cross_entropy(logits, soft[part])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(step / (0.06 * total), (total - step) / (0.94 * total))
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-            now = time.time()
-            if now - last_log > 15:
-                mean = np.mean(losses[-100:])
-                print(f"step {step} of {total}, loss {mean:.4f}", flush=True)
-                last_log = now
-            if now - last_save > 60:
-                save()
-                last_save = now
-    save()
-    return seconds + time.time() - start
-
-
-def accuracy(logits: np.ndarray, labels: np.ndarray) -> str:
-    """Accuracy with its standard error, in words."""
-    right = int((logits.argmax(1) == labels).sum())
-    share = right / len(labels)
-    error = (share * (1 - share) / len(labels)) ** 0.5
-    return f"{100 * share:.2f} % ± {100 * error:.2f} ({right} of {len(labels)})"
+    return fit(
+        Run(model, adamw(model, decay), checkpoint), loss_of, steps=steps, rate=rate, seed=seed,
+        schedule=trapezoid(steps, 0.06 * steps, 0.94 * steps),
+    )  # fmt: skip
 
 
 # --- the teacher -----------------------------------------------------------------------------
@@ -515,11 +196,9 @@ def new_teacher(args: argparse.Namespace, seed: int) -> Any:
 
 def trained_teacher(args: argparse.Namespace, seed: int) -> Any:
     """The fine-tuned teacher of a seed."""
-    checkpoint = args.work / f"teacher-{seed}.pt"
-    if not checkpoint.exists() or torch.load(checkpoint)["optimizer"] is not None:
-        raise SystemExit(f"teacher {seed} is not trained: run `teacher` first")
+    weights = trained(args.work / f"teacher-{seed}.pt", "teacher")
     model = new_teacher(args, seed)
-    model.load_state_dict(torch.load(checkpoint)["model"])
+    model.load_state_dict(weights)
     return model
 
 
@@ -535,7 +214,7 @@ def stage_teacher(args: argparse.Namespace) -> None:
     total = np.zeros((len(labels), len(task.labels)))
     for seed in args.seeds or range(1, task.teachers + 1):
         model = new_teacher(args, seed)
-        seconds = fit(
+        seconds = fit_texts(
             model, args.work / f"teacher-{seed}.pt", rows, targets,
             epochs=task.teacher_epochs, batch=32, rate=1e-4, decay=0.01, seed=seed, fast=True,
         )  # fmt: skip
@@ -623,16 +302,6 @@ def stage_label(args: argparse.Namespace) -> None:
     save_array(path, total[[index[text] for text in texts]])
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """np.save to a temporary name, then rename."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # given a path, np.save would append .npy to it
-            np.save(file, array)
-
-    save_atomically(path, write)
-
-
 # --- the small model -------------------------------------------------------------------------
 
 
@@ -680,8 +349,8 @@ def stage_train(args: argparse.Namespace) -> None:
     start_embedding(args, model)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{parameters} parameters, {len(rows)} texts", flush=True)
-    seconds = fit(
-        model, args.work / f"{args.run}.pt", rows, targets,
+    seconds = fit_texts(
+        model, checkpoint(args), rows, targets,
         epochs=task.epochs, batch=task.batch, rate=task.learning_rate, decay=0.05, seed=args.seed,
         token_dropout=task.token_dropout,
     )  # fmt: skip
@@ -694,26 +363,12 @@ def stage_train(args: argparse.Namespace) -> None:
 def stage_export(args: argparse.Namespace) -> None:
     """Write model.safetensors in float16 and the two configuration files."""
     config = full_config(TASKS[args.task])
-    checkpoint = args.work / f"{args.run}.pt"
-    if not checkpoint.exists() or torch.load(checkpoint)["optimizer"] is not None:
-        raise SystemExit(f"{checkpoint} is not complete: run `train` first")
-    state = torch.load(checkpoint)["model"]
-    tensors = {name: t.half().contiguous().numpy() for name, t in state.items() if t.ndim}
-    tensors = {n: t for n, t in tensors.items() if not n.endswith("position_ids")}
     inputs = ["input_ids", "attention_mask"]
     if config["model_type"] == "bert":
         inputs.insert(1, "token_type_ids")
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "model_max_length": config["max_position_embeddings"],
-        "model_input_names": inputs,
-        "clean_up_tokenization_spaces": False,
-    }
-    write_files(args.out, tensors, {"config": config, "tokenizer_config": tokenizer_config})
+    found = tokenizer_config(config["max_position_embeddings"], NAMED, inputs)
+    weights = trained(checkpoint(args), "train")
+    write_model(args.out, config, weights, {"tokenizer_config": found})
 
 
 def evaluate_folder(name: str, folder: Path, data: Path, part: str = "test") -> dict[str, Any]:
@@ -725,15 +380,7 @@ def evaluate_folder(name: str, folder: Path, data: Path, part: str = "test") -> 
     labels = np.array([label for _, label in examples])
     model = load_exported(folder)
     logits, rounded = predict(model, rows), predict(round_rows(model), rows)
-    confusion = np.zeros((len(TASKS[name].labels),) * 2, int)
-    np.add.at(confusion, (labels, logits.argmax(1)), 1)
-    return {
-        "total": len(labels),
-        "right": int((logits.argmax(1) == labels).sum()),
-        "right_int8_weights": int((rounded.argmax(1) == labels).sum()),
-        "accuracy": accuracy(logits, labels),
-        "accuracy_int8_weights": accuracy(rounded, labels),
-        "confusion": confusion.tolist(),
+    return classification(labels, logits, rounded, logits) | {
         "tokens": float(np.mean([len(row) for row in rows])),
         "longest": max(len(row) for row in rows),
     }
@@ -742,21 +389,14 @@ def evaluate_folder(name: str, folder: Path, data: Path, part: str = "test") -> 
 def stage_evaluate(args: argparse.Namespace) -> None:
     """Accuracy and confusion of the exported folder on a part of the data."""
     result = evaluate_folder(args.task, args.out, args.data, args.part)
-    confusion = result.pop("confusion")
-    print(f"{args.part}: {json.dumps(result, indent=2, ensure_ascii=False)}\nconfusion:")
-    for label, line in zip(TASKS[args.task].labels, confusion, strict=True):
-        print(f"{label:>22} " + " ".join(f"{n:4}" for n in line))
+    print_classification(args.part, result, TASKS[args.task].labels, 22)
 
 
 def stage_heldout(args: argparse.Namespace) -> None:
     """Write a part as label, tab, text, for `picoformer eval --data`."""
     labels = TASKS[args.task].labels
-    rows = [
-        f"{labels[label]}\t{text}\n"
-        for text, label in read_examples(args.task, args.data)[args.part]
-    ]
-    Path(f"{args.part}.tsv").write_text("".join(rows), encoding="utf-8")
-    print(f"{args.part}.tsv: {len(rows)} texts")
+    found = read_examples(args.task, args.data)[args.part]
+    write_held_out(args.part, [(labels[label], text) for text, label in found], "texts")
 
 
 # --- command line ----------------------------------------------------------------------------

@@ -17,43 +17,39 @@ downloaded while it runs.
 from __future__ import annotations
 
 import argparse
-import copy
-import hashlib
 import json
-import os
 import random
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 
 from picoformer.simulate.metrics import chrf, exact, ngrams
-from tools.training.fitting import (
-    Stages,
-    add_options,
+from tools import ROOT
+from tools.training import folders
+from tools.training.data import PAD, Epochs, by_length, hashed_part, need_files, pad
+from tools.training.files import save_atomically, write_held_out
+from tools.training.folders import (
     hugging_face,
     load_exported,
     round_rows,
-    run_stages,
-    save_atomically,
-    write_files,
+    tokenizer_config,
+    write_model,
 )
+from tools.training.loop import Run, adamw, fit, trained, trapezoid
+from tools.training.scores import share
+from tools.training.stages import Stages, add_options, checkpoint, run_stages
 
 if TYPE_CHECKING:
     import torch
 
     from tokenizers import Tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
 SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2; the decoder starts with <pad>
-PAD, END, UNK = range(3)
+END, UNK = 1, 2
 SPACE = "\u2581"  # a word's beginning
 
 CONFIG: dict[str, Any] = {
@@ -115,20 +111,17 @@ def plain(text: str) -> str:
 
 
 def part_of(english: str) -> str:
-    """Which part a sentence belongs to: a hash of its words decides, 5 % test, 5 % validation.
+    """Which part a sentence belongs to: 5 % test, 5 % validation.
 
     Lower case and without punctuation, so that all pairs of a sentence fall on one side.
     """
-    words = " ".join(re.findall(r"[\w']+", plain(english).lower()))
-    bucket = int(hashlib.sha256(words.encode()).hexdigest(), 16) % 20
-    return {0: "test", 1: "validation"}.get(bucket, "train")
+    return hashed_part(" ".join(re.findall(r"[\w']+", plain(english).lower())), 20)
 
 
 def read_parts(data: Path) -> dict[str, list[tuple[str, str]]]:
     """(English, French) of the parts train, validation and test, in the order of the file."""
     path = data / "tatoeba_en_fr/pairs.tsv"
-    if not path.is_file():
-        raise SystemExit(f"{data} lacks tatoeba_en_fr/pairs.tsv: --data names the data's folder")
+    need_files(data, ["tatoeba_en_fr/pairs.tsv"])
     parts: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
@@ -195,14 +188,7 @@ def stage_prepare(args: argparse.Namespace) -> None:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The folder's tokenizer, cutting at the model's positions (</s> stays)."""
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise SystemExit(f"{path} is missing: run `prepare` first")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.enable_truncation(CONFIG["max_position_embeddings"])
-    return tokenizer
+    return folders.load_tokenizer(folder, CONFIG["max_position_embeddings"])
 
 
 class Splitter:
@@ -253,32 +239,9 @@ class Splitter:
 
 def new_model(config: dict[str, Any]) -> Any:
     """A model of transformers, randomly initialized."""
-    library = hugging_face()
-    settings = {k: v for k, v in config.items() if k not in ("torch_dtype", "architectures")}
-    model = library.MarianMTModel(library.MarianConfig(**settings))
-    model.generation_config = library.GenerationConfig(**GENERATION)
+    model = folders.new_model(config)
+    model.generation_config = hugging_face().GenerationConfig(**GENERATION)
     return model
-
-
-def pad(rows: list[list[int]]) -> torch.Tensor:
-    """Lists of ids -> (rows, longest) int64."""
-    import torch
-
-    longest = max(len(row) for row in rows)
-    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
-
-
-def batches(lengths: np.ndarray, size: int, seed: int) -> Iterator[np.ndarray]:
-    """One epoch of index arrays, each of sentences of about one length, in random order."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(lengths))
-    blocks = [order[i : i + 40 * size] for i in range(0, len(order), 40 * size)]
-    cut = []
-    for block in blocks:
-        block = block[np.argsort(lengths[block], kind="stable")]
-        cut += [block[i : i + size] for i in range(0, len(block), size)]
-    for i in generator.permutation(len(cut)):
-        yield cut[i]
 
 
 def translate(model: Any, tokenizer: Tokenizer, texts: list[str], beams: int = 1) -> list[str]:
@@ -288,9 +251,7 @@ def translate(model: Any, tokenizer: Tokenizer, texts: list[str], beams: int = 1
     model.eval()
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
     found = [""] * len(rows)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for start in range(0, len(order), 64):
-        part = order[start : start + 64]
+    for part in by_length(rows, 64):
         ids = pad([rows[i] for i in part])
         with torch.inference_mode():
             out = model.generate(
@@ -320,105 +281,37 @@ def loss_of(model: Any, source: torch.Tensor, target: torch.Tensor, dropout: flo
     )
 
 
-def fit(
+def fit_pairs(
     model: Any,
     checkpoint: Path,
     encode: Callable[[int, random.Random], tuple[list[int], list[int]]],
-    lengths: np.ndarray,
+    order: Epochs,
     *,
     epochs: int,
-    batch: int,
-    seed: int,
     check: Callable[[Any], str] | None = None,
 ) -> float:
     """Minimize the loss of pairs; leaves the averaged weights in the model.
 
-    encode gives the ids of a pair, as the generator it is given decides. AdamW, weight decay on
-    matrices, a warm-up, a constant rate, and linear to zero at the end. A checkpoint is written
-    every minute and at the end; with one at hand it goes on from there. Returns the seconds it
-    took, over restarts.
+    encode gives the ids of a pair, as the generator it is given decides. A warm-up, a constant
+    rate, and linear to zero at the end. Returns the seconds it took, over restarts.
     """
-    import torch
+    steps, seed = epochs * order.each, order.seed
 
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": DECAY},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), fused=True)
-    average = copy.deepcopy(model)
-    done, seconds = 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        done, seconds = saved["step"], saved["seconds"]
-        if saved["optimizer"] is not None:
-            optimizer.load_state_dict(saved["optimizer"])
-    steps = sum(1 for _ in batches(lengths, batch, 0))
-    total = epochs * steps
-    averaged = [p for p in average.parameters() if p.requires_grad]
-    if done >= total:
-        print(f"{checkpoint.name}: complete", flush=True)
-        model.load_state_dict(average.state_dict())
-        return seconds
-    if done:
-        print(f"{checkpoint.name}: goes on at step {done} of {total}", flush=True)
+    def loss(step: int) -> torch.Tensor:
+        generator = random.Random(seed * 1_000_003 + step)  # the same pieces after a restart
+        rows = [encode(i, generator) for i in order.rows(step)]
+        source, target = pad([row[0] for row in rows]), pad([row[1] for row in rows])
+        return loss_of(model, source, target, TOKEN_DROPOUT)
 
-    def save() -> None:
-        state = {
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict() if step < total else None,
-            "step": step,
-            "seconds": seconds + time.time() - start,
-        }
-        save_atomically(checkpoint, lambda p: torch.save(state, p))
+    def watch(step: int, candidate: Any) -> None:
+        epoch, into = divmod(step - 1, order.each)
+        if check and epoch and epoch % CHECK == 0 and not into:
+            print(f"epoch {epoch}: {check(candidate)}", flush=True)
 
-    step, start = 0, time.time()
-    last_save = last_log = start
-    losses: list[float] = []
-    for epoch in range(epochs):
-        if step + steps <= done:
-            step += steps
-            continue
-        model.train()
-        for part in batches(lengths, batch, seed * 1000 + epoch):
-            step += 1
-            if step <= done:
-                continue
-            # the same pieces and dropout after a restart
-            torch.manual_seed(seed * 1_000_003 + step)
-            generator = random.Random(seed * 1_000_003 + step)
-            rows = [encode(i, generator) for i in part]
-            source, target = pad([row[0] for row in rows]), pad([row[1] for row in rows])
-            loss = loss_of(model, source, target, TOKEN_DROPOUT)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            for group in optimizer.param_groups:
-                left = (total - step) / (COOL_DOWN * total)
-                group["lr"] = RATE * min(1.0, step / WARM_UP, left)
-            optimizer.step()
-            optimizer.zero_grad()
-            keep = min(1 - 1 / AVERAGE, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for mean, weight in zip(averaged, trained, strict=True):
-                    mean.lerp_(weight, 1 - keep)
-            losses.append(loss.item())
-            now = time.time()
-            if now - last_log > 30:
-                spent = seconds + now - start
-                print(f"step {step} of {total}, loss {np.mean(losses[-200:]):.4f}, {spent:.0f} s",
-                      flush=True)  # fmt: skip
-                last_log = now
-            if now - last_save > 60:
-                save()
-                last_save = now
-        if check and (epoch + 1) % CHECK == 0 and epoch + 1 < epochs:
-            print(f"epoch {epoch + 1}: {check(average)}", flush=True)
-    save()
-    model.load_state_dict(average.state_dict())
-    return seconds + time.time() - start
+    return fit(
+        Run(model, adamw(model, DECAY, 0.98, fused=True), checkpoint, AVERAGE), loss, steps=steps,
+        rate=RATE, schedule=trapezoid(steps, WARM_UP, COOL_DOWN * steps), seed=seed, watch=watch,
+    )  # fmt: skip
 
 
 def stage_train(args: argparse.Namespace) -> None:
@@ -429,7 +322,7 @@ def stage_train(args: argparse.Namespace) -> None:
     pairs, held_out = parts["train"], grouped(parts["validation"])
     tokenizer = load_tokenizer(args.out)
     splitter = Splitter((args.out / "tokenizer.json").read_text(encoding="utf-8"))
-    lengths = np.array([len(tokenizer.encode(f"{en} {fr}").ids) for en, fr in pairs])
+    lengths = [len(tokenizer.encode(f"{en} {fr}").ids) for en, fr in pairs]
     texts, references = list(held_out), list(held_out.values())
 
     def encode(i: int, generator: random.Random) -> tuple[list[int], list[int]]:
@@ -444,53 +337,28 @@ def stage_train(args: argparse.Namespace) -> None:
     model = new_model(CONFIG)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     print(f"{parameters} parameters, {len(pairs)} pairs", flush=True)
-    seconds = fit(
-        model, args.work / f"{args.run}.pt", encode, lengths, epochs=args.epochs, batch=BATCH,
-        seed=args.seed, check=check,
+    seconds = fit_pairs(
+        model, checkpoint(args), encode, Epochs(lengths, BATCH, args.seed), epochs=args.epochs,
+        check=check,
     )  # fmt: skip
     print(f"{args.run}: {check(model)}, {seconds:.0f} s", flush=True)
 
 
 def scores(found: list[str], references: list[list[str]]) -> str:
     """chrF and exact matches with their standard error, in words."""
-    right = exact(found, references)
-    share = right / len(found)
-    error = (share * (1 - share) / len(found)) ** 0.5
-    return (
-        f"chrF {chrf(found, references):.2f}, exact {100 * share:.2f} % ± {100 * error:.2f} "
-        f"({right} of {len(found)})"
-    )
+    right = share(exact(found, references), len(found))
+    return f"chrF {chrf(found, references):.2f}, exact {right}"
 
 
 def stage_export(args: argparse.Namespace) -> None:
     """Write model.safetensors in float16 and the configuration files."""
-    import torch
-
-    checkpoint = args.work / f"{args.run}.pt"
-    if not checkpoint.exists() or torch.load(checkpoint)["optimizer"] is not None:
-        raise SystemExit(f"{checkpoint} is not complete: run `train` first")
-    state = torch.load(checkpoint)["average"]
-    once = ("lm_head.", "model.encoder.embed", "model.decoder.embed")  # tied, or computed
-    tensors = {
-        name: t.half().contiguous().numpy()
-        for name, t in state.items()
-        if not name.startswith(once)
-    }
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "pad_token": "<pad>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "model_max_length": CONFIG["max_position_embeddings"],
-        "model_input_names": ["input_ids", "attention_mask"],
-        "clean_up_tokenization_spaces": False,
-    }
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    positions = CONFIG["max_position_embeddings"]
     files = {
-        "config": CONFIG,
         "generation_config": GENERATION,
-        "tokenizer_config": tokenizer_config,
+        "tokenizer_config": tokenizer_config(positions, special, ["input_ids", "attention_mask"]),
     }
-    write_files(args.out, tensors, files)
+    write_model(args.out, CONFIG, trained(checkpoint(args), "train"), files)
 
 
 # --- scores ----------------------------------------------------------------------------------
@@ -576,9 +444,7 @@ def stage_translate(args: argparse.Namespace) -> None:
 
 def stage_heldout(args: argparse.Namespace) -> None:
     """Write a part as English, tab, French, for `picoformer eval --data`."""
-    rows = [f"{a}\t{b}\n" for a, b in read_parts(args.data)[args.part]]
-    Path(f"{args.part}.tsv").write_text("".join(rows), encoding="utf-8")
-    print(f"{args.part}.tsv: {len(rows)} pairs")
+    write_held_out(args.part, read_parts(args.data)[args.part], "pairs")
 
 
 # --- command line ----------------------------------------------------------------------------

@@ -27,33 +27,21 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
-import os
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tools.training.fitting import (
-    Stages,
-    add_options,
-    fit,
-    load_exported,
-    new_model,
-    round_rows,
-    run_stages,
-    save_atomically,
-    trained,
-    write_folder,
-)
-from tools.training.text import accuracy
+from tools import ROOT
+from tools.training.files import save_arrays
+from tools.training.folders import load_exported, new_model, round_rows, write_model
+from tools.training.loop import Run, adamw, fit, half_cosine, trained
+from tools.training.scores import accuracy, classification, print_classification
+from tools.training.stages import Stages, add_options, checkpoint, run_stages
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts the files
 LABELS = (
     "T-shirt/top",
@@ -235,12 +223,7 @@ def stage_prepare(args: argparse.Namespace) -> None:
     arrays: dict[str, Any] = {}
     for part, (images, labels) in parts.items():
         arrays |= {f"{part}_0": images, f"{part}_1": labels}
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-
-    save_atomically(path, write)
+    save_arrays(path, arrays)
 
 
 def prepared(args: argparse.Namespace, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -267,8 +250,8 @@ def stage_teacher(args: argparse.Namespace) -> None:
 
     steps = args.teacher_epochs * (len(labels) // batch)
     seconds = fit(
-        model, args.work / "teacher.pt", loss_of, steps=steps, rate=3e-3, decay=0.05,
-        seed=args.seed, warm_up=0.15,
+        Run(model, adamw(model, 0.05), args.work / "teacher.pt"), loss_of, steps=steps, rate=3e-3,
+        schedule=half_cosine(steps, 0.15), seed=args.seed,
     )  # fmt: skip
     images, labels = prepared(args, "validation")
     print(f"teacher: validation {accuracy(predict(model, images), labels)}, {seconds:.0f} s")
@@ -297,8 +280,8 @@ def stage_train(args: argparse.Namespace) -> None:
 
     steps = args.epochs * (len(labels) // batch)
     seconds = fit(
-        model, args.work / f"{args.run}.pt", loss_of, steps=steps, rate=args.rate, decay=0.05,
-        seed=args.seed,
+        Run(model, adamw(model, 0.05), checkpoint(args)), loss_of, steps=steps, rate=args.rate,
+        schedule=half_cosine(steps), seed=args.seed,
     )  # fmt: skip
     images, labels = prepared(args, "validation")
     for word, one in (("float", model), ("8-bit rows", round_rows(model))):
@@ -308,9 +291,8 @@ def stage_train(args: argparse.Namespace) -> None:
 
 def stage_export(args: argparse.Namespace) -> None:
     """Write model.safetensors in float16 and the two configuration files."""
-    model = new_model(CONFIG)
-    model.load_state_dict(trained(args.work / f"{args.run}.pt", "train"))
-    write_folder(args.out, model, {"config": CONFIG, "preprocessor_config": PREPROCESSOR})
+    weights = trained(checkpoint(args), "train")
+    write_model(args.out, CONFIG, weights, {"preprocessor_config": PREPROCESSOR})
 
 
 def evaluate_folder(folder: Path, data: Path, part: str = "test") -> dict[str, Any]:
@@ -318,25 +300,13 @@ def evaluate_folder(folder: Path, data: Path, part: str = "test") -> dict[str, A
     images, labels = read_part(data, part)
     model = load_exported(folder)
     logits, rounded = predict(model, images), predict(round_rows(model), images)
-    confusion = np.zeros((len(LABELS),) * 2, int)
-    np.add.at(confusion, (labels, rounded.argmax(1)), 1)
-    return {
-        "total": len(labels),
-        "right": int((logits.argmax(1) == labels).sum()),
-        "right_int8_weights": int((rounded.argmax(1) == labels).sum()),
-        "accuracy": accuracy(logits, labels),
-        "accuracy_int8_weights": accuracy(rounded, labels),
-        "confusion": confusion.tolist(),
-    }
+    return classification(labels, logits, rounded, rounded)
 
 
 def stage_evaluate(args: argparse.Namespace) -> None:
     """Accuracy of the exported folder on a part, and the confusion with 8-bit weights."""
     result = evaluate_folder(args.out, args.data, args.part)
-    confusion = result.pop("confusion")
-    print(f"{args.part}: {json.dumps(result, indent=2, ensure_ascii=False)}\nconfusion:")
-    for label, line in zip(LABELS, confusion, strict=True):
-        print(f"{label:>12} " + " ".join(f"{n:4}" for n in line))
+    print_classification(args.part, result, LABELS, 12)
 
 
 def stage_heldout(args: argparse.Namespace) -> None:

@@ -8,25 +8,17 @@ from __future__ import annotations
 import ast
 from binascii import b2a_base64, crc32
 from collections.abc import Callable
-from typing import Protocol
 
-from ..device import server as wire
-from ..errors import Error
+from ..device import server_frames as wire
 from ..runtime.files import FOLDER, sources, wanted
-from ..runtime.platforms import OLDEST, Platform
+from ..runtime.platforms import Platform
+from .errors import DeployError
+from .repl import Repl
 
 BLOCK = 768  # bytes of a file in one line; a multiple of 3
 SMALL_BLOCK = 144  # where the link drops what the board does not read in time
 AHEAD = 3  # blocks on their way, where nothing is dropped
 WRITE_LIMIT = 30.0  # seconds for a board to write a block
-
-
-PROBE = """
-import sys
-i = sys.implementation
-print((i.name, tuple(i.version)[:3], getattr(i, "_mpy", 0), sys.platform,
-    getattr(i, "_machine", "")))
-"""
 
 SUMS = """
 def picoformer_sums(folder):
@@ -86,45 +78,6 @@ def picoformer_receive(path, size, block):
 Progress = Callable[[str, int, int], object]
 
 
-class DeployError(Error):
-    """The runtime cannot be put on the board."""
-
-
-class Repl(Protocol):
-    """What the installer needs of a board in the raw REPL."""
-
-    def run(self, code: str, limit: float = ...) -> str: ...
-
-    def start(self, code: str) -> None: ...
-
-    def finish(self, limit: float) -> str: ...
-
-    def expect(self, mark: bytes, limit: float) -> bytes: ...
-
-    def write(self, data: bytes) -> None: ...
-
-
-def probe(repl: Repl) -> Platform:
-    """Ask the board what it is. Raises DeployError where that is no MicroPython we can use."""
-    said = repl.run(PROBE)
-    try:
-        name, version, mpy, platform, machine = ast.literal_eval(said.strip())
-    except (ValueError, SyntaxError) as e:
-        raise DeployError(f"the board says {said[-200:]!r} to the question what it is") from e
-    numbers = ".".join(map(str, version))
-    if name != "micropython":
-        raise DeployError(
-            f"the board runs {name} {numbers}; picoformer needs MicroPython: flash the stock "
-            "firmware from micropython.org/download"
-        )
-    if tuple(version[:2]) < OLDEST:
-        raise DeployError(
-            f"the board runs MicroPython {numbers}; picoformer needs {OLDEST[0]}.{OLDEST[1]} or "
-            "newer: flash a newer firmware from micropython.org/download"
-        )
-    return Platform(tuple(version), int(mpy), platform, machine)
-
-
 def installed(repl: Repl) -> dict[str, int]:
     """CRC32 of each file of the board's runtime, by name."""
     sums = ast.literal_eval(repl.run(SUMS % FOLDER, 30.0).strip())
@@ -136,7 +89,7 @@ def up_to_date(board: Platform, found: dict[str, int]) -> bool:
     """Whether the board has this picoformer's runtime, in either form."""
     return any(
         found == {name: crc32(data) for name, data in form.items()}
-        for form in (wanted(board), sources())
+        for form in (wanted(board.mpy, board.architecture), sources())
     )
 
 
@@ -148,7 +101,7 @@ def install(repl: Repl, board: Platform, progress: Progress | None = None) -> bo
     found = installed(repl)
     if up_to_date(board, found):
         return False
-    runtime = wanted(board)
+    runtime = wanted(board.mpy, board.architecture)
     total = sum(map(len, runtime.values()))
     done = 0
     repl.run(FOLDERS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from binascii import crc32, unhexlify
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..compile.modelfile import ModelFile
+from ..compile.steps import Step, results
 from ..errors import Error
 from ..graph.nodes import Array
+from ..simulate.memory import Memory
 from ..simulate.simulator import Simulator
-from .board import Board, Progress, ScriptError
+from .board import Board
+from .errors import ScriptError
+from .install import Progress
 
 TOKENS = 16  # of an input at most
 TIMEOUT = 3600.0  # seconds; plain-Python kernels take minutes for a large model
@@ -139,33 +142,11 @@ class _Run:
     expected: list[list[Array]] = field(default_factory=list)
 
 
-def _logits(m: ModelFile, op: str, operand: int) -> bool:
+def _logits(m: ModelFile, step: Step) -> bool:
     """Whether a step writes the logits, which lie where frames were."""
     if m.task in ("embed", "answer"):
         return False
-    return op in ("linear", "bias") and operand == int(m.program[5])
-
-
-def _written(m: ModelFile, op: str, f: list[int]) -> Iterator[tuple[int, int]]:
-    """(operand, words) of what a step writes into each frame."""
-    out = {"embed": 0, "store": 0, "gate": 0, "pool": 0, "bias": 0}.get(op, 1)
-    size = {"store": 3, "attend": 3, "linear": 4, "pool": 1}.get(op, 2)
-    n = f[size]
-    if op == "linear":
-        n *= 4
-    elif op in ("store", "attend"):
-        n *= f[4 if op == "store" else 5]
-    if _logits(m, op, f[out]):
-        n = m.outputs
-    if op == "norm":
-        yield f[out], 3
-        yield f[out] + (4 << 6), n
-    else:
-        yield f[out], n
-    if op == "store":
-        yield f[1], n
-    if op == "gate" and f[1]:
-        yield f[5], 1
+    return step.kind in ("linear", "bias") and step["out"] == int(m.program[5])
 
 
 def _runs(sim: Simulator, context: int) -> list[_Run]:
@@ -186,16 +167,17 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
     runs: list[_Run] = []
     current: list[_Run] = []
 
-    def tap(i: int, _: str, f: list[int], frames: Array) -> None:
-        op = m.steps[i].kind
+    def tap(i: int, step: Step, memory: Memory) -> None:
         run, pieces, values = current[-1], [], []
         pooled = m.task != "answer" and any(s.op == "pool" for s in m.steps[m.body : i + 1])
         single = pooled and not run.encoder
-        for operand, size in _written(m, op, f):
-            at = operand >> 6
-            rows = sim._logits if _logits(m, op, operand) else frames[:, at - 16 :]
+        for operand, size in results(step):
+            if _logits(m, step):
+                rows, size = memory.logits, m.outputs
+            else:
+                rows = memory.value(operand, size)
             rows = rows[-1:, :size] if single else rows[:, :size]
-            pieces.append((at, size, m.stride, len(rows)))
+            pieces.append((operand >> 6, size, m.stride, len(rows)))
             values.append(rows.astype("<i4"))
         run.indices.append(i)
         run.pieces.append(pieces)
@@ -204,10 +186,10 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
     def run(encoder: bool, start: int, ids: list[int], types: list[int] | None = None) -> None:
         words = [t | (y << 16) for t, y in zip(ids, types or [0] * len(ids), strict=True)]
         current.append(_Run(encoder, start, words))
-        sim._run(ids, start, types, encoder, patches)
+        sim.machine.run(ids, start, types, encoder, patches)
         runs.append(current[-1])
 
-    sim.tap = tap
+    sim.machine.tap = tap
     try:
         if m.task == "translate":
             run(True, 0, tokens[:n])
@@ -217,7 +199,7 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
         if not m.whole or m.task == "translate":
             run(False, first, tokens[-1:])
     finally:
-        sim.tap = None
+        sim.machine.tap = None
     return runs
 
 
@@ -268,7 +250,7 @@ def selftest(
             t.calls += 1
             t.us += us
             if step.kind == "linear":
-                t.products += step.fields[3] * 4 * step.fields[4] * len(values[0])
+                t.products += step["cols"] * 4 * step["groups"] * len(values[0])
             if crc != crc32(b"".join(v.tobytes() for v in values)):
                 result.difference = _difference(m, run, s, ask((r, s)))
                 break

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..boards.board import Board
-from ..boards.emulated.unix import UnixBoard
+from ..boards.replies import Loaded, Stats
 from ..compile.convert import convert
 from ..errors import Error
 from ..simulate.simulator import Simulator
-from .boards import Bars
+from .arguments import add_json, check_n, command
+from .printing import Bars, show_json
 
 
-def default_source() -> Path:
+def add_commands(commands: Any) -> None:
+    """Add the command to the subparsers of `picoformer`."""
+    p = command(commands, "demo", _demo, "a story from an emulated board, checked against the PC")
+    p.add_argument(
+        "source", nargs="?", help="a checkpoint (default: the checkout's models/stories)"
+    )
+    p.add_argument("--prompt", default="Once upon a time", metavar="TEXT")
+    p.add_argument("-n", type=int, default=200, metavar="N", help="tokens (default: 200)")
+    add_json(p)
+
+
+def _demo(o: argparse.Namespace) -> None:
+    check_n(o.n)
+    result = _run(o.source, o.prompt, o.n, quiet=o.json)
+    if o.json:
+        show_json(result)
+    if not result["equal"]:
+        raise Error("the board and the simulator differ: please report this, with your system")
+
+
+def _default_source() -> Path:
     """The story model of the checkout that this package runs from."""
     folder = Path(__file__).resolve().parents[3] / "models" / "stories"
     if not folder.is_dir():
@@ -25,14 +48,14 @@ def default_source() -> Path:
     return folder
 
 
-def run_demo(source: str | None, prompt: str, n: int, quiet: bool = False) -> dict[str, Any]:
+def _run(source: str | None, prompt: str, n: int, quiet: bool) -> dict[str, Any]:
     """Run the demo; prints unless `quiet`. Returns the figures and whether board equals PC."""
 
     def say(text: str = "", end: str = "\n") -> None:
         if not quiet:
             print(text, end=end, flush=True)
 
-    checkpoint = Path(source) if source else default_source()
+    checkpoint = Path(source) if source else _default_source()
     name = checkpoint.resolve().name.removesuffix(".bin")
     with tempfile.TemporaryDirectory(prefix="picoformer-") as folder:
         model = Path(folder) / f"{name}.pft"
@@ -44,21 +67,7 @@ def run_demo(source: str | None, prompt: str, n: int, quiet: bool = False) -> di
         sim = Simulator(model)
         expected = "".join(sim.generate(prompt, n))
         ids = sim.tokenizer.encode(prompt) or [max(sim.tokenizer.bos, 0)]
-        with UnixBoard(Path(folder) / "flash") as unix, Board(unix.port) as board:
-            say(f"2. board     MicroPython's unix port behind {unix.port}")
-            bars = Bars(quiet)
-            board.deploy(model, progress=bars)
-            bars.close()
-            say("3. deploy    the runtime and the model are on the board, verified")
-            loaded = board.load(name)
-            say("4. story     told by the board, as it comes:\n")
-            say(prompt, end="")
-            text = ""
-            for piece in board.generate(name, prompt, n):
-                text += piece
-                say(piece, end="")
-            stats = board.stats
-            logits = board.logits(name, ids)
+        text, loaded, stats, logits = _on_a_board(model, prompt, n, ids, say, Bars(quiet))
     same = bool((logits == sim.logits(ids)[-1]).all())
     equal = text == expected and same
     say("\n")
@@ -80,3 +89,24 @@ def run_demo(source: str | None, prompt: str, n: int, quiet: bool = False) -> di
         "weights": loaded.weights,
         "equal": equal,
     }
+
+
+def _on_a_board(
+    model: Path, prompt: str, n: int, ids: list[int], say: Callable[..., None], bars: Bars
+) -> tuple[str, Loaded, Stats, Any]:
+    """The text that an emulated board writes, its figures, and the logits behind `ids`."""
+    from ..boards.emulated.unix import UnixBoard
+
+    with UnixBoard(model.parent / "flash") as unix, Board(unix.port) as board:
+        say(f"2. board     MicroPython's unix port behind {unix.port}")
+        name = board.deploy(model, progress=bars)
+        bars.close()
+        say("3. deploy    the runtime and the model are on the board, verified")
+        loaded = board.load(name)
+        say("4. story     told by the board, as it comes:\n")
+        say(prompt, end="")
+        text = ""
+        for piece in board.generate(name, prompt, n):
+            text += piece
+            say(piece, end="")
+        return text, loaded, board.stats, board.logits(name, ids)

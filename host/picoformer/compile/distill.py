@@ -30,8 +30,8 @@ from ..graph.nodes import (
     Norm,
     tensors,
 )
-from .quantize import Rounded
-from .rounding import HIGH, LOW
+from .matrices import Rounded
+from .round_matrix import HIGH, LOW
 
 STEPS = 500  # of training, by default
 BATCH = 8  # sequences of a step

@@ -16,25 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..device import modelfile, program
+from ..device import modelfile, program, regions
 from ..device.check import check
 from ..errors import Error
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a program: its operation's name and its fields, as in the file."""
-
-    op: str
-    fields: list[int]
-
-    @property
-    def kind(self) -> str:
-        """The operation's name, whatever bits its weights have."""
-        return self.op.removesuffix("4")
+from .steps import Step
 
 
 @dataclass(frozen=True)
@@ -98,13 +86,13 @@ class ModelFile:
         """Bytes of the caches of all layers for a context."""
         layers = int(self.program[11])
         words = self.program.tolist()
-        return 4 * sum(program.cache_words(words, i, context) for i in range(layers))
+        return 4 * sum(regions.cache_words(words, i, context) for i in range(layers))
 
     @property
     def cache_bits(self) -> tuple[int, int]:
         """The most bits that a key has in a cache, and a value."""
-        stores = [s.fields for s in self.steps if s.op == "store"]
-        return max((f[6] for f in stores), default=0), max((f[7] for f in stores), default=0)
+        stores = [(s["key_bits"], s["value_bits"]) for s in self.steps if s.op == "store"]
+        return max((k for k, _ in stores), default=0), max((v for _, v in stores), default=0)
 
     def with_cache(self, key_bits: int, value_bits: int) -> ModelFile:
         """The same, as large as it would be had it been converted with these or fewer bits.
@@ -114,15 +102,14 @@ class ModelFile:
         words = self.program.copy()
         for s in self.steps:
             if s.op == "store":
-                heads, size, _, keys, values = s.fields[3:]
-                cache = program.HEADER + (s.fields[2] & 63) - program.CACHE
-                bits = min(keys, key_bits), min(values, value_bits)
-                words[cache] = program.pair_words(heads, size, *bits)
+                cache = regions.HEADER + (s["cache"] & 63) - regions.CACHE
+                bits = min(s["key_bits"], key_bits), min(s["value_bits"], value_bits)
+                words[cache] = regions.pair_words(s["heads"], s["size"], *bits)
         return replace(self, program=words)
 
     def arena_bytes(self, context: int) -> int:
         """Bytes of the arena for a context."""
-        return 4 * program.arena_words(self.program.tolist(), context)
+        return 4 * regions.arena_words(self.program.tolist(), context)
 
 
 def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:
@@ -205,8 +192,10 @@ def parse(data: bytes) -> ModelFile:
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))
-    listing, body, head = program.steps(listed)
-    steps = [Step(program.OPS[op][0], listed[i : i + n]) for op, i, n in listing]
+    _, body, head = program.steps(listed)
+    steps = [
+        Step(program.OPS[op][0], listed[i : i + listed[i - 1]]) for op, i in program.walk(listed)
+    ]
     names = ("metadata", "program", "tables", "tokenizer", "weights")
     sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
     return ModelFile(meta, words, tables, tokenizer, weights, steps, body, head, sizes)

@@ -12,7 +12,6 @@ from ..graph.nodes import Array
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
-
 def picture(path: str | Path, shape: tuple[int, int, int]) -> Array:
     """An image file as pixels (height, width, channels) of this shape. Raises Error."""
     try:
@@ -32,7 +31,6 @@ def picture(path: str | Path, shape: tuple[int, int, int]) -> Array:
         raise Error(f"cannot read {path}: {e}") from e
 
 
-
 def as_pixels(image: Array) -> Array:
     """An image's array, of whole numbers from 0 to 255. Raises Error."""
     pixels = np.asarray(image)
@@ -40,7 +38,6 @@ def as_pixels(image: Array) -> Array:
     if not whole or (pixels.size and not 0 <= pixels.min() <= pixels.max() < 256):
         raise Error(f"pixels are {pixels.dtype}, expected whole numbers from 0 to 255")
     return pixels
-
 
 
 def cut(pixels: Array, geometry: tuple[int, ...]) -> Array:
@@ -53,4 +50,3 @@ def cut(pixels: Array, geometry: tuple[int, ...]) -> Array:
     v = pixels.astype(np.int64).reshape(height // patch, patch, width // patch, patch, channels)
     v = v.transpose(0, 2, 4, 1, 3).reshape(-1, channels * patch * patch) - 128
     return np.concatenate([np.zeros((extra, v.shape[1]), np.int64), v])
-

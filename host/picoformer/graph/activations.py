@@ -15,24 +15,15 @@ def silu(x: Array) -> Array:
     return x * (0.5 * np.tanh(0.5 * x) + 0.5)
 
 
-
 def gelu(x: Array) -> Array:
     """x times the normal distribution's cumulative function, by erf (Hugging Face's "gelu")."""
     return 0.5 * x * (1 + _erf(x * np.sqrt(0.5).astype(x.dtype)))
 
 
-
 # erf and its slope at multiples of 1/512, up to where erf is 1 in double precision
 _ERF_STEPS = 512
-
-
-
 _ERF_AT = np.array([erf(i / _ERF_STEPS) for i in range(6 * _ERF_STEPS + 1)])
-
-
-
 _ERF_SLOPE = 2 / np.sqrt(np.pi) * np.exp(-((np.arange(_ERF_AT.size) / _ERF_STEPS) ** 2))
-
 
 
 def _erf(x: Array) -> Array:
@@ -50,17 +41,14 @@ def _erf(x: Array) -> Array:
     return np.copysign(_ERF_AT[at] + _ERF_SLOPE[at] * d * series, x)
 
 
-
 def gelu_tanh(x: Array) -> Array:
     """The approximation by a tangent that GPT-2 uses (Hugging Face's "gelu_new")."""
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)))
 
 
-
 def relu(x: Array) -> Array:
     """max(x, 0)."""
     return np.maximum(x, 0)
-
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -70,4 +58,3 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": relu,
     "tanh": np.tanh,
 }
-

@@ -56,66 +56,75 @@ class FloatModel:
         the encoder reads, with the first tokens.
         """
         if source is not None:
-            self._nodes(self.graph.encoder, source, None, 0)
+            self.run(self.graph.encoder, {}, source, None, 0)
         past = self.past
         self.past += tokens.shape[1]
-        return self._nodes(self.graph.nodes, tokens, types, past)[self.graph.result]
+        return self.run(self.graph.nodes, {}, tokens, types, past)[self.graph.result]
 
-    def _nodes(
-        self, nodes: list[Node], tokens: Array, types: Array | None, past: int,
-        v: dict[str, Array] | None = None,
+    def run(
+        self, nodes: list[Node], v: dict[str, Array], tokens: Array, types: Array | None,
+        past: int,
     ) -> dict[str, Array]:  # fmt: skip
-        v = {} if v is None else v
-        t_new = tokens.shape[1]
+        """Run nodes on the values v, by name, and put there what they make; returns v.
 
-        def w(t: Array) -> Array:
-            return self.weights[id(t)]
-
+        past: positions in front of these tokens.
+        """
         for node in nodes:
-            if isinstance(node, Embedding):
-                out = node.out
-                if node.by == "position":
-                    y = v[out] + w(node.weight)[past : past + t_new]
-                elif node.by == "type":
-                    y = v[out] + w(node.weight)[np.zeros_like(tokens) if types is None else types]
-                else:
-                    y = w(node.weight)[tokens]
-            elif isinstance(node, Patches):
-                out, y = node.out, np.asarray(tokens, self.dtype)
-            elif isinstance(node, Keep):
+            if isinstance(node, Keep):
                 shape = (*tokens.shape[:2], node.heads, node.size)
                 self.caches[node.k] = v[node.k].reshape(shape), v[node.v].reshape(shape)
                 continue
-            elif isinstance(node, LayerNorm):
-                x = v[node.x]
-                x = x - x.mean(-1, keepdims=True)
-                scale = np.sqrt((x * x).mean(-1, keepdims=True) + self.dtype(node.eps))
-                out, y = node.out, x / scale * w(node.gain) + w(node.bias)
-            elif isinstance(node, Norm):
-                x = v[node.x]
-                scale = np.sqrt((x * x).mean(-1, keepdims=True) + self.dtype(node.eps))
-                out, y = node.out, x / scale * w(node.gain)
+            out = node.x if isinstance(node, Add | Pool) else node.out
+            if isinstance(node, Embedding):
+                y = self._embedding(node, v.get(out), tokens, types, past)
+            elif isinstance(node, Patches):
+                y = np.asarray(tokens, self.dtype)
+            elif isinstance(node, Norm | LayerNorm):
+                y = self._norm(node, v[node.x])
             elif isinstance(node, Linear):
-                out, y = node.out, v[node.x] @ w(node.weight).T
-                if node.bias is not None:
-                    y = y + w(node.bias)
+                y = self._linear(node, v[node.x])
             elif isinstance(node, Gate):
-                out, y = node.out, ACTIVATIONS[node.activation](v[node.g]).astype(self.dtype)
-                if node.u is not None:
-                    y = y * v[node.u]
+                y = self._gate(node, v)
             elif isinstance(node, Pool):
-                out, x = node.x, v[node.x]
-                one = {"first": x[:, :1], "last": x[:, -1:]}
-                y = one[node.how] if node.how in one else x.mean(1, keepdims=True)
+                y = _pooled(node, v[node.x])
             elif isinstance(node, Add):
-                out, y = node.x, v[node.x] + v[node.y]
+                y = v[node.x] + v[node.y]
             else:
-                out, y = node.out, self._attention(node, v, t_new)
+                y = self._attention(node, v, tokens.shape[1])
             v[out] = y
             if self.tap and not isinstance(node, Pool):
                 self.tap(out, y)
             self.amax[out] = max(self.amax.get(out, 0.0), float(np.abs(y).max()))
         return v
+
+    def _w(self, tensor: Array) -> Array:
+        return self.weights[id(tensor)]
+
+    def _embedding(
+        self, e: Embedding, x: Array | None, tokens: Array, types: Array | None, past: int
+    ) -> Array:
+        weight = self._w(e.weight)
+        if e.by == "token":
+            return weight[tokens]
+        assert x is not None
+        if e.by == "position":
+            return x + weight[past : past + tokens.shape[1]]
+        return x + weight[np.zeros_like(tokens) if types is None else types]
+
+    def _norm(self, n: Norm | LayerNorm, x: Array) -> Array:
+        if isinstance(n, LayerNorm):
+            x = x - x.mean(-1, keepdims=True)
+        scale = np.sqrt((x * x).mean(-1, keepdims=True) + self.dtype(n.eps))
+        y = x / scale * self._w(n.gain)
+        return y + self._w(n.bias) if isinstance(n, LayerNorm) else y
+
+    def _linear(self, n: Linear, x: Array) -> Array:
+        y = x @ self._w(n.weight).T
+        return y if n.bias is None else y + self._w(n.bias)
+
+    def _gate(self, n: Gate, v: dict[str, Array]) -> Array:
+        y = ACTIVATIONS[n.activation](v[n.g]).astype(self.dtype)
+        return y if n.u is None else y * v[n.u]
 
     def _attention(self, a: Attention, v: dict[str, Array], t_new: int) -> Array:
         shape = (v[a.q].shape[0], t_new, -1, a.size)
@@ -160,12 +169,16 @@ class FloatModel:
         return (p @ vv).transpose(0, 2, 1, 3).reshape(*q.shape[:2], -1)
 
 
+def _pooled(n: Pool, x: Array) -> Array:
+    """Of all positions (batch, n, size) one, (batch, 1, size)."""
+    one = {"first": x[:, :1], "last": x[:, -1:]}
+    return one[n.how] if n.how in one else x.mean(1, keepdims=True)
+
 
 def log_softmax(z: Array) -> Array:
     """Natural logarithm of softmax over the last axis."""
     z = z - z.max(-1, keepdims=True)
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
-
 
 
 def sample(
@@ -189,4 +202,3 @@ def sample(
         out.append(tokens)
     model.forward(tokens)
     return np.concatenate(out, 1), model
-

@@ -119,6 +119,24 @@ class Attention:
         at = np.clip(np.arange(own - behind, own + ahead + 1), 0, len(self.buckets) - 1)
         return np.ascontiguousarray(self.bias[self.buckets[at]].T)
 
+    def check(self, context: int) -> None:
+        """Raise Error for heads that do not fit, or a bias not made for a context."""
+        odd = self.frequencies is not None and self.size % 2
+        if odd or self.heads % self.kv_heads:
+            raise Error(
+                f"attention of {self.heads} heads of {self.size} over {self.kv_heads}: "
+                "a rotated head size must be even, and key heads must divide the heads"
+            )
+        if self.bias is not None:
+            given = self.bias.shape, () if self.buckets is None else self.buckets.shape
+            if given != ((len(self.bias), self.heads), (2 * context - 1,)):
+                raise Error(
+                    f"attention's bias and buckets have shapes {given}, expected (rows, "
+                    f"{self.heads}) and ({2 * context - 1},)"
+                )
+            if self.cross:
+                raise Error("attention to another text has no distances to be biased by")
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -203,6 +221,17 @@ class Graph:
 
     def check(self) -> None:
         """Raise Error if shapes do not fit one another or a tensor is not finite."""
+        for node in self.encoder + self.nodes:
+            for tensor in tensors(node):
+                if not np.isfinite(tensor).all():
+                    raise Error("the checkpoint has infinite or NaN values")
+        size = self.sizes()
+        expected = {"classify": len(self.labels), "answer": 2}.get(self.task, self.vocab)
+        if self.task != "embed" and size.get(self.result) != expected:
+            raise Error(f"the model makes {size.get(self.result)} logits, expected {expected}")
+
+    def sizes(self) -> dict[str, int]:
+        """The elements of each value. Raises Error if shapes do not fit one another."""
         size: dict[str, int] = {}
 
         def expect(value: str, n: int, what: str) -> None:
@@ -210,9 +239,6 @@ class Graph:
                 raise Error(f"{what}: {value} has {size.get(value)} elements, expected {n}")
 
         for node in self.encoder + self.nodes:
-            for tensor in tensors(node):
-                if not np.isfinite(tensor).all():
-                    raise Error("the checkpoint has infinite or NaN values")
             if isinstance(node, Embedding):
                 if node.by != "token":
                     expect(node.out, node.weight.shape[1], f"{node.by} embedding")
@@ -234,21 +260,7 @@ class Graph:
                 expect(node.q, node.heads * node.size, "attention")
                 expect(node.k, node.kv_heads * node.size, "attention")
                 expect(node.v, node.kv_heads * node.size, "attention")
-                odd = node.frequencies is not None and node.size % 2
-                if odd or node.heads % node.kv_heads:
-                    raise Error(
-                        f"attention of {node.heads} heads of {node.size} over {node.kv_heads}: "
-                        "a rotated head size must be even, and key heads must divide the heads"
-                    )
-                if node.bias is not None:
-                    given = node.bias.shape, () if node.buckets is None else node.buckets.shape
-                    if given != ((len(node.bias), node.heads), (2 * self.context - 1,)):
-                        raise Error(
-                            f"attention's bias and buckets have shapes {given}, expected (rows, "
-                            f"{node.heads}) and ({2 * self.context - 1},)"
-                        )
-                    if node.cross:
-                        raise Error("attention to another text has no distances to be biased by")
+                node.check(self.context)
                 size[node.out] = node.heads * node.size
             elif isinstance(node, Gate):
                 if node.u is not None:
@@ -256,8 +268,4 @@ class Graph:
                 size[node.out] = size[node.g]
             elif isinstance(node, Add):
                 expect(node.y, size.get(node.x, 0), "residual")
-        expected = {"classify": len(self.labels), "answer": 2}.get(self.task, self.vocab)
-        if self.task != "embed" and size.get(self.result) != expected:
-            raise Error(f"the model makes {size.get(self.result)} logits, expected {expected}")
-
-
+        return size

@@ -7,8 +7,8 @@ from pathlib import Path
 from ..device import modelfile
 from ..errors import Error
 from ..graph.nodes import Graph
-from ..tokenizers.readers import vocabulary_of
-from ..tokenizers.tokenizer import Vocabulary
+from ..tokenizers.choose import vocabulary_of
+from ..tokenizers.vocabulary import Vocabulary
 from . import ctranslate2, huggingface, keras, llama2c, pytorch
 
 _PYTORCH = ".pt", ".pth", ".safetensors"

@@ -20,7 +20,6 @@ from ..graph.nodes import (
     Gate,
     Graph,
     LayerNorm,
-    Linear,
     Node,
     Pool,
 )
@@ -138,12 +137,7 @@ class _Parts:
         self.eps = eps
 
     def norm(self, name: str) -> LayerNorm:
-        gain, bias = (self.tensors.get(f"{name}.{n}", self.dim) for n in ("weight", "bias"))
-        return LayerNorm("x", "x", gain, bias, self.eps)
-
-    def linear(self, x: str, out: str, name: str, rows: int, columns: int) -> Linear:
-        weight = self.tensors.get(name + ".weight", rows, columns)
-        return Linear(x, out, weight, name + ".weight", self.tensors.get(name + ".bias", rows))
+        return self.tensors.layer_norm("x", "x", name, self.dim, self.eps)
 
     def encoder(
         self,
@@ -161,7 +155,7 @@ class _Parts:
 
         layers: what precedes each one's names.
         """
-        dim = self.dim
+        dim, linear = self.dim, self.tensors.linear
         nodes: list[Node] = [Embedding("x", words), Embedding("x", positions, by="position")]
         if types is not None:
             nodes.append(Embedding("x", types, by="type"))
@@ -170,16 +164,16 @@ class _Parts:
             q, k, v, o, y, g, h, z = (f"{i}.{n}" for n in "qkvoyghz")
             query, key, value, output, norm1, up, down, norm2 = (p + name for name in names)
             nodes += [
-                self.linear("x", q, query, dim, dim),
-                self.linear("x", k, key, dim, dim),
-                self.linear("x", v, value, dim, dim),
+                linear("x", q, query, dim, dim),
+                linear("x", k, key, dim, dim),
+                linear("x", v, value, dim, dim),
                 Attention(q, k, v, o, heads, heads, size, causal=False),
-                self.linear(o, y, output, dim, dim),
+                linear(o, y, output, dim, dim),
                 Add("x", y),
                 self.norm(norm1),
-                self.linear("x", g, up, hidden, dim),
+                linear("x", g, up, hidden, dim),
                 Gate(g, None, h, activation),
-                self.linear(h, z, down, dim, hidden),
+                linear(h, z, down, dim, hidden),
                 Add("x", z),
                 self.norm(norm2),
             ]
@@ -187,18 +181,19 @@ class _Parts:
 
     def classifier(self, graph: Graph, config: Config, pooler: str, activation: str) -> None:
         """Add the head for classes, of the first position."""
+        linear = self.tensors.linear
         graph.task, graph.labels = "classify", config.labels()
         graph.nodes += [
             Pool("x", "first"),
-            self.linear("x", "p", pooler, self.dim, self.dim),
+            linear("x", "p", pooler, self.dim, self.dim),
             Gate("p", None, "pt", activation),
-            self.linear("pt", "logits", "classifier", len(graph.labels), self.dim),
+            linear("pt", "logits", "classifier", len(graph.labels), self.dim),
         ]
 
     def spans(self, graph: Graph) -> None:
         """Add the head that tells where an answer starts and ends."""
         graph.task = "answer"
-        graph.nodes.append(self.linear("x", "span", "qa_outputs", 2, self.dim))
+        graph.nodes.append(self.tensors.linear("x", "span", "qa_outputs", 2, self.dim))
 
 
 def embed(graph: Graph, folder: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import Error
-from ..graph.nodes import Array
+from ..graph.nodes import Array, LayerNorm, Linear
 
 # Hugging Face's names of the activations, and the graph's.
 ACTIVATIONS = {
@@ -240,6 +240,19 @@ class Tensors:
             raise Error(f"{self.path}: {name} is {stored.kind}; supported: {', '.join(KINDS)}")
         self._used.add(key)
         return stored.read()
+
+    def linear(
+        self, x: str, out: str, name: str, rows: int, columns: int, biased: bool = True
+    ) -> Linear:
+        """The node of a module of this name. Raises Error."""
+        weight = self.get(name + ".weight", rows, columns)
+        bias = self.get(name + ".bias", rows) if biased else None
+        return Linear(x, out, weight, name + ".weight", bias)
+
+    def layer_norm(self, x: str, out: str, name: str, dim: int, eps: float) -> LayerNorm:
+        """The node of a module of this name. Raises Error."""
+        gain, bias = self.get(name + ".weight", dim), self.get(name + ".bias", dim)
+        return LayerNorm(x, out, gain, bias, eps)
 
     def head(self, embedding: Array, tied: bool) -> Array:
         """lm_head.weight; the embedding itself where it is tied. Raises Error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph, Linear
-from ..tokenizers.tokenizer import Template, Vocabulary
+from ..tokenizers.vocabulary import Template, Vocabulary
+from . import sinusoids
 from .checkpoint import read_json
 from .translator import Shape, arrange, banned
 
@@ -23,6 +25,20 @@ _ACTIVATIONS = {0: "relu", 1: "gelu_tanh", 2: "silu", 3: "gelu"}
 _UNKNOWN, _START, _END = "<unk>", "<s>", "</s>"
 _CONTROLS = _UNKNOWN, _START, _END, "<blank>", "<pad>"
 _CONTEXT = 512  # of sinusoids, which have no end
+_BLOCKS = {"self": "self_attention", "cross": "attention", "network": "ffn"}
+# (block, what) -> index of the linear, which of its parts, of how many
+_PLACES = {
+    ("self", "q"): (0, 0, 3),
+    ("self", "k"): (0, 1, 3),
+    ("self", "v"): (0, 2, 3),
+    ("self", "out"): (1, 0, 1),
+    ("cross", "q"): (0, 0, 1),
+    ("cross", "k"): (1, 0, 2),
+    ("cross", "v"): (1, 1, 2),
+    ("cross", "out"): (2, 0, 1),
+    ("network", "up"): (0, 0, 1),
+    ("network", "down"): (1, 0, 1),
+}
 
 
 class _File:
@@ -120,6 +136,36 @@ class _File:
                 f"{self.path} has {len(left)} variables that a plain Transformer has not: {some}"
             )
 
+    def embeddings(self, part: str) -> tuple[Array, Array]:
+        """Tokens (vocab, dim) and positions (context, dim) of an encoder or a decoder."""
+        name = f"{part}/embeddings/weight"
+        table = self.get(name if name in self.variables else f"{part}/embeddings_0/weight", 0, 0)
+        if self.scalar(f"{part}/scale_embeddings", 1):
+            table = (table * np.sqrt(table.shape[1])).astype(np.float32)
+        name = f"{part}/position_encodings/encodings"
+        dim = table.shape[1]
+        if name in self.variables:
+            return table, self.get(name, 0, dim)
+        return table, sinusoids.opennmt(_CONTEXT, dim)
+
+    def linear(self, name: str, rows: int, columns: int) -> tuple[Array, Array | None]:
+        """Weight and bias of "encoder.0.self.q" and its like, a part of a stacked matrix."""
+        part, layer, block, what = name.split(".")
+        index, first, of = _PLACES[block, what]
+        p = f"{part}/layer_{layer}/{_BLOCKS[block]}/linear_{index}/"
+        weight = self.get(p + "weight", of * rows, columns)
+        bias = self.get(p + "bias", of * rows) if p + "bias" in self.variables else None
+        cut = slice(first * rows, (first + 1) * rows)
+        return np.ascontiguousarray(weight[cut]), None if bias is None else bias[cut]
+
+    def norm(self, dim: int, name: str) -> tuple[Array, Array]:
+        """Gain and bias of "encoder.0.self.norm" and its like."""
+        part, layer, block, *_ = name.split(".")
+        p = f"{part}/layer_{layer}/{_BLOCKS.get(block)}/layer_norm"
+        if layer in ("first", "last"):
+            p = f"{part}/" + ("layernorm_embedding" if layer == "first" else "layer_norm")
+        return self.get(p + "/gamma", dim), self.get(p + "/beta", dim)
+
 
 def read(folder: Path) -> tuple[Graph, Vocabulary]:
     """The graph of a folder and its vocabulary. Raises Error.
@@ -132,47 +178,12 @@ def read(folder: Path) -> tuple[Graph, Vocabulary]:
     config: Any = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     if not isinstance(config, dict):
         raise Error(f"{folder / 'config.json'} is not a JSON object")
-    tables, positions = [], []
-    for part in "encoder", "decoder":
-        name = f"{part}/embeddings/weight"
-        table = file.get(name if name in file.variables else f"{part}/embeddings_0/weight", 0, 0)
-        if file.scalar(f"{part}/scale_embeddings", 1):
-            table = (table * np.sqrt(table.shape[1])).astype(np.float32)
-        tables.append(table)
-        name = f"{part}/position_encodings/encodings"
-        dim = table.shape[1]
-        positions.append(
-            file.get(name, 0, dim) if name in file.variables else _sinusoids(_CONTEXT, dim)
-        )
-    context = min(map(len, positions))
-    source, target = (_tokens(folder, which) for which in ("source", "target"))
-    for tokens, table in (source, tables[0]), (target, tables[1]):
-        if len(tokens) + (_UNKNOWN not in tokens) == len(table):
-            tokens += [_UNKNOWN] * (_UNKNOWN not in tokens)
-        if len(tokens) != len(table):
-            raise Error(
-                f"{folder}: {len(tokens)} tokens in a vocabulary, {len(table)} in the model"
-            )
-    shape = _shape(file, dim, config)
-
-    def linear(name: str, rows: int, columns: int) -> tuple[Array, Array | None]:
-        part, layer, block, what = name.split(".")
-        kind = {"self": "self_attention", "cross": "attention", "network": "ffn"}[block]
-        index, first, of = _PLACES[block, what]
-        p = f"{part}/layer_{layer}/{kind}/linear_{index}/"
-        weight = file.get(p + "weight", of * rows, columns)
-        bias = file.get(p + "bias", of * rows) if p + "bias" in file.variables else None
-        cut = slice(first * rows, (first + 1) * rows)
-        return np.ascontiguousarray(weight[cut]), None if bias is None else bias[cut]
-
-    def norm(name: str) -> tuple[Array, Array]:
-        part, layer, *rest = name.split(".")
-        kind = {"self": "self_attention", "cross": "attention", "network": "ffn"}.get(rest[0])
-        p = f"{part}/layer_{layer}/{kind}/layer_norm"
-        if layer in ("first", "last"):
-            p = f"{part}/" + ("layernorm_embedding" if layer == "first" else "layer_norm")
-        return file.get(p + "/gamma", dim), file.get(p + "/beta", dim)
-
+    tables, positions = zip(*map(file.embeddings, ("encoder", "decoder")), strict=True)
+    dim = tables[1].shape[1]
+    source, target = (
+        _padded(folder, _tokens(folder, which), table)
+        for which, table in zip(("source", "target"), tables, strict=True)
+    )
     joint = target + [t for t in source if t not in set(target)]
     read_as = {token: i for i, token in enumerate(source)}
     # what the source does not know reads as its unknown token
@@ -181,22 +192,19 @@ def read(folder: Path) -> tuple[Graph, Vocabulary]:
     more = len(joint) - len(target)
     written = np.concatenate([tables[1], np.zeros((more, dim), np.float32)])
     encoder, nodes, last = arrange(
-        shape, linear, norm, (read_table, written), (positions[0], positions[1])
+        _shape(file, dim, config),
+        file.linear,
+        partial(file.norm, dim),
+        (read_table, written),
+        positions,
     )
-    head = file.get("decoder/projection/weight", len(target), dim)
-    name = "decoder/projection/bias"
-    bias = np.zeros(len(target), np.float32)
-    if name in file.variables:
-        bias = file.get(name, len(target))
-    head = np.concatenate([head, np.zeros((more, dim), np.float32)])
-    bias = banned(np.append(bias, np.zeros(more, np.float32)), range(len(target), len(joint)))
-    nodes.append(Linear(last, "logits", head, "decoder/projection/weight", bias))
+    nodes.append(_head(file, last, len(target), len(joint), dim))
     file.check_used()
     vocabulary = _vocabulary(folder, joint, source, config)
     graph = Graph(
         nodes,
         len(joint),
-        context,
+        min(map(len, positions)),
         vocabulary.bos,
         vocabulary.eos,
         {
@@ -210,19 +218,26 @@ def read(folder: Path) -> tuple[Graph, Vocabulary]:
     return graph, vocabulary
 
 
-# (block, what) -> index of the linear, which of its parts, of how many
-_PLACES = {
-    ("self", "q"): (0, 0, 3),
-    ("self", "k"): (0, 1, 3),
-    ("self", "v"): (0, 2, 3),
-    ("self", "out"): (1, 0, 1),
-    ("cross", "q"): (0, 0, 1),
-    ("cross", "k"): (1, 0, 2),
-    ("cross", "v"): (1, 1, 2),
-    ("cross", "out"): (2, 0, 1),
-    ("network", "up"): (0, 0, 1),
-    ("network", "down"): (1, 0, 1),
-}
+def _padded(folder: Path, tokens: list[str], table: Array) -> list[str]:
+    """The tokens of a table's rows: the unknown one may be there without being listed."""
+    if len(tokens) + (_UNKNOWN not in tokens) == len(table):
+        tokens += [_UNKNOWN] * (_UNKNOWN not in tokens)
+    if len(tokens) != len(table):
+        raise Error(f"{folder}: {len(tokens)} tokens in a vocabulary, {len(table)} in the model")
+    return tokens
+
+
+def _head(file: _File, x: str, written: int, vocab: int, dim: int) -> Linear:
+    """The logits: of the tokens that the decoder writes; the others are never written."""
+    more = vocab - written
+    head = file.get("decoder/projection/weight", written, dim)
+    name = "decoder/projection/bias"
+    bias = np.zeros(written, np.float32)
+    if name in file.variables:
+        bias = file.get(name, written)
+    head = np.concatenate([head, np.zeros((more, dim), np.float32)])
+    bias = banned(np.append(bias, np.zeros(more, np.float32)), range(written, vocab))
+    return Linear(x, "logits", head, "decoder/projection/weight", bias)
 
 
 def _shape(file: _File, dim: int, config: dict[str, Any]) -> Shape:
@@ -262,14 +277,6 @@ def _shape(file: _File, dim: int, config: dict[str, Any]) -> Shape:
         pre[0],
         first.pop(),
     )
-
-
-def _sinusoids(positions: int, dim: int) -> Array:
-    """Those of OpenNMT: positions from 1 on, all sines, then all cosines."""
-    half = dim // 2
-    scales = np.exp(np.arange(half) * -np.log(10000.0) / max(half - 1, 1))
-    angle = np.arange(1, positions + 1)[:, None] * scales
-    return np.concatenate([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
 
 
 def _tokens(folder: Path, which: str) -> list[str]:

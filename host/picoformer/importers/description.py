@@ -16,6 +16,7 @@ from ..graph.nodes import Array
 from .checkpoint import Config
 
 TASKS = {name: name for name in ("generate", "classify", "embed", "translate")}
+ACTIVATIONS = {name: name for name in ("relu", "gelu", "gelu_tanh", "silu")}
 POOLING = {name: name for name in ("mean", "first", "last")}
 
 

@@ -34,8 +34,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
     activation = config.choice("activation_function", ACTIVATIONS, "gelu_new")
 
     def norm(x: str, out: str, name: str) -> LayerNorm:
-        gain, bias = tensors.get(name + ".weight", dim), tensors.get(name + ".bias", dim)
-        return LayerNorm(x, out, gain, bias, eps)
+        return tensors.layer_norm(x, out, name, dim, eps)
 
     def conv1d(name: str, rows: int, columns: int) -> tuple[Array, Array]:
         # GPT-2 keeps its matrices transposed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..graph.nodes import Graph
-from ..tokenizers.readers import vocabulary_of
-from ..tokenizers.tokenizer import Vocabulary
+from ..tokenizers.choose import vocabulary_of
+from ..tokenizers.vocabulary import Vocabulary
 from . import bert, gpt2, llama, t5, translator, vit
 from .checkpoint import Config, Tensors
 

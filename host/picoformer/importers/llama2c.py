@@ -10,14 +10,15 @@ llama2.c's export.py.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph
-from ..tokenizers.readers import read_llama2c
-from ..tokenizers.tokenizer import Vocabulary
+from ..tokenizers.llama2c import read_llama2c
+from ..tokenizers.vocabulary import Vocabulary
 from .llama import llama
 
 _MAGIC = 0x616B3432
@@ -32,12 +33,78 @@ def _halves(w: Array, heads: int) -> Array:
     return w.reshape(heads, rows // heads // 2, 2, cols).transpose(0, 2, 1, 3).reshape(rows, cols)
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What a checkpoint's header says; start: where its tensors begin, in bytes."""
+
+    version: int
+    start: int
+    dim: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    context: int
+    tied: bool
+
+    @property
+    def size(self) -> int:
+        """Of a head."""
+        return self.dim // self.heads
+
+    def order(self) -> list[tuple[str, tuple[int, ...]]]:
+        """The kinds of tensors in their order, each stored for all layers one behind the other."""
+        dim, hidden, kv = self.dim, self.hidden, self.size * self.kv_heads
+        attention: list[tuple[str, tuple[int, ...]]] = [
+            ("self_attn.q_proj", (dim, dim)),
+            ("self_attn.k_proj", (kv, dim)),
+            ("self_attn.v_proj", (kv, dim)),
+            ("self_attn.o_proj", (dim, dim)),
+        ]
+        feed: list[tuple[str, tuple[int, ...]]] = [
+            ("mlp.gate_proj", (hidden, dim)),
+            ("mlp.down_proj", (dim, hidden)),
+            ("mlp.up_proj", (hidden, dim)),
+        ]
+        before, behind = ("input_layernorm", (dim,)), ("post_attention_layernorm", (dim,))
+        table, norm = ("embed_tokens", (self.vocab, dim)), ("norm", (dim,))
+        if self.version:
+            return [before, behind, norm, table, *attention, *feed]
+        return [table, before, *attention, behind, *feed, norm]
+
+
+_SINGLE = "embed_tokens", "norm"  # there is one, whatever the layers
+
+
 def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabulary]:
     """Read a checkpoint and its tokenizer. Raises Error."""
     try:
         data = path.read_bytes()
     except OSError as e:
         raise Error(f"cannot read {path}: {e.strerror}") from e
+    h = _header(path, data)
+    tensors = _tensors(path, data, h)
+    vocabulary = read_llama2c(find_tokenizer(path, tokenizer), h.vocab)
+    graph = llama(
+        tensors.__getitem__,
+        layers=h.layers,
+        heads=h.heads,
+        kv_heads=h.kv_heads,
+        size=h.size,
+        frequencies=10000.0 ** -(np.arange(0, h.size, 2) / h.size),
+        eps=EPS,
+        vocab=h.vocab,
+        context=h.context,
+        bos=vocabulary.bos,
+        eos=vocabulary.eos,
+        tied=h.tied,
+        meta={"name": path.stem, "source": f"llama2.c checkpoint {path.name}"},
+    )
+    return graph, vocabulary
+
+
+def _header(path: Path, data: bytes) -> _Header:
     if len(data) < 28:
         raise Error(f"{path}: {len(data)} bytes are too few for a llama2.c checkpoint")
     version, start = 0, 28
@@ -61,42 +128,22 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
         raise Error(
             f"{path} is not a llama2.c checkpoint: dim {dim}, {heads} heads, {kv_heads} kv heads"
         )
-    size = dim // heads
-    kv = size * kv_heads
-    matrices = {
-        "self_attn.q_proj": (dim, dim),
-        "self_attn.k_proj": (kv, dim),
-        "self_attn.v_proj": (kv, dim),
-        "self_attn.o_proj": (dim, dim),
-        "mlp.gate_proj": (hidden, dim),
-        "mlp.down_proj": (dim, hidden),
-        "mlp.up_proj": (hidden, dim),
-    }
-    attention = list(matrices)[:4]
-    feed = list(matrices)[4:]
-    # The order of kinds; each is stored for all layers, one behind the other.
-    per_layer: list[tuple[str, tuple[int, ...]]]
-    norms: list[tuple[str, tuple[int, ...]]]
-    norms = [("input_layernorm", (dim,)), ("post_attention_layernorm", (dim,))]
-    table: tuple[str, tuple[int, ...]] = ("embed_tokens", (vocab, dim))
-    norm: tuple[str, tuple[int, ...]] = ("norm", (dim,))
-    if version:
-        order = [*norms, norm, table, *((n, matrices[n]) for n in attention + feed)]
-    else:
-        per_layer = [norms[0], *((n, matrices[n]) for n in attention)]
-        order = [table, *per_layer, norms[1], *((n, matrices[n]) for n in feed), norm]
-    unused = 0 if version else context * (size // 2) * 2
-    single = {"embed_tokens", "norm"}
-    total = sum(int(np.prod(s)) * (1 if n in single else layers) for n, s in order) + unused
-    total += 0 if tied else vocab * dim
-    if len(data) != start + 4 * total:
+    return _Header(version, start, dim, hidden, layers, heads, kv_heads, vocab, context, tied)
+
+
+def _tensors(path: Path, data: bytes, h: _Header) -> dict[str, Array]:
+    """The tensors by Hugging Face's names, rotary pairs in its order."""
+    order = h.order()
+    unused = 0 if h.version else h.context * (h.size // 2) * 2  # a table of rotations
+    total = sum(int(np.prod(s)) * (1 if n in _SINGLE else h.layers) for n, s in order) + unused
+    total += 0 if h.tied else h.vocab * h.dim
+    if len(data) != h.start + 4 * total:
         raise Error(
-            f"{path} has {len(data)} bytes, its header (dim {dim}, hidden {hidden}, {layers} "
-            f"layers, vocabulary {vocab}, context {context}) says {start + 4 * total}: it is "
-            "truncated or not a llama2.c float32 checkpoint"
+            f"{path} has {len(data)} bytes, its header (dim {h.dim}, hidden {h.hidden}, "
+            f"{h.layers} layers, vocabulary {h.vocab}, context {h.context}) says "
+            f"{h.start + 4 * total}: it is truncated or not a llama2.c float32 checkpoint"
         )
-    floats = np.frombuffer(data, "<f4", total, start)
-    tensors: dict[str, Array] = {}
+    floats = np.frombuffer(data, "<f4", total, h.start)
     at = 0
 
     def take(shape: tuple[int, ...]) -> Array:
@@ -105,38 +152,21 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
         at += n
         return floats[at - n : at].reshape(shape)
 
+    tensors: dict[str, Array] = {}
     for name, shape in order:
-        if name in single:
+        if name in _SINGLE:
             tensors[name + ".weight"] = take(shape)
             continue
-        for i in range(layers):
+        for i in range(h.layers):
             tensors[f"layers.{i}.{name}.weight"] = take(shape)
     at += unused
-    if not tied:
-        tensors["lm_head.weight"] = take((vocab, dim))
-    for i in range(layers):
-        for name, n in (("q_proj", heads), ("k_proj", kv_heads)):
+    if not h.tied:
+        tensors["lm_head.weight"] = take((h.vocab, h.dim))
+    for i in range(h.layers):
+        for name, n in (("q_proj", h.heads), ("k_proj", h.kv_heads)):
             key = f"layers.{i}.self_attn.{name}.weight"
             tensors[key] = _halves(tensors[key], n)
-
-    file = find_tokenizer(path, tokenizer)
-    vocabulary = read_llama2c(file, vocab)
-    graph = llama(
-        tensors.__getitem__,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        size=size,
-        frequencies=10000.0 ** -(np.arange(0, size, 2) / size),
-        eps=EPS,
-        vocab=vocab,
-        context=context,
-        bos=vocabulary.bos,
-        eos=vocabulary.eos,
-        tied=tied,
-        meta={"name": path.stem, "source": f"llama2.c checkpoint {path.name}"},
-    )
-    return graph, vocabulary
+    return tensors
 
 
 def find_tokenizer(path: Path, tokenizer: str | Path | None) -> Path:

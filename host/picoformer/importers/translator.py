@@ -24,6 +24,7 @@ from ..graph.nodes import (
     Node,
     Norm,
 )
+from . import sinusoids
 from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
 
 _BANNED = 100.0  # that the bias of a token never written is below all others
@@ -70,90 +71,148 @@ def arrange(
     its nodes are the second list, its value is x, and where there are no tables the caller makes
     x.
     """
-    dim = s.dim
+    both = len(s.layers) == 2
+    encoder: list[Node] = []
+    decoder: list[Node] = []
+    source = ""  # the value that an encoder ends with
+    for which in range(len(s.layers)):
+        last = not both or which == 1
+        stack = _Stack(
+            s, which, find_linear, find_norm, ("encoder", "decoder")[which],
+            "x" if last else "e", decoder if last else encoder, encoder,
+        )  # fmt: skip
+        stack.embed(tables[which] if tables else None, positions[which])
+        bias, buckets = biases[which] if biases else (None, None)
+        for i in range(s.layers[which]):
+            stack.attend(i, s.causal if not both else last, bias, buckets)
+            if which:
+                stack.attend_to(i, source)
+            stack.network(i)
+        source = stack.end()
+    return encoder, decoder, source
 
-    def linear(x: str, out: str, name: str, rows: int, columns: int) -> Linear:
-        weight, bias = find_linear(name, rows, columns)
+
+@dataclass
+class _Stack:
+    """The layers of an encoder, of a decoder, or of one stack alone, over the residual x.
+
+    part: its name in the tensors' names; nodes: what it adds to; sources: the encoder's nodes,
+    which end with the keys and values that the decoder attends to.
+    """
+
+    s: Shape
+    which: int
+    find_linear: FindLinear
+    find_norm: FindNorm
+    part: str
+    x: str
+    nodes: list[Node]
+    sources: list[Node]
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """Heads and their size."""
+        return self.s.heads[self.which], self.s.size or self.s.dim // self.s.heads[self.which]
+
+    def name(self, i: int, letter: str) -> str:
+        """A value of layer i."""
+        return f"{self.x}{i}.{letter}"
+
+    def linear(self, x: str, out: str, name: str, rows: int, columns: int) -> Linear:
+        weight, bias = self.find_linear(name, rows, columns)
         return Linear(x, out, weight, name, bias)
 
-    def norm(x: str, out: str, name: str) -> Node:
-        gain, bias = find_norm(name)
+    def norm(self, x: str, out: str, name: str) -> None:
+        gain, bias = self.find_norm(name)
         if bias is None:
-            return Norm(x, out, gain, s.eps)
-        return LayerNorm(x, out, gain, bias, s.eps)
+            self.nodes.append(Norm(x, out, gain, self.s.eps))
+        else:
+            self.nodes.append(LayerNorm(x, out, gain, bias, self.s.eps))
 
-    parts: list[list[Node]] = [[], []]
-    ends: list[str] = []
-    both = len(s.layers) == 2
-    for which, (part, x) in enumerate((("encoder", "e" if both else "x"), ("decoder", "x"))):
-        if which == len(s.layers):
-            break
-        nodes, heads, hidden = parts[which if both else 1], s.heads[which], s.hidden[which]
-        size = s.size or dim // heads
-        inner = heads * size
-        bias, buckets = biases[which] if biases else (None, None)
-        if tables:
-            nodes.append(Embedding(x, tables[which]))
-        at = positions[which]
-        if at is not None:
-            nodes.append(Embedding(x, at, by="position"))
-        if s.first:
-            nodes.append(norm(x, x, f"{part}.first.norm"))
-        for i in range(s.layers[which]):
-            p = f"{part}.{i}."
-            n = {name: f"{x}{i}.{name}" for name in "aqkvoybruwcgthz"}
-            a, b, c = (n[name] if s.pre else x for name in "abc")
-            if s.pre:
-                nodes.append(norm(x, a, p + "self.norm"))
-            nodes += [linear(a, n[name], f"{p}self.{name}", inner, dim) for name in "qkv"]
-            causal = part == "decoder" if both else s.causal
-            nodes += [
-                Attention(
-                    n["q"], n["k"], n["v"], n["o"], heads, heads, size,
-                    causal=causal, scale=s.scale, bias=bias, buckets=buckets,
-                ),
-                linear(n["o"], n["y"], p + "self.out", dim, inner),
-                Add(x, n["y"]),
-            ]
-            if not s.pre:
-                nodes.append(norm(x, x, p + "self.norm"))
-            if part == "decoder":
-                k, v = f"{i}.ck", f"{i}.cv"
-                parts[0] += [
-                    linear(ends[0], k, p + "cross.k", inner, dim),
-                    linear(ends[0], v, p + "cross.v", inner, dim),
-                    Keep(k, v, heads, size),
-                ]
-                if s.pre:
-                    nodes.append(norm(x, b, p + "cross.norm"))
-                nodes += [
-                    linear(b, n["r"], p + "cross.q", inner, dim),
-                    Attention(
-                        n["r"], k, v, n["u"], heads, heads, size,
-                        causal=False, cross=True, scale=s.scale,
-                    ),
-                    linear(n["u"], n["w"], p + "cross.out", dim, inner),
-                    Add(x, n["w"]),
-                ]
-                if not s.pre:
-                    nodes.append(norm(x, x, p + "cross.norm"))
-            if s.pre:
-                nodes.append(norm(x, c, p + "network.norm"))
-            nodes.append(linear(c, n["g"], p + "network.up", hidden, dim))
-            if s.gated:
-                nodes.append(linear(c, n["t"], p + "network.times", hidden, dim))
-            nodes += [
-                Gate(n["g"], n["t"] if s.gated else None, n["h"], s.activation),
-                linear(n["h"], n["z"], p + "network.down", dim, hidden),
-                Add(x, n["z"]),
-            ]
-            if not s.pre:
-                nodes.append(norm(x, x, p + "network.norm"))
-        last = s.pre if s.last is None else s.last[which]
-        ends.append(x + "n" if last and not s.within else x)
-        if last:
-            nodes.append(norm(x, ends[-1], f"{part}.last.norm"))
-    return parts[0], parts[1], ends[-1]
+    def before(self, out: str, name: str) -> str:
+        """What a block reads: x, or its norm where that stands in front."""
+        if not self.s.pre:
+            return self.x
+        self.norm(self.x, out, name)
+        return out
+
+    def behind(self, name: str) -> None:
+        if not self.s.pre:
+            self.norm(self.x, self.x, name)
+
+    def embed(self, table: Array | None, position: Array | None) -> None:
+        if table is not None:
+            self.nodes.append(Embedding(self.x, table))
+        if position is not None:
+            self.nodes.append(Embedding(self.x, position, by="position"))
+        if self.s.first:
+            self.norm(self.x, self.x, f"{self.part}.first.norm")
+
+    def attend(self, i: int, causal: bool, bias: Array | None, buckets: Array | None) -> None:
+        """Self-attention."""
+        heads, size = self.heads
+        p = f"{self.part}.{i}.self."
+        a = self.before(self.name(i, "a"), p + "norm")
+        q, k, v, o, y = (self.name(i, letter) for letter in "qkvoy")
+        for out, letter in ((q, "q"), (k, "k"), (v, "v")):
+            self.nodes.append(self.linear(a, out, p + letter, heads * size, self.s.dim))
+        self.nodes += [
+            Attention(
+                q, k, v, o, heads, heads, size,
+                causal=causal, scale=self.s.scale, bias=bias, buckets=buckets,
+            ),
+            self.linear(o, y, p + "out", self.s.dim, heads * size),
+            Add(self.x, y),
+        ]  # fmt: skip
+        self.behind(p + "norm")
+
+    def attend_to(self, i: int, source: str) -> None:
+        """Attention to what the encoder ends with."""
+        heads, size = self.heads
+        p = f"{self.part}.{i}.cross."
+        k, v = f"{i}.ck", f"{i}.cv"
+        self.sources += [
+            self.linear(source, k, p + "k", heads * size, self.s.dim),
+            self.linear(source, v, p + "v", heads * size, self.s.dim),
+            Keep(k, v, heads, size),
+        ]
+        b = self.before(self.name(i, "b"), p + "norm")
+        r, u, w = (self.name(i, letter) for letter in "ruw")
+        self.nodes += [
+            self.linear(b, r, p + "q", heads * size, self.s.dim),
+            Attention(
+                r, k, v, u, heads, heads, size, causal=False, cross=True, scale=self.s.scale
+            ),
+            self.linear(u, w, p + "out", self.s.dim, heads * size),
+            Add(self.x, w),
+        ]
+        self.behind(p + "norm")
+
+    def network(self, i: int) -> None:
+        """The feed-forward network."""
+        dim, hidden = self.s.dim, self.s.hidden[self.which]
+        p = f"{self.part}.{i}.network."
+        c = self.before(self.name(i, "c"), p + "norm")
+        g, t, h, z = (self.name(i, letter) for letter in "gthz")
+        self.nodes.append(self.linear(c, g, p + "up", hidden, dim))
+        if self.s.gated:
+            self.nodes.append(self.linear(c, t, p + "times", hidden, dim))
+        self.nodes += [
+            Gate(g, t if self.s.gated else None, h, self.s.activation),
+            self.linear(h, z, p + "down", dim, hidden),
+            Add(self.x, z),
+        ]
+        self.behind(p + "norm")
+
+    def end(self) -> str:
+        """The value that the stack ends with, its last norm put down."""
+        s = self.s
+        last = s.pre if s.last is None else s.last[self.which]
+        if not last:
+            return self.x
+        out = self.x if s.within else self.x + "n"
+        self.norm(self.x, out, f"{self.part}.last.norm")
+        return out
 
 
 def banned(bias: Array, tokens: Sequence[int]) -> Array:
@@ -165,14 +224,6 @@ def banned(bias: Array, tokens: Sequence[int]) -> Array:
     out = bias.copy()
     out[at] = np.delete(bias, at).min() - _BANNED
     return out
-
-
-def sinusoids(positions: int, dim: int) -> Array:
-    """Marian's table (positions, dim): of each position all sines, then all cosines."""
-    j = np.arange(dim)
-    angle = np.arange(positions)[:, None] / 10000.0 ** (2 * (j // 2) / dim)
-    table = np.concatenate([np.sin(angle[:, 0::2]), np.cos(angle[:, 1::2])], 1)
-    return table.astype(np.float32)
 
 
 _PARTS = {
@@ -223,8 +274,8 @@ def read_marian(config: Config, tensors: Tensors) -> Graph:
     positions = []
     for part in "encoder", "decoder":
         name = f"{part}.embed_positions.weight"
-        stored = tensors.get(name, context, dim) if name in tensors else sinusoids(context, dim)
-        positions.append(stored)
+        made = None if name in tensors else sinusoids.marian(context, dim)
+        positions.append(tensors.get(name, context, dim) if made is None else made)
     return _read(config, tensors, separate, (positions[0], positions[1]), first=False)
 
 

@@ -14,7 +14,6 @@ from ..graph.nodes import (
     Embedding,
     Gate,
     Graph,
-    LayerNorm,
     Linear,
     Node,
     Patches,
@@ -29,8 +28,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
     """The graph of a ViT classifier. Raises Error."""
     config.architecture(("ViTForImageClassification",))
     dim = config.number("hidden_size", 768)
-    heads = config.number("num_attention_heads", 12)
-    size = config.head_size(dim, heads)
+    config.head_size(dim, config.number("num_attention_heads", 12))
     hidden = config.number("intermediate_size", 3072)
     eps = config.real("layer_norm_eps", 1e-12)
     activation = config.choice("hidden_act", ACTIVATIONS, "gelu")
@@ -43,16 +41,6 @@ def read(config: Config, tensors: Tensors) -> Graph:
             f"{config.folder}: patches of {patch} x {across} in images of {height} x {width}; "
             "supported: square ones that fill the image"
         )
-
-    def norm(x: str, out: str, name: str) -> LayerNorm:
-        gain, bias = (tensors.get(f"{name}.{n}", dim) for n in ("weight", "bias"))
-        return LayerNorm(x, out, gain, bias, eps)
-
-    def linear(x: str, out: str, name: str, rows: int, columns: int, bias: bool = True) -> Linear:
-        weight = tensors.get(name + ".weight", rows, columns)
-        b = tensors.get(name + ".bias", rows) if bias else None
-        return Linear(x, out, weight, name + ".weight", b)
-
     name = "embeddings.patch_embeddings.projection"
     context = 1 + height // patch * (width // patch)
     nodes = embed_patches(
@@ -63,28 +51,12 @@ def read(config: Config, tensors: Tensors) -> Graph:
         tensors.get("embeddings.position_embeddings", 1, context, dim)[0],
         tensors.get("embeddings.cls_token", 1, 1, dim)[0, 0],
     )
-    for i in range(config.number("num_hidden_layers", 12)):
-        p = f"encoder.layer.{i}."
-        a, q, k, v, o, y, b, g, h, z = (f"{i}.{n}" for n in "aqkvoybghz")
-        nodes += [
-            norm("x", a, p + "layernorm_before"),
-            linear(a, q, p + "attention.attention.query", dim, dim, biased),
-            linear(a, k, p + "attention.attention.key", dim, dim, biased),
-            linear(a, v, p + "attention.attention.value", dim, dim, biased),
-            Attention(q, k, v, o, heads, heads, size, causal=False),
-            linear(o, y, p + "attention.output.dense", dim, dim),
-            Add("x", y),
-            norm("x", b, p + "layernorm_after"),
-            linear(b, g, p + "intermediate.dense", hidden, dim),
-            Gate(g, None, h, activation),
-            linear(h, z, p + "output.dense", dim, hidden),
-            Add("x", z),
-        ]
+    nodes += _layers(config, tensors, dim, hidden, eps, activation, biased)
     labels = config.labels()
     nodes += [
         Pool("x", "first"),
-        norm("x", "n", "layernorm"),
-        linear("n", "logits", "classifier", len(labels), dim),
+        tensors.layer_norm("x", "n", "layernorm", dim, eps),
+        tensors.linear("n", "logits", "classifier", len(labels), dim),
     ]
     tensors.check_used()
     return Graph(
@@ -96,6 +68,38 @@ def read(config: Config, tensors: Tensors) -> Graph:
         labels=labels,
         image=(height, width, channels, patch, 1),
     )
+
+
+def _layers(
+    config: Config,
+    tensors: Tensors,
+    dim: int,
+    hidden: int,
+    eps: float,
+    activation: str,
+    biased: bool,
+) -> list[Node]:
+    """biased: query, key and value have biases."""
+    heads, linear = config.number("num_attention_heads", 12), tensors.linear
+    nodes: list[Node] = []
+    for i in range(config.number("num_hidden_layers", 12)):
+        p = f"encoder.layer.{i}."
+        a, q, k, v, o, y, b, g, h, z = (f"{i}.{n}" for n in "aqkvoybghz")
+        nodes += [
+            tensors.layer_norm("x", a, p + "layernorm_before", dim, eps),
+            linear(a, q, p + "attention.attention.query", dim, dim, biased),
+            linear(a, k, p + "attention.attention.key", dim, dim, biased),
+            linear(a, v, p + "attention.attention.value", dim, dim, biased),
+            Attention(q, k, v, o, heads, heads, dim // heads, causal=False),
+            linear(o, y, p + "attention.output.dense", dim, dim),
+            Add("x", y),
+            tensors.layer_norm("x", b, p + "layernorm_after", dim, eps),
+            linear(b, g, p + "intermediate.dense", hidden, dim),
+            Gate(g, None, h, activation),
+            linear(h, z, p + "output.dense", dim, hidden),
+            Add("x", z),
+        ]
+    return nodes
 
 
 def embed_patches(
@@ -132,6 +136,14 @@ def normalized(factor: float, mean: Array, std: Array) -> tuple[Array, Array]:
     return factor / std, (_MIDDLE * factor - mean) / std
 
 
+def channel_values(v: list[Any], channels: int, least: float) -> Array | None:
+    """So many numbers above `least`, or None where they are not that."""
+    good = len(v) == channels and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and least < n < 1e6 for n in v
+    )
+    return np.array(v, np.float64) if good else None
+
+
 def _pair(config: Config, name: str, default: int) -> tuple[int, int]:
     """A size that is one number or two: (height, width). Raises Error."""
     v = config.get(name, default)
@@ -159,12 +171,10 @@ def _normalization(config: Config, channels: int) -> tuple[Array, Array]:
     def numbers(name: str, least: float) -> Array:
         v = given(name, 0.5)
         v = v if isinstance(v, list) else [v] * channels
-        good = len(v) == channels and all(
-            isinstance(n, int | float) and not isinstance(n, bool) and least < n < 1e6 for n in v
-        )
-        if not good:
+        found = channel_values(v, channels, least)
+        if found is None:
             raise Error(f"{path}: {name} is {fields.get(name)!r}, expected {channels} numbers")
-        return np.array(v, np.float64)
+        return found
 
     for name in "do_rescale", "do_normalize":
         if not isinstance(given(name, True), bool):

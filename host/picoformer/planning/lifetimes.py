@@ -1,60 +1,17 @@
 """What a program does with its memory, read from the steps: for plans and pictures.
 
-A step reads and writes words of the first frame (`_USES`). From that follow the buffers: one
+A step reads and writes words of the first frame (`uses`). From that follow the buffers: one
 begins with the step that writes its words, and ends with the last that reads them before they are
 written anew. Nothing here is needed to run a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..compile.modelfile import ModelFile
-from ..device import program
-
-READ, WRITE, CHANGE = "read", "write", "change"
-
-
-def _also(where: int, on: str) -> Callable[[list[int]], str]:
-    """A result that is added to what is there, or replaces it."""
-    return lambda f: on if f[where] else WRITE
-
-
-# Of each step: field of an operand, its words, and what becomes of them.
-_USES: dict[
-    str, tuple[tuple[int, Callable[[list[int]], int], Callable[[list[int]], str]], ...]
-] = {
-    "embed": ((0, lambda f: f[2], _also(7, CHANGE)),),
-    "norm": (
-        (0, lambda f: f[2], lambda f: READ),
-        (1, lambda f: 4 + f[2], lambda f: WRITE),
-        (4, lambda f: 1, lambda f: READ),
-    ),
-    "linear": (
-        (0, lambda f: 4 + f[3], lambda f: READ),
-        (1, lambda f: 4 * f[4], _also(7, CHANGE)),
-    ),
-    "store": (
-        (0, lambda f: f[3] * f[4], lambda f: CHANGE),
-        (1, lambda f: f[3] * f[4], lambda f: CHANGE),
-    ),
-    "attend": (
-        (0, lambda f: f[3] * f[5], lambda f: CHANGE),
-        (1, lambda f: f[3] * f[5], lambda f: WRITE),
-    ),
-    "gate": (
-        (0, lambda f: f[2], lambda f: CHANGE),
-        (1, lambda f: f[2], lambda f: CHANGE),
-        (5, lambda f: 1, lambda f: WRITE),
-    ),
-    "pool": ((0, lambda f: f[1], lambda f: CHANGE),),
-    "layernorm": (
-        (0, lambda f: f[2], lambda f: READ if f[0] != f[1] else CHANGE),
-        (1, lambda f: f[2], lambda f: WRITE if f[0] != f[1] else CHANGE),
-    ),
-    "bias": ((0, lambda f: f[2], _also(3, CHANGE)),),
-}
+from ..compile.steps import FIELDS, WRITE, uses
+from ..device import regions
 
 
 @dataclass
@@ -88,17 +45,15 @@ def buffers(m: ModelFile) -> list[Buffer]:
     titles = names(m)
     out: list[Buffer] = []
     if m.program[14]:  # an image's patches are there before the first step
-        first = next(s.fields for s in m.steps if s.kind == "linear")
-        at = (int(m.program[14]) >> 6) - program.HEADER
-        out.append(Buffer(at, 4 + first[3], 0, 0, "patches", "patches"))
+        first = next(s for s in m.steps if s.kind == "linear")
+        at = (int(m.program[14]) >> 6) - regions.HEADER
+        out.append(Buffer(at, 4 + first["cols"], 0, 0, "patches", "patches"))
     for i, step in enumerate(m.steps):
-        f = step.fields
         made = []
-        for field, words, use in _USES.get(step.kind, ()):
-            at, n = (f[field] >> 6) - program.HEADER, words(f)
-            if not f[field] or at + n > m.stride:  # none; logits, which lie behind the frame
+        for field, n, how in uses(step):
+            at = (step[field] >> 6) - regions.HEADER
+            if at + n > m.stride:  # logits, which lie behind the frame
                 continue
-            how = use(f)
             met = [b for b in out if b.meets(at, n) and b.last >= 0]
             newest = max((b.first for b in met), default=-1)
             if how != WRITE:
@@ -139,11 +94,12 @@ def _changes(m: ModelFile) -> list[int]:
     steps = m.steps
     changes = [-1]
     for i, step in enumerate(steps):
-        f = step.fields
-        adds = step.kind == "linear" and f[7]
-        if adds and steps[i - 1].op == "bias" and steps[i - 1].fields[0] == f[1]:
-            adds = steps[i - 1].fields[3]  # else the bias is what the product is added to
-        if adds or step.kind == "embed" or (step.op == "layernorm" and f[0] == f[1]):
+        adds = step.kind == "linear" and step["add"]
+        before = steps[i - 1]
+        if adds and before.op == "bias" and before["out"] == step["out"]:
+            adds = before["add"]  # else the bias is what the product is added to
+        in_place = step.op == "layernorm" and step["x"] == step["out"]
+        if adds or step.kind == "embed" or in_place:
             changes.append(i)
     return changes
 
@@ -171,10 +127,9 @@ def weights(m: ModelFile) -> list[Weights]:
     changes = _changes(m)
     at: dict[int, int] = {}  # word in the section: step
     for i, step in enumerate(m.steps):
-        letters = program.OPS[next(k for k, v in program.OPS.items() if v[0] == step.op)][1]
-        for k, letter in enumerate(letters):
-            if letter == "w":
-                at.setdefault(step.fields[k] >> 6, i)
+        for field in FIELDS[step.op].values():
+            if field.kind == "w":
+                at.setdefault(step[field.name] >> 6, i)
     ends = [*sorted(at)[1:], m.weights.size]
     size = {a: 4 * (b - a) for a, b in zip(sorted(at), ends, strict=True)}
     out = []

@@ -1,96 +1,21 @@
-"""Whether a model fits on a board, with the figures and what to change where it does not."""
+"""Budgets of a model on a board, at any context, and what to change where it does not fit."""
 
 from __future__ import annotations
 
 import struct
 from copy import copy
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..compile import modelfile
 from ..device import program
 from ..errors import Error
-from ..runtime.files import compiled, sources
+from ..runtime.files import wanted
+from .budget import Budget
 from .footprint import Footprint, footprint, resized
-from .profiles import PROFILES, Profile
+from .profiles import Profile
 
 # Narrower caches, by what they lose: bits of keys and values.
 NARROWER = (8, 8), (8, 4)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a model takes on a board, in bytes, and what there is.
-
-    parts: the objects of the model in the heap, by name; code: the runtime's; loading, running:
-    the most that is in use then; needed: the least heap that will do; largest: the largest single
-    allocation, and `largest_part` what it is. model_flash, runtime_flash: in the filesystem.
-    longest: the longest context that fits, 0 where none does. advice: what to do, if anything.
-    """
-
-    model: str
-    board: str
-    context: int
-    file_context: int
-    weights: str
-    kernels: str
-    server: bool
-    parts: dict[str, int]
-    code: int
-    loading: int
-    running: int
-    needed: int
-    heap: int
-    largest: int
-    largest_part: str
-    largest_free: int
-    model_flash: int
-    runtime_flash: int
-    flash: int
-    longest: int
-    float_bytes: int
-    advice: list[str] = field(default_factory=list)
-
-    @property
-    def fits_heap(self) -> bool:
-        return self.needed <= self.heap
-
-    @property
-    def fits_block(self) -> bool:
-        return self.largest <= self.largest_free
-
-    @property
-    def fits_flash(self) -> bool:
-        return not self.flash or self.model_flash + self.runtime_flash <= self.flash
-
-    @property
-    def fits(self) -> bool:
-        return self.fits_heap and self.fits_block and self.fits_flash
-
-    @property
-    def verdict(self) -> str:
-        """Whether it fits, as a sentence."""
-        if self.fits:
-            return "It fits."
-        where = [] if self.fits_flash else ["the filesystem"]
-        if not self.fits_heap:
-            where.append("the heap")
-        if not self.fits_block:
-            where.append(f"the largest block of the heap (its {self.largest_part})")
-        return f"It does not fit {' nor '.join(where)}."
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        verdict = {k: getattr(self, k) for k in ("fits", "fits_heap", "fits_block", "fits_flash")}
-        return {**verdict, **asdict(self)}
-
-
-def profile(name: str) -> Profile:
-    """The board of a name. Raises Error."""
-    if name not in PROFILES:
-        raise Error(f"there is no board {name!r} to plan for: {', '.join(PROFILES)}")
-    return PROFILES[name]
 
 
 def _on_disk(size: int, board: Profile) -> int:
@@ -100,7 +25,7 @@ def _on_disk(size: int, board: Profile) -> int:
 
 def runtime_bytes(board: Profile) -> int:
     """Bytes of the runtime in the board's filesystem, as `deploy` puts it there."""
-    files = compiled(board.mpy, board.architecture) or sources()
+    files = wanted(board.mpy, board.architecture)
     return sum(_on_disk(len(data), board) for data in files.values())
 
 
@@ -129,7 +54,7 @@ class Planner:
     def _rare(self) -> tuple[int, int]:
         """Bytes of the code that this model needs besides: from loading on, once it runs."""
         modules, m = self.board.code.modules, self.model
-        four = any(op in program.FOUR for op, _, _ in program.steps(m.program)[0])
+        four = any(op in program.FOUR for op, _ in program.walk(m.program))
         image = modules["images"] if m.program[14] else 0
         answers = modules["answers"] if m.task == "answer" else 0
         return modules["four"] if four else 0, image + answers

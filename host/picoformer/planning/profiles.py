@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..errors import Error
 from ..runtime.platforms import ARCHITECTURES, Platform
-from .footprint import Layout
+from .heap import Layout
 
 _TREE = "https://github.com/micropython/micropython/blob/master/ports/"
 _ISSUES = "https://github.com/micropython/micropython/issues/"
@@ -51,24 +52,24 @@ class Code:
 
 # python -m tools.benchmarks.memory pico and unix print these.
 PICO = Code(
-    resident={1: 28096, 2: 30288, 3: 33056, 4: 32192},
-    places={"flash": 0, "ram": -2684, "file": 36},
-    binding=14032,
-    checking=48528,
-    modules={"four": 2976, "images": 772, "answers": 1124},
-    started=19088,
-    server=11040,
+    resident={1: 27776, 2: 29776, 3: 32544, 4: 31584},
+    places={"flash": 0, "ram": -2500, "file": 60},
+    binding=7184,
+    checking=48640,
+    modules={"four": 3060, "images": 712, "answers": 1064},
+    started=19136,
+    server=11164,
     slack={"flash": 3000, "ram": 3000, "file": 3000},
     running=2048,
 )
 UNIX = Code(
-    resident={1: 26720, 2: 29696, 3: 33632, 4: 32128},
-    places={"ram": 0, "file": 2248},
-    binding=18272,
-    checking=53472,
-    modules={"four": 592, "images": 920, "answers": 1472},
-    started=26752,
-    server=18976,
+    resident={1: 26688, 2: 29696, 3: 33472, 4: 32128},
+    places={"ram": 0, "file": 2136},
+    binding=9696,
+    checking=53152,
+    modules={"four": 672, "images": 936, "answers": 1280},
+    started=27360,
+    server=19080,
     slack={"ram": 2500, "file": 2500},
     running=4096,
 )
@@ -210,6 +211,13 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
+
+
+def profile(name: str) -> Profile:
+    """The board of a name. Raises Error."""
+    if name not in PROFILES:
+        raise Error(f"there is no board {name!r} to plan for: {', '.join(PROFILES)}")
+    return PROFILES[name]
 
 
 def known(board: Platform) -> Profile:

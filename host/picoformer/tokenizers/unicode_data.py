@@ -1,8 +1,8 @@
 """What the `tokenizers` library takes each character for; its tokens depend on that.
 
 Its classes come from several versions of Unicode, and Python's own differ with Python's version:
-a model must not depend on which Python converted it. tests/tokenizers/test_tokenizer_unicode.py holds all
-of this against the library (0.23), character by character.
+a model must not depend on which Python converted it. tests/tokenizers/test_tokenizer_unicode.py
+holds all of this against the library (0.23), character by character.
 
 Ranges are written as the hexadecimal gap to the end of the range before, -, and how many more
 characters the range has.

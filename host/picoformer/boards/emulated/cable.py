@@ -15,6 +15,7 @@ with contextlib.suppress(ImportError):  # on Windows
     import termios
 
 CHUNK = 65536
+CLIENT_POLL = 0.02  # seconds between looks for a client that has opened the port
 
 
 class Cable(Protocol):

@@ -1,0 +1,261 @@
+"""A model file becomes a Model's steps: all but the large blocks, which `loader` allocates."""
+
+import gc
+from array import array
+
+from . import modelfile, program, regions
+from .errors import Error
+
+_TILE = 1024  # words of the tile buffer, or one row group if that is longer
+_LONG = 16384  # the same, where each tile takes a message, and memory is there
+_REST = 28672  # bytes of heap for all but the large blocks, where these are sized
+
+
+def bind(model, f, parts, context, kernels, source, ample):
+    """Fill in `model` from its open file, whose sections are `parts`.
+
+    source, ample: what else than the file the weights are read from, and by how much memory.
+    Returns the program's words, which of them are operands, the list of its regions, and what
+    reads tiles, or None. Raises Error.
+    """
+    words, tables = _proved(f, parts)
+    regions.threshold(regions.EARLY)
+    gc.collect()
+    tiled = model.weights in ("file", "host")
+    four = _modules(f, parts[3], words, kernels, tiled)
+    gc.collect()
+    modelfile.read(f, parts[0], modelfile.META)
+    _describe(model, f, parts[0], words, context)
+    model.kernels = kernels.__name__.rpartition("_")[2]
+    model.tokenizer = _tokenizer(f, parts[3], model.vocab)
+    memory = [None, tables, None, model._mapped and model._mapped.view]
+    tiles = None
+    if tiled:
+        if not source:
+            modelfile.read(f, parts[4], modelfile.WEIGHTS)
+        tiles = _tiles(source, f, parts[4][0], words, model.context, ample)
+        memory[3] = tiles.buffer
+    model._batch = min(words[1], model.context)
+    # What is small now fills the holes that imports have left, so that nothing lies high.
+    gc.collect()
+    if tiles:
+        memory[2] = array("i", (regions.WEIGHTS, tiles.words))
+    else:
+        memory[2] = _runs(model, words, parts[4][0])
+        gc.collect()
+    operands = _steps(model, kernels, four, words, tiles)
+    return words, operands, memory, tiles
+
+
+def _proved(f, parts):
+    """The program and the tables of a file, once it is known that they are in bounds."""
+    # Before what it checks: the names that an import brings stay, and are to lie low.
+    from .check import check
+
+    words = regions.array_of(parts[1][1] >> 2)
+    modelfile.read(f, parts[1], modelfile.PROGRAM, words)
+    tables = regions.array_of(parts[2][1] >> 2)
+    modelfile.read(f, parts[2], modelfile.TABLES, tables)
+    check(words, tables, parts[4][1] >> 2)
+    # The proof takes as much memory as a small model's program and tables: it goes first.
+    regions.forget("check")
+    return words, tables
+
+
+def _modules(f, section, words, kernels, tiled):
+    """Import what this model needs; returns the kernels for weights of 4 bits.
+
+    Modules that stay when the model goes take its place, low, or they would part the heap.
+    """
+    f.seek(section[0])
+    reader_of(int.from_bytes(f.read(4), "little"))
+    if tiled:
+        from .weights import Tiles  # noqa: F401
+    # Kernels that most models do not need, and some have no room for.
+    if any(op in program.FOUR for op, _ in program.walk(words)):
+        return _four(kernels)
+
+
+def _four(kernels):
+    """The same family's kernels for weights of 4 bits."""
+    if kernels.__name__[-5:] == "thumb":
+        from . import kernels_thumb4 as four
+    elif kernels.__name__[-5:] == "viper":
+        from . import kernels_viper4 as four
+    else:
+        four = kernels
+    return four
+
+
+def reader_of(kind):
+    """The class that reads tokenizer sections of a type, None if this version knows none."""
+    if kind == 1:
+        from .tokenizer_bytepair import BytePair as reader
+    elif kind == 2:
+        from .tokenizer_wordpiece import WordPiece as reader
+    elif kind == 3:
+        from .tokenizer_bytelevel import ByteLevel as reader
+    elif kind == 4:
+        from .tokenizer_unigram import Unigram as reader
+    else:
+        reader = None
+    return reader
+
+
+def tokenizer(section):
+    """What encodes and decodes by a tokenizer section (bytes-like), which is kept, not copied.
+
+    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
+    """
+    if len(section) < 40:
+        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
+    kind = int.from_bytes(section[:4], "little")
+    reader = reader_of(kind)
+    if not reader:
+        raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
+    return reader(section)
+
+
+def _describe(model, f, section, words, context):
+    """What the program's head and the metadata, a section of the file, say of a model."""
+    limit = words[0]
+    context = limit if context is None else context
+    if not 2 <= context <= limit:
+        raise Error("context is %r, this model has 2 to %d" % (context, limit))
+    model.context = context = (context + 1) & ~1
+    model.vocab = words[4]
+    model.outputs = words[3]
+    model.task = program.TASKS[words[12]]
+    model._whole = words[13]
+    model.labels = []
+    model.image = ()
+    if words[14]:
+        model.image = program.image(words, _meta(f, section).get("image"))
+        model._patch = words[14] >> 6
+    if model.task == "classify":
+        labels = program.labels(words, _meta(f, section).get("labels"))
+        gc.collect()
+        # Anew, close together: they were read among all else that the metadata say.
+        model.labels = [name.encode().decode() for name in labels]
+    model.bos, model.eos = words[7], words[8]
+    model._stride = words[2]
+    model._logits = words[5] >> 6
+    model.bits = words[6]
+    model._tokens = array("H", bytes(2 * context))
+    model._filled = 0
+    model._turn = 0
+
+
+def _tokenizer(f, section, vocab):
+    tokens = bytearray(section[1])
+    modelfile.read(f, section, modelfile.TOKENIZER, tokens)
+    made = tokenizer(tokens)
+    if made.vocab_size != vocab:
+        raise Error(
+            "model file is corrupt: tokenizer of %d tokens, model of %d" % (made.vocab_size, vocab)
+        )
+    return made
+
+
+def _tiles(source, f, at, words, context, ample):
+    """The buffer for weights that are read from a source, or from byte `at` of the file on."""
+    from .weights import File, Tiles
+
+    tile = _ample(words, context, ample) if ample else _TILE
+    return Tiles(source or File(f, at), regions.array_of(max(tile, _longest(words))))
+
+
+def _meta(f, section):
+    """The metadata, {} if they are none."""
+    import json
+
+    try:
+        meta = json.loads(modelfile.read(f, section, modelfile.META, bytearray(section[1])))
+        return meta if isinstance(meta, dict) else {}
+    except (ValueError, RuntimeError):  # the latter: nested too deep
+        return {}
+
+
+def _longest(words):
+    """Words of the longest row group, or vector, of the weights: a tile holds at least one."""
+    longest = 0
+    for op, i in program.walk(words):
+        if program.OPS[op][1].find("w") > 0:
+            longest = max(longest, program.matrix(words, op, i)[1])
+    return longest
+
+
+def _ample(words, context, share):
+    """Let a sweep serve as many positions as there is memory for; words of a long tile.
+
+    Of a share of the heap that is left behind caches and frames three quarters are for more
+    frames, the rest for the tile.
+    """
+    gc.collect()
+    free = min(getattr(gc, "mem_free", int)(), 1 << 24)
+    free -= 4 * (regions.arena_words(words, context) + _TILE) + _REST
+    for i in range(words[11]):
+        free -= 4 * regions.cache_words(words, i, context)
+    if free < 0:
+        return _TILE
+    free //= share
+    words[1] = max(words[1], min(context, words[1] + 3 * (free >> 4) // words[2]))
+    return min(_TILE + (free >> 4), _LONG)
+
+
+def _runs(model, words, offset):
+    """Where the matrices lie: runs (operand, words), one of each matrix or of each piece of flash.
+
+    Operands of matrices become those of their first runs. offset: of the weights in the file.
+    """
+    runs = []
+    for op, i in program.walk(words):
+        k = program.OPS[op][1].find("w")
+        if k > 0:
+            at = words[i + k] >> 4
+            groups, size = program.matrix(words, op, i)
+            pieces = ((at, 4 * groups * size),)
+            if model.weights == "flash":
+                pieces = model._mapped.section(offset + at, 4 * groups * size)
+            words[i + k] = len(runs) << 6 | regions.RUNS
+            for at, size in pieces:
+                runs.append(at >> 2 << 6 | regions.WEIGHTS)
+                runs.append(size >> 2)
+    return array("i", runs)
+
+
+def _steps(model, kernels, four, words, tiles):
+    """Make the lists of (kernel, record) that a token runs through.
+
+    four: the kernels for weights of 4 bits. Returns which words are operands.
+    """
+    letters = [program.OPS[op][1] for op, _ in program.walk(words)]
+    operands = regions.array_of(sum([len(types) - types.count("-") for types in letters]))
+    letters = None
+    n = 0
+    view = memoryview(words)
+    body = regions.HEADER + words[11] + words[15]
+    head = body + words[9]
+    model._encoder, model._body, model._head = [], [], []
+    model._exp2 = 0
+    for op, i in program.walk(words):
+        name, letters, _ = program.OPS[op]
+        kernel = getattr(four if op in program.FOUR else kernels, name)
+        record = view[i : i + len(letters)]
+        if name == "attend":
+            record[8] = regions.scratch(words, model.context) << 6
+            model._exp2 = record[7]
+        k = letters.find("w")
+        if k > 0 and tiles:
+            kernel = tiles.step(name, kernel, record[k] >> 6, *program.matrix(words, op, i))
+            record[k] = regions.RUNS  # the only one
+        for k in range(len(letters)):
+            if letters[k] != "-":
+                operands[n] = i + k
+                n += 1
+        part = model._encoder if i < body else model._body if i < head else model._head
+        part.append((kernel, record))
+    # The sampler is one more step, whose record the interpreter writes.
+    model._pick = array("i", (words[5], model.vocab, model._exp2, 0, 0, 0, 1, 0))
+    model._sample = kernels.sample
+    return operands

@@ -1,0 +1,57 @@
+"""The memory that a program works on: its regions, and how many words they take."""
+
+import gc
+import sys
+from array import array
+
+# Bytes behind which garbage is collected; the PC's Python has no such thing.
+threshold = getattr(gc, "threshold", int)
+EARLY, LATER = 4096, 32768
+
+ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
+HEADER = 16  # words in front of the arena's frames, and of the program's steps
+
+
+def arena_words(words, context):
+    """Words of the arena: header, frames, a scratch for scores, and two spare words.
+
+    The logits lie behind the first frame: the head needs no other. Kernels load one element ahead,
+    and make scores by fours: what they find or leave in the spare words is not used.
+    """
+    stride = words[2]
+    return max(scratch(words, context) + context, HEADER + stride + ((words[3] + 3) & ~3)) + 2
+
+
+def scratch(words, context):
+    """Where in the arena the scores lie: behind the frames of a group."""
+    return HEADER + min(words[1], context) * words[2]
+
+
+def cache_words(words, layer, context):
+    """Words of one layer's cache of keys, values and scales; keys may lie four to a word."""
+    return words[HEADER + layer] * ((context + 3) >> 2) << 1
+
+
+def pair_words(heads, size, key_bits, value_bits):
+    """Words of a cache for two positions."""
+    keys = heads * size * (16 if key_bits > 8 else 8) + 15 >> 4
+    return keys + 2 * heads * ((size * value_bits + 31 >> 5) + 1)
+
+
+def array_of(n):
+    """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
+    # Small, as it leaves a hole in front; not for what would grow too often.
+    some = memoryview(array("i", bytes(256 if n < 32768 else 4096)))
+    out = array("i", some[: n % len(some)])
+    while len(out) < n:
+        out.extend(some)
+    return out
+
+
+def forget(*names):
+    """Drop modules of this package that only loading needs."""
+    package = sys.modules[__name__.rpartition(".")[0]]
+    for name in names:
+        sys.modules.pop(package.__name__ + "." + name, None)
+        if hasattr(package, name):
+            delattr(package, name)

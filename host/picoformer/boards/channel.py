@@ -1,0 +1,111 @@
+"""Frames to and from a board, over a port on which some of their bytes may be lost or damaged."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from .errors import EndedError
+from .frames import Decoder, Frame, encode_raw, encode_text
+from .replies import Hello
+
+LOSS = 2048  # bytes that a link may lose at once; a busy board has to read what makes up for them
+
+Clock = Callable[[], float]
+
+
+class Port(Protocol):
+    """What a link needs of a port. Both raise LostError."""
+
+    def read(self, limit: float) -> bytes:
+        """What has come; waits `limit` seconds for the first byte, then returns nothing."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+class Channel:
+    """Frames to and from a board.
+
+    port: see Port. clock: seconds that only grow.
+    """
+
+    def __init__(self, port: Port, clock: Clock) -> None:
+        self.port = port
+        self.clock = clock
+        self.hello = Hello(1, 0, False, 128, 256, b"", 0, "")
+        """What the board has said of itself: the form and the size of the frames that it takes."""
+        self.longest = 0  # bytes of the frames that the board may be in the middle of
+        self.stuck = 0  # times that such a frame was completed, without an answer
+        self._decoder = Decoder()
+        self._inbox: deque[Frame] = deque()
+        self._seq = 0
+
+    def next_seq(self) -> int:
+        """The number of the next request."""
+        self._seq = self._seq % 255 + 1  # 0 is the board's, where it cannot tell
+        return self._seq
+
+    def encode(self, kind: int, seq: int, body: bytes = b"") -> bytes:
+        """A frame in the form that the board takes."""
+        encode = encode_raw if self.hello.raw else encode_text
+        return encode(kind, seq, body)
+
+    def write(self, *frames: bytes) -> None:
+        """Send frames, all at once."""
+        self.longest = max(self.longest, *map(len, frames))
+        self.port.write(b"".join(frames))
+
+    def unstick(self) -> None:
+        """Complete whatever frame the board may be waiting for the rest of.
+
+        Where that did not help, it may be one whose damaged length has a good check byte. A UART
+        has no room for so many line feeds, nor for frames that are so long.
+        """
+        self.stuck += 1
+        if self.stuck > 1 and self.hello.raw:
+            self.longest = max(self.longest, min(self.hello.payload, LOSS))
+        self.port.write(b"\n" * (2 * self.longest + 8))
+        self.longest = 0
+
+    def answered(self) -> None:
+        """The board is in step."""
+        self.longest = self.stuck = 0
+
+    def receive(self, limit: float) -> Frame | None:
+        """The next frame, or None after `limit` seconds. Raises EndedError, LostError."""
+        deadline = self.clock() + limit
+        while not self._inbox:
+            self._check()
+            left = deadline - self.clock()
+            if left <= 0:
+                return None
+            self.feed(self.port.read(left))
+        return self._inbox.popleft()
+
+    def look(self) -> None:
+        """Before sending: is the server still there? Frames must not be typed into a REPL."""
+        if data := self.port.read(0):
+            self.feed(data)
+        self._check()
+
+    def _check(self) -> None:
+        if self._decoder.ended:
+            heard = self.heard()
+            raise EndedError(
+                "the board was reset or interrupted: its REPL has the port again"
+                + (f", saying {heard[-300:]!r}" if heard else "")
+            )
+
+    def end(self) -> None:
+        """From now on the REPL has the port."""
+        self._decoder.ended = True
+
+    def feed(self, data: bytes) -> None:
+        """Take what the board sent."""
+        self._inbox.extend(self._decoder.feed(data))
+
+    def heard(self) -> str:
+        """What the board said outside of frames."""
+        return self._decoder.heard()

@@ -1,0 +1,151 @@
+"""The process that emulates a Pico: `python -m picoformer.boards.emulated.pico_process`.
+
+`PicoBoard` starts it, and ends it by closing its standard input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ...compile.modelfile import write
+from ..errors import EmulatorError
+from .cable import CLIENT_POLL, Cable, plug
+from .flash import claim
+from .rp2040 import FS_BYTES, START_LIMIT, Chip
+
+IDLE_POLL = 0.1  # seconds between looks at a board that waits
+SAVE_DELAY = 1.0  # seconds of rest after which the flash is kept
+
+QUEUE = 4096  # bytes on their way to the board, before the client is made to wait
+OUTPUT_LIMIT = 65536  # bytes that nobody reads, before the board is made to wait
+
+
+def _load(flash: Path) -> bytes:
+    try:
+        data = flash.read_bytes()
+    except FileNotFoundError:
+        return b"\xff" * FS_BYTES  # erased: the firmware formats it
+    if len(data) != FS_BYTES:
+        raise EmulatorError(
+            f"{flash} has {len(data)} bytes, expected {FS_BYTES}: it is not a Pico's flash; "
+            "remove it or choose another"
+        )
+    return data
+
+
+def serve(
+    flash: Path, firmware: Path, ready: Callable[[str], object], over_socket: bool = False
+) -> None:
+    """Emulate until standard input ends. ready gets the serial port's name."""
+    flash.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{flash}.lock", "w") as mine:
+        claim(mine.fileno(), "Pico", flash, "stop that one first")
+        kept = _load(flash)
+        output = bytearray()
+        chip = Chip(kept, firmware, output.extend)
+        deadline = time.monotonic() + START_LIMIT
+        while not chip.connected:
+            chip.step()
+            if time.monotonic() > deadline:
+                raise EmulatorError(f"{firmware} does not start: is it a build for RPI_PICO?")
+        cable = plug(over_socket)
+        ready(cable.name)
+        try:
+            _carry(chip, cable, output, lambda: _keep(flash, chip))
+        finally:
+            cable.close()
+            if chip.filesystem != kept:
+                _keep(flash, chip)
+
+
+def _keep(flash: Path, chip: Chip) -> None:
+    data = chip.filesystem
+    if not flash.exists() or flash.read_bytes() != data:
+        write(flash, data)
+
+
+def _input_end() -> socket.socket:
+    """What becomes readable when standard input ends: select takes that one everywhere."""
+    ended, end = socket.socketpair()
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        end.close()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return ended
+
+
+def _carry(chip: Chip, cable: Cable, output: bytearray, rest: Callable[[], object]) -> None:
+    """Run the chip and carry its bytes until standard input ends; rest is called in breaks.
+
+    The emulation leaps over the board's sleeps: here they take their time, unless bytes come.
+    """
+    wall, own = time.monotonic(), chip.seconds
+    sleep_until = busy = wall
+    kept = False
+    ended = _input_end()
+    while not select.select([ended], [], [], 0)[0]:
+        now = time.monotonic()
+        if chip.queued < QUEUE:
+            data = cable.read()
+            if data:
+                chip.send(data)
+                wall, own, sleep_until = now, chip.seconds, now
+        full = len(output) > OUTPUT_LIMIT  # nobody reads: wait, as USB does
+        if now >= sleep_until and not full:
+            chip.step()
+            now = time.monotonic()
+            ahead = (chip.seconds - own) - (now - wall)
+            if ahead > 0:
+                sleep_until = now + ahead
+            else:  # slower than wall time, with no debt to catch up later
+                wall, own = now, chip.seconds
+        if not cable.connected:
+            output.clear()
+        elif output:
+            del output[: cable.write(output)]
+        idle = full or (chip.asleep and not chip.queued)
+        if not idle and now >= sleep_until:
+            busy, kept = now, False
+            continue
+        if not kept and now - busy > SAVE_DELAY:
+            kept = True
+            rest()
+        limit = IDLE_POLL if idle or not kept else sleep_until - now
+        readers: list[socket.socket | Cable] = [ended]
+        if cable.connected:
+            readers.append(cable)
+        else:
+            limit = min(limit, CLIENT_POLL)
+        select.select(readers, [cable] if output else [], [], max(limit, 0))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """What PicoBoard starts: FLASH FIRMWARE [--socket]."""
+    parser = argparse.ArgumentParser(description=serve.__doc__)
+    parser.add_argument("flash", type=Path)
+    parser.add_argument("firmware", type=Path)
+    parser.add_argument("--socket", action="store_true")
+    o = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serve(o.flash, o.firmware, lambda port: print(port, flush=True), o.socket)
+    except (EmulatorError, OSError) as e:
+        print(e, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""What a board's replies hold: payloads taken apart, and what a refusal means."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from ..device import server_frames as wire
+from .errors import BoardError, LinkError, NoMemoryError, NoModelError, NoSpaceError
+
+
+class Reader:
+    """Takes a payload apart."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.at = 0
+
+    def take(self, layout: str) -> tuple[Any, ...]:
+        try:
+            values = struct.unpack_from("<" + layout, self.body, self.at)
+        except struct.error as e:
+            raise LinkError(
+                f"the board sent {len(self.body)} bytes where more were expected; its picoformer "
+                "may be another version: deploy again"
+            ) from e
+        self.at += struct.calcsize("<" + layout)
+        return values
+
+    def raw(self, size: int) -> bytes:
+        self.at += size
+        return self.body[self.at - size : self.at]
+
+    def text(self) -> str:
+        return self.raw(self.take("B")[0]).decode(errors="replace")
+
+    @property
+    def left(self) -> int:
+        return len(self.body) - self.at
+
+
+@dataclass
+class Hello:
+    """What a board says of itself when the link starts."""
+
+    major: int
+    minor: int
+    raw: bool
+    payload: int  # bytes of the largest payload that the board takes
+    credit: int  # bytes of frames that may be on their way to it
+    nonce: bytes  # another one: the server has forgotten all
+    free_heap: int
+    platform: str
+
+    @classmethod
+    def of(cls, body: bytes) -> Hello:
+        r = Reader(body)
+        major, minor, can, payload, credit = r.take("BBHHI")
+        nonce = r.raw(4)
+        (free,) = r.take("I")
+        return cls(major, minor, bool(can & wire.RAW), payload, credit, nonce, free, r.text())
+
+
+@dataclass
+class Info:
+    """The board's memory and versions; bytes."""
+
+    free_heap: int
+    largest_block: int
+    free_flash: int
+    machine: str
+    version: str
+    loaded: str  # name of the model in memory, or empty
+
+    @classmethod
+    def of(cls, body: bytes) -> Info:
+        r = Reader(body)
+        free, largest, flash = r.take("III")
+        return cls(free, largest, flash, r.text(), r.text(), r.text())
+
+
+@dataclass
+class Loaded:
+    """A model in the board's memory."""
+
+    context: int
+    vocab: int
+    free_heap: int  # bytes
+    heap: int  # bytes that the model took
+    ms: int  # to load it
+    weights: str
+    kernels: str
+    task: str
+
+    @classmethod
+    def of(cls, body: bytes) -> Loaded:
+        r = Reader(body)
+        context, vocab, free, heap, ms = r.take("HIIII")
+        return cls(context, vocab, free, heap, ms, r.text(), r.text(), r.text())
+
+
+@dataclass
+class Stats:
+    """What the board measured while it wrote a text."""
+
+    tokens: int = 0
+    first_ms: int = 0  # to the first token: the prompt
+    ms: int = 0  # altogether
+    free_heap: int = 0
+    stopped: bool = False
+
+    @classmethod
+    def of(cls, body: bytes) -> Stats:
+        stopped, count, first, ms, free = Reader(body).take("BHIII")
+        return cls(count, first, ms, free, bool(stopped))
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the tokens behind the first, whose time is the prompt's."""
+        return max(self.tokens - 1, 0) / max(self.ms - self.first_ms, 1) * 1e3
+
+
+@dataclass
+class Stored:
+    """A model in the board's flash."""
+
+    name: str
+    bytes: int
+    crc: int  # of its header, which names all its parts' CRCs
+
+
+def refusal(body: bytes) -> BoardError:
+    """What an ERROR frame means, in words."""
+    code, number = Reader(body).take("BI")
+    text = body[5:].decode(errors="replace")
+    kind: type[BoardError] = BoardError
+    if code == wire.NO_SPACE:
+        kind = NoSpaceError
+        words = (
+            f"the board's flash is full: {number:,} bytes are free, and the model needs more; "
+            "remove one that is there (Board.remove(name))"
+        )
+    elif code == wire.NO_MEMORY or (code == wire.BAD_MODEL and "not enough memory" in text):
+        kind = NoMemoryError
+        words = f"the board has too little memory: {text or f'{number:,} bytes are free'}"
+        if "context" not in words:
+            words += "; convert the model with a smaller --context"
+    elif code == wire.NO_FILE:
+        kind = NoModelError
+        words = f"there is no model {text!r} on the board; deploy it first"
+    else:
+        words = {
+            wire.BAD_VERSION: f"the board speaks version {number} of the link, this PC "
+            f"{wire.MAJOR}: deploy again, with this picoformer",
+            wire.BAD_REQUEST: f"the board does not understand a request ({number}): {text}",
+            wire.BAD_STATE: "the board is writing a text: read it to its end or close its iterator"
+            if number == wire.GENERATE
+            else f"the board cannot do this now: request {number} has to come first, or to end",
+            wire.BAD_OFFSET: f"the board expects byte {number:,} of the upload",
+            wire.BAD_NAME: f"{text!r} is not a name for a model: expected 1 to 64 bytes, without "
+            "'/', '\\' and control characters, not beginning with '.'",
+            wire.BAD_DATA: f"the model in the board's flash has CRC32 {number:08x}, not that of "
+            "the file: its flash may be worn; deploy again",
+            wire.BAD_MODEL: text,
+            wire.UNSUPPORTED: f"the board's picoformer does not know request {number}: deploy "
+            "again, with this picoformer",
+        }.get(code, f"the board failed: {text or f'error {code}, {number}'}")
+    error = kind(words)
+    error.code, error.number = code, number
+    return error

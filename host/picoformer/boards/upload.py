@@ -1,0 +1,148 @@
+"""A model file on its way into a board's flash, and where an upload that was cut is resumed."""
+
+from __future__ import annotations
+
+import struct
+from binascii import crc32
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..device import server_frames as wire
+from . import limits
+from .errors import LinkError, SilentError
+from .replies import Reader, refusal
+from .session import Session, restarted
+
+ATTEMPTS = 3  # at a block, before the upload fails
+SMALL = 64  # bytes of a block's data that an unreliable link is brought down to
+BATCH = 16384  # bytes of frames that are sent at once
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass
+class _Flight:
+    """Blocks on their way: sequence number -> (end offset, bytes of the frame)."""
+
+    sent: int  # the offset that they reach
+    blocks: dict[int, tuple[int, int]] = field(default_factory=dict)
+    next: tuple[int, int, bytes] | None = None  # one that waits for credit: number, end, frame
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for _, size in self.blocks.values())
+
+
+class Upload:
+    """Puts a model file into the board's flash, whole or not at all.
+
+    progress(bytes in flash, all bytes) is called as they arrive.
+    """
+
+    def __init__(
+        self, session: Session, name: str, data: bytes, progress: Progress | None = None
+    ) -> None:
+        self._session = session
+        self._name = name
+        self._data = data
+        self._progress = progress
+        self._block = session.hello.payload - 4  # bytes of a block's data
+        self._credit = session.hello.credit
+        self._failures = self._losses = 0
+        self._check = limits.REPLY + len(data) / limits.CHECK_RATE  # seconds
+
+    def run(self) -> int:
+        """Returns the offset at which an earlier upload of the same bytes had stopped."""
+        at = resumed = self._begin()
+        while True:
+            self._reached(at)
+            if at == len(self._data):
+                break
+            reached, error = self.send(at)
+            at = reached if error is None else self._resume(reached > at, error)
+        self._session.request(wire.COMMIT, limit=self._check)
+        return resumed
+
+    def _begin(self) -> int:
+        """The offset up to which the board has these bytes."""
+        begin = struct.pack("<II", len(self._data), crc32(self._data))
+        for fresh in b"\0", b"\1":
+            body = begin + fresh + self._name.encode()
+            at, prefix = Reader(self._session.request(wire.BEGIN, body, self._check)).take("II")
+            if prefix == crc32(self._data[:at]):
+                break
+        return int(at)
+
+    def _resume(self, got_on: bool, error: LinkError) -> int:
+        """Something was lost or damaged: wait for silence, then ask where the board is."""
+        self._failures = 1 if got_on else self._failures + 1
+        if self._failures > ATTEMPTS:
+            raise error
+        if self._failures > 1:
+            self._block = max(self._block // 4, SMALL)
+        self._losses += 1
+        if self._losses > ATTEMPTS:
+            self._credit = 0  # one block at a time: the board may have less room than it says
+        session = self._session
+        session.unstick()
+        while session.receive(limits.DRAIN):
+            pass
+        (at,) = Reader(session.request(wire.DATA, bytes(4))).take("I")
+        return int(at)
+
+    def send(self, at: int) -> tuple[int, LinkError | None]:
+        """Send from `at` on, within the credit; where the board got, and what went wrong."""
+        session, size = self._session, len(self._data)
+        flight = _Flight(at)
+        done = at
+        while done < size:
+            batch = self._batch(flight)
+            if batch:
+                session.look()
+                session.write(*batch)
+            answer = session.receive(0 if batch and flight.sent < size else limits.RESEND)
+            if answer is None and batch:
+                continue
+            if answer is None:
+                return done, SilentError(
+                    "the board stopped answering in the middle of the upload; what arrived is "
+                    "kept: deploy again to go on"
+                )
+            if answer.kind == wire.READY:
+                raise restarted()
+            if answer.kind == wire.DATA | 0x80 and answer.seq in flight.blocks:
+                del flight.blocks[answer.seq]
+                (done,) = Reader(answer.body).take("I")
+                self._reached(done)
+            elif answer.kind == wire.ERROR and answer.seq in (0, *flight.blocks):
+                refused = refusal(answer.body)
+                if refused.code not in (wire.BAD_CRC, wire.BAD_OFFSET):
+                    raise refused
+                return done, LinkError(
+                    "the upload's blocks arrive damaged, again and again; check the cable, and "
+                    "whether another program uses the port. What arrived is kept"
+                )
+        return done, None
+
+    def _batch(self, flight: _Flight) -> list[bytes]:
+        """As many more frames as the credit allows, up to BATCH bytes; they count as sent."""
+        batch: list[bytes] = []
+        while flight.sent < len(self._data) and sum(map(len, batch)) < BATCH:
+            seq, end, frame = flight.next = flight.next or self._frame(flight.sent)
+            if flight.blocks and flight.bytes + len(frame) > self._credit:
+                break
+            batch.append(frame)
+            flight.blocks[seq] = end, len(frame)
+            flight.sent, flight.next = end, None
+        return batch
+
+    def _frame(self, at: int) -> tuple[int, int, bytes]:
+        """Number, end and bytes of the DATA frame from offset `at` on."""
+        seq = self._session.next_seq()
+        piece = self._data[at : at + self._block]
+        frame = self._session.encode(wire.DATA, seq, struct.pack("<I", at) + piece)
+        return seq, at + len(piece), frame
+
+    def _reached(self, done: int) -> None:
+        if self._progress:
+            self._progress(done, len(self._data))

@@ -1,0 +1,173 @@
+"""The commands about model files: convert and inspect."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .. import importers
+from ..compile.compiler import KEY_BITS, VALUE_BITS
+from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, convert
+from ..compile.distill import STEPS
+from ..compile.modelfile import ModelFile, load
+from ..compile.report import Report
+from .arguments import add_config, add_json, add_model, command
+from .printing import progress, show_json, size, table
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers of `picoformer`."""
+    _add_convert(commands)
+
+    text = "say what a model file holds and what it costs a board"
+    p = command(commands, "inspect", _inspect, text)
+    add_model(p)
+    p.add_argument("--steps", action="store_true", help="list the program, step by step")
+    add_json(p)
+
+
+def _add_convert(commands: Any) -> None:
+    p = command(commands, "convert", _convert, "turn a checkpoint into a model file")
+    p.add_argument("source", help=importers.SOURCES)
+    p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
+    add_config(p, "source")
+    p.add_argument(
+        "--context", type=int, metavar="N",
+        help=f"positions (default: the model's, at most {DEFAULT_CONTEXT})",
+    )  # fmt: skip
+    p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default) or 4")
+    p.add_argument(
+        "--group-size", type=int, metavar="N",
+        help=f"columns that share a scale of 4-bit weights (default: {DEFAULT_GROUP})",
+    )  # fmt: skip
+    p.add_argument(
+        "--max-bytes", type=int, metavar="N",
+        help="of the file: of 4-bit matrices those that lose most get 8 bits, while they fit",
+    )  # fmt: skip
+    p.add_argument(
+        "--distill", type=int, nargs="?", const=STEPS, metavar="STEPS",
+        help=f"train 4-bit weights to predict what the model did, {STEPS} steps by default: "
+        "minutes, and needs torch",
+    )  # fmt: skip
+    p.add_argument(
+        "--key-bits", type=int, default=KEY_BITS[0], metavar="BITS",
+        help="of a key in the cache: 12 (default) or 8",
+    )  # fmt: skip
+    p.add_argument(
+        "--value-bits", type=int, default=VALUE_BITS[0], metavar="BITS",
+        help="of a value in the cache: 8 (default) or 4",
+    )  # fmt: skip
+    p.add_argument(
+        "--data", metavar="FILE",
+        help="examples to calibrate on, as eval takes them (default: what the model writes)",
+    )  # fmt: skip
+    p.add_argument("--name", metavar="TITLE", help="title kept in the file")
+    add_json(p)
+
+
+def _stem(source: Path) -> str:
+    name = source.resolve()
+    return name.stem if name.suffix in importers.SUFFIXES else name.name
+
+
+def _convert(o: argparse.Namespace) -> None:
+    source = Path(o.source)
+    output = Path(o.output or (_stem(source) + ".pft"))
+    report = convert(
+        source,
+        output,
+        context=o.context,
+        tokenizer=o.tokenizer,
+        config=o.config,
+        data=o.data,
+        name=o.name,
+        weight_bits=o.weight_bits,
+        group_size=o.group_size,
+        max_bytes=o.max_bytes,
+        distill=o.distill,
+        key_bits=o.key_bits,
+        value_bits=o.value_bits,
+        progress=partial(progress, unit=""),
+    )
+    if o.json:
+        show_json(report.to_dict())
+    else:
+        _print_report(report)
+
+
+def _print_report(r: Report) -> None:
+    worst = max(r.errors, key=lambda k: r.errors[k])
+    floats = 4 * r.parameters
+    print(f"{r.path}: {size(r.bytes)}, in {r.seconds:.1f} s")
+    rows = [
+        ("parameters", f"{r.parameters:,}: {size(floats)} as float32"),
+        ("weights", f"{size(r.sections['weights'])}, {r.sections['weights'] / floats:.0%}"),
+        ("rounding", f"{max(r.errors.values()):.2%} of the weights' size at worst ({worst})"),
+        ("calibrated on", r.calibration),
+        ("cache", f"{size(r.cache_bytes)} for {r.context} positions"),
+        ("arena", size(r.arena_bytes)),
+    ]
+    if not r.text:
+        rows.append(("tokenizer", "none: it takes token ids, no text"))
+    print(table(rows))
+    if 4 in r.bits.values():
+        print("\nrounding, relative to the weights' size")
+        errors = r.errors.items()
+        print(table((name, f"{r.bits[name]} bits", f"{e:6.2%}") for name, e in errors))
+
+
+def _describe(m: ModelFile) -> dict[str, Any]:
+    context = m.context
+    return {
+        "meta": m.meta,
+        "context": context,
+        "vocabulary": m.vocab,
+        "bos": m.bos,
+        "eos": m.eos,
+        "batch": m.batch,
+        "logit_bits": m.logit_bits,
+        "bytes": 100 + sum(m.sizes.values()),
+        "sections": m.sizes,
+        "cache_bytes": m.cache_bytes(context),
+        "arena_bytes": m.arena_bytes(context),
+        "steps": len(m.steps),
+        "multiplications": _products(m),
+    }
+
+
+def _products(m: ModelFile) -> int:
+    """Multiply-accumulates of a token in the matrices."""
+    return sum(s["cols"] * 4 * s["groups"] for s in m.steps if s.kind == "linear")
+
+
+def _inspect(o: argparse.Namespace) -> None:
+    m = load(o.model)
+    d = _describe(m)
+    if o.json:
+        if o.steps:
+            d["program"] = [{"op": s.op, "fields": s.fields} for s in m.steps]
+        show_json(d)
+        return
+    print(f"{o.model}: {size(d['bytes'])}, all checks passed")
+    rows = [(k, str(v)) for k, v in m.meta.items() if v != ""]
+    rows += [
+        ("context", f"{m.context} positions, {m.batch} at a time"),
+        ("vocabulary", f"{m.vocab} tokens, BOS {m.bos}, EOS {m.eos}"),
+        ("steps", f"{len(m.steps)} a token, {d['multiplications']:,} multiplications in matrices"),
+    ]
+    print(table(rows))
+    print("\nin the file")
+    print(table((k, f"{v:>9,} bytes") for k, v in m.sizes.items()))
+    ram = d["cache_bytes"] + d["arena_bytes"] + sum(
+        m.sizes[k] for k in ("program", "tables", "tokenizer")
+    )  # fmt: skip
+    print(f"\non the board, at {m.context} positions")
+    parts = {"cache": d["cache_bytes"], "arena": d["arena_bytes"], "all but the weights": ram}
+    print(table((k, f"{v:>9,} bytes") for k, v in parts.items()))
+    if o.steps:
+        print("\nprogram")
+        for i, s in enumerate(m.steps):
+            head = "  (head)" if i == m.body else ""
+            print(f"  {i:3} {s.op:9} {' '.join(map(str, s.fields))}{head}")

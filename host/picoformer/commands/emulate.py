@@ -1,0 +1,92 @@
+"""The command that runs an emulated board behind a serial port."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from ..boards.errors import EmulatorError
+from .arguments import command
+
+HEAP_KB = 2048  # of the unix board
+STOP_POLL = 0.2  # seconds between looks for a signal that asks to stop
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the subparsers of `picoformer`."""
+    p = command(commands, "emulate", _emulate, "run an emulated board behind a serial port")
+    p.add_argument("--board", default="unix", metavar="BOARD", help="unix (default) or pico")
+    p.add_argument(
+        "--folder", metavar="PATH",
+        help="its flash: a folder, for pico a file (default: in the user's cache)",
+    )  # fmt: skip
+    p.add_argument("--firmware", metavar="UF2", help="for pico: MicroPython's official RPI_PICO")
+    p.add_argument(
+        "--socket", action="store_true",
+        help="a TCP port of this computer instead of a pseudo-terminal",
+    )  # fmt: skip
+
+
+def _emulate(o: argparse.Namespace) -> None:
+    """Serve an emulated board until Ctrl-C or SIGTERM."""
+    with _stop_signals() as asked:
+        if o.board == "pico":
+            from ..boards.emulated.pico import PicoBoard
+
+            with PicoBoard(o.folder, o.firmware, o.socket) as pico:
+                _serve(pico, f"Raspberry Pi Pico, emulated, flash in {pico.flash}", asked)
+        elif o.board == "unix":
+            from ..boards.emulated.unix import UnixBoard
+
+            with UnixBoard(o.folder, HEAP_KB, o.socket) as unix:
+                title = f"MicroPython's unix port, heap {HEAP_KB} KB, flash in {unix.folder}"
+                _serve(unix, title, asked)
+            if signal.SIGINT in asked:
+                print()  # after the terminal's ^C
+        else:
+            raise EmulatorError(
+                f"there is no emulated board {o.board!r} in this version; use --board unix"
+            )
+
+
+def _serve(board: Any, title: str, asked: list[int]) -> None:
+    print(f"board  {title}")
+    print(f"port   {board.port}")
+    print(f"""try    mpremote connect {board.port} exec "print('hello')" """.rstrip())
+    print("Ctrl-C here switches it off.", flush=True)
+    while not asked:
+        if why := board.stopped(STOP_POLL):
+            raise EmulatorError(why)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Note SIGINT, SIGTERM and SIGHUP in a list instead of dying of them.
+
+    SIGINT counts even where the shell has it ignored, as in a script's background, whereas SIGHUP
+    stays ignored under nohup; but not by the programs started from here, whose end may depend on
+    it. Outside the main thread, where Python allows no handlers, nothing is noted.
+    """
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number != hangup or not nohup:
+            asked.append(number)
+
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    nohup = hangup is not None and signal.getsignal(hangup) == signal.SIG_IGN
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, hangup):
+            if number is not None:
+                before[number] = signal.signal(number, note)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

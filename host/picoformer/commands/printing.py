@@ -1,0 +1,98 @@
+"""What several commands print: JSON, tables, bars, results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def show_json(value: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def size(n: int) -> str:
+    return f"{n:,} bytes"
+
+
+def table(rows: Iterable[tuple[str, ...]], right: bool = False) -> str:
+    """Rows in columns, to the left; right: all but the first to the right."""
+    listed = list(rows)
+    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(w) if right and i else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in listed
+    )
+    return "\n".join("  " + line.rstrip() for line in lines)
+
+
+def bar(part: float, whole: float, width: int, mark: str = "#") -> str:
+    """A bar for a part of a whole that is `width` characters wide."""
+    return mark * round(width * part / whole)
+
+
+def progress(items: Iterable[Any], unit: str = "example") -> Iterable[Any]:
+    """The items, with a bar of how many are done, where a person can see it."""
+    from tqdm import tqdm
+
+    seen: Iterable[Any] = tqdm(items, unit=unit, leave=False, disable=None)
+    return seen
+
+
+class Bars:
+    """A progress bar for each thing that is sent, where a person can see it."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._what = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if what != self._what:
+            self.close()
+            self._what = what
+            self._bar = tqdm(
+                total=total, desc=what, unit="B", unit_scale=True, leave=False,
+                disable=True if self._quiet else None,
+            )  # fmt: skip
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def show_labels(
+    o: argparse.Namespace, pairs: list[tuple[str, int]], scale: float, **more: Any
+) -> None:
+    """Print labels, best first, with the probabilities that the logits stand for."""
+    best = max(logit for _, logit in pairs)
+    weights = [math.exp((logit - best) * scale) for _, logit in pairs]
+    shares = [w / sum(weights) for w in weights]
+    if o.json:
+        rows = [
+            {"label": label, "logit": logit, "probability": share}
+            for (label, logit), share in zip(pairs, shares, strict=True)
+        ]
+        show_json({"label": pairs[0][0], "labels": rows, **more})
+        return
+    width = max(len(label) for label, _ in pairs)
+    for (label, _), share in zip(pairs, shares, strict=True):
+        print(f"{label:{width}}  {share:6.1%}  {bar(share, 1, 30)}".rstrip())
+
+
+def show_embedding(o: argparse.Namespace, values: Any, **more: Any) -> None:
+    """Print an embedding."""
+    listed = [int(v) for v in values]
+    if o.json:
+        show_json({"embedding": listed, **more})
+    else:
+        print(*listed)

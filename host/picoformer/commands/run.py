@@ -1,0 +1,167 @@
+"""The commands that run a model on a board: generate, classify, embed, translate, answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from ..boards.board import Board
+from ..boards.replies import Loaded, Stats
+from ..data.pictures import picture
+from ..errors import Error
+from .arguments import add_beams, add_json, add_place, add_sampling, check_n, command
+from .printing import show_embedding, show_json, show_labels
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers of `picoformer`."""
+    p = command(commands, "generate", _generate, "let a board write text")
+    add_json(p)
+    add_place(p)
+    add_sampling(p)
+
+    for name, text in (
+        ("classify", "let a board say what a text is"),
+        ("embed", "let a board turn a text into a vector"),
+    ):
+        p = command(commands, name, _read, text)
+        add_json(p)
+        p.add_argument("text", metavar="TEXT", nargs="?")
+        p.add_argument("--image", metavar="PNG", help="a picture, scaled to the model's size")
+        add_place(p)
+        p.set_defaults(task=name)
+
+    p = command(commands, "translate", _write, "let a board turn a text into another")
+    add_json(p)
+    p.add_argument("text", metavar="TEXT")
+    add_place(p)
+    add_beams(p)
+    p.set_defaults(task="translate")
+
+    p = command(commands, "answer", _write, "let a board find the answer to a question in a text")
+    add_json(p)
+    p.add_argument("text", metavar="QUESTION")
+    p.add_argument("--context", required=True, metavar="TEXT", help="where the answer is")
+    add_place(p)
+    p.set_defaults(task="answer")
+
+
+def _generate(o: argparse.Namespace) -> None:
+    check_n(o.n)
+    with Board(o.port) as board:
+        name, loaded = _load(board, o)
+        text = ""
+        pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed)
+        interrupted = False
+        try:
+            before = o.prompt  # with the first token: an error has its line to itself
+            for piece in pieces:
+                text += piece
+                if not o.json:
+                    print(before + piece, end="", flush=True)
+                before = ""
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            pieces.close()
+        _report(o, text, loaded, board.stats)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _write(o: argparse.Namespace) -> None:
+    with Board(o.port) as board:
+        name, loaded = _load(board, o)
+        start = time.perf_counter()
+        if o.task == "translate":
+            text = board.translate(name, o.text, o.beams, o.length_penalty)
+        else:
+            text = board.answer(name, o.context, o.text)
+        ms = round(1000 * (time.perf_counter() - start))
+    if o.json:
+        show_json({"text": text, "ms": ms, "heap": loaded.heap, "free_heap": loaded.free_heap})
+        return
+    print(text)
+    _print_cost(ms, loaded)
+
+
+def _read(o: argparse.Namespace) -> None:
+    if (o.text is None) == (o.image is None):
+        raise Error("give a TEXT or an --image, one of them")
+    with Board(o.port) as board:
+        name, loaded = _load(board, o)
+        given = o.text if o.image is None else picture(o.image, board.image_shape(name))
+        start = time.perf_counter()
+        if o.task == "classify":
+            pairs = board.classify(name, given)
+        else:
+            values = board.embed(name, given)
+        ms = round(1000 * (time.perf_counter() - start))
+        figures = {
+            "ms": ms,
+            "heap": loaded.heap,
+            "free_heap": loaded.free_heap,
+            "context": loaded.context,
+            "weights": loaded.weights,
+            "kernels": loaded.kernels,
+        }
+        if o.task == "classify":
+            show_labels(o, pairs, board.logit_scale, **figures)
+        else:
+            show_embedding(o, values, **figures)
+    if not o.json:
+        _print_cost(ms, loaded)
+
+
+def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
+    """Load the model that is meant: its name, and what the board says of it."""
+    name = o.model or _only_model(board)
+    return name, board.load(name, o.positions, o.weights)
+
+
+def _only_model(board: Board) -> str:
+    names = [m.name for m in board.models()]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Error("there is no model on the board; deploy one: picoformer deploy MODEL.pft")
+    raise Error(f"there are several models on the board, choose with --model: {', '.join(names)}")
+
+
+def _print_cost(ms: int, loaded: Loaded) -> None:
+    print(
+        f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
+        f"({loaded.kernels} kernels, weights in {loaded.weights}), {loaded.free_heap:,} free",
+        file=sys.stderr,
+    )
+
+
+def _report(o: argparse.Namespace, text: str, loaded: Loaded, stats: Stats) -> None:
+    figures = {
+        "tokens": stats.tokens,
+        "tokens_per_second": stats.tokens_per_second,
+        "prompt_ms": stats.first_ms,
+        "ms": stats.ms,
+        "stopped": stats.stopped,
+        "heap": loaded.heap,
+        "free_heap": stats.free_heap,
+        "context": loaded.context,
+        "weights": loaded.weights,
+        "kernels": loaded.kernels,
+    }
+    if o.json:
+        show_json({"prompt": o.prompt, "text": text, **figures})
+        return
+    print("\n")
+    print(
+        f"{stats.tokens} tokens, {stats.tokens_per_second:,.1f} a second on the board; "
+        f"{stats.first_ms / 1000:.2f} s to the first",
+        file=sys.stderr,
+    )
+    print(
+        f"model {loaded.heap:,} bytes of heap ({loaded.kernels} kernels, weights in "
+        f"{loaded.weights}, {loaded.context} positions), {stats.free_heap:,} free",
+        file=sys.stderr,
+    )

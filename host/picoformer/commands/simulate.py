@@ -1,0 +1,150 @@
+"""The commands that run a model on the PC: simulate and eval."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..data.pictures import picture
+from ..errors import Error
+from .arguments import add_beams, add_config, add_json, add_model, add_sampling, check_n, command
+from .printing import bar, progress, show_embedding, show_json, show_labels, table
+
+if TYPE_CHECKING:
+    from ..simulate.evaluation import Scores
+    from ..simulate.simulator import Simulator
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers of `picoformer`."""
+    p = command(commands, "simulate", _simulate, "run a model on the PC with a board's integers")
+    add_model(p)
+    p.add_argument("--image", metavar="PNG", help="in place of a prompt, for a model of images")
+    p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
+    add_sampling(p)
+    add_beams(p)
+    add_json(p)
+
+    text = "compare a model file with the float checkpoint it was made of"
+    p = command(commands, "eval", _eval, text)
+    add_model(p)
+    p.add_argument("--reference", required=True, metavar="SOURCE", help="the checkpoint")
+    add_config(p, "reference")
+    p.add_argument(
+        "--data", metavar="FILE",
+        help="text, .npy token ids, .tsv of label and text, of source and target or of text, "
+        "question and answer, .npz of images and labels, or a folder with a folder of pictures a "
+        "label (default: what the float model writes, or random input for one that reads)",
+    )  # fmt: skip
+    p.add_argument(
+        "--layers", action="store_true", help="say where the loss arises, value by value"
+    )
+    p.add_argument("--plot", metavar="FILE.png", help="draw confusion matrices, images and layers")
+    add_json(p)
+
+
+def _simulate(o: argparse.Namespace) -> None:
+    from ..simulate.simulator import Simulator
+
+    sim = Simulator(o.model)
+    check_n(o.n)
+    task = sim.model.task
+    shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
+    given = picture(o.image, shape) if o.image else o.prompt
+    if task == "classify":
+        show_labels(o, sim.classify(given), sim.logit_scale)
+    elif task == "embed":
+        show_embedding(o, sim.embed(given))
+    elif task == "generate":
+        _generate(o, sim)
+    else:
+        if task == "answer" and o.context is None:
+            raise Error("this model answers questions: give the text with --context")
+        if task == "translate":
+            text = sim.translate(o.prompt, o.beams, o.length_penalty)
+        else:
+            text = sim.answer(o.context, o.prompt)
+        if o.json:
+            show_json({"prompt": o.prompt, "text": text})
+        else:
+            print(text)
+
+
+def _generate(o: argparse.Namespace, sim: Simulator) -> None:
+    start = time.perf_counter()
+    pieces: list[str] = []
+    for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed):
+        if not o.json:
+            print(piece if pieces else o.prompt + piece, end="", flush=True)
+        pieces.append(piece)
+    seconds = time.perf_counter() - start
+    if o.json:
+        text, n = "".join(pieces), len(pieces)
+        show_json({"prompt": o.prompt, "text": text, "tokens": n, "seconds": seconds})
+    else:
+        print(f"\n\n{len(pieces)} tokens in {seconds:.1f} s, on the PC")
+
+
+def _eval(o: argparse.Namespace) -> None:
+    from ..simulate.evaluation import evaluate
+    from ..simulate.plot import plot, plotter
+
+    if o.plot:
+        plotter()  # what is missing is better said before the work than after it
+    start = time.perf_counter()
+    s = evaluate(
+        o.model, o.reference, data=o.data, tokenizer=o.tokenizer, config=o.config,
+        progress=progress,
+    )  # fmt: skip
+    if o.plot:
+        plot(s, o.plot)
+    if o.json:
+        show_json(s.to_dict())
+        return
+    print(f"{s.tokens:,} tokens, {s.sequences:,} examples: {s.data}")
+    print(table(_figures(s)))
+    for example in s.examples:
+        print()
+        print(table(example.items()))
+    if s.confusion_int and s.labels:
+        print("\nintegers; a row for each true label")
+        counts = zip(s.labels, s.confusion_int, strict=True)
+        print(table((name, *map(str, row), "") for name, row in counts))
+    if o.layers:
+        print("\nerror of each value, relative to its size")
+        widest = max((e.error for e in s.layers), default=0.0)
+        for e in s.layers:
+            print(f"  {e.value:12} {e.error:8.3%}  {bar(e.error, widest, 40) if widest else ''}")
+    if o.plot:
+        print(f"\n{o.plot} shows it")
+    print(f"in {time.perf_counter() - start:.1f} s")
+
+
+def _figures(s: Scores) -> list[tuple[str, str, str]]:
+    """What applies: its name, its value, what that means."""
+    rows: list[tuple[str, str, str]] = []
+    if s.kl is not None and s.top1 is not None:
+        rows.append(("kl", f"{s.kl:.6f}", "nats a prediction from the float model"))
+        rows.append(("top1", f"{s.top1:.2%}", "of the predictions are the same"))
+    if s.perplexity_float is not None and s.perplexity_int is not None:
+        change = s.perplexity_int / s.perplexity_float - 1
+        rows.append(("perplexity_float", f"{s.perplexity_float:.4f}", ""))
+        rows.append(("perplexity_int", f"{s.perplexity_int:.4f}", f"{change:+.3%}"))
+    if s.accuracy_float is not None and s.accuracy_int is not None:
+        points = 100 * (s.accuracy_int - s.accuracy_float)
+        rows.append(("accuracy_float", f"{s.accuracy_float:.2%}", ""))
+        rows.append(("accuracy_int", f"{s.accuracy_int:.2%}", f"{points:+.2f} points"))
+    for name, a, b in (
+        ("exact", s.exact_float, s.exact_int),
+        ("cer", s.cer_float, s.cer_int),
+        ("chrf", s.chrf_float, s.chrf_int),
+    ):
+        if a is not None and b is not None:
+            one = "{:.2f}" if name == "chrf" else "{:.2%}"
+            off = f"{b - a:+.2f}" if name == "chrf" else f"{100 * (b - a):+.2f} points"
+            rows.append((name + "_float", one.format(a), ""))
+            rows.append((name + "_int", one.format(b), off))
+    if s.cosine is not None:
+        rows.append(("cosine", f"{s.cosine:.6f}", f"at worst {s.cosine_min:.6f}"))
+    return rows

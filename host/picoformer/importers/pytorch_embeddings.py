@@ -1,0 +1,83 @@
+"""The tables in front of a PyTorch model's layers: of the tokens, and of the positions."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ..errors import Error
+from ..graph.nodes import Array
+from . import sinusoids
+from .description import Description
+from .pytorch_modules import Modules
+
+_POSITIONS = {name: name for name in ("stored", "sinusoidal", "none")}
+_ABOUT_POSITIONS = re.compile(r"pos|(^|[._])(pe|wpe)($|[._])", re.I)
+_ABOUT_TOKENS = re.compile(r"emb|tok|word|wte|vocab", re.I)
+_ABOUT_SOURCE = re.compile(r"src|source|enc", re.I)
+
+
+def find_positions(m: Modules, dim: int, count: int) -> tuple[list[Array | None], int]:
+    """(the tables of each of so many stacks, the context). Raises Error."""
+    given = m.given
+    kind = given.choice("positions", _POSITIONS, "stored")
+    if kind != "stored":
+        context = given.number("context")
+        made = sinusoids.pytorch(context, dim) if kind == "sinusoidal" else None
+        return [made] * count, context
+    if given.get("context") is not None:
+        raise given.refusal("context", given.get("context"), "none: the positions tell it")
+    found = [n for n in m.state.left() if _ABOUT_POSITIONS.search(n)]
+    names = [n.removesuffix(".weight") for n in found]
+    if not names and not m.named("positions"):
+        raise Error(
+            f"{m.state.path}: no table of positions is found, such as pos_encoder.pe; "
+            f'write "modules": {{"positions": NAME}} in {given.path.name}, or "positions": '
+            '"sinusoidal" (or "none") and "context": N'
+        )
+    sources = [n for n in names if len(names) == 2 and _ABOUT_SOURCE.search(n)]
+    targets = [n for n in names if n not in sources]
+    tables = [m.table(m.pick("positions", targets), dim)]
+    if count == 2:
+        if sources or m.named("source_positions"):
+            tables.insert(0, m.table(m.pick("source_positions", sources), dim))
+        else:
+            tables.append(tables[0])
+    return list(tables), min(map(len, tables))
+
+
+def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
+    """The tables of each of so many stacks: one where both are the same. Raises Error."""
+    # An embedding has no bias. A head that has none is told from it by its name.
+    found = [
+        n
+        for n in m.of_rank(2)
+        if n + ".bias" not in m.state
+        and m.state.shape(n + ".weight")[1] == dim
+        and not _ABOUT_POSITIONS.search(n)
+        and n not in m.head_names()
+    ]
+    found = [n for n in found if _ABOUT_TOKENS.search(n)] or found
+    sources = []
+    if count == 2 and len(found) == 2:
+        sources = [n for n in found if _ABOUT_SOURCE.search(n)]
+    table = m.table(m.pick("embedding", [n for n in found if n not in sources]), dim)
+    if count == 1:
+        return [table]
+    if not sources and not m.named("source_embedding"):
+        return [table, table]
+    source = m.table(m.pick("source_embedding", sources), dim)
+    return [table if np.array_equal(source, table) else source, table]
+
+
+def scaled(stored: list[Array], given: Description, dim: int) -> list[Array]:
+    """Embeddings (vocab, dim), times what the description says; one for both stays one."""
+    if given.get("embedding_scale") == "sqrt":
+        scale = float(np.sqrt(dim))
+    else:
+        scale = given.real("embedding_scale", 1.0)
+    tables = [t if scale == 1 else (t * np.float64(scale)).astype(np.float32) for t in stored]
+    if len(tables) == 2 and stored[0] is stored[1]:
+        tables[1] = tables[0]
+    return tables

@@ -1,0 +1,74 @@
+"""The head of a PyTorch model: the linears, norms and activations that make its logits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import Error
+from ..graph.nodes import Array, Gate, Graph, LayerNorm, Linear
+from .description import ACTIVATIONS, two_classes
+from .pytorch_modules import Modules
+
+_IN_HEAD = {**ACTIVATIONS, "tanh": "tanh"}
+
+
+def add_head(m: Modules, made: Graph, x: str, table: Array | None, eps: float) -> None:
+    """Add what makes the logits of x. Raises Error.
+
+    table: the embedding, for a head that is tied to it. eps: of its norms.
+    """
+    texts = made.task != "classify"
+    names = m.head_names()
+    if not names:
+        found = m.of_rank(2)
+        if not found and texts and table is not None:
+            made.nodes.append(_tied(m, x, table))
+            return
+        names = [m.pick("head", found)]
+    for i, name in enumerate(names):
+        out = "logits" if i == len(names) - 1 else f"head{i}"
+        shape = m.state.shape(name + ".weight")
+        if name in _IN_HEAD and not shape:
+            if i == 0 or not isinstance(made.nodes[-1], Linear) or out == "logits":
+                raise Error(
+                    f"{m.given.path}: modules.head has {name} where no two linears are around it"
+                )
+            made.nodes.append(Gate(x, None, out, _IN_HEAD[name]))
+        elif not shape:
+            raise Error(
+                f"{m.given.path}: modules.head has {name!r}, which has no tensors; "
+                f"activations go by their names: {', '.join(_IN_HEAD)}"
+            )
+        elif len(shape) == 1:
+            made.nodes.append(LayerNorm(x, out, *m.state.norm(name, 0), eps))
+        else:
+            made.nodes.append(_linear(m, x, out, name, table, out == "logits" and not texts))
+        x = out
+    if not isinstance(made.nodes[-1], Linear):
+        raise Error(f"{m.given.path}: the head {', '.join(names)} does not end in a linear")
+    if not texts:
+        made.labels = m.given.classes(len(made.nodes[-1].weight))
+
+
+def _tied(m: Modules, x: str, table: Array) -> Linear:
+    """A head that is the embedding, stored once; its bias, if any, is all that is left."""
+    biases = [n for n in m.state.left() if m.state.shape(n) == (len(table),)]
+    bias = m.state.get(biases[0], len(table)) if len(biases) == 1 else None
+    return Linear(x, "logits", table, "embedding", bias)
+
+
+def _linear(m: Modules, x: str, out: str, name: str, table: Array | None, classes: bool) -> Linear:
+    """A linear of the head; classes: its outputs are the classes."""
+    weight = m.state.get(name + ".weight", 0, 0)
+    bias = m.state.biased(name, len(weight))
+    if classes and len(weight) == 1:
+        if not m.given.get("labels"):
+            raise Error(
+                f"{m.state.path}: {name} has one output, which is a regression; where "
+                "its sigmoid is a probability, name both classes in 'labels' of "
+                f"{m.given.path.name}, the one of 0 first"
+            )
+        weight, bias = two_classes(weight, bias)
+    if table is not None and np.array_equal(weight, table):
+        weight = table
+    return Linear(x, out, weight, name + ".weight", bias)

@@ -1,0 +1,92 @@
+"""A budget: what a model takes on a board beside what there is, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+# Words of what lies in the heap, in the order in which pictures show it.
+HEAP = {
+    "code": "the runtime's code",
+    "weights": "weights",
+    "cache": "KV cache",
+    "arena": "activations",
+    "tokenizer": "tokenizer",
+    "tables": "tables",
+    "steps": "program, steps and the rest",
+    "loading": "while loading, or running",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model takes on a board, in bytes, and what there is.
+
+    parts: the objects of the model in the heap, by name; code: the runtime's; loading, running:
+    the most that is in use then; needed: the least heap that will do; largest: the largest single
+    allocation, and `largest_part` what it is. model_flash, runtime_flash: in the filesystem.
+    longest: the longest context that fits, 0 where none does. advice: what to do, if anything.
+    """
+
+    model: str
+    board: str
+    context: int
+    file_context: int
+    weights: str
+    kernels: str
+    server: bool
+    parts: dict[str, int]
+    code: int
+    loading: int
+    running: int
+    needed: int
+    heap: int
+    largest: int
+    largest_part: str
+    largest_free: int
+    model_flash: int
+    runtime_flash: int
+    flash: int
+    longest: int
+    float_bytes: int
+    advice: list[str] = field(default_factory=list)
+
+    @property
+    def fits_heap(self) -> bool:
+        return self.needed <= self.heap
+
+    @property
+    def fits_block(self) -> bool:
+        return self.largest <= self.largest_free
+
+    @property
+    def fits_flash(self) -> bool:
+        return not self.flash or self.model_flash + self.runtime_flash <= self.flash
+
+    @property
+    def fits(self) -> bool:
+        return self.fits_heap and self.fits_block and self.fits_flash
+
+    @property
+    def verdict(self) -> str:
+        """Whether it fits, as a sentence."""
+        if self.fits:
+            return "It fits."
+        where = [] if self.fits_flash else ["the filesystem"]
+        if not self.fits_heap:
+            where.append("the heap")
+        if not self.fits_block:
+            where.append(f"the largest block of the heap (its {self.largest_part})")
+        return f"It does not fit {' nor '.join(where)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        verdict = {k: getattr(self, k) for k in ("fits", "fits_heap", "fits_block", "fits_flash")}
+        return {**verdict, **asdict(self)}
+
+    def in_heap(self) -> dict[str, int]:
+        """Bytes of what is in the heap at its fullest, by the names of HEAP."""
+        parts = {**self.parts, "code": self.code}
+        parts["steps"] += sum(parts.pop(k) for k in ("program", "labels", "rest"))
+        parts["loading"] = self.needed - sum(parts.values())
+        return {name: parts[name] for name in HEAP}

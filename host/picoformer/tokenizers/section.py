@@ -1,0 +1,267 @@
+"""The bytes of the tokenizer section. docs/tokenizer.md defines them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+
+from ..device import tokenizer_lookup as lookup
+from ..device.binder import tokenizer as device_tokenizer
+from ..errors import Error
+from .vocabulary import (
+    MAX_PIECE,
+    Action,
+    ByteLevelVocabulary,
+    UnigramVocabulary,
+    Vocabulary,
+    WordPieceVocabulary,
+)
+
+TYPE_BPE, TYPE_WORDPIECE, TYPE_BYTE_LEVEL, TYPE_UNIGRAM = 1, 2, 3, 4
+FLAG_PREFIX = 1
+FLAG_PREFIX_UNLESS_SPACE = 2
+FLAG_WORDS = 4
+FLAG_FUSE_UNKNOWN = 8
+FLAG_TEMPLATE = 16
+FLAG_COLLAPSE = 32
+FLAG_EACH_WORD = 64
+FLAG_CLUSTERS = 128
+
+_NONE = 0xFFFFFFFF
+_MAX_TOKENS = 65535
+_MAX_RANK = 65535
+_MAX_BLOB = (1 << 24) - 1
+_MAX_ACTIONS = 1 << 11  # that a range can name
+_CODES = 0x110000
+
+
+def build(vocabulary: Vocabulary) -> bytes:
+    """The tokenizer section for `vocabulary`. Raises Error where the format cannot hold it."""
+    v = vocabulary
+    _check_vocabulary(v)
+    if isinstance(v, WordPieceVocabulary):
+        section = _build_wordpiece(v)
+    elif isinstance(v, ByteLevelVocabulary):
+        section = _build_byte_level(v)
+    elif isinstance(v, UnigramVocabulary):
+        section = _build_unigram(v)
+    else:
+        section = _build_bpe(v)
+    device_tokenizer(section)  # what the board would refuse is not written
+    return section
+
+
+def _check_vocabulary(v: Vocabulary) -> None:
+    size = len(v.pieces)
+    if not 0 < size <= _MAX_TOKENS:
+        raise Error(f"the vocabulary has {size} tokens; expected 1 to {_MAX_TOKENS}")
+    for token, piece in enumerate(v.pieces):
+        if len(piece) > MAX_PIECE:
+            raise Error(
+                f"token {token} ({piece[:20]!r}...) has {len(piece)} bytes; "
+                f"expected at most {MAX_PIECE}"
+            )
+    total = sum(map(len, v.pieces))
+    if total > _MAX_BLOB:
+        raise Error(f"the pieces have {total} bytes in all; expected at most {_MAX_BLOB}")
+    for code, token in v.singles.items():
+        if not 0 <= code <= 0x10FFFF or not 0 <= token < size:
+            raise Error(f"character {code:#x} is token {token}; there are {size} tokens")
+    for (left, right), (rank, token) in v.merges.items():
+        if not all(0 <= i < size for i in (left, right, token)) or not 0 <= rank <= _MAX_RANK:
+            raise Error(
+                f"merge {left} + {right} -> {token} of rank {rank}; expected tokens below {size} "
+                f"and a rank of at most {_MAX_RANK}"
+            )
+    for token in (v.unk, v.bos, v.eos, v.byte_base):
+        if not -1 <= token < size:
+            raise Error(f"special token {token}; expected -1 (none) to {size - 1}")
+    if v.template is not None:
+        for kind, token, type_ in [*v.template.single, *v.template.pair]:
+            if not (0 <= kind <= 2 and 0 <= token < size and 0 <= type_ <= 255):
+                raise Error(f"template item {kind, token, type_}; there are {size} tokens")
+
+
+def _build_bpe(v: Vocabulary) -> bytes:
+    flags = FLAG_PREFIX * v.prefix
+    flags |= FLAG_PREFIX_UNLESS_SPACE * (v.prefix and v.prefix_unless_space)
+    flags |= FLAG_WORDS * _words_are_independent(v)
+    flags |= FLAG_FUSE_UNKNOWN * v.fuse_unknown
+    singles = sorted(v.singles.items())
+    words = [key for key, _ in singles] + [value for _, value in singles]
+    words += _merge_words(v)
+    counts = (_NONE if v.byte_base < 0 else v.byte_base, len(singles), len(v.merges))
+    return _section(v, TYPE_BPE, flags, counts, 4, _words(words))
+
+
+def _words_are_independent(v: Vocabulary) -> bool:
+    """Whether no merge joins a piece to one that begins with a space, but after a space.
+
+    An encoder may then treat each word, with the spaces in front of it, alone.
+    """
+    if 0x20 not in v.singles:
+        return False
+    return not any(
+        v.pieces[right].startswith(b" ") and not v.pieces[left].endswith(b" ")
+        for left, right in v.merges
+    )
+
+
+def _merge_words(v: Vocabulary) -> list[int]:
+    merges = sorted((a << 16 | b, rank << 16 | c) for (a, b), (rank, c) in v.merges.items())
+    return [key for key, _ in merges] + [value for _, value in merges]
+
+
+def _build_byte_level(v: ByteLevelVocabulary) -> bytes:
+    flags = FLAG_PREFIX_UNLESS_SPACE * v.prefix
+    flags |= FLAG_WORDS * v.split
+    flags |= FLAG_FUSE_UNKNOWN * v.fuse_unknown
+    if len(v.byte_tokens) != 256 or not all(-1 <= i < len(v.pieces) for i in v.byte_tokens):
+        raise Error(f"byte tokens {v.byte_tokens!r:.60}; expected 256, each a token or -1")
+    characters, count = _characters(v.characters if v.split else ())
+    tables = struct.pack("<256H", *(i & 0xFFFF for i in v.byte_tokens)) + characters
+    tables += _words(_merge_words(v))
+    return _section(v, TYPE_BYTE_LEVEL, flags, (count, 0, len(v.merges)), 0, tables)
+
+
+def _build_wordpiece(v: WordPieceVocabulary) -> bytes:
+    characters, count = _characters(v.characters)
+    tables = characters + _sorted_tokens(v, v.searched)
+    return _section(v, TYPE_WORDPIECE, 0, (v.longest, len(v.searched), count), 0, tables)
+
+
+def _build_unigram(v: UnigramVocabulary) -> bytes:
+    flags = FLAG_PREFIX * v.prefix
+    flags |= FLAG_PREFIX_UNLESS_SPACE * (v.prefix and v.prefix_unless_space)
+    flags |= FLAG_WORDS * v.split
+    flags |= FLAG_COLLAPSE * v.collapse
+    flags |= FLAG_EACH_WORD * v.each_word
+    flags |= FLAG_CLUSTERS * (v.pairs is not None)
+    pairs = sorted((v.pairs or {}).items())
+    if not all(0 <= c < 65536 for (a, b), c in pairs for c in (a, b, c)):
+        raise Error("the normalizer composes characters above U+FFFF, not supported")
+    tokens = sorted(v.searched, key=lambda token: v.pieces[token])
+    scores = [*(v.scores[token] for token in tokens), v.unknown_score]
+    if not all(-(1 << 20) < score <= 0 for score in scores):
+        raise Error("a score is not from -2^20 to 0; expected logarithms of probabilities")
+    *costs, unknown = _costs(scores)
+    characters, count = _characters(v.characters)
+    tables = _words([_NONE if v.byte_base < 0 else v.byte_base, len(pairs)])
+    tables += _words([a << 16 | b for (a, b), _ in pairs])
+    tables += struct.pack(f"<{len(pairs)}H", *(c for _, c in pairs)) + characters + _words(costs)
+    tables += _sorted_tokens(v, tokens)
+    return _section(v, TYPE_UNIGRAM, flags, (unknown, len(tokens), count), 0, tables)
+
+
+def _costs(scores: Sequence[float]) -> list[int]:
+    """Whole numbers in proportion to the scores.
+
+    SentencePiece's scores are float32: at some power of two they are whole numbers, and sums of
+    those are exact, here and as float64. Of others it is the finest that has room.
+    """
+    bits = 0
+    while max(-s for s in scores) * (2 << bits) < 1 << 30 and bits < 40:
+        if all((-s * (1 << bits)).is_integer() for s in scores):
+            break
+        bits += 1
+    return [round(-s * (1 << bits)) for s in scores]
+
+
+def _sorted_tokens(v: Vocabulary, tokens: Sequence[int]) -> bytes:
+    ordered = sorted(tokens, key=lambda token: v.pieces[token])
+    return struct.pack(f"<{len(ordered)}H", *ordered)
+
+
+def _words(values: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(values)}I", *values)
+
+
+def _section(
+    v: Vocabulary, kind: int, flags: int, counts: tuple[int, int, int], width: int, tables: bytes
+) -> bytes:
+    """Header, offsets of `width` bytes (0: as the pieces need), tables, pieces, template."""
+    blob = b"".join(v.pieces)
+    offsets = [0]
+    for piece in v.pieces:
+        offsets.append(offsets[-1] + len(piece))
+    width = width or (2 if len(blob) < 65536 else 3)
+    if v.template is not None:
+        flags |= FLAG_TEMPLATE
+    header = [kind, flags, len(v.pieces)]
+    header += [_NONE if i < 0 else i for i in (v.unk, v.bos, v.eos)]
+    section = _words([*header, *counts, len(blob)])
+    section += b"".join(offset.to_bytes(width, "little") for offset in offsets)
+    section += tables + blob
+    section += bytes(-len(section) % 4)
+    if v.template is not None:
+        items = [*v.template.single, *v.template.pair]
+        section += _words([len(v.template.single), len(v.template.pair)])
+        section += _words([kind << 24 | type_ << 16 | token for kind, token, type_ in items])
+    return section
+
+
+def _characters(runs: Sequence[tuple[int, int, Action]]) -> tuple[bytes, int]:
+    """The tables of ranges and actions, and their sizes as the header has them."""
+    table: dict[Action, int] = {}
+    entries: list[tuple[int, Action]] = []
+    for first, action in _covered(list(_whole(runs))):
+        if not entries or entries[-1][1] != action:
+            entries.append((first, action))
+            table.setdefault(action, len(table))
+    actions: list[int] = [0] * len(table)
+    for action, i in table.items():
+        op, *values = action
+        value = values[0] if values else 0
+        if op & 15 == lookup.SHIFT:
+            value += 0x100000
+        elif op & 15 == lookup.SEQUENCE:
+            value = len(values) << 16 | len(actions)
+            actions += [lookup.BECOMES << 24 | code for code in values]
+        actions[i] = op << 24 | value
+    if len(table) > _MAX_ACTIONS or len(actions) > 65535 or len(entries) > 65535:
+        raise Error(
+            f"the normalizer does {len(table)} different things to characters of the "
+            f"vocabulary; expected at most {_MAX_ACTIONS}"
+        )
+    packed = _words([first << 11 | table[action] for first, action in entries] + actions)
+    return packed, len(entries) | len(actions) << 16
+
+
+def _whole(runs: Sequence[tuple[int, int, Action]]) -> Iterator[tuple[int, int, Action]]:
+    """`runs` with what is absent in between, and cut where BECOMES differs from character on."""
+    last = -1
+    for first, end, action in runs:
+        if first > last + 1:
+            yield last + 1, first - 1, (lookup.KEEP,)
+        yield first, end, action
+        last = end
+    if last < _CODES - 1:
+        yield last + 1, _CODES - 1, (lookup.KEEP,)
+
+
+def _covered(runs: list[tuple[int, int, Action]]) -> Iterator[tuple[int, Action]]:
+    """Fewer ranges that do the same: first code point and action of each.
+
+    A character that becomes itself is kept, so A-Z is one shift, and "Aa" can be one constant.
+    """
+    i = 0
+    while i < len(runs):
+        first, last, action = runs[i]
+        best, reached = action, i + 1
+        for candidate in _candidates(first, last, action):
+            j = i
+            while j < len(runs) and candidate in _candidates(*runs[j]):
+                j += 1
+            if j > reached:
+                best, reached = candidate, j
+        yield first, best
+        i = reached
+
+
+def _candidates(first: int, last: int, action: Action) -> list[Action]:
+    bits = action[0] & ~15
+    if action[0] & 15 == lookup.BECOMES and first == last:
+        return [action, (lookup.SHIFT | bits, action[1] - first)]
+    if action[0] & 15 == lookup.KEEP and first == last:
+        return [action, (lookup.BECOMES | bits, first)]
+    return [action]

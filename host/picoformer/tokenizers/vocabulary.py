@@ -1,0 +1,98 @@
+"""What a vocabulary is, as a reader finds it and as the section holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+MAX_PIECE = 255  # bytes
+
+Action = tuple[int, ...]
+"""What becomes of a character: an operation of device/tokenizer_lookup.py, then code points."""
+Item = tuple[int, int, int]
+"""Of a template: 0 (a token), 1 (the text) or 2 (the second text); the token or 0; its type."""
+
+
+@dataclass
+class Template:
+    """What stands around a text, and around a pair of texts where a model takes pairs."""
+
+    single: Sequence[Item]
+    pair: Sequence[Item] = ()
+
+
+@dataclass
+class Vocabulary:
+    """A byte-pair vocabulary, as an importer finds it. -1 stands for "none"."""
+
+    pieces: Sequence[bytes]
+    """What each token stands for: nothing for a control token, the raw byte for a byte token,
+    and U+2581 already a space."""
+    singles: Mapping[int, int] = field(default_factory=dict)
+    """code point -> token"""
+    merges: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """(left token, right token) -> (rank, resulting token); the lowest rank merges first"""
+    unk: int = -1
+    bos: int = -1
+    eos: int = -1
+    byte_base: int = -1
+    """Token of byte 0x00; the other 255 follow it."""
+    prefix: bool = False
+    """Encoding adds a space in front of the text, decoding drops it."""
+    prefix_unless_space: bool = False
+    """... but not in front of a text that begins with a space."""
+    fuse_unknown: bool = False
+    """A run of unknown characters gives one unk."""
+    template: Template | None = None
+    """None: `bos`, where there is one, before each text."""
+
+
+@dataclass
+class WordPieceVocabulary(Vocabulary):
+    """Pieces that continue a word begin with ##."""
+
+    characters: Sequence[tuple[int, int, Action]] = ()
+    """First and last code point of ranges, and what becomes of each; what is absent is kept."""
+    searched: Sequence[int] = ()
+    """The tokens that a text may give."""
+    longest: int = 100
+    """Longer words, in characters, are unknown."""
+
+
+@dataclass
+class ByteLevelVocabulary(Vocabulary):
+    """Byte-level BPE. `prefix`: a space in front of a text without one, which decoding keeps."""
+
+    byte_tokens: Sequence[int] = ()
+    """The token of each byte, -1 for none."""
+    split: bool = True
+    """Cut texts in words as GPT-2 does."""
+    characters: Sequence[tuple[int, int, Action]] = ()
+    """Classes of code points, as WordPieceVocabulary's."""
+
+
+@dataclass
+class UnigramVocabulary(Vocabulary):
+    """SentencePiece's unigram model. U+2581 is a space in the pieces and a character of texts."""
+
+    scores: Sequence[float] = ()
+    """Of each token; none above 0."""
+    searched: Sequence[int] = ()
+    """The tokens that a text may give."""
+    unknown_score: float = 0.0
+    """Of a character that no piece has."""
+    characters: Sequence[tuple[int, int, Action]] = ()
+    """The normalizer, as WordPieceVocabulary's."""
+    split: bool = True
+    """No piece crosses the beginning of a word."""
+    collapse: bool = False
+    """A run of spaces is one space, and there is none at the end."""
+    pairs: Mapping[tuple[int, int], int] | None = None
+    """Characters that small grapheme clusters become, by their first two; None: no clusters."""
+    each_word: bool = False
+    """Every word has one space in front, and no other spaces are left."""
+
+
+def single_characters(ids: Mapping[str, int]) -> dict[int, int]:
+    """A Vocabulary's `singles`: code point -> token, of those texts that are one character."""
+    return {ord(text): token for text, token in ids.items() if len(text) == 1}

@@ -1,0 +1,287 @@
+"""docs/speed.md: what was measured, section by section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tools.benchmarks.figures import number
+from tools.benchmarks.pico import HEAP_STEP, ms
+from tools.benchmarks.profile import rows
+from tools.benchmarks.tables import CALLED, readers, silicon, silicon_ms, table, unix_rows
+from tools.emulation.rp2040 import CLOCK_HZ
+
+
+def page(figures: dict[str, Any]) -> str:
+    """The page."""
+    return f"""\
+{HEAD}
+## The emulated Pico
+
+{speeds(figures)}
+### Where a token's cycles go
+
+{cycles(figures["rp2040"])}
+{texts(figures)}
+### Heap
+
+{heap(figures)}
+## Kernels
+
+Cycles on the emulated Pico, weights and all in SRAM, the call and the requantization included.
+"Each" is one of the last column.
+
+{kernels(figures["kernels"]["kernels"])}
+![cycles of each kernel](images/speed-kernels.png)
+
+## The unix port
+
+{unix_port(figures["unix"])}
+## On silicon
+
+{on_silicon(figures["rp2040"])}"""
+
+
+HEAD = """\
+# Speed and memory
+
+Written by `tools/benchmarks/documents.py` from [speed.json](speed.json): change the tool, not
+this page.
+
+All of it again, figures, pictures, this page and the README's section, in half an hour on a quiet
+PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
+(`stories260K.bin` and `tok512.bin`), MicroPython's official RPI_PICO firmware in
+`~/.cache/picoformer`, and llama2.c's `run` if you have built it (`gcc -O3 -o run run.c -lm`):
+
+    make bench CHECKPOINT=stories260K.bin LLAMA2C=PATH/TO/run
+
+One at a time, as a table, with `--json`, or with `--plot FILE.png`:
+
+    python -m tools.benchmarks.pico stories260K.bin --context 256 --xip
+    python -m tools.benchmarks.pico models/intents --tokens 16 --xip
+    python -m tools.benchmarks.unix stories260K.bin --llama2c PATH/TO/run
+    python -m tools.benchmarks.kernels
+"""
+
+
+def speeds(figures: dict[str, Any]) -> str:
+    """Tokens a second of the models that write."""
+    pico, own = figures["rp2040"], figures["stories"]
+    rows = []
+    for r, name in ((pico, pico["model"]), (own, "our story model")):
+        s = r["tokens_per_second"]
+        rows.append([
+            name, str(r["tokens"]), *(f"{s[n]:.1f}" for n in ("all", "first", "last")),
+            f"{r['prompt']['tokens_per_second']:.1f}", f"{r['prompt']['times_generation']:.2f}",
+        ])  # fmt: skip
+    head = ["model", "tokens", "all of them", "first 128", "last 8",
+            f"a prompt of {pico['prompt']['tokens']}", "times generation"]  # fmt: skip
+    return f"""\
+{pico["model"]} ({pico["parameters"]:,} parameters) and our own story model
+({own["parameters"]:,}), greedy text, context {pico["context"]}, {pico["kernels"]} kernels, weights
+used where they lie in flash, firmware {pico["micropython"]}, 125 MHz. Tokens a second, each token
+with its text; the numbers that come out are the simulator's.
+
+{table(head, rows)}
+![tokens a second against position, and the profile](images/speed-rp2040.png)
+"""
+
+
+def cycles(pico: dict[str, Any]) -> str:
+    """The profile of a token."""
+    profile = pico["profile"]
+    return f"""\
+{pico["model"]} at position {profile["position"]}, by kind of step (MAC: multiply-accumulate):
+
+{profile_table(profile, "step")}
+By layer:
+
+{profile_table(profile, "layer")}
+The token is measured as a whole; the parts are measured apart from that, with the emulator's cycle
+counter around each call as the interpreter makes it, interrupts off. Reading the counter costs
+{profile["probe"]:,} cycles in Python: an empty pair of readings says so, and it is taken out.
+The "interpreter's loop" fetches a kernel and its record from the list; the "generator" is what
+`generate` does with a step as its whole program, less that step, the sampler and the tokenizer.
+What the parts do not add up to is "not accounted for".
+"""
+
+
+def profile_table(measured: dict[str, Any], by: str) -> str:
+    """A profile by "step" or by "layer"."""
+    unit, total = measured["unit"], measured["total"]
+    what = "**the text**" if "tokens" in measured else "**the token**"
+    whole = [f"**{number(total)}**", "100.0%"]
+    parts = rows(measured, by)
+    shares = [[number(row["cost"]), f"{row['cost'] / total:.1%}"] for row in parts]
+    if by == "layer":
+        lines = [[row["name"], *cells] for row, cells in zip(parts, shares, strict=True)]
+        return table(["layer", unit, "share"], [*lines, [what, *whole]])
+    fine, factor = {"us": ("ns", 1000)}.get(unit, (unit, 1))
+    lines = []
+    for row, cells in zip(parts, shares, strict=True):
+        each = factor * row["cost"] / row["work"] if row["work"] else 0.0
+        calls = str(row["calls"] or "")
+        lines.append([row["name"], calls, *cells, f"{each:.2f}" if each else ""])
+    head = ["step", "calls", unit, "share", f"{fine} a MAC"]
+    return table(head, [*lines, [what, "", *whole, ""]])
+
+
+def kernels(measured: list[dict[str, Any]]) -> str:
+    """Cycles of each kernel by family, of all and of one unit of its work."""
+    families = list(measured[0]["cycles"])
+    lines = []
+    for row in measured:
+        cycles, work = row["cycles"], row["work"]
+        lines.append([
+            row["kernel"],
+            *(f"{cycles[f]:,}" if f in cycles else "" for f in families),
+            *(f"{cycles[f] / work:,.2f}" if f in cycles else "" for f in families),
+            row["unit"],
+        ])  # fmt: skip
+    return table(["kernel", *families, *(f"{f}, each" for f in families), "one of"], lines)
+
+
+def texts(figures: dict[str, Any]) -> str:
+    """The part of docs/speed.md on models that take a text whole."""
+    results = readers(figures)
+    if not results:
+        return ""
+    names = [f"our {r['model']} model" for r in results]
+    counts = sorted({row["tokens"] for r in results for row in r["texts"]})
+    speeds, misses = [], []
+    for name, r in zip(names, results, strict=True):
+        of = {row["tokens"]: row["cycles"] for row in r["texts"]}
+        speeds.append([name, *(f"{ms(of[n]):.1f}" if n in of else ""
+                               for n in counts)])  # fmt: skip
+        if x := r.get("xip"):
+            misses.append([
+                f"{name}, {r['tokens']} tokens", f"{x['misses_files']:,}",
+                f"{x['misses_firmware']:,}", f"{ms(r['cycles']):.1f}", silicon_ms(r),
+            ])  # fmt: skip
+    head = ["", "misses, weights", "misses, MicroPython", "ms", "ms on silicon, estimated"]
+    estimate = (
+        ""
+        if not misses
+        else f"""\
+What flash may cost on silicon, estimated as [below](#on-silicon):
+
+{table(head, misses)}"""
+    )
+    first = results[0]
+    sizes = " and ".join(f"{r['model']} ({r['parameters']:,} parameters)" for r in results)
+    return f"""\
+### A text taken whole
+
+Our classifiers {sizes} on the same board: milliseconds of `classify(text)`, tokenizer and all,
+against the number of tokens, special ones included. The results are the simulator's.
+
+{table(["tokens", *map(str, counts)], speeds)}
+{names[0]}, a text of {first["tokens"]} tokens, as above ("call" is what `classify` does besides):
+
+{profile_table(first["profile"], "step")}
+{estimate}{calls(figures)}"""
+
+
+def calls(figures: dict[str, Any]) -> str:
+    """The part of docs/speed.md on images, questions and translations."""
+    rows = [
+        [f"{name}: {row['given']}", str(row["tokens"]), str(row.get("written", "")),
+         f"{ms(row['cycles']):.1f}"]
+        for name in CALLED
+        for row in figures.get(name, {"calls": []})["calls"]
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    return f"""
+### Images, questions, sentences
+
+Milliseconds of a call of our other models on the same board, tokenizer and all; tokens that the
+model read (patches of an image) and wrote.
+
+{table(["", "read", "written", "ms"], rows)}"""
+
+
+def heap(figures: dict[str, Any]) -> str:
+    """The heap of every model."""
+    pico = figures["rp2040"]
+    rows = []
+    kept = ("boot", "imported", "free", "free_after", "high_water")
+    measured = (figures[n] for n in CALLED if n in figures)
+    for r in (pico, figures["stories"], *readers(figures), *measured):
+        name = r["model"] if r is pico else f"our {r['model'].replace('stories', 'story')} model"
+        each = f"{r['heap']['per_token']:.0f}" if "per_token" in r["heap"] else ""
+        rows.append([name, *(f"{r['heap'][k]:,}" for k in kept), each])
+    head = ["model", "free at boot", "runtime imported", "model loaded", "after it ran",
+            "needed", "a token, its text"]  # fmt: skip
+    return f"""\
+Bytes. "Needed" is the least heap, the runtime included, in which the model loads and gives its
+first tokens, or reads a text as long as its context; found by letting something else hold the rest
+({HEAP_STEP} bytes exact).
+
+{table(head, rows)}"""
+
+
+def unix_port(unix: dict[str, Any]) -> str:
+    """Tokens a second on the PC, and the profile of a token there."""
+    head = ["", "tokens a second", "from, to", "heap taken", "heap needed"]
+    return f"""\
+{unix["model"]}, {unix["tokens"]} tokens, on the PC that also wrote this page; medians. The runs
+take turns with one another and with llama2.c's. Portable kernels give fewer tokens.
+
+{table(head, unix_rows(unix, flat=False))}
+![tokens a second against position, and the profile](images/speed-unix.png)
+
+{unix["model"]} at position {unix["profile"]["position"]}, viper kernels, weights in RAM, in
+microseconds, the calmer half of the rounds. The clock's step is one microsecond, so small parts
+are means. What is not accounted for is probably that parts measured alone find the PC's caches
+warmer:
+
+{profile_table(unix["profile"], "step")}"""
+
+
+def on_silicon(pico: dict[str, Any]) -> str:
+    """What flash may cost on silicon, and why."""
+    x, heap = pico["xip"], pico["heap"]
+    low, high = x["cycles_per_miss"]
+    cheap, dear = x["cycles"]
+    first = pico["cycles"][: min(128, pico["tokens"])]
+    mean = sum(first) / len(first)
+    python = sum(pico["profile"]["python"].values())
+    return f"""\
+**No real Pico has run this yet. The emulator reads flash as fast as RAM, a Pico does not.** What
+that may cost, from what is known:
+
+- The flash is read through a cache of 16 KB, two ways of 8-byte lines, but filled
+  [4 bytes at a time](https://github.com/raspberrypi/pico-sdk/issues/1182): filling a line would be
+  two such reads. The weights of {pico["model"]} are larger than that by far and are read from
+  end to end for each token, so nothing of them stays.
+- The second boot stage in the official image (boot2_w25q080) sets the divider to 2, so 62.5 MHz on
+  four wires at 125 MHz. A fill is 8 clocks of address and mode, 4 of waiting and 8 of data: 20
+  clocks, {low} cycles of the processor, which stands still meanwhile. [Klipper's
+  author](https://github.com/Klipper3d/klipper/pull/6464) gives the same 320 ns as the minimum;
+  [about 400 ns](https://oberon-rtk.org/description/flash-memory), {high} cycles, were measured for
+  a load.
+- `tools/benchmarks/flash.py` lets every fetch and load of one token pass through a model of that
+  cache. Of {x["reads_files"]:,} loads of weights {x["misses_files"]:,} miss; of
+  {x["reads_firmware"]:,} fetches and loads of MicroPython's own code and constants
+  {x["misses_firmware"]:,}.
+
+| | cycles a token | tokens a second |
+|---|---:|---:|
+| emulated, mean of the first {len(first)} positions | {mean:,.0f} | {CLOCK_HZ / mean:.1f} |
+| {low} cycles a miss | {mean + cheap:,.0f} | {CLOCK_HZ / (mean + cheap):.1f} |
+| {high} cycles a miss | {mean + dear:,.0f} | {CLOCK_HZ / (mean + dear):.1f} |
+| {high} cycles a miss, at position {pico["tokens"] - 1} | \
+{pico["cycles"][-1] + dear:,.0f} | {CLOCK_HZ / (pico["cycles"][-1] + dear):.1f} |
+
+So expect **{silicon(pico, "first")} tokens a second** of {pico["model"]} on a Pico as it comes.
+The weights are {x["misses_files"] / (x["misses_files"] + x["misses_firmware"]):.0%} of it; the
+Python around the steps, {python:,.0f} cycles a token as emulated, runs from flash too and waits
+for another {low * x["misses_firmware"]:,.0f} to {high * x["misses_firmware"]:,.0f} cycles, because
+each matrix drives it out of the cache. The kernels themselves lie in RAM. A prompt reads the
+weights once for several positions, so it suffers less.
+
+Assumed, not known: that the cache gives up the least recently used way; that nothing overlaps with
+a fill; no prefetch of the processor behind a branch; other flash chips and other boot stages
+differ. A board with faster access to its flash, or a model that fits into RAM, has nothing to wait
+for. At {heap["boot"]:,} bytes of heap a Pico has no room for these weights.
+"""

@@ -1,0 +1,53 @@
+"""Markdown tables, and what several of the documents say alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tools.benchmarks.pico import ms
+
+READERS = ("intents", "sentiment")  # the parts whose models take a text whole
+CALLED = ("fashion", "facts", "english-french")  # those that take an image, a question, a sentence
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines).replace("|  |", "| |").replace("|  |", "| |") + "\n"
+
+
+def silicon(result: dict[str, Any], which: str) -> str:
+    """The estimated range of tokens a second on silicon."""
+    high, low = (e[which] for e in result["xip"]["tokens_per_second"])
+    return f"{low:.0f} to {high:.0f}"
+
+
+def readers(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of the models that take a text whole, as far as they are measured."""
+    return [figures[name] for name in READERS if name in figures]
+
+
+def silicon_ms(result: dict[str, Any]) -> str:
+    """The estimated range of milliseconds of a text on silicon."""
+    low, high = (ms(result["cycles"] + c) for c in result["xip"]["cycles"])
+    return f"{low:.0f} to {high:.0f}"
+
+
+def unix_rows(unix: dict[str, Any], flat: bool) -> list[list[str]]:
+    names = {
+        "viper, weights in ram": f"{unix['model']}, unix port on a PC, {unix['tokens']} tokens, "
+        "weights in RAM",
+        "viper, weights in file": "the same, weights read from the file for every token",
+        "portable, weights in ram": "the same, plain-Python kernels",
+        "llama2.c run": "llama2.c's `run` (C, float, -O3) in turn on the same PC",
+    }
+    out = []
+    for name, row in unix["runs"].items():
+        needed = f"{row['high_water']:,}" if "high_water" in row else ""
+        cells = [names[name] if flat else name, f"{row['tokens_per_second']:,.0f}"]
+        if not flat:
+            low, high = row["range"]
+            cells += [f"{low:,.0f} to {high:,.0f}", f"{row['heap']:,}" if "heap" in row else ""]
+        out.append([*cells, needed])
+    return out

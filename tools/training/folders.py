@@ -1,0 +1,147 @@
+"""Models of transformers, and the folders that they are exported to: weights, configuration.
+
+Importing this needs no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tools.training.files import save_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+    from tokenizers import Tokenizer
+
+
+def hugging_face() -> Any:
+    """The module transformers."""
+    try:
+        module = importlib.import_module("transformers")
+    except ImportError:
+        raise SystemExit("transformers is missing: pip install transformers") from None
+    module.logging.set_verbosity_error()
+    module.logging.disable_progress_bar()
+    return module
+
+
+def new_model(config: dict[str, Any]) -> Any:
+    """A model of transformers as config.json has it, randomly initialized."""
+    library = hugging_face()
+    settings = {k: v for k, v in config.items() if k not in ("torch_dtype", "architectures")}
+    if "id2label" in settings:
+        settings["id2label"] = {int(i): name for i, name in settings["id2label"].items()}
+    kind = config["architectures"][0]
+    class_of_config = library.AutoConfig.for_model(settings.pop("model_type"), **settings)
+    return getattr(library, kind)(class_of_config)
+
+
+def load_exported(folder: Path) -> Any:
+    """The folder's model as transformers loads it, in float32."""
+    path = folder / "config.json"
+    if not path.is_file() or not (folder / "model.safetensors").is_file():
+        raise SystemExit(f"{folder} holds no model: run `export` first")
+    import torch
+
+    kind = getattr(hugging_face(), json.loads(path.read_text())["architectures"][0])
+    return kind.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def load_tokenizer(
+    folder: Path, positions: int | None = None, stage: str = "prepare"
+) -> Tokenizer:
+    """The folder's tokenizer, cutting at the model's positions (the last special token stays).
+
+    stage: the one that makes it.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise SystemExit(f"{path} is missing: run `{stage}` first")
+    tokenizer = Tokenizer.from_file(str(path))
+    if positions:
+        tokenizer.enable_truncation(positions)
+    return tokenizer
+
+
+def tokenizer_config(
+    positions: int, special: dict[str, str], inputs: list[str] | None = None
+) -> dict[str, Any]:
+    """What tokenizer_config.json holds; special: the pieces of "pad_token" and so on."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **special,
+        "model_max_length": positions,
+        **({"model_input_names": inputs} if inputs else {}),
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def write_model(
+    folder: Path,
+    config: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    files: dict[str, dict[str, Any]],
+) -> None:
+    """A model's weights in float16, config.json and a JSON file for each of `files`.
+
+    transformers names the tensors: those of a file are not those of its modules.
+    """
+    from safetensors.numpy import load_file
+
+    model = new_model(config)
+    model.load_state_dict(weights)
+    with tempfile.TemporaryDirectory() as temporary:
+        model.save_pretrained(temporary)
+        state = load_file(Path(temporary) / "model.safetensors")
+    tensors = {name: tensor.astype(np.float16) for name, tensor in state.items()}
+    count = write_folder(folder, tensors, {"config": config, **files})
+    size = (folder / "model.safetensors").stat().st_size
+    print(f"exported {count} numbers, {size} bytes")
+
+
+def write_folder(
+    folder: Path, tensors: dict[str, np.ndarray], files: dict[str, dict[str, Any]]
+) -> int:
+    """model.safetensors, and a JSON file for each of `files`; how many numbers there are."""
+    from safetensors.numpy import save_file
+
+    assert all(np.isfinite(t).all() for t in tensors.values())
+    save_atomically(
+        folder / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
+    )
+    for name, content in files.items():
+        text = json.dumps(content, indent=2) + "\n"
+        save_atomically(folder / f"{name}.json", functools.partial(Path.write_text, data=text))
+    return sum(t.size for t in tensors.values())
+
+
+def round_rows(model: Any) -> Any:
+    """A copy whose weights are what 8-bit integers with one scale a row can hold.
+
+    A row is what makes one output: of a matrix a line, of a patch embedding a filter, of position
+    embeddings and the class token a vector. Biases, norms and what is not trained stay.
+    """
+    import torch
+
+    rounded = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in rounded.parameters():
+            if weight.ndim > 1 and weight.requires_grad:
+                if weight.ndim == 3:  # (1, positions, dim)
+                    rows = weight.reshape(-1, weight.shape[-1])
+                else:
+                    rows = weight.reshape(len(weight), -1)
+                scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-8) / 127
+                weight.copy_(((rows / scale).round() * scale).reshape(weight.shape))
+    return rounded

@@ -1,0 +1,37 @@
+"""The command line of a training tool: its stages, and the options that all tools have."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+Stages = dict[str, Callable[[argparse.Namespace], None]]
+
+
+def add_options(parser: argparse.ArgumentParser, stages: list[str], out: Path | None) -> None:
+    """The stage, and the options that all tools have; out None: models/TASK."""
+    parser.add_argument("stage", choices=[*stages, "all"])
+    parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
+    parser.add_argument("--out", type=Path, default=out, help="default: models/TASK")
+    parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--part", choices=["validation", "test"], default="test")
+
+
+def run_stages(args: argparse.Namespace, name: str, stages: Stages, apart: Stages) -> None:
+    """Run the stage, or with "all" every one but those that stand apart, in order."""
+    args.work = args.work.expanduser() / name
+    if importlib.util.find_spec("torch"):  # `heldout` of some needs none
+        importlib.import_module("torch").set_num_threads(args.threads)
+    for stage in stages if args.stage == "all" else [args.stage]:
+        (stages | apart)[stage](args)
+
+
+def checkpoint(args: argparse.Namespace) -> Path:
+    """The file of the run that --run names."""
+    path: Path = args.work / f"{args.run}.pt"
+    return path
