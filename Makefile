@@ -6,6 +6,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# The tests start many a Python, which would compile all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Extra arguments for pytest: make test ARGS="-k emulator"
 ARGS ?=
 # For make bench: llama2.c's stories260K.bin, and its run to compare with (or nothing).
