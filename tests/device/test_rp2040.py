@@ -105,6 +105,7 @@ for arguments in (4,), (4, 800, 900, 5):
     assert max(grown, grown2) <= 3 * 2 * 16
 
 
+@pytest.mark.slow
 def test_an_odd_model_with_both_families(bench):
     """Odd sizes; the native kernels read the weights from the file, in tiles."""
     sim = bench.odd
@@ -130,12 +131,12 @@ for kernels, weights, steps, n in ("viper", "file", (1, 5, 6), 3), ("portable", 
     "name, kernels, weights",
     [
         ("gpt2 four", "thumb", "flash"),
-        ("bert", "viper", "flash"),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 ("gpt2", "thumb", "flash"),
                 ("gpt2", "viper", "ram"),
+                ("bert", "viper", "flash"),
                 ("bert", "thumb", "file"),
                 ("gpt2 four", "viper", "file"),
                 ("gpt2 odd narrow", "thumb", "flash"),

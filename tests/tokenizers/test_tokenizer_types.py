@@ -23,6 +23,7 @@ from picoformer.tokenizers.tokenizer import Tokenizer
 from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
 from picoformer.tokenizers.vocabulary import UnigramVocabulary, WordPieceVocabulary
 from test_tokenizer import ASCII_SOUP, ODD_TEXTS, UNICODE, check_on_board
+from turns import some
 
 hf = pytest.importorskip("tokenizers")
 from tokenizers import (  # noqa: E402
@@ -223,7 +224,7 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=some(VARIANTS, 2))
 def trained(request, tmp_path_factory):
     folder, library = VARIANTS[request.param](tmp_path_factory.mktemp(request.param))
     return folder, Tokenizer(build(read_tokenizer(folder))), library
