@@ -1,7 +1,7 @@
 """Beam search: of several texts at a time the likeliest. docs/numerics.md, "Beams"."""
 
 from .errors import Error
-from .sampling import sampling
+from .sampling import samples, sampling
 
 
 def log2(v):
@@ -95,3 +95,22 @@ def likeliest(model, tokens, n):
     mass = sum(memoryview(arena)[at : at + model.vocab])
     more = costs([logit for _, logit in found], found[0][1], mass, pick[3], pick[4])
     return [(found[i][0], more[i]) for i in range(len(found))]
+
+
+def translation(model, max_tokens, beams, penalty):
+    """The pieces of the likeliest translation of what `model` has read. Raises Error."""
+    if not samples(model.vocab, model._exp2):
+        raise Error("this model cannot be searched; use one beam")
+    before = model.bos
+    room = model.context if max_tokens is None else min(max_tokens, model.context)
+    tokens = search(
+        lambda tokens, n: likeliest(model, tokens, n),
+        before, (before, model.eos), beams, penalty, room,
+    )  # fmt: skip
+    model.tokenizer.reset()
+    pieces = []
+    for token in tokens:
+        pieces.append(model.tokenizer.decode(token, before))
+        before = token
+    pieces.append(model.tokenizer.flush())
+    return pieces if pieces[-1] else pieces[:-1]

@@ -10,17 +10,14 @@ try:
 except ImportError:  # no threads: callbacks, which run from their beginning to their end
 
     class allocate_lock:
-        def __init__(self):
-            self._taken = False
+        taken = False
 
         def acquire(self, _wait):
-            if self._taken:
-                return False
-            self._taken = True
-            return True
+            before, self.taken = self.taken, True
+            return not before
 
         def release(self):
-            self._taken = False
+            self.taken = False
 
 
 def _alone(run):
@@ -78,7 +75,7 @@ class Model:
         finally:
             if before is not None:
                 regions.threshold(before)
-                regions.forget("binder", "check", "loader", "modelfile", "program", "regions")
+                regions.forget(*regions.LOADING)
                 load = regions = None  # noqa: F841
         gc.collect()
         if self.weights == "file":
@@ -125,7 +122,7 @@ class Model:
             if not 0 <= t < self.vocab:
                 raise Error("token %d is not in the vocabulary of %d" % (t, self.vocab))
         if self._mapped and self._mapped.moved():
-            raise Error("the model file was replaced since it was loaded: load it again")
+            raise Error("the model file was replaced: load it again")
         return n
 
     def _feed(self, tokens):
@@ -166,7 +163,7 @@ class Model:
             self._sweep(tokens)
         else:
             if self._encoder and not self._arena[5]:
-                raise Error("a translator needs the tokens of its source first")
+                raise Error("a translator needs its source first")
             self._feed(tokens)
         return self._arena[self._logits : self._logits + self.outputs]
 
@@ -287,27 +284,11 @@ class Model:
         yield from self._write(begin, max_tokens)
 
     @_alone
-    def _beams(self, text, max_tokens, beams, length_penalty):
-        """The pieces of the likeliest translation."""
-        from .beams import likeliest, search
+    def _beams(self, text, *given):
+        from .beams import translation
 
         self._read_source(self._encode(text, "translate"))
-        if not samples(self.vocab, self._exp2):
-            raise Error("this model cannot be searched; use one beam")
-        room = self.context if max_tokens is None else min(max_tokens, self.context)
-        ends = self.bos, self.eos
-        tokens = search(
-            lambda tokens, n: likeliest(self, tokens, n),
-            self.bos, ends, beams, length_penalty, room,
-        )  # fmt: skip
-        self.tokenizer.reset()
-        pieces = []
-        before = self.bos
-        for token in tokens:
-            pieces.append(self.tokenizer.decode(token, before))
-            before = token
-        rest = self.tokenizer.flush()
-        return pieces + [rest] if rest else pieces
+        return translation(self, *given)
 
     def translate(self, text, beams=1, length_penalty=1000):
         """The translation of a text, or whatever a model makes of one. Raises Error."""

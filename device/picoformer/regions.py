@@ -6,6 +6,7 @@ from array import array
 
 # Bytes behind which garbage is collected; the PC's Python has no such thing.
 threshold = getattr(gc, "threshold", int)
+LOADING = "binder", "check", "loader", "modelfile", "program", "regions"  # what only that needs
 EARLY, LATER = 4096, 32768
 
 ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
