@@ -696,7 +696,7 @@ def test_a_translation_needs_a_source(on_board):
     """Attention over no positions would divide by zero."""
     board = on_board(made(models.BART))
     for model in (board, Simulator(modelfile.parse(made(models.BART)))):
-        with pytest.raises(Error, match="needs the tokens of its source"):
+        with pytest.raises(Error, match="needs its source"):
             model.logits(GROUP)
     board.source(GROUP)
     assert len(board.logits(GROUP)) == 13
