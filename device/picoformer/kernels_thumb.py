@@ -1,7 +1,7 @@
 """Kernels in assembler, for every Cortex-M: ARMv6-M code, which the later cores run as well.
 
-They do what kernels_portable.py says, bit for bit, and are called as those of kernels_viper.py are. How to read
-them:
+They do what kernels_portable.py says, bit for bit, and are called as those of kernels_viper.py
+are. How to read them:
 
 - `data(2, ...)` is machine code, for what asm_thumb has no name or takes no such registers. The
   comment behind it is the instruction; tests/device/test_thumb.py compares the two. `add r8, r4`
