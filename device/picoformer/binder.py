@@ -4,7 +4,7 @@ import gc
 from array import array
 
 from . import modelfile, program, regions
-from .errors import Error
+from .errors import Error, free
 
 _TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
@@ -49,7 +49,6 @@ def bind(model, f, parts, context, kernels, source, ample):
 
 def _proved(f, parts):
     """The program and the tables of a file, once it is known that they are in bounds."""
-    # Before what it checks: the names that an import brings stay, and are to lie low.
     from .check import check
 
     words = regions.array_of(parts[1][1] >> 2)
@@ -192,15 +191,15 @@ def _ample(words, context, share):
     frames, the rest for the tile.
     """
     gc.collect()
-    free = min(getattr(gc, "mem_free", int)(), 1 << 24)
-    free -= 4 * (regions.arena_words(words, context) + _TILE) + _REST
+    room = min(free(), 1 << 24)
+    room -= 4 * (regions.arena_words(words, context) + _TILE) + _REST
     for i in range(words[11]):
-        free -= 4 * regions.cache_words(words, i, context)
-    if free < 0:
+        room -= 4 * regions.cache_words(words, i, context)
+    if room < 0:
         return _TILE
-    free //= share
-    words[1] = max(words[1], min(context, words[1] + 3 * (free >> 4) // words[2]))
-    return min(_TILE + (free >> 4), _LONG)
+    room //= share
+    words[1] = max(words[1], min(context, words[1] + 3 * (room >> 4) // words[2]))
+    return min(_TILE + (room >> 4), _LONG)
 
 
 def _runs(model, words, offset):
@@ -229,9 +228,7 @@ def _steps(model, kernels, four, words, tiles):
 
     four: the kernels for weights of 4 bits. Returns which words are operands.
     """
-    letters = [program.OPS[op][1] for op, _ in program.walk(words)]
-    operands = regions.array_of(sum([len(types) - types.count("-") for types in letters]))
-    letters = None
+    operands = regions.array_of(program.operands(words))
     n = 0
     view = memoryview(words)
     body = regions.HEADER + words[11] + words[15]

@@ -2,7 +2,7 @@
 
 What must be known of a file, `binder` reads: it is dropped, with the proof and the meaning of a
 program's words, before a model's large blocks are allocated here; the rest is dropped behind it.
-On a Pico that is 16 KB of heap, and then 8.
+On a Pico that is 16 KB of heap, and then 6.
 """
 
 import gc
@@ -13,6 +13,7 @@ from . import regions
 from .errors import Error, free
 
 _GOING = "binder", "check", "modelfile", "program"  # modules that go before large blocks come
+
 
 def _family(name):
     """The kernels `name`, or the fastest family that this port can compile."""
@@ -137,8 +138,8 @@ def _reread(f, section, tokens):
     """
     none = bytes(256)
     view = memoryview(tokens)
-    for i in range(0, len(tokens) - 255, 256):
-        view[i : i + 256] = none
+    for i in range(0, len(tokens), 256):
+        view[i : i + 256] = none[: len(tokens) - i]
     gc.collect()
     f.seek(section[0])
     f.readinto(tokens)

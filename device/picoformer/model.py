@@ -62,26 +62,21 @@ class Model:
             from .loader import load
 
             load(self, f, path, context, weights, kernels)
+            if self.weights == "file":
+                self._f = f
         except MemoryError as e:
-            f.close()
             hint = " or weights='file'" if weights == "ram" else ""
             raise Error("not enough memory: %s; choose a smaller context%s" % (e, hint))
         except OSError as e:
-            f.close()
             raise Error("cannot read model file %s: %s" % (path, e))
-        except Exception:
-            f.close()
-            raise
         finally:
+            if not self._f:
+                f.close()
             if before is not None:
                 regions.threshold(before)
                 regions.forget(*regions.LOADING)
                 load = regions = None  # noqa: F841
         gc.collect()
-        if self.weights == "file":
-            self._f = f
-        else:
-            f.close()
 
     def _take(self):
         if not self._lock.acquire(0):
@@ -163,7 +158,7 @@ class Model:
             self._sweep(tokens)
         else:
             if self._encoder and not self._arena[5]:
-                raise Error("a translator needs its source first")
+                raise Error("a translator needs the tokens of its source first")
             self._feed(tokens)
         return self._arena[self._logits : self._logits + self.outputs]
 
@@ -259,8 +254,9 @@ class Model:
                 tokens.insert(0, self.bos)
             self._feed(tokens)
             # Behind what may fail: a text that is not begun leaves another one as it was.
-            self._pick[3], self._pick[4], self._pick[5] = numbers
-            self._pick[6] = seed_word(seed)
+            pick = self._pick
+            pick[3], pick[4], pick[5] = numbers
+            pick[6] = seed_word(seed)
             return tokens
 
         return self._write(begin, max_tokens)
@@ -301,9 +297,9 @@ class Model:
         """
         turn = None
         n = 0
+        pieces = []  # and not a name: a text that waits for its reader holds none of them
         last = False
         while not last:
-            piece = None
             self._take()
             try:
                 if turn is None:
@@ -324,16 +320,17 @@ class Model:
                     self._sample(self._pick, self._space)
                     token = self._pick[7]
                     if token != self.eos and token != self.bos:
-                        piece = self.tokenizer.decode(token, before)
+                        pieces.append(self.tokenizer.decode(token, before))
                         n += 1
-                last = piece is None or n == max_tokens or filled == self.context
-                rest = self.tokenizer.flush() if last else ""
+                last = not pieces or n == max_tokens or filled == self.context
+                if last:
+                    rest = self.tokenizer.flush()
+                    if rest:
+                        pieces.append(rest)
             finally:
                 self._lock.release()
-            if piece is not None:
-                yield piece
-        if rest:
-            yield rest
+            while pieces:
+                yield pieces.pop(0)
 
     @_alone
     def close(self):

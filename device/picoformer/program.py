@@ -126,6 +126,11 @@ def walk(words):
         i += 2 + words[i + 1]
 
 
+def operands(words):
+    """How many fields of a program are operands."""
+    return sum([len(OPS[op][1]) - OPS[op][1].count("-") for op, _ in walk(words)])
+
+
 def matrix(words, op, i):
     """(row groups, words of one) of the weights of the step whose fields begin at word i."""
     if op == 9:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import doctest
 import gc
+import io
 import json
 import os
 import random
 import re
 import struct
+import zlib
 from array import array
 from collections import Counter
 from functools import cache
@@ -35,7 +37,7 @@ from picoformer.compile.tables import (
     exp2_table,
     float_parts,
 )
-from picoformer.device import beams, program, regions, sampling
+from picoformer.device import beams, loader, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
@@ -696,7 +698,7 @@ def test_a_translation_needs_a_source(on_board):
     """Attention over no positions would divide by zero."""
     board = on_board(made(models.BART))
     for model in (board, Simulator(modelfile.parse(made(models.BART)))):
-        with pytest.raises(Error, match="needs its source"):
+        with pytest.raises(Error, match="needs the tokens of its source"):
             model.logits(GROUP)
     board.source(GROUP)
     assert len(board.logits(GROUP)) == 13
@@ -1207,3 +1209,17 @@ def test_each_example_is_in_a_block_that_runs():
         text = page(name)
         inside = re.findall(r"^```\n(>>> .*?)^```$", text, re.M | re.S)
         assert sum(b.count(">>> ") for b in inside) == text.count(">>> ")
+
+
+def test_a_file_that_changes_while_it_is_loaded():
+    """A tokenizer's section is read twice: the second time it must be what was checked."""
+    section = random.Random(1).randbytes(700)
+    for at in (0, 300, 699):
+        file = bytearray(section)
+        held = bytearray(section)
+        loader._reread(io.BytesIO(file), (0, 700, zlib.crc32(section)), held)
+        assert held == section
+        file[at] ^= 1
+        for data in (bytes(file), section[:at]):
+            with pytest.raises(Error, match="has changed while it was read"):
+                loader._reread(io.BytesIO(data), (0, 700, zlib.crc32(section)), bytearray(section))

@@ -107,7 +107,7 @@ def test_translators(built, run, name):
     assert run(TRANSLATE, name, PAIRS=pairs, TEXT=text) == expected
 
 
-@pytest.mark.parametrize("name", some(SMALL, 2))
+@pytest.mark.parametrize("name", some(SMALL, 2, 1))
 def test_beams(built, run, name):
     sim = built(name).sim()
     searches = [(2, 1000), (3, 0), (8, 500)][: 1 if slow(run) else 3]

@@ -174,8 +174,7 @@ def test_narrower_caches_are_proposed(files, tmp_path):
     """With the context that the model has room for once it is converted so."""
     board = profile("pico").with_memory(140_000, None)
     b = Planner(files("stories"), board).budget()
-    assert f"at most {b.longest}: Model(path, context={b.longest})." in b.advice[0]
-    assert len(b.advice) == 3
+    assert "at most 124: Model(path, context=124)." in b.advice[0] and len(b.advice) == 3
     served = Planner(files("stories"), board).budget(server=True)
     assert f"--positions {served.longest}." in served.advice[0]
     found = [b.longest]
@@ -410,7 +409,7 @@ def pico(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "heap", "step"), [("stories", 170_000, 8), ("minilm", 90_000, 8)]
+    ("name", "heap", "step"), [("stories", 170_000, 8), ("minilm", 84_000, 4)]
 )
 def test_fits_is_right_on_the_emulated_pico(files, pico, name, heap, step):
     """Contexts around the longest that fits a heap: those below load and run, those above not."""

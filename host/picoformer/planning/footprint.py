@@ -114,8 +114,7 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     seen.add(id(model.labels))
     parts["rest"] = of(model, seen) + layout.listed(len(model._space))
     checking = parts["program"] + parts["tables"]
-    letters = "".join(program.OPS[op][1] for op, _ in program.walk(m.program.tolist()))
-    operands = len(letters) - letters.count("-")
+    operands = program.operands(m.program.tolist())
     binding = sum(parts.values()) + layout.array(4 * operands)
     pieces = {
         "arena": layout.blocks(4 * len(arena)),

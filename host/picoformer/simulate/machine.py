@@ -46,7 +46,7 @@ class Machine:
         if encoder:
             m.source = n
         elif model.task == "translate" and not m.source:
-            raise Error("a translator needs its source first")
+            raise Error("a translator needs the tokens of its source first")
         m.start, m.end = start, start + n
         m.frames = np.zeros((n, model.stride), np.int64)
         m.frames[:, 0] = tokens
