@@ -21,6 +21,11 @@ import pytest  # noqa: E402
 import models  # noqa: E402
 
 
+def pytest_xdist_auto_num_workers(config) -> int:
+    """One more than there are processors: boards wait, for time-outs and for one another."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_finish() -> None:
     """A model asks for collections, as boards need them; here each looks at all that there is."""
     gc.collect()

@@ -856,7 +856,7 @@ def swept(folder, todo, board: bool) -> fuzz.Totals:
     return totals
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_mutated_files(tmp_path, on_micropython, count):
     """Each ends in an Error or a run that equals the simulator's; no word outside is touched."""
     todo = fuzz.cases(0, count, 6, fuzz.ALL, fuzz.WEIGHTED)
@@ -906,7 +906,7 @@ def test_the_fuzzer_notices(tmp_path, families, monkeypatch, said):
         "a hang": "    while True:\n        pass\n",
         "another refusal": "    raise Error('no')\n",
     }[said]
-    monkeypatch.setattr(micropython, "BATCH_LIMIT", 5)
+    monkeypatch.setattr(micropython, "BATCH_LIMIT", 3)
     body = "def spoil(m, name):\n    if name != 2:\n        return\n" + change
     monkeypatch.setattr(
         micropython, "BOARD",

@@ -81,6 +81,7 @@ def self_sampled():
     return path
 
 
+@pytest.mark.slow
 def test_accurate_on_the_real_checkpoint(stories260k, self_sampled, tmp_path):
     np.save(tmp_path / "two.npy", np.load(self_sampled)[:2])
     accurate(stories260k, tmp_path / "two.npy")
@@ -344,6 +345,7 @@ def test_a_story_of_200_tokens_with_portable_kernels(stories, unix, tmp_path):
     same_story(stories, unix, tmp_path, "portable", 200)
 
 
+@pytest.mark.slow
 def test_a_story_of_the_real_checkpoint(stories260k, unix, native, tmp_path):
     same_story(stories260k, unix, tmp_path, native, 200)
 

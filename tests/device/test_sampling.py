@@ -103,7 +103,7 @@ def test_probabilities_are_exact_to_a_few_in_a_million():
 def test_top_p_keeps_exactly_the_right_tokens(seed):
     rng = np.random.default_rng(seed)
     tried = 0
-    while tried < 9:
+    while tried < 4:
         logits = (rng.normal(0, 1, 12) * 2**BITS).astype(np.int64)
         temperature = float(rng.choice([0.5, 0.8, 1.0, 1.5]))
         top_p = int(rng.integers(50, 990)) / 1000

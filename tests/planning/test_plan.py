@@ -222,7 +222,7 @@ def test_the_server_takes_more(files):
 
 
 @pytest.mark.parametrize(
-    "name", some([*models.ARCHITECTURES, *models.SPECIAL, "english-french"], 2)
+    "name", some([*models.ARCHITECTURES, *models.SPECIAL, "english-french"], 4, 1)
 )
 def test_buffers(files, name):
     """Buffers that are in use at one time lie apart, and together they fill the frame."""

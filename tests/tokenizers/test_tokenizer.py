@@ -508,7 +508,7 @@ UTF8_SOUP = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(UTF8_SOUP, st.data())
 def test_streaming_equals_replace(raw, data):
     """Bytes in tokens of any cut: each str is what is complete, all is what Python decodes."""

@@ -106,12 +106,15 @@ def test_documents_say_what_the_figures_say():
     assert all(p.stat().st_size < 60_000 for p in documents.IMAGES.glob("speed-*.png"))
 
 
-def test_unix_profile_adds_up(families):
+def test_unix_profile_adds_up(families, tmp_path):
     if "viper" not in families:
         pytest.skip("this MicroPython has no native code emitter")
+    checkpoint = models.random_checkpoint(models.Shape(16, 24, 2, 2, 1, 300, 32))
+    source = models.write_hf(tmp_path / "hf", checkpoint)
     options = ["--tokens", "8", "--portable-tokens", "1", "--runs", "1", "--position", "3"]
+    options += ["--rounds", "4", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "tools.benchmarks.unix", *options, "--rounds", "4", "--json"],
+        [sys.executable, "-m", "tools.benchmarks.unix", str(source), *options],
         capture_output=True, text=True, timeout=120, check=True, cwd=ROOT,
     )  # fmt: skip
     result = json.loads(done.stdout)
@@ -122,7 +125,7 @@ def test_unix_profile_adds_up(families):
         parts = profiles.rows(profile, by)
         assert sum(row["cost"] for row in parts) == pytest.approx(profile["total"], abs=2)
     layers = [row["name"] for row in profiles.grouped(profile, "layer")]
-    assert layers == ["embedding", *(f"layer {i}" for i in range(1, 6)), "output"]
+    assert layers == ["embedding", *(f"layer {i}" for i in range(1, 3)), "output"]
     assert "one token at position 3" in profiles.profile_table(profile)
 
 

@@ -1,6 +1,6 @@
 """Speed and heap of the unix port: a table, JSON, a picture.
 
-    python -m tools.unix [CHECKPOINT] [--llama2c PATH/TO/run] [--tokens 256]
+    python -m tools.benchmarks.unix [CHECKPOINT] [--llama2c PATH/TO/run] [--tokens 256]
                                     [--position 64] [--json] [--plot FILE.png]
 
 Tokens a second of each kernel family, and against the position; a profile of one token, every step

@@ -25,7 +25,7 @@ def nearest(weight: Array, span: int) -> Rounded:
     """A matrix with each weight rounded on its own."""
     w = np.asarray(weight, np.float64)
     m = _Rounding(w, np.eye(w.shape[1]), span, *_scales(w, np.ones(w.shape[1]), span))
-    m.carry_errors()  # there are none to carry
+    m.q = np.clip(np.rint(w / m.step), LOW, HIGH)
     return m.result()
 
 

@@ -11,34 +11,48 @@ import numpy as np
 from ..errors import Error
 from ..graph.nodes import Array
 
+_ONE: Array = np.asarray(1, np.int64)
+
 
 def bits(v: Array) -> Array:
     """Number of bits of v >= 0; exact below 2**53."""
-    return np.asarray(np.frexp(np.asarray(v, np.float64))[1], np.int64)
+    return np.frexp(v)[1].astype(np.int64)
 
 
 def fit(v: Array) -> Array:
     """v, asserted to fit a signed 32-bit word."""
-    if v.size and (int(v.max()) >= 1 << 31 or int(v.min()) < -(1 << 31)):
-        raise Error("a value does not fit 32 bits: the model's activations left their range")
+    _within(v, v)
     return v
+
+
+def plus(v: Array, more: Array | int) -> Array:
+    """v + more, with more >= 0; both asserted to fit a signed 32-bit word."""
+    total = v + more
+    _within(v, total)
+    return total
+
+
+def _within(low: Array, high: Array) -> None:
+    # The ufuncs themselves: most arrays are small, and there are many.
+    if low.size and (
+        np.maximum.reduce(high, None) >= 1 << 31 or np.minimum.reduce(low, None) < -1 << 31
+    ):
+        raise Error("a value does not fit 32 bits: the model's activations left their range")
 
 
 def shift(v: Array, s: Array | int) -> Array:
     """v / 2**s with half added before an arithmetic shift; exact where s <= 0."""
-    s = np.asarray(s, np.int64)
-    right = np.maximum(s, 0)
-    half = np.where(s > 0, np.left_shift(np.int64(1), np.maximum(s - 1, 0)), 0)
-    return fit(fit(v << np.maximum(-s, 0)) + half) >> right
+    right: Array = np.maximum(s, 0)
+    return plus(v << right - s, _ONE << right >> 1) >> right
 
 
 def rescale(acc: Array, m: Array | int, s: Array | int, room: Array | int) -> Array:
     """acc * m / 2**s rounded once; s is held to 17 - room ... 47. m <= 2**15."""
-    k = np.clip(17 - s, 0, room)
-    s = np.clip(s + k, 17, 47)
+    k = np.minimum(np.maximum(17 - s, 0), room)
+    s = np.minimum(np.maximum(s + k, 17), 47)
     acc = fit(fit(acc) << k)
     t = fit((acc >> 16) * m) + (fit((acc & 0xFFFF) * m) >> 16)
-    return fit(fit(t) + (np.int64(1) << (s - 17))) >> (s - 16)
+    return plus(t, _ONE << s - 17) >> s - 16
 
 
 def amax(v: Array) -> Array:
@@ -57,7 +71,7 @@ def round_to(v: Array, a: Array, n_bits: int) -> Array:
     """Vectors of magnitude <= a to integers of n_bits bits, a to the largest."""
     f = 31 - n_bits
     r = (((1 << (n_bits - 1)) - 1) << f) // a
-    return fit(fit(v * r) + (1 << (f - 1))) >> f
+    return plus(v * r, 1 << f - 1) >> f
 
 
 def round_to_4(v: Array, a: Array) -> Array:
@@ -68,7 +82,7 @@ def round_to_4(v: Array, a: Array) -> Array:
 def pack_scale(a: Array) -> tuple[Array, Array]:
     """(mantissa of 11 bits, shift) of the smallest such scale that is not below a."""
     t = np.maximum(bits(a) - 11, 0)
-    m = (a + (np.int64(1) << t) - 1) >> t
+    m = (a + (_ONE << t) - 1) >> t
     over = m == 2048
     return np.where(over, 1024, m), t + over
 
@@ -97,7 +111,9 @@ def root(square: Array, eps_m: int, eps_e: int, s: Array) -> tuple[Array, Array]
     """
     k = eps_e - 2 * s
     square = fit(square + np.where(
-        k >= 0, eps_m << np.clip(k, 0, 15), eps_m >> np.clip(-k, 0, 31)
+        k >= 0,
+        eps_m << np.minimum(np.maximum(k, 0), 15),
+        eps_m >> np.minimum(np.maximum(-k, 0), 31),
     ))  # fmt: skip
     k = (30 - bits(square)) >> 1
     square = np.where(k >= 0, square << np.maximum(2 * k, 0), square >> 2)
