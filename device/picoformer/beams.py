@@ -105,7 +105,7 @@ def translation(model, max_tokens, beams, penalty):
     room = model.context if max_tokens is None else min(max_tokens, model.context)
     tokens = search(
         lambda tokens, n: likeliest(model, tokens, n),
-        before, (before, model.eos), beams, penalty, room,
+        before, model.ends, beams, penalty, room,
     )  # fmt: skip
     model.tokenizer.reset()
     pieces = []

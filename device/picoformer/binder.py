@@ -51,8 +51,12 @@ def _proved(f, parts):
     """The program and the tables of a file, once it is known that they are in bounds."""
     from .check import check
 
-    words = regions.array_of(parts[1][1] >> 2)
-    modelfile.read(f, parts[1], modelfile.PROGRAM, words)
+    f.seek(4)
+    old = program.OLD if f.read(1)[0] == modelfile.OLD else 0
+    words = regions.array_of((parts[1][1] >> 2) + old)
+    modelfile.read(f, parts[1], modelfile.PROGRAM, memoryview(words)[old:])
+    if old:
+        program.upgrade(words)
     tables = regions.array_of(parts[2][1] >> 2)
     modelfile.read(f, parts[2], modelfile.TABLES, tables)
     check(words, tables, parts[4][1] >> 2)
@@ -131,12 +135,14 @@ def _describe(model, f, section, words, context):
     if words[14]:
         model.image = program.image(words, _meta(f, section).get("image"))
         model._patch = words[14] >> 6
-    if model.task == "classify":
+    if words[12] in (program.CLASSIFY, program.TAG):
         labels = program.labels(words, _meta(f, section).get("labels"))
         gc.collect()
         # Anew, close together: they were read among all else that the metadata say.
         model.labels = [name.encode().decode() for name in labels]
-    model.bos, model.eos = words[7], words[8]
+    model.bos = words[7]
+    model.ends = tuple(words[regions.HEAD : regions.caches(words)])
+    model.several = words[16]
     model._stride = words[2]
     model._logits = words[5] >> 6
     model.bits = words[6]
@@ -231,7 +237,7 @@ def _steps(model, kernels, four, words, tiles):
     operands = regions.array_of(program.operands(words))
     n = 0
     view = memoryview(words)
-    body = regions.HEADER + words[11] + words[15]
+    body = regions.caches(words) + words[11] + words[15]
     head = body + words[9]
     model._encoder, model._body, model._head = [], [], []
     model._exp2 = 0

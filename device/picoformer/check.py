@@ -9,18 +9,20 @@ from .errors import Error
 from .program import (
     ANSWER,
     CLASSIFY,
+    EACH,
     EMBED,
     EMBEDDING,
     FOUR,
     GENERATE,
     LINEAR,
     OPS,
+    TAG,
     TRANSLATE,
     matrix,
     steps,
     walk,
 )
-from .regions import ARENA, CACHE, HEADER, TABLES, WEIGHTS, pair_words
+from .regions import ARENA, CACHE, HEAD, HEADER, TABLES, WEIGHTS, caches, pair_words
 
 # What a step does with words of the frame: read them, make them, change them, add to each (rows
 # that only fill a group may be added to nothing, and stay unknown), or read a vector.
@@ -136,7 +138,8 @@ class _Steps(_Memory):
         context, results, vocab, task, image = words[0], words[3], words[4], words[12], words[14]
         need = self.need
         self.number(words[7], -1, vocab - 1, "BOS")
-        self.number(words[8], -1, vocab - 1, "EOS")
+        for k in range(HEAD, caches(words)):
+            self.number(words[k], -1, vocab - 1, "end token")
         if task in (GENERATE, TRANSLATE):
             need(results == vocab, "%d results, %d tokens" % (results, vocab))
         need(not words[13] or words[1] >= context, "a group does not hold a whole input")
@@ -145,9 +148,10 @@ class _Steps(_Memory):
         encoder = "task %d, %d steps of an encoder" % (task, self.body)
         need((self.body > 0) == (task == TRANSLATE), encoder)
         headed = self.head < self.count
-        need(headed == (task != ANSWER), "no head, or one too much")
+        need(headed == (task not in EACH), "no head, or one too much")
         need(not image or task in (CLASSIFY, EMBED), "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
+        need(not words[16] or task in (CLASSIFY, TAG), "no labels, of which there may be several")
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
         for op, i in walk(words):
             # An image's patches are there from the start, as many as their `linear` reads.
@@ -163,7 +167,7 @@ class _Steps(_Memory):
             self.need(self.single and (result, results) == self.embedded, "no embedding comes out")
         else:
             self.need(self.logits, "no logits come out")
-        if task in (EMBED, ANSWER):
+        if task == EMBED or task in EACH:
             at = result >> 6
             self.need(self.filled(at, at + results), "the result is lost")
         self.need(len(self.stored) == self.words[11], "a cache is not stored")
@@ -268,7 +272,7 @@ class _Steps(_Memory):
             self.logits = True
         else:
             self.frame(out, 4 * groups, "output", _ADDED if add else _MADE)
-            if task == ANSWER and out == result and 4 * groups == self.padded:
+            if task in EACH and out == result and 4 * groups == self.padded:
                 self.logits = True
 
     def cached(self, cache, heads, size, rotation, key_bits, value_bits):
@@ -283,7 +287,7 @@ class _Steps(_Memory):
         layer = (cache & 63) - CACHE
         self.need(cache >> 6 == 0 and 0 <= layer < words[11], "no such cache")
         pair = pair_words(heads, size, key_bits, value_bits)
-        self.need(words[HEADER + layer] == pair, "cache size")
+        self.need(words[caches(words) + layer] == pair, "cache size")
         if rotation:
             self.need(size & 1 == 0, "odd head size with rotation")
             self.table(rotation, words[0] * (size >> 1), "rotation table")

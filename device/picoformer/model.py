@@ -241,7 +241,7 @@ class Model:
         """Yield the text that follows `prompt`, one str per token.
 
         temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
-        0.9). Stops at EOS, BOS or the end of the context. Raises Error.
+        0.9). Stops at an end token or the end of the context. Raises Error.
         """
 
         def begin():
@@ -319,7 +319,7 @@ class Model:
                     before = token
                     self._sample(self._pick, self._space)
                     token = self._pick[7]
-                    if token != self.eos and token != self.bos:
+                    if token not in self.ends:
                         pieces.append(self.tokenizer.decode(token, before))
                         n += 1
                 last = not pieces or n == max_tokens or filled == self.context

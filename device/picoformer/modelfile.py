@@ -6,7 +6,7 @@ from binascii import crc32
 from .errors import Error
 
 MAGIC = b"\x89PFT"
-VERSION = 2
+VERSION, OLD = 3, 2  # what is written, and what is read as well
 META, PROGRAM, TABLES, TOKENIZER, WEIGHTS = 1, 2, 3, 4, 5
 _NAMES = ("metadata", "program", "tables", "tokenizer", "weights")
 
@@ -29,10 +29,10 @@ def sections(f, cut=False):
     if len(head) < 100:
         raise Error("model file is truncated: %d bytes, its header alone has 100" % size)
     version, total, count = struct.unpack_from("<III", head, 4)
-    if version != VERSION:
+    if not OLD <= version <= VERSION:
         raise Error(
-            "model file has format version %d, this picoformer reads %d: convert the model again "
-            "with the picoformer that matches the board's" % (version, VERSION)
+            "model file has format version %d, this picoformer reads %d and %d: convert the model "
+            "again with the picoformer that matches the board's" % (version, OLD, VERSION)
         )
     if crc32(head[:96]) & 0xFFFFFFFF != struct.unpack_from("<I", head, 96)[0]:
         raise Error("model file is corrupt: header checksum differs; convert or copy it again")

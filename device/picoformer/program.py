@@ -1,7 +1,7 @@
 """The program of a model: what its words mean."""
 
 from .errors import Error
-from .regions import HEADER, arena_words, cache_words
+from .regions import HEAD, arena_words, cache_words, caches
 
 # op: (name, one letter a field, the fields). o: operand; w: operand in the weights; -: number.
 # A field's limits stand behind its name where they are plain numbers; "?gain": they hold where
@@ -50,8 +50,9 @@ OPS = {
     ),
 }
 LINEAR, EMBEDDING, FOUR = (3, 10), (1, 11), (10, 11)  # FOUR: with weights of 4 bits
-GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER = 0, 1, 2, 3, 4
-TASKS = "generate", "classify", "embed", "translate", "answer"
+GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER, TAG = 0, 1, 2, 3, 4, 5
+TASKS = "generate", "classify", "embed", "translate", "answer", "tag"
+EACH = ANSWER, TAG  # a result for each position
 
 
 # Words of the program's head with their limits; what is not named is 0.
@@ -63,11 +64,24 @@ _HEAD = {
     4: ("vocabulary", 1, 65535),
     6: ("fraction bits of the result", 0, 24),
     7: ("BOS", -1, 65534),
-    8: ("EOS", -1, 65534),
+    8: ("number of end tokens", 0, 16),
     11: ("caches", 0, 60),
-    12: ("task", GENERATE, ANSWER),
+    12: ("task", GENERATE, TAG),
     13: ("whole", 0, 1),
+    16: ("several", 0, 1),
 }
+OLD = 10  # words that a program of version 2 is shorter by
+
+
+def upgrade(words):
+    """Bring a program of version 2, which stands behind OLD words, to version 3."""
+    if len(words) < HEAD + 2:
+        raise Error("bad program: %d words" % (len(words) - OLD))
+    for k in range(HEAD):
+        words[k] = words[k + OLD] if k < 16 else 0
+    # Its texts end at BOS as well; -1 is none.
+    words[HEAD], words[HEAD + 1] = words[8], words[7]
+    words[8] = 2
 
 
 def steps(words):
@@ -75,9 +89,9 @@ def steps(words):
 
     Raises Error if the words are not laid out as a program, or numbers of its head are absurd.
     """
-    if len(words) < HEADER:
+    if len(words) < HEAD:
         raise Error("bad program: %d words" % len(words))
-    for k in range(HEADER):
+    for k in range(HEAD):
         # Operands and the lengths of the lists are checked where they are used.
         if k not in (5, 9, 10, 14, 15):
             name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
@@ -85,13 +99,15 @@ def steps(words):
                 raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))
     if words[0] & 1:
         raise Error("bad program: odd context")
+    i = caches(words) + words[11]
+    if len(words) < i:
+        raise Error("bad program: %d words" % len(words))
     # Every word of it must have an operand, whose offset has 25 bits.
     if arena_words(words, words[0]) > 1 << 25:
         raise Error("bad program: arena of %d words" % arena_words(words, words[0]))
     if any(not 0 < cache_words(words, i, words[0]) < 1 << 28 for i in range(words[11])):
         raise Error("bad program: cache size")
     count = 0
-    i = HEADER + words[11]
     ends = [i]
     for k in (15, 9, 10):
         if not 0 <= words[k] < 1 << 24:
@@ -120,7 +136,7 @@ def steps(words):
 
 def walk(words):
     """Yield (op, first field) of each step of a program that `steps` accepts."""
-    i = HEADER + words[11]
+    i = caches(words) + words[11]
     while i < len(words):
         yield words[i], i + 2
         i += 2 + words[i + 1]

@@ -10,7 +10,8 @@ LOADING = "binder", "check", "loader", "modelfile", "program", "regions"  # what
 EARLY, LATER = 4096, 32768
 
 ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
-HEADER = 16  # words in front of the arena's frames, and of the program's steps
+HEADER = 16  # words in front of the arena's frames
+HEAD = 24  # words in front of the program's end tokens
 
 
 def arena_words(words, context):
@@ -28,9 +29,14 @@ def scratch(words, context):
     return HEADER + min(words[1], context) * words[2]
 
 
+def caches(words):
+    """Where in the program what it says of its caches begins: behind its end tokens."""
+    return HEAD + words[8]
+
+
 def cache_words(words, layer, context):
     """Words of one layer's cache of keys, values and scales; keys may lie four to a word."""
-    return words[HEADER + layer] * ((context + 3) >> 2) << 1
+    return words[caches(words) + layer] * ((context + 3) >> 2) << 1
 
 
 def pair_words(heads, size, key_bits, value_bits):

@@ -128,7 +128,7 @@ def test_a_reader_made_from_the_page_alone(compiled, good):
     """Steps by name, a matrix out of its words, all by docs/format.md."""
     parts = Parts.of(good)
     words, tables = parts.program, documented_steps()
-    i, seen = 16 + words[11], []
+    i, seen = 24 + words[8] + words[11], []
     while i < len(words):
         name, fields = tables[words[i]]
         record = dict(zip(fields, words[i + 2 : i + 2 + words[i + 1]], strict=True))
@@ -221,10 +221,45 @@ def test_foreign(on_board, data):
     refused(on_board, data, "not a picoformer model", "expected", "PFT", repr(data[:4])[:5])
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 0xFFFFFFFF])
+@pytest.mark.parametrize("version", [0, 1, 4, 0xFFFFFFFF])
 def test_another_version(on_board, good, version):
-    words = (f"format version {version}", "reads 2", "convert the model again")
+    words = (f"format version {version}", "reads 2 and 3", "convert the model again")
     refused(on_board, changed(good, 4, version), *words)
+
+
+def of_version_2(data: bytes) -> bytes:
+    """The same model as that version has it: one end token, and BOS ends a text, too."""
+    parts = Parts.of(data)
+    p, n = parts.program, parts.program[8]
+    ends = [t for t in p[24 : 24 + n] if t != p[7]]
+    words = [*p[:8], *(ends or [-1])[:1], *p[9:16], *p[24 + n :]]
+    packed = (struct.pack(f"<{len(w)}i", *w) for w in (words, parts.tables))
+    return frame([parts.meta, *packed, parts.tokenizer, parts.weights], 2)
+
+
+@pytest.mark.parametrize("kind", KINDS + SPECIAL)
+def test_version_2_is_read(tmp_path, kind):
+    """On both sides, with the same results."""
+    data = made(kind)
+    old, new = modelfile.parse(of_version_2(data)), modelfile.parse(data)
+    assert set(old.ends) | {old.bos} == set(new.ends) | {new.bos}
+    at = 24 + len(new.ends)
+    assert old.program[26:].tolist() == new.program[at:].tolist()
+    (tmp_path / "old.pft").write_bytes(of_version_2(data))
+    (tmp_path / "new.pft").write_bytes(data)
+    models = [Model(str(tmp_path / f"{name}.pft"), kernels="portable") for name in ("old", "new")]
+    assert {t for t in models[0].ends if t >= 0} == set(old.ends)
+    if new.task in ("generate", "classify", "embed") and not new.program[14]:
+        logits = [m.logits([3, 4, 5]) for m in models]
+        assert logits[0] == logits[1]
+
+
+def test_a_short_program_of_version_2(on_board, good):
+    parts = Parts.of(good)
+    words = struct.pack("<15i", *parts.program[:15])
+    tables = struct.pack(f"<{len(parts.tables)}i", *parts.tables)
+    data = frame([parts.meta, words, tables, parts.tokenizer, parts.weights], 2)
+    refused(on_board, data, "bad program: 15 words")
 
 
 def test_every_truncation(on_board, good):
@@ -325,8 +360,14 @@ def test_what_the_errors_say(on_board, good):
     bad(15, 1, "its parts say")
     bad(12, 1, "task 1, whole 0")
     bad(3, 12, "12 results, 13 tokens")
-    bad(16, p[16] + 2, "cache size")
-    bad(16 + p[11], 99, "unknown step 99")
+    bad(8, 17, "number of end tokens is 17, not 0 to 16")
+    bad(16, 1, "no labels, of which there may be several")
+    bad(16, 2, "several is 2")
+    bad(17, 1, "reserved word is 1")
+    bad(24, 13, "end token is 13, not -1 to 12")
+    at = 24 + p[8]
+    bad(at, p[at] + 2, "cache size")
+    bad(at + p[11], 99, "unknown step 99")
     bad(operand(parts, "embed", "weights"), 9 << 6 | 3 | WORD >> 1, "matrix is outside")
     bad(operand(parts, "norm", "gain"), len(parts.tables) << 6 | 1, "gain is outside its memory")
     bad(operand(parts, "linear", "cols"), -1, "cols is -1, not 1 to")
@@ -382,7 +423,7 @@ def with_step(parts: Parts, before: str, nth: int, op: str, **fields: int) -> li
     at = [i for i, w in enumerate(parts.where) if w.startswith(before + " 0 ")][nth] - 2
     step = [code, len(names), *(fields.get(name, 0) for name in names)]
     words = parts.program[:at] + step + parts.program[at:]
-    start = 16 + words[11]
+    start = 24 + words[8] + words[11]
     parts_end = start + words[15], start + words[15] + words[9]
     words[15 if at < parts_end[0] else 9 if at < parts_end[1] else 10] += len(step)
     return words
@@ -407,8 +448,9 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({1: context - 1}, "a group does not hold a whole input")
     bad({13: 0}, "task 1, whole 0")
     bad({12: 0, 3: p[4]}, "task 0, whole 1")
-    bad({12: 5}, "task is 5, not 0 to 4")
-    bad({12: -1}, "task is -1, not 0 to 4")
+    bad({12: 6}, "task is 6, not 0 to 5")
+    bad({12: 5}, "no head, or one too much")
+    bad({12: -1}, "task is -1, not 0 to 5")
     bad({12: 3}, "3 results, 13 tokens")
     bad({12: 3, 3: p[4]}, "task 3, 0 steps of an encoder")
     bad({12: 4}, "no head, or one too much")
@@ -469,7 +511,7 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({at("attend", "whole"): 2}, "whole is 2, not 0 to 1")
     bad({at("attend", "scores"): 20 << 6}, "scores is 1280, not 0 to 0")
     store = {name: p[at("store", name, 1)] for name in documented_steps()[4][1]}
-    assert (p[11], p[16]) == (1, 2 * (4 + 2 + 2))
+    assert (p[11], p[24 + p[8]]) == (1, 2 * (4 + 2 + 2))
     bad(with_step(parts, "bias", -1, "store", **store), "stored in the head")
     bad({at("store", "heads", 1): 1}, "cache size")
     bad({at("attend", "kv_heads", 1): 1}, "cache size")
@@ -498,14 +540,15 @@ def test_what_the_errors_of_translators_say(on_board):
     bad({15: p[15] - 1}, "its parts say")
     bad({15: -1}, "-1 words in a part")
     bad({15: 1 << 24}, "16777216 words in a part")
-    first = 2 + p[16 + p[11] + 1]  # words of the first step
+    at0 = 24 + p[8]
+    first = 2 + p[at0 + p[11] + 1]  # words of the first step
     bad({15: p[15] + 2 + 10, 9: p[9] - 12}, "is cut off")
     bad({15: p[15] + first, 9: p[9] - first}, "two embeddings")
     bad({15: 0, 9: p[9] + p[15]}, "task 3, 0 steps of an encoder")
     bad({15: p[15] + p[9], 9: 0}, "two embeddings")
     bad({15: p[15] + p[9] + p[10], 9: 0, 10: 0}, "no head, or one too much")
     bad({9: p[9] + p[10], 10: 0}, "no head, or one too much")
-    bad(p[:9] + [0, *p[10:16]] + p[16 : 16 + p[11] + p[15]] + p[-p[10] :], "begin with `embed`")
+    bad(p[:9] + [0, *p[10:at0]] + p[at0 : at0 + p[11] + p[15]] + p[-p[10] :], "begin with `embed`")
     for task in (0, 1, 2, 4):
         bad({12: task}, "bad program")
         bad({12: task, 13: 0}, "bad program")
@@ -533,10 +576,10 @@ def test_what_the_errors_of_translators_say(on_board):
     bad(with_step(parts, "store", 2, "store", **store), "twice")
     bad(with_step(parts, "pool", 0, "pool", x=p[at("pool", "x")], n=8), "in the middle")
     # The cache of a source, read in another shape: 2 heads of 3 and 1 head of 8 need as much.
-    assert p[17] == 2 * (4 + 2 + 2)
+    assert p[at0 + 1] == 2 * (4 + 2 + 2)
     bad({at("attend", "kv_heads", 2): 1}, "cache size")
     bad({at("attend", "size", 2): 3}, "cache size")
-    shape = {17: 14, at("store", "heads", 1): 2, at("store", "size", 1): 3}
+    shape = {at0 + 1: 14, at("store", "heads", 1): 2, at("store", "size", 1): 3}
     other = {at("attend", f, 2): v for f, v in (("heads", 1), ("kv_heads", 1), ("size", 8))}
     bad({**shape, **other}, "not stored before")
 
@@ -708,7 +751,7 @@ def test_a_shared_cache_has_one_shape(on_board):
     """2 heads of 3 and 1 head of 8 need as much memory, but differ in where things lie."""
     parts = Parts.of(made(models.BERT))
     words = parts.program[:]
-    words[16] = 14
+    words[24 + words[8]] = 14
     for n, (heads, size) in enumerate([(1, 8), (2, 3)]):
         for name, fields in (("store", ["heads"]), ("attend", ["heads", "kv_heads"])):
             for f, value in [*((f, heads) for f in fields), ("size", size)]:
@@ -783,7 +826,7 @@ def test_the_result_is_not_lost(on_board):
     """A gate that takes what was pooled as its second input leaves anything there."""
     parts = Parts.of(made(models.MINILM))
     p = parts.program
-    x, head = p[operand(parts, "pool", "x")], 16 + p[11] + p[9]
+    x, head = p[operand(parts, "pool", "x")], 24 + p[8] + p[11] + p[9]
     p[2] += 9  # behind all others, words for the gate's first input and its exponent
     g = 16 + p[2] - 9 << 6
     bias = {"out": g, "weights": regions.WEIGHTS, "n": 8, "add": 0}
@@ -957,12 +1000,14 @@ def test_every_step_is_on_the_pages():
 
 def test_header_words_are_on_the_page(good):
     rows = re.findall(r"^\| (\d+) \| (\w+) \| ", page("format.md"), re.M)
-    named = {name: int(i) for i, name in rows[: rows.index(("15", "encoder")) + 1]}
+    named = {name: int(i) for i, name in rows[: rows.index(("16", "several")) + 1]}
     m = modelfile.parse(good)
-    for name in ("context", "batch", "stride", "vocab", "logit_bits", "bos", "eos"):
+    for name in ("context", "batch", "stride", "vocab", "logit_bits", "bos", "several"):
         assert m.program[named[name]] == getattr(m, name)
     words = [int(m.program[named[n]]) for n in ("caches", "body", "head")]
-    assert 16 + sum(words) == m.program.size
+    assert 24 + len(m.ends) + sum(words) == m.program.size
+    assert m.program[named["ends"]] == len(m.ends)
+    assert m.program[24 : 24 + len(m.ends)].tolist() == list(m.ends)
     assert m.program[named["result"]] == (16 + m.stride) << 6
     tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
     tasks += ["translate", "generate", "classify", "classify", "generate", "translate"]
@@ -981,9 +1026,10 @@ def test_sizes_are_those_of_the_page(good):
     assert m.arena_bytes(2) == 4 * (16 + 2 * m.stride + max(2, 0) + 2)
     heads, size, layers = 1, 4, 2
     assert m.cache_bytes(8) == layers * 4 * heads * (8 // 2 * size + (size + 3) // 4 * 8 + 8)
-    assert m.program[16] == heads * (size + 2 * ((size + 3) // 4) + 2)
+    assert m.program[24 + len(m.ends)] == heads * (size + 2 * ((size + 3) // 4) + 2)
     narrow = modelfile.parse(made("llama" + models.NARROW))
-    assert narrow.program[16] == heads * size // 2 + 2 * heads * ((size + 7) // 8 + 1)
+    words = narrow.program[24 + len(narrow.ends)]
+    assert words == heads * size // 2 + 2 * heads * ((size + 7) // 8 + 1)
     for context, keys in ((8, 2), (6, 2), (2, 1)):
         # The last keys may leave half of their words empty.
         words = heads * (keys * size + 4 * keys * ((size + 7) // 8 + 1))

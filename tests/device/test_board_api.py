@@ -16,6 +16,7 @@ from models import DEVICE, ROOT
 from picoformer import Error, Simulator
 from picoformer.compile.convert import compiled_bytes
 from picoformer.device import model as device_model
+from picoformer.device import regions
 from picoformer.device.model import Model
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
@@ -183,9 +184,9 @@ def test_generate_refuses_a_prompt_longer_than_the_context(fresh):
         next(model.generate("then there was nothing"))
 
 
-@pytest.mark.parametrize("special", ["bos", "eos"])
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("name", ["size26", "size10"])
-def test_generate_stops_at_eos_and_bos(case, tmp_path, name, special):
+def test_generate_stops_at_any_end_token(case, tmp_path, name, which):
     """The embedding row of one token is its logit: make that token win, after some others."""
     c = case(name)
     compiled = c.compiled()
@@ -198,21 +199,19 @@ def test_generate_stops_at_eos_and_bos(case, tmp_path, name, special):
     # Call the first token that the greedy text does not begin with the end of it.
     stop = next((t for t in produced if t != produced[0]), produced[0])
     position = produced.index(stop)
-    program = compiled.program.copy()
-    program[7 if special == "bos" else 8] = stop
-    compiled.program = program
+    ends = [stop, 40][:: 1 - 2 * which]
+    words = compiled.program
+    at = regions.caches(words.tolist())
+    head = [*words[:8], 2, *words[9 : regions.HEAD], *ends]
+    compiled.program = np.array([*head, *words[at:]], np.int32)
     path = tmp_path / "m.pft"
     path.write_bytes(compiled_bytes(c.graph, c.vocabulary, compiled))
     model = Model(str(path), kernels="portable")
-    if special == "eos":
-        pieces = list(model.generate("then", 8))
-        assert pieces == list(Simulator(path).generate("then", 8))
-        rest = pieces[position:]
-        assert pieces[:position] == greedy[:position] and rest in ([], ["\ufffd"])
-    else:  # the prompt begins with BOS, so this is another text; it holds none
-        pieces = list(model.generate("then", 8))
-        assert pieces == list(Simulator(path).generate("then", 8))
-        assert stop not in model._tokens[1 : model._filled]
+    assert model.ends == tuple(ends) == Simulator(path).model.ends
+    pieces = list(model.generate("then", 8))
+    assert pieces == list(Simulator(path).generate("then", 8))
+    rest = pieces[position:]
+    assert pieces[:position] == greedy[:position] and rest in ([], ["\ufffd"])
 
 
 def test_generate_without_a_prompt(fresh):
@@ -310,7 +309,7 @@ def test_close_between_two_pieces(fresh):
 def test_attributes(fresh):
     model, c = fresh("outliers")
     assert (model.context, model.vocab) == (24, 265)
-    assert (model.bos, model.eos) == (1, 2)
+    assert (model.bos, model.ends) == (1, (2, 1))
     assert (model.kernels, model.weights) == ("portable", "ram")
     assert model.tokenizer.encode("the") == c.sim().tokenizer.encode("the")
 

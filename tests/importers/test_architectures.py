@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def run(graph: Graph, tokens) -> np.ndarray:
 
 def same(a: Graph, b: Graph) -> None:
     """The two are equal but for their names."""
-    for name in ("vocab", "context", "bos", "eos", "task", "labels"):
+    for name in ("vocab", "context", "bos", "ends", "task", "labels"):
         assert getattr(a, name) == getattr(b, name)
     for one, other in zip(a.nodes, b.nodes, strict=True):
         assert type(one) is type(other)
@@ -103,20 +104,49 @@ def test_order_of_the_nodes(tmp_path, name):
     assert graph.result == ("logits" if graph.task != "embed" else "x")
 
 
+@pytest.mark.parametrize(
+    "config, generation, ends",
+    [
+        (2, None, (2,)),
+        ([2, 5], None, (2, 5)),
+        (2, [5, 2, 5], (5, 2)),  # what is said of generating holds
+        ([2, 9], {}, (2, 9)),
+        (None, 7, (7,)),
+        ([2, 400, "x"], [3, True, 400], (3,)),  # no others are tokens of the model
+        (None, None, ()),
+    ],
+)
+def test_tokens_that_end_a_text(tmp_path, config, generation, ends):
+    """transformers reads generation_config.json first; Llama 3 has two end tokens."""
+    case = CASES["llama-tied"]
+    folder = write(tmp_path / "m", replace(case, config={**case.config, "eos_token_id": config}))
+    if generation is not None:
+        fields = generation if generation == {} else {"eos_token_id": generation}
+        (folder / "generation_config.json").write_text(json.dumps(fields))
+    assert read(folder).ends == ends
+
+
+def test_a_bad_generation_config(tmp_path):
+    folder = write(tmp_path / "m", CASES["gpt2"])
+    (folder / "generation_config.json").write_text("[]")
+    with pytest.raises(Error, match="generation_config.json is not a JSON object"):
+        read(folder)
+
+
 def test_tasks_labels_and_tokens(tmp_path):
     def graph(name):
         return read(write(tmp_path / name, CASES[name]))
 
     for name in "llama-tied", "gpt2":
         assert graph(name).task == "generate"
-        assert (graph(name).bos, graph(name).eos) == (1, 2)
+        assert (graph(name).bos, graph(name).ends) == (1, (2,))
     for name in "bert-classes", "distilbert-classes":
         assert graph(name).task == "classify"
         assert graph(name).labels == ["sun", "snow", "rain"]
     assert graph("bert-deep").labels == ["LABEL_0", "LABEL_1"]
     mean, first, declared = graph("bert-mean"), graph("bert-first"), graph("minilm")
     assert {g.task for g in (mean, first, declared)} == {"embed"}
-    assert (mean.bos, mean.eos) == (-1, -1)
+    assert (mean.bos, mean.ends) == (-1, ())
     assert [g.nodes[-1] for g in (mean, first, declared)] == [
         Pool("x", "mean"), Pool("x", "first"), Pool("x", "mean"),
     ]  # fmt: skip
@@ -545,4 +575,4 @@ def test_a_folder_with_a_tokenizer(tmp_path):
     folder = write(tmp_path, CASES["gpt2"])
     (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
     graph, vocabulary = importers.read(folder)
-    assert (graph.bos, graph.eos) == (vocabulary.bos, vocabulary.eos) == (1, 2)
+    assert (graph.bos, *graph.ends) == (vocabulary.bos, vocabulary.eos) == (1, 2)

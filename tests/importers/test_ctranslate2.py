@@ -129,7 +129,7 @@ def probabilities(
             np.array([[graph.bos, *written]]), source=np.array([read])
         )[0]
         rows = log_softmax(logits)
-        out.append([float(rows[i, c]) for i, c in enumerate([*written, graph.eos])])
+        out.append([float(rows[i, c]) for i, c in enumerate([*written, 2])])
     return out
 
 
@@ -142,7 +142,8 @@ def test_float_graph_equals_ctranslate2(tmp_path, name):
     graph, vocabulary = importers.read(write(tmp_path / "m", name))
     expected = json.loads(EXPECTED.read_text())[name]
     assert distance(probabilities(graph, vocabulary, TEXTS), expected) < 1e-4
-    assert graph.vocab == len({*SOURCE, *TARGET, "<unk>"}) and (graph.bos, graph.eos) == (1, 2)
+    assert graph.vocab == len({*SOURCE, *TARGET, "<unk>"})
+    assert (graph.bos, graph.ends) == (1, (1, 2))
 
 
 @pytest.mark.parametrize("name", some(CASES, 2))
@@ -211,7 +212,7 @@ def test_transliteration():
     for (text, _), result in zip(pairs, results, strict=True):
         running, tokens = FloatModel(graph), [graph.bos]
         source = np.array([tokenizer.wrap(tokenizer.encode(text))])
-        while tokens[-1] != graph.eos and len(tokens) < 60:
+        while tokens[-1] != graph.ends[1] and len(tokens) < 60:
             logits = running.forward(
                 np.array([tokens[-1:]]), source=source if len(tokens) == 1 else None
             )

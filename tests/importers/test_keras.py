@@ -100,7 +100,7 @@ def test_what_is_told_and_found(tmp_path):
     given = {"labels": ["no", "yes"], "context": 9, "bos": 1, "eos": 2}
     path.with_suffix(".json").write_text(json.dumps(given))
     graph = read(path)
-    assert (graph.labels, graph.context, graph.bos, graph.eos) == (["no", "yes"], 9, 1, 2)
+    assert (graph.labels, graph.context, graph.bos, graph.ends) == (["no", "yes"], 9, 1, (2,))
 
 
 def test_the_command(tmp_path, capsys):

@@ -129,7 +129,7 @@ def test_what_is_told_and_found(tmp_path):
         return read(write(tmp_path / name, CASES[name]))
 
     lm, pre = graph("lm"), graph("lm-pre")
-    assert (lm.bos, lm.eos, lm.vocab) == (1, 2, VOCAB) and (pre.bos, pre.eos) == (-1, -1)
+    assert (lm.bos, lm.ends, lm.vocab) == (1, (2,), VOCAB) and (pre.bos, pre.ends) == (-1, ())
     assert pre.nodes[-1].weight is pre.nodes[0].weight
     assert graph("classes").labels == ["sun", "snow", "rain"]
     assert graph("binary").labels == ["no", "yes"]
@@ -258,7 +258,7 @@ def test_the_command(tmp_path, capsys):
     assert main(convert_) == 0
     assert "token ids" not in capsys.readouterr().out
     sim = Simulator(out)
-    assert (sim.model.bos, sim.model.eos) == (1, 2) and sim.model.meta["name"] == "model"
+    assert (sim.model.bos, sim.model.ends) == (1, (2,)) and sim.model.meta["name"] == "model"
     assert "".join(sim.generate("the ", 3)) != ""
     scores = evaluate(out, path, config=other, tokenizer=tokenizer[1])
     assert scores.kl is not None and scores.kl < 0.01

@@ -115,7 +115,8 @@ def test_translators(tmp_path, name):
     graph = read(write(tmp_path, SPECIAL[name]))
     c = SPECIAL[name].config
     start = c["decoder_start_token_id"]
-    assert graph.task == "translate" and (graph.bos, graph.eos) == (start, c["eos_token_id"])
+    assert graph.task == "translate"
+    assert (graph.bos, graph.ends) == (start, (start, c["eos_token_id"]))
     assert (graph.vocab, graph.context) == (VOCAB, architectures.CONTEXT)
     layers = c["num_decoder_layers" if name in T5S else "decoder_layers"]
     assert sum(isinstance(n, Keep) for n in graph.encoder) == layers
@@ -465,7 +466,7 @@ def test_a_t5_with_its_tokenizer(tmp_path):
     texts += ["".join(rng.choice([*"the ing tanslte .,é"], 30)) for _ in range(100)]
     for text in texts:
         assert sim.encode(text) == theirs(text).input_ids
-    assert (sim.model.bos, sim.model.eos) == (0, 1)
+    assert (sim.model.bos, sim.model.ends) == (0, (0, 1))
     assert isinstance(sim.translate("the thing", 2), str)
 
 

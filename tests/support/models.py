@@ -401,7 +401,7 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
             (distances(True), distances(False)),
         )  # fmt: skip
         nodes.append(Linear(last, "logits", table, "head"))
-        return Graph(nodes, vocab, context, 1, 2, task="translate", encoder=encoder)
+        return Graph(nodes, vocab, context, 1, (1, 2), task="translate", encoder=encoder)
     if kind == BART:
         return translator(dim, hidden, layers, heads, vocab, context, table, normal, norm, linear)
     nodes: list[Node] = [Embedding("x", table)]
@@ -434,7 +434,7 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
         nodes += [] if pre else [norm("x", "x")]
     if kind == GPT2:
         nodes += [norm("x", "n"), Linear("n", "logits", table, "head")]
-        return Graph(nodes, vocab, context, 1, 2)
+        return Graph(nodes, vocab, context, 1, (2,))
     if kind == ASKED:
         nodes.append(linear("x", "span", 2, dim))
         return Graph(nodes, vocab, context, task="answer")
@@ -488,7 +488,7 @@ def translator(dim, hidden, layers, heads, vocab, context, table, normal, norm, 
                 norm(x, x),
             ]
     nodes.append(linear("x", "logits", vocab, dim))
-    return Graph(nodes, vocab, context, 1, 2, task="translate", encoder=encoder)
+    return Graph(nodes, vocab, context, 1, (1, 2), task="translate", encoder=encoder)
 
 
 # fmt: off

@@ -38,7 +38,7 @@ class Parts:
         cut = [struct.unpack_from("<II", data, 20 + 16 * i) for i in range(5)]
         raw = [data[at : at + n] for at, n in cut]
         words, tables = (list(struct.unpack(f"<{len(r) // 4}i", r)) for r in raw[1:3])
-        where = ["header"] * regions.HEADER + ["caches"] * words[11]
+        where = ["header"] * regions.caches(words) + ["caches"] * words[11]
         for op, _ in program.walk(words):
             name, letters, _ = program.OPS[op]
             where += ["op", "fields", *(f"{name} {i} {c}" for i, c in enumerate(letters))]
@@ -50,7 +50,7 @@ class Parts:
         return frame([self.meta, *packed, self.tokenizer, self.weights])
 
 
-def frame(sections: list[bytes], version: int = 2, gap: int = 0) -> bytes:
+def frame(sections: list[bytes], version: int = 3, gap: int = 0) -> bytes:
     """A file of sections, written here from docs/format.md alone. gap: bytes of a hole."""
     at, table = 100, b""
     for kind, part in enumerate(sections, 1):
@@ -91,7 +91,7 @@ def listing(words: list[int]) -> list[tuple[int, int]]:
 
 
 def change_head(p: Parts, rng: Random) -> None:
-    at = rng.randrange(regions.HEADER + p.program[11])
+    at = rng.randrange(regions.caches(p.program) + p.program[11])
     p.program[at] = rng.choice([*neighbours(p.program[at]), rng.choice(p.program)])
 
 
@@ -139,13 +139,13 @@ def change_steps(p: Parts, rng: Random) -> None:
     words = p.program
 
     def insert(to: int, some: list[int]) -> None:
-        start = regions.HEADER + words[11]
+        start = regions.caches(words) + words[11]
         ends = start + words[15], start + words[15] + words[9]
         words[15 if to < ends[0] else 9 if to < ends[1] else 10] += len(some)
         words[to:to] = some
 
     def drop(at: int, n: int) -> None:
-        start = regions.HEADER + words[11]
+        start = regions.caches(words) + words[11]
         ends = start + words[15], start + words[15] + words[9]
         words[15 if at < ends[0] else 9 if at < ends[1] else 10] -= n
         del words[at : at + n]

@@ -44,7 +44,7 @@ def small_graph() -> Graph:
 
     return llama(
         tensor, layers=2, heads=2, kv_heads=1, size=4, frequencies=np.array([1.0, 0.1]), eps=1e-5,
-        vocab=13, context=8, bos=1, eos=2, tied=True, meta={"name": "small"},
+        vocab=13, context=8, bos=1, ends=(2, 1), tied=True, meta={"name": "small"},
     )  # fmt: skip
 
 

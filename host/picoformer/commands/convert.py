@@ -125,7 +125,7 @@ def _describe(m: ModelFile) -> dict[str, Any]:
         "context": context,
         "vocabulary": m.vocab,
         "bos": m.bos,
-        "eos": m.eos,
+        "ends": list(m.ends),
         "batch": m.batch,
         "logit_bits": m.logit_bits,
         "bytes": 100 + sum(m.sizes.values()),
@@ -154,7 +154,7 @@ def _inspect(o: argparse.Namespace) -> None:
     rows = [(k, str(v)) for k, v in m.meta.items() if v != ""]
     rows += [
         ("context", f"{m.context} positions, {m.batch} at a time"),
-        ("vocabulary", f"{m.vocab} tokens, BOS {m.bos}, EOS {m.eos}"),
+        ("vocabulary", f"{m.vocab} tokens, BOS {m.bos}, end tokens {list(m.ends)}"),
         ("steps", f"{len(m.steps)} a token, {d['multiplications']:,} multiplications in matrices"),
     ]
     print(table(rows))

@@ -134,7 +134,7 @@ def _part(draft: Draft, graph: Graph, nodes: list[Node], encoder: bool) -> None:
     how = next((n.how for n in nodes if isinstance(n, Pool)), "last")
     # Behind the last layer's keys and values only one position matters, unless all do.
     final = [n.q for n in nodes if isinstance(n, Attention) and not n.cross][-1:]
-    if encoder or how == "mean" or graph.task == "answer":
+    if encoder or how == "mean" or graph.task in ("answer", "tag"):
         final = []
     late: list[Linear] = []
     for n in _fused(draft, nodes):
@@ -205,10 +205,11 @@ def _laid_out(draft: Draft, graph: Graph, batch: int) -> Compiled:
     result = LOGITS if graph.result == "logits" else graph.result
     head = [
         draft.context, batch, stride, draft.size[graph.result], graph.vocab, fix(Ref(result)),
-        draft.bits[graph.result], graph.bos, graph.eos, len(parts[1]), len(parts[2]),
+        draft.bits[graph.result], graph.bos, len(graph.ends), len(parts[1]), len(parts[2]),
         len(draft.caches), program.TASKS.index(graph.task), int(graph.whole),
-        fix(Ref(draft.patches)) if draft.patches else 0, len(parts[0]),
+        fix(Ref(draft.patches)) if draft.patches else 0, len(parts[0]), int(graph.several),
     ]  # fmt: skip
+    head += [0] * (regions.HEAD - len(head)) + list(graph.ends)
     out = Compiled(
         np.array(head + draft.caches + sum(parts, []), np.int32),
         draft.tables.words(),

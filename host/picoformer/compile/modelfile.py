@@ -58,7 +58,7 @@ class ModelFile:
 
     @property
     def task(self) -> str:
-        """generate, classify, embed, translate or answer."""
+        """generate, classify, embed, translate, answer or tag."""
         return program.TASKS[int(self.program[12])]
 
     @property
@@ -79,8 +79,15 @@ class ModelFile:
         return int(self.program[7])
 
     @property
-    def eos(self) -> int:
-        return int(self.program[8])
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text."""
+        listed = self.program[regions.HEAD : regions.caches(self.program)].tolist()
+        return tuple(t for t in listed if t >= 0)
+
+    @property
+    def several(self) -> bool:
+        """Whether each label holds or not by itself; otherwise one of them does."""
+        return bool(self.program[16])
 
     def cache_bytes(self, context: int) -> int:
         """Bytes of the caches of all layers for a context."""
@@ -102,7 +109,7 @@ class ModelFile:
         words = self.program.copy()
         for s in self.steps:
             if s.op == "store":
-                cache = regions.HEADER + (s["cache"] & 63) - regions.CACHE
+                cache = regions.caches(words) + (s["cache"] & 63) - regions.CACHE
                 bits = min(s["key_bits"], key_bits), min(s["value_bits"], value_bits)
                 words[cache] = regions.pair_words(s["heads"], s["size"], *bits)
         return replace(self, program=words)
@@ -177,10 +184,12 @@ def parse(data: bytes) -> ModelFile:
     if not isinstance(meta, dict):
         raise Error("model file is corrupt: its metadata is not a JSON object")
     labels = meta.get("labels")
-    words = np.frombuffer(bytes(raw[1]), "<i4")
+    listed = np.frombuffer(bytes(raw[1]), "<i4").tolist()
+    if data[4] == modelfile.OLD:
+        listed = [0] * program.OLD + listed
+        program.upgrade(listed)
     tables = np.frombuffer(bytes(raw[2]), "<i4")
     weights = np.frombuffer(bytes(raw[4]), "<u4")
-    listed = words.tolist()
     check(listed, tables.tolist(), weights.size)
     tokenizer = Tokenizer(bytes(raw[3]))
     if tokenizer.vocab_size != listed[4]:
@@ -188,7 +197,7 @@ def parse(data: bytes) -> ModelFile:
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
-    if listed[12] == program.CLASSIFY:
+    if listed[12] in (program.CLASSIFY, program.TAG):
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))
@@ -198,6 +207,7 @@ def parse(data: bytes) -> ModelFile:
     ]
     names = ("metadata", "program", "tables", "tokenizer", "weights")
     sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
+    words = np.array(listed, np.int32)
     return ModelFile(meta, words, tables, tokenizer, weights, steps, body, head, sizes)
 
 

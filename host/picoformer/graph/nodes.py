@@ -180,9 +180,11 @@ def tensors(node: Node) -> list[Array]:
 class Graph:
     """A model in floating point.
 
-    task: "generate", "classify", "embed", "translate" or "answer". The result is the value
+    task: "generate", "classify", "embed", "translate", "answer" or "tag". The result is the value
     "logits", whose size is the vocabulary or the number of labels; for embed the pooled value
-    itself, for answer the value "span" of each position: logits of a start and of an end.
+    itself, for answer the value "span" of each position: logits of a start and of an end; for tag
+    "logits" of each position. several: each label holds or not by itself. ends: tokens that end a
+    text.
     encoder: nodes that run first, over a source. image: (height, width, channels, patch, class
     tokens) where patches of pixels are fed in the place of tokens.
     """
@@ -191,10 +193,11 @@ class Graph:
     vocab: int
     context: int
     bos: int = -1
-    eos: int = -1
+    ends: tuple[int, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     task: str = "generate"
     labels: list[str] = field(default_factory=list)
+    several: bool = False
     encoder: list[Node] = field(default_factory=list)
     image: tuple[int, int, int, int, int] | None = None
 
@@ -226,7 +229,8 @@ class Graph:
                 if not np.isfinite(tensor).all():
                     raise Error("the checkpoint has infinite or NaN values")
         size = self.sizes()
-        expected = {"classify": len(self.labels), "answer": 2}.get(self.task, self.vocab)
+        labels = len(self.labels)
+        expected = {"classify": labels, "tag": labels, "answer": 2}.get(self.task, self.vocab)
         if self.task != "embed" and size.get(self.result) != expected:
             raise Error(f"the model makes {size.get(self.result)} logits, expected {expected}")
 

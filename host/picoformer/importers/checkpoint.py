@@ -66,6 +66,7 @@ class Config:
         self.path = path
         self.folder = path.parent
         self.fields: dict[str, Any] = fields
+        self._generation: dict[str, Any] | None = None
 
     def get(self, name: str, default: Any = None) -> Any:
         """A field as it is."""
@@ -133,6 +134,25 @@ class Config:
         if not isinstance(v, int) or isinstance(v, bool):
             return None
         return v if 0 <= v < self.number("vocab_size") else None
+
+    def generation(self, name: str) -> object:
+        """A field of generation_config.json, or of config.json where that has none."""
+        if self._generation is None:
+            path = self.folder / "generation_config.json"
+            fields = read_json(path) if path.is_file() else {}
+            if not isinstance(fields, dict):
+                raise Error(f"{path} is not a JSON object")
+            self._generation = fields
+        found = self._generation.get(name)
+        return self.get(name) if found is None else found
+
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text: `eos_token_id`, one or a list of them."""
+        v = self.generation("eos_token_id")
+        listed = v if isinstance(v, list) else [v]
+        whole = [t for t in listed if isinstance(t, int) and not isinstance(t, bool)]
+        vocab = self.number("vocab_size") if whole else 0
+        return tuple(dict.fromkeys(t for t in whole if 0 <= t < vocab))
 
     def labels(self) -> list[str]:
         """The names of a classifier's classes. Raises Error for a head of another kind."""

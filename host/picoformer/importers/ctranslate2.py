@@ -206,7 +206,7 @@ def read(folder: Path) -> tuple[Graph, Vocabulary]:
         len(joint),
         min(map(len, positions)),
         vocabulary.bos,
-        vocabulary.eos,
+        (vocabulary.bos, vocabulary.eos),
         {
             "name": folder.resolve().name,
             "source": f"CTranslate2 folder {folder.name}",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph.nodes import Array
+from ..graph.nodes import Array, Graph
 from .checkpoint import Config
 
 TASKS = {name: name for name in ("generate", "classify", "embed", "translate")}
@@ -61,12 +61,16 @@ class Description(Config):
             raise Error(f"{self.path}: {name} is {str(v)[:100]}, expected a list of names")
         return v
 
-    def token_of(self, name: str, vocab: int) -> int:
-        """A token's id, -1 where there is none. Raises Error."""
-        v = self.get(name, -1)
-        if not isinstance(v, int) or isinstance(v, bool) or not -1 <= v < vocab:
-            raise Error(f"{self.path}: {name} is {v!r}, expected a token's id below {vocab}")
-        return v
+    def specials(self, graph: Graph) -> tuple[int, tuple[int, ...]]:
+        """`bos`, -1 where there is none, and `eos`, one id or a list of them. Raises Error."""
+        bos, ends = self.get("bos", -1), self.get("eos", -1)
+        ends = ends if isinstance(ends, list) else [ends]
+        for name, v in (("bos", bos), *(("eos", v) for v in ends)):
+            if not isinstance(v, int) or isinstance(v, bool) or not -1 <= v < graph.vocab:
+                vocab = graph.vocab
+                raise Error(f"{self.path}: {name} is {v!r}, expected a token's id below {vocab}")
+        found = [v for v in ends if v >= 0]
+        return bos, tuple(found + [bos] if graph.task == "translate" and bos >= 0 else found)
 
     def classes(self, count: int) -> list[str]:
         """The labels of so many classes. Raises Error."""

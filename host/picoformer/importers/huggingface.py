@@ -34,7 +34,8 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
 
 
 def graph(folder: Path) -> Graph:
-    """The graph of a folder, without its tokenizer; bos and eos as config.json has them.
+    """The graph of a folder, without its tokenizer; BOS and end tokens as its
+    configuration has them.
 
     Raises Error: the field, its value and what is supported; or the tensor that does not fit.
     """
@@ -45,10 +46,12 @@ def graph(folder: Path) -> Graph:
     config.require(quantization_config=None)
     prefix, family = _FAMILIES[kind]
     model = family(config, Tensors(folder, prefix))
-    bos, eos = config.token("bos_token_id"), config.token("eos_token_id")
-    if model.task != "translate":  # whose first token is not its tokenizer's
+    bos = config.token("bos_token_id")
+    model.ends = config.ends()
+    if model.task == "translate":  # whose first token is not its tokenizer's
+        model.ends = (model.bos, *model.ends)
+    else:
         model.bos = -1 if bos is None else bos
-    model.eos = -1 if eos is None else eos
     name = folder.resolve().name
     model.meta = {"name": name, "source": f"Hugging Face folder {folder.name}", **model.meta}
     return model

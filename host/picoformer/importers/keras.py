@@ -139,7 +139,7 @@ class _Reader(Layers):
                 "architecture": "transformer",
             },
         )
-        graph.bos, graph.eos = (self.given.token_of(n, graph.vocab) for n in ("bos", "eos"))
+        graph.bos, graph.ends = self.given.specials(graph)
         return graph
 
     def check_last(self) -> None:

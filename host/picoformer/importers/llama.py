@@ -61,7 +61,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
         vocab=vocab,
         context=context,
         bos=-1,
-        eos=-1,
+        ends=(),
         tied=tied,
         meta={},
         activation=config.choice("hidden_act", ACTIVATIONS, "silu"),
@@ -121,7 +121,7 @@ def llama(
     vocab: int,
     context: int,
     bos: int,
-    eos: int,
+    ends: tuple[int, ...],
     tied: bool,
     meta: dict[str, Any],
     activation: str = "silu",
@@ -167,4 +167,4 @@ def llama(
     nodes.append(Norm("x", "n", tensor("norm.weight"), eps))
     head = embedding if tied else tensor("lm_head.weight")
     nodes.append(Linear("n", "logits", head, "lm_head.weight"))
-    return Graph(nodes, vocab, context, bos, eos, {"architecture": "llama", **meta})
+    return Graph(nodes, vocab, context, bos, ends, {"architecture": "llama", **meta})

@@ -97,7 +97,7 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
         vocab=h.vocab,
         context=h.context,
         bos=vocabulary.bos,
-        eos=vocabulary.eos,
+        ends=(vocabulary.eos, vocabulary.bos),
         tied=h.tied,
         meta={"name": path.stem, "source": f"llama2.c checkpoint {path.name}"},
     )

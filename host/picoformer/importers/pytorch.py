@@ -63,7 +63,7 @@ def read(path: Path, config: str | Path | None = None) -> Graph:
         add_head(modules, made, last, stored[-1] if stored else None, shape.eps)
     modules.check_used()
     if not made.image:
-        made.bos, made.eos = (given.token_of(n, made.vocab) for n in ("bos", "eos"))
+        made.bos, made.ends = given.specials(made)
     if task == "translate" and made.bos < 0:
         raise given.refusal("bos", made.bos, "the token that a translation begins with")
     made.meta.update(name=path.stem, source=f"PyTorch state dict {path.name}")

@@ -25,7 +25,7 @@ from ..graph.nodes import (
     Norm,
 )
 from . import sinusoids
-from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
+from .checkpoint import ACTIVATIONS, Config, Tensors
 
 _BANNED = 100.0  # that the bias of a token never written is below all others
 
@@ -370,14 +370,7 @@ def generation(config: Config, usual: int | None = None) -> tuple[int, int | Non
 
     usual: what a text begins with where no file says it.
     """
-    path = config.folder / "generation_config.json"
-    fields = read_json(path) if path.is_file() else {}
-    if not isinstance(fields, dict):
-        raise Error(f"{path} is not a JSON object")
-
-    def given(name: str) -> object:
-        return config.get(name) if fields.get(name) is None else fields[name]
-
+    given = config.generation
     for name in "forced_bos_token_id", "suppress_tokens", "begin_suppress_tokens":
         if given(name) is not None:
             raise config.refusal(name, given(name), "none: every token is chosen by its logit")

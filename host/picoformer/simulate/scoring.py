@@ -133,7 +133,7 @@ def _written(graph: Graph, tokenizer: Tokenizer, e: Example, context: int) -> st
         logits = model.forward(np.array([tokens[-1:]]), None, source)[0, -1]
         source = None
         token = int(logits.argmax())
-        if token in (graph.eos, graph.bos):
+        if token in graph.ends:
             break
         tokens.append(token)
     return tokenizer.decode(tokens[1:])

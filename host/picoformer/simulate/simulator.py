@@ -114,7 +114,7 @@ class Simulator:
             return likeliest(self.machine.memory.logits[-1], self._powers, m, s, n)
 
         penalty = thousandths("length_penalty", length_penalty, 0, 10)
-        bos, ends = self.model.bos, (self.model.bos, self.model.eos)
+        bos, ends = self.model.bos, self.model.ends
         room = self.context if max_tokens is None else min(max_tokens, self.context)
         return list(search(following, bos, ends, beams, penalty, room))
 
@@ -155,7 +155,7 @@ class Simulator:
     ) -> Iterator[str]:
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature 0 is greedy. Stops at EOS, BOS or the end of the context. Raises Error.
+        temperature 0 is greedy. Stops at an end token or the end of the context. Raises Error.
         """
         self._made_to("generate")
         numbers = sampling(
@@ -179,7 +179,7 @@ class Simulator:
         n = 0
         while max_tokens is None or n < max_tokens:
             token, state = sample(machine.memory.logits[-1], self._powers, *numbers, state)
-            if token in (self.model.eos, self.model.bos):
+            if token in self.model.ends:
                 break
             yield decoder.decode(token, tokens[-1])
             n += 1

@@ -32,7 +32,7 @@ def vocabulary_of(
     """
     if graph.image:
         return Vocabulary([b""])  # images have no tokens: one that stands for nothing
-    special = tuple(None if t < 0 else t for t in (graph.bos, graph.eos))
+    special = [None if t < 0 else t for t in (graph.bos, _end(graph))]
     vocabulary: Vocabulary
     if tokenizer is not None and Path(tokenizer).suffix == ".txt":
         words = listed_words(tokenizer)
@@ -45,9 +45,16 @@ def vocabulary_of(
     elif needed or any((folder / name).is_file() for name in _FILES):
         vocabulary = read_tokenizer(folder, graph.vocab, *special)
     else:
-        return Vocabulary([b""] * graph.vocab, bos=graph.bos, eos=graph.eos)
-    graph.bos, graph.eos = vocabulary.bos, vocabulary.eos
+        return Vocabulary([b""] * graph.vocab, bos=graph.bos, eos=_end(graph))
+    graph.bos = vocabulary.bos
+    if not graph.ends and vocabulary.eos >= 0:
+        graph.ends = (vocabulary.eos,)
     return vocabulary
+
+
+def _end(graph: Graph) -> int:
+    """The token behind a text, -1 if there is none."""
+    return next((t for t in graph.ends if t != graph.bos), max(graph.ends, default=-1))
 
 
 def read_tokenizer(
