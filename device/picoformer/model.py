@@ -211,16 +211,24 @@ class Model:
     @_alone
     def answer(self, context, question):
         """The part of the text `context` that answers a question. Raises Error."""
-        from .answers import answer
+        from .spans import answer_of
 
         self._made_to("answer")
+        return answer_of(self, context, question)
 
-        def run(ids, types):
-            self._sweep(ids, types)
-            at = range(self._logits, self._logits + len(ids) * self._stride, self._stride)
-            return [self._arena[i] for i in at], [self._arena[i + 1] for i in at]
+    @_alone
+    def tags(self, text):
+        """[(i, logits of the labels, array('i'))] of words i of a text. Raises Error."""
+        from .spans import tags_of
 
-        return answer(self.tokenizer, run, self.context, context, question)
+        self._made_to("tag")
+        return tags_of(self, text)
+
+    def tag(self, text):
+        """[(word, label, int32 logit)] of the words of a text, with the likeliest labels."""
+        from .spans import named
+
+        return named(text, self.labels, self.tags(text))
 
     @_alone
     def classify(self, text):

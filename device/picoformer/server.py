@@ -9,6 +9,7 @@ import os
 import select
 import struct
 import sys
+from array import array
 from binascii import crc32
 
 from .errors import Error, free, largest
@@ -417,6 +418,12 @@ class Server(Frames):
         given = self._use(body[1:])
         if not body[0] & 2:
             given = str(given, "utf8")
+        if body[0] & 4:
+            words = array("i")
+            for i, logits in self._model.tags(given):
+                words.append(i)
+                words.extend(logits)
+            return self._result(READ, words)
         task = "embed" if body[0] & 1 else "classify"
         return self._result(READ, self._model.read(given, task))
 
@@ -440,7 +447,7 @@ class Server(Frames):
                 break
             out += _text(label)
         height, width, channels = self._model.image[:3] or (0, 0, 0)
-        head = self._model.bits, len(labels), height, width, channels
+        head = self._model.bits | self._model.several << 7, len(labels), height, width, channels
         return struct.pack("<BHHHB", *head) + out
 
     def _question(self, body):

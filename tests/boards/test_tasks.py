@@ -122,7 +122,7 @@ def test_labels_that_do_not_fit_the_model(own, tmp_path):
 def reframed(parts: list[bytes]) -> bytes:
     """A model file of these sections, with right checksums."""
     parts = [part + b" " * (-len(part) % 4) for part in parts]
-    head = b"\x89PFT" + struct.pack("<III", 2, 100 + sum(map(len, parts)), len(parts))
+    head = b"\x89PFT" + struct.pack("<III", 3, 100 + sum(map(len, parts)), len(parts))
     at = 100
     for kind, part in enumerate(parts, 1):
         head += struct.pack("<IIII", kind, at, len(part), crc32(part))
@@ -249,7 +249,7 @@ def test_our_models_over_the_link_on_the_emulated_pico(own, tmp_path, name):
 def special(tmp_path_factory):
     """Random models of each special kind, by name."""
     made = {}
-    for name in ("bart", "vit", "asked"):
+    for name in ("bart", "vit", "asked", "tagged"):
         folder = tmp_path_factory.mktemp(name)
         made[name] = models.Architecture(name, folder)
         (folder / f"{name}.pft").write_bytes(made[name].file().read_bytes())
@@ -290,10 +290,47 @@ def test_every_task_over_the_link(special, own, unix, tmp_path):
             board.classify("vit", "a text")
         with pytest.raises(Error, match="made to answer, not to generate"):
             list(board.generate("asked", "a"))
+        assert board.tag("tagged", "a the tea") == sims["tagged"].tag("a the tea")
+        with pytest.raises(Error, match="no tokens"):
+            board.tag("tagged", " ")
+        with pytest.raises(Error, match="made to answer, not to tag"):
+            board.tag("asked", "a")
         board.deploy(own("intents").path)
         assert board.image_shape("intents") == (0, 0, 0)
         for text in TEXTS:
             assert board.classify("intents", text) == own("intents").sim.classify(text)
+
+
+@pytest.mark.parametrize("name", ["bert-several", "bert-score", "distilbert-tags"])
+def test_labels_that_hold_by_themselves_and_those_of_words(tmp_path, capsys, name):
+    """From the checkpoint to what the commands print, on the PC and on a board."""
+    folder = architectures.write(tmp_path / name, architectures.CASES[name])
+    vocabulary = models.tokenizer_json(architectures.VOCAB)
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    path = str(tmp_path / "m.pft")
+
+    def said(*arguments: str) -> dict:
+        assert main([*arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    said("convert", str(folder), "-o", path)
+    sim = Simulator(path)
+    assert sim.several is ("tags" not in name)
+    scores = said("eval", path, "--reference", str(folder))
+    assert 0 < scores["kl"] < 0.001 and scores["top1"] > 0.9
+    on_pc = said("simulate", path, "--prompt", "the tea")
+    with UnixBoard(tmp_path / "flash") as emulated:
+        said("deploy", path, "--port", emulated.port)
+        command = "tag" if "tags" in name else "classify"
+        on_board = said(command, "--port", emulated.port, "the tea")
+    if command == "tag":
+        assert on_board["words"] == on_pc["words"]
+        assert [row["word"] for row in on_pc["words"]] == ["the", "tea"]
+        return
+    assert on_board["labels"] == on_pc["labels"]
+    for row in on_pc["labels"]:
+        exact = 1 / (1 + np.exp(-row["logit"] * sim.logit_scale))
+        assert row["probability"] == pytest.approx(exact)
 
 
 OURS = """

@@ -1010,11 +1010,11 @@ def test_header_words_are_on_the_page(good):
     assert m.program[24 : 24 + len(m.ends)].tolist() == list(m.ends)
     assert m.program[named["result"]] == (16 + m.stride) << 6
     tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
-    tasks += ["translate", "generate", "classify", "classify", "generate", "translate"]
+    tasks += ["translate", "generate", "classify", "classify", "generate", "translate", "tag"]
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
-        assert m.outputs == {"classify": 3, "embed": 8, "answer": 2}.get(task, 13)
+        assert m.outputs == {"classify": 3, "tag": 3, "embed": 8, "answer": 2}.get(task, 13)
         assert m.program[named["whole"]] == m.whole == (task != "generate")
         assert (m.program[named["encoder"]] > 0) == (m.body > 0) == (task == "translate")
         assert (m.program[named["image"]] > 0) == (models.VIT in kind)

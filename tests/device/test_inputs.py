@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -41,6 +42,20 @@ for ids, types in PAIRS:
     at = range(m._logits, m._logits + len(ids) * m._stride, m._stride)
     print(json.dumps([[m._arena[i], m._arena[i + 1]] for i in at]))
 """
+TAG = """
+import json
+from picoformer import Error, Model
+m = Model(FILE, kernels=KERNELS, weights=WEIGHTS)
+for ids in ROWS:
+    m._sweep(ids)
+    at = range(m._logits, m._logits + len(ids) * m._stride, m._stride)
+    print(json.dumps([list(m._arena[i : i + m.outputs]) for i in at]))
+for text in TEXTS:
+    try:
+        print(json.dumps([list(found) for found in m.tag(text)]))
+    except Error as e:
+        print(json.dumps(str(e)))
+"""
 
 
 @pytest.fixture(params=["PC", "portable", "viper", "viper file", "thumb"])
@@ -60,9 +75,9 @@ def run(request, built, tmp_path):
             said: list[str] = []
             file = str(built(name).file())
             files[file] = built(name)
-            names |= {"Model": load, "FILE": file, "KERNELS": "", "WEIGHTS": "ram"}
+            names |= {"Error": Error, "Model": load, "FILE": file, "KERNELS": "", "WEIGHTS": "ram"}
             names["print"] = said.append
-            exec(script.replace("from picoformer import Model", ""), names)
+            exec(re.sub("from picoformer import .*", "", script), names)
             return [json.loads(line) for line in said]
 
         files: dict[str, models.Architecture] = {}
@@ -135,6 +150,24 @@ def test_questions(built, run, name):
         a.sim().machine.run(ids, types=types)
         expected.append(a.sim().machine.result().tolist())
     assert run(ANSWER, name, PAIRS=pairs) == expected
+
+
+def test_tags(built, run):
+    """Results of each position, and the labels of the words of a text."""
+    a = built("tagged")
+    sim, lengths = a.sim(), (2, 9) if slow(run) else (2, 9, 19)
+    rows = [a.tokens(n) for n in lengths]
+    texts = ["the tea", "", "a  the\ttea!"][: 1 if slow(run) else 3]
+    expected = [sim.logits(ids).tolist() for ids in rows]
+    for text in texts:
+        try:
+            found = sim.tag(text)
+            assert [word for word, *_ in found] == text.split()
+            expected.append([list(each) for each in found])
+        except Error as e:
+            assert "no tokens" in str(e) and not text
+            expected.append(str(e))
+    assert run(TAG, "tagged", ROWS=rows, TEXTS=texts) == expected
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -101,7 +101,7 @@ def test_order_of_the_nodes(tmp_path, name):
             assert node.out not in made
             made.add(node.out)
     assert graph.whole is encoder
-    assert graph.result == ("logits" if graph.task != "embed" else "x")
+    assert graph.result == {"embed": "x", "tag": "tags"}.get(graph.task, "logits")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,13 @@ def test_tasks_labels_and_tokens(tmp_path):
     for name in "llama-tied", "gpt2":
         assert graph(name).task == "generate"
         assert (graph(name).bos, graph(name).ends) == (1, (2,))
-    for name in "bert-classes", "distilbert-classes":
+    for name in "bert-classes", "distilbert-classes", "bert-several":
         assert graph(name).task == "classify"
         assert graph(name).labels == ["sun", "snow", "rain"]
+        assert graph(name).several is (name == "bert-several")
+    assert (graph("bert-score").labels, graph("bert-score").several) == (["LABEL_0"], True)
+    for name in "bert-tags", "distilbert-tags":
+        assert (graph(name).task, graph(name).labels) == ("tag", ["sun", "snow", "rain"])
     assert graph("bert-deep").labels == ["LABEL_0", "LABEL_1"]
     mean, first, declared = graph("bert-mean"), graph("bert-first"), graph("minilm")
     assert {g.task for g in (mean, first, declared)} == {"embed"}
@@ -332,16 +336,12 @@ def configure(folder: Path, **fields) -> Path:
         ("bert-mean", {"is_decoder": True}, "is_decoder True False"),
         ("bert-mean", {"add_cross_attention": True}, "add_cross_attention True"),
         ("bert-mean", {"hidden_act": "gelu_10"}, "hidden_act 'gelu_10' gelu_pytorch_tanh relu"),
-        ("bert-mean", {"architectures": ["BertForTokenClassification"]}, "BertForTokenClass"),
+        ("bert-mean", {"architectures": ["BertForMultipleChoice"]}, "BertForMultipleC"),
         ("bert-mean", {"type_vocab_size": 3}, "token_type_embeddings.weight (2, 52) (3, 52)"),
         ("bert-mean", {"num_attention_heads": 8}, "8 heads 52"),
         ("bert-classes", {"problem_type": "regression"}, "problem_type 'regression' single_label"),
-        (
-            "bert-classes",
-            {"problem_type": "multi_label_classification"},
-            "problem_type 'multi_label_classification' single_label",
-        ),
-        ("bert-classes", {"id2label": {"0": "score"}}, "id2label 1 regression two"),
+        ("bert-classes", {"id2label": {}}, "id2label empty"),
+        ("bert-classes", {"id2label": {"0": "score"}}, "classifier.weight (3, 52) (1, 52)"),
         ("bert-classes", {"id2label": {"0": "a", "2": "b"}}, "id2label 0, 1, 2"),
         ("bert-classes", {"id2label": ["a", "b"]}, "id2label ['a', 'b']"),
         ("bert-classes", {"id2label": None}, "classifier.weight (3, 52) (2, 52)"),

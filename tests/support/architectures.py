@@ -211,7 +211,14 @@ CASES = {
     "bert-mean": A("BertModel", bert(2, layer_norm_eps=1e-5), "BF16", prefix=False),
     "bert-first": A("BertModel", bert(1, hidden_act="relu"), prefix=False, files=sentence("cls")),
     "minilm": A("BertModel", bert(3), "F16", prefix=False, files=sentence("mean")),
+    "bert-several": A(
+        "BertForSequenceClassification",
+        bert(1, **WEATHER, problem_type="multi_label_classification"),
+    ),
+    "bert-score": A("BertForSequenceClassification", bert(2, id2label={"0": "LABEL_0"}), "F16"),
+    "bert-tags": A("BertForTokenClassification", bert(2, **WEATHER)),
     "distilbert-classes": A("DistilBertForSequenceClassification", distilbert(8, **WEATHER)),
+    "distilbert-tags": A("DistilBertForTokenClassification", distilbert(1, **WEATHER), "BF16"),
     "distilbert-mean": A("DistilBertModel", distilbert(1), "BF16", prefix=False),
 }
 # Those that take more than a row of tokens: `inputs`.
@@ -350,7 +357,7 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
         norm(base + "embeddings.LayerNorm")
         if kind == "bert":
             out[base + "embeddings.token_type_embeddings.weight"] = 2, DIM
-            if "Question" not in a.kind:
+            if "Question" not in a.kind and "Token" not in a.kind:
                 linear(base + "pooler.dense", DIM, DIM)
             parts = ["attention.self.query", "attention.self.key", "attention.self.value"]
             parts += ["attention.output.dense", "attention.output.LayerNorm"]
@@ -372,7 +379,7 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
         out["lm_head.weight"] = VOCAB, DIM
     if "Classification" in a.kind:
         linear("classifier", len(c.get("id2label", "ab")), DIM)
-        if kind == "distilbert":
+        if kind == "distilbert" and "Sequence" in a.kind:
             linear("pre_classifier", DIM, DIM)
     if "Question" in a.kind:
         linear("qa_outputs", 2, DIM)

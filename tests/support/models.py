@@ -358,7 +358,7 @@ class Case:
 # Architectures, as graphs
 
 GPT2, BERT, DISTILBERT, MINILM = "gpt2", "bert", "distilbert", "minilm"
-BART, VIT, ASKED, T5, GATED_T5 = "bart", "vit", "asked", "t5", "gated t5"
+BART, VIT, ASKED, T5, GATED_T5, TAGS = "bart", "vit", "asked", "t5", "gated t5", "tags"
 
 
 def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, vocab: int,
@@ -438,10 +438,13 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     if kind == ASKED:
         nodes.append(linear("x", "span", 2, dim))
         return Graph(nodes, vocab, context, task="answer")
+    names = [f"label {i}" for i in range(labels)]
+    if kind == TAGS:
+        nodes.append(linear("x", "tags", labels, dim))
+        return Graph(nodes, vocab, context, task="tag", labels=names, several=labels % 2 > 0)
     nodes.append(Pool("x", "mean" if kind == MINILM else "first"))
     if kind == MINILM:
         return Graph(nodes, vocab, context, task="embed")
-    names = [f"label {i}" for i in range(labels)]
     if kind == VIT:
         nodes += [norm("x", "n"), linear("n", "logits", labels, dim)]
         image = 9, 12, 2, 3, 1  # 3 x 4 patches of 3 x 3 x 2 and a class token
@@ -510,6 +513,7 @@ SPECIAL = {
     "t5 gated": (GATED_T5, 30, 37, 1, 5, 97, 24),
     "vit": (VIT, 52, 97, 2, 4, 97, 13, 7),
     "asked": (ASKED, 36, 61, 2, 6, 97, 23),
+    "tagged": (TAGS, 30, 47, 2, 5, 97, 19, 7),
 }
 # fmt: on
 FOUR = " four"  # of a name: weights of 4 bits

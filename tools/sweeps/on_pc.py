@@ -67,8 +67,9 @@ def simulated_numbers(sim: Simulator, tokens: list[int]) -> list[int]:
     n = len(tokens)
     if sim.model.task == "translate":
         sim.source(tokens[1:])
-    elif sim.model.task == "answer":
-        sim.machine.run(tokens, types=[int(2 * i > n) for i in range(n)])
+    elif sim.model.task in ("answer", "tag"):
+        asked = sim.model.task == "answer"
+        sim.machine.run(tokens, types=[int(2 * i > n) for i in range(n)] if asked else None)
         flat: list[int] = sim.machine.result().reshape(-1).tolist()
         return flat
     elif sim.model.program[14]:
@@ -99,6 +100,8 @@ def simulated_words(sim: Simulator) -> list[str]:
         return greedy + pieces + ([rest] if rest else [])
     if task == "answer":
         return [sim.answer(TEXT, TEXT[:2])]
+    if task == "tag":
+        return [f"{word} {label} {logit}" for word, label, logit in sim.tag(TEXT)]
     if task == "classify":
         return [label for label, _ in sim.classify(TEXT)]
     return [str(v) for v in sim.embed(TEXT).tolist()]

@@ -50,7 +50,7 @@ def small_graph() -> Graph:
 
 def other_vocabulary(kind: str) -> Vocabulary:
     """Every type of tokenizer has a model."""
-    if kind == models.MINILM:
+    if kind in (models.MINILM, models.TAGS):
         pieces = [b"[UNK]", b"[CLS]", b"[SEP]", *b"a b c ##a ##b ##c ab ##ab cab .".split()]
         template = Template([(0, 1, 0), (1, 0, 0), (0, 2, 0)])
         searched = list(range(3, 13))
@@ -82,7 +82,7 @@ def other_vocabulary(kind: str) -> Vocabulary:
 KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
 SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
 SPECIAL += ["llama" + models.FOUR, models.BERT + models.FOUR, models.VIT + models.FOUR]
-SPECIAL += ["llama" + models.NARROW, models.BART + models.NARROW]
+SPECIAL += ["llama" + models.NARROW, models.BART + models.NARROW, models.TAGS]
 OTHERS = [models.T5, models.ASKED + models.FOUR]
 IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 

@@ -26,11 +26,11 @@ def numbers(m, tokens):
     if m.task == "translate":
         m.source(tokens[1:])
         return list(m.logits(tokens))
-    if m.task == "answer":
+    if m.task in ("answer", "tag"):
         n = len(tokens)
-        m._sweep(tokens, [int(2 * i > n) for i in range(n)])
+        m._sweep(tokens, [int(2 * i > n) for i in range(n)] if m.task == "answer" else None)
         at = range(m._logits, m._logits + n * m._stride, m._stride)
-        return [m._arena[i + k] for i in at for k in range(2)]
+        return [m._arena[i + k] for i in at for k in range(m.outputs)]
     if m.image:
         height, width, channels = m.image[:3]
         if height * width * channels > PIXELS:
@@ -48,6 +48,8 @@ def words(m):
         return list(m.translation(TEXT, 4)) + list(m.translation(TEXT[:2], 4, 3, 600))
     if m.task == "answer":
         return [m.answer(TEXT, TEXT[:2])]
+    if m.task == "tag":
+        return ["%s %s %d" % found for found in m.tag(TEXT)]
     if m.task == "classify":
         return [label for label, _ in m.classify(TEXT)]
     return [str(v) for v in m.embed(TEXT)]

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..compile import modelfile
 from ..data.pictures import as_pixels
+from ..device.spans import named
 from ..errors import Error
 from ..planning.budget import Budget
 from ..planning.planner import Planner
@@ -67,7 +68,8 @@ class Board:
 
     def __init__(self, port: str | None = None) -> None:
         self.connection = Connection(port)
-        self.logit_scale = 1.0  # the real value of one unit of `classify`'s logits
+        self.logit_scale = 1.0  # the real value of one unit of the last logits of labels
+        self.several = False  # and whether each of those labels holds or not by itself
         self._asked = "", 0  # the model and context that load() was asked for
         # Of models whose weights are here: the header's CRC32, and the weights.
         self._weights: dict[str, tuple[int, bytes]] = {}
@@ -291,15 +293,31 @@ class Board:
         def ask(_: Link) -> list[tuple[str, int]]:
             link = self._load(name)
             logits = link.read(given, "classify").tolist()
-            labels, bits, _shape = link.labels()
-            self.logit_scale = 2.0**-bits
+            labels = self._labels(link)
             return sorted(zip(labels, logits, strict=True), key=lambda pair: -pair[1])
+
+        return self.connection.do(ask)
+
+    def _labels(self, link: Link) -> list[str]:
+        found = link.labels()
+        self.logit_scale, self.several = 2.0**-found.bits, found.several
+        return found.names
+
+    def tag(self, name: str, text: str) -> list[tuple[str, str, int]]:
+        """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
+        _utf8(text)
+
+        def ask(_: Link) -> list[tuple[str, str, int]]:
+            link = self._load(name)
+            labels = self._labels(link)
+            rows = link.read(text, "tag").reshape(-1, 1 + len(labels))
+            return list(named(text, labels, [(row[0], row[1:]) for row in rows]))
 
         return self.connection.do(ask)
 
     def image_shape(self, name: str) -> tuple[int, int, int]:
         """Height, width and channels of the images that a model reads; zeros if it reads text."""
-        return self.connection.do(lambda _: self._load(name).labels()[2])
+        return self.connection.do(lambda _: self._load(name).labels().image)
 
     def embed(self, name: str, text: str | np.ndarray) -> np.ndarray:
         """The embedding of a text or an image, int32 (outputs,); only its direction counts."""

@@ -18,7 +18,7 @@ from ..device import server_frames as wire
 from . import limits
 from .channel import Clock, Port
 from .errors import EndedError, LinkError, SilentError
-from .replies import Hello, Info, Loaded, Reader, Stats, Stored
+from .replies import Hello, Info, Labels, Loaded, Reader, Stats, Stored
 from .session import Session
 from .text import Text
 from .upload import Progress, Upload
@@ -35,7 +35,7 @@ class Link(Session):
 
     def __init__(self, port: Port, clock: Clock = time.monotonic) -> None:
         super().__init__(port, clock)
-        self._labels: tuple[list[str], int, tuple[int, int, int]] | None = None
+        self._labels: Labels | None = None
         self.loaded: tuple[str, Loaded] | None = None
         """The model in the board's memory, as far as this link knows."""
         self.stats = Stats()
@@ -132,9 +132,9 @@ class Link(Session):
     def read(self, given: str | bytes, task: str) -> np.ndarray:
         """int32 result (outputs,) of the loaded model for a text or pixels.
 
-        task: classify or embed.
+        task: classify, embed, or tag: of each word its number and the labels' logits.
         """
-        kind = (task == "embed") | 2 * isinstance(given, bytes)
+        kind = {"classify": 0, "embed": 1, "tag": 4}[task] | 2 * isinstance(given, bytes)
         return self._result(
             wire.READ, bytes([kind]), given.encode() if isinstance(given, str) else given
         )
@@ -146,11 +146,8 @@ class Link(Session):
         head = struct.pack("<H", len(text))
         return self.request(wire.ANSWER, head + rest, limits.TOKEN).decode()
 
-    def labels(self) -> tuple[list[str], int, tuple[int, int, int]]:
-        """What the loaded model's logits stand for, their fraction bits, and its images' shape.
-
-        Asked for once.
-        """
+    def labels(self) -> Labels:
+        """What the loaded model's logits stand for; asked for once."""
         found: list[str] = []
         while self._labels is None:
             r = Reader(self.request(wire.LABELS, struct.pack("<H", len(found))))
@@ -158,7 +155,8 @@ class Link(Session):
             while len(found) < total and r.left:
                 found.append(r.text())
             if len(found) == total:
-                self._labels = found, bits, (shape[0], shape[1], shape[2])
+                image = shape[0], shape[1], shape[2]
+                self._labels = Labels(found, bits & 127, bits > 127, image)
         return self._labels
 
     def _result(self, kind: int, head: bytes, argument: bytes) -> np.ndarray:

@@ -101,6 +101,16 @@ class Loaded:
 
 
 @dataclass
+class Labels:
+    """What a model's logits stand for, and the images that it reads."""
+
+    names: list[str]
+    bits: int  # fraction bits of a logit
+    several: bool  # whether each label holds or not by itself
+    image: tuple[int, int, int]  # height, width, channels; zeros if it reads text
+
+
+@dataclass
 class Stats:
     """What the board measured while it wrote a text."""
 

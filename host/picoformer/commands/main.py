@@ -24,7 +24,7 @@ FAMILIES = {
     "demo": ("demo",),
     "plan": ("plan",),
     "boards": ("ports", "boards", "deploy", "selftest"),
-    "run": ("generate", "classify", "embed", "translate", "answer"),
+    "run": ("generate", "classify", "embed", "tag", "translate", "answer"),
 }
 
 

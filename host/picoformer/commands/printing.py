@@ -70,13 +70,20 @@ class Bars:
             self._bar.close()
 
 
+def probabilities(logits: list[float], several: bool) -> list[float]:
+    """What logits stand for: a share of 1 each; or, where there may be several, 0 to 1 each."""
+    if several:
+        return [(1 + math.tanh(logit / 2)) / 2 for logit in logits]
+    best = max(logits)
+    weights = [math.exp(logit - best) for logit in logits]
+    return [w / sum(weights) for w in weights]
+
+
 def show_labels(
-    o: argparse.Namespace, pairs: list[tuple[str, int]], scale: float, **more: Any
+    o: argparse.Namespace, pairs: list[tuple[str, int]], scale: float, several: bool, **more: Any
 ) -> None:
     """Print labels, best first, with the probabilities that the logits stand for."""
-    best = max(logit for _, logit in pairs)
-    weights = [math.exp((logit - best) * scale) for _, logit in pairs]
-    shares = [w / sum(weights) for w in weights]
+    shares = probabilities([logit * scale for _, logit in pairs], several)
     if o.json:
         rows = [
             {"label": label, "logit": logit, "probability": share}
@@ -87,6 +94,15 @@ def show_labels(
     width = max(len(label) for label, _ in pairs)
     for (label, _), share in zip(pairs, shares, strict=True):
         print(f"{label:{width}}  {share:6.1%}  {bar(share, 1, 30)}".rstrip())
+
+
+def show_tags(o: argparse.Namespace, found: list[tuple[str, str, int]], **more: Any) -> None:
+    """Print words with their labels."""
+    if o.json:
+        rows = [{"word": word, "label": label, "logit": n} for word, label, n in found]
+        show_json({"words": rows, **more})
+    elif found:
+        print(table((word, label) for word, label, _ in found))
 
 
 def show_embedding(o: argparse.Namespace, values: Any, **more: Any) -> None:

@@ -1,4 +1,4 @@
-"""The commands that run a model on a board: generate, classify, embed, translate, answer."""
+"""The commands that run a model on a board: generate, classify, embed, tag, translate, answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..boards.replies import Loaded, Stats
 from ..data.pictures import picture
 from ..errors import Error
 from .arguments import add_beams, add_json, add_place, add_sampling, check_n, command
-from .printing import show_embedding, show_json, show_labels
+from .printing import show_embedding, show_json, show_labels, show_tags
 
 
 def add_commands(commands: Any) -> None:
@@ -25,13 +25,15 @@ def add_commands(commands: Any) -> None:
     for name, text in (
         ("classify", "let a board say what a text is"),
         ("embed", "let a board turn a text into a vector"),
+        ("tag", "let a board say what each word of a text is"),
     ):
         p = command(commands, name, _read, text)
         add_json(p)
         p.add_argument("text", metavar="TEXT", nargs="?")
-        p.add_argument("--image", metavar="PNG", help="a picture, scaled to the model's size")
+        if name != "tag":
+            p.add_argument("--image", metavar="PNG", help="a picture, scaled to the model's size")
         add_place(p)
-        p.set_defaults(task=name)
+        p.set_defaults(task=name, image=None)
 
     p = command(commands, "translate", _write, "let a board turn a text into another")
     add_json(p)
@@ -89,15 +91,13 @@ def _write(o: argparse.Namespace) -> None:
 
 def _read(o: argparse.Namespace) -> None:
     if (o.text is None) == (o.image is None):
-        raise Error("give a TEXT or an --image, one of them")
+        one = "" if o.task == "tag" else " or an --image, one of them"
+        raise Error(f"give a TEXT{one}")
     with Board(o.port) as board:
         name, loaded = _load(board, o)
         given = o.text if o.image is None else picture(o.image, board.image_shape(name))
         start = time.perf_counter()
-        if o.task == "classify":
-            pairs = board.classify(name, given)
-        else:
-            values = board.embed(name, given)
+        found: Any = getattr(board, o.task)(name, given)
         ms = round(1000 * (time.perf_counter() - start))
         figures = {
             "ms": ms,
@@ -108,9 +108,11 @@ def _read(o: argparse.Namespace) -> None:
             "kernels": loaded.kernels,
         }
         if o.task == "classify":
-            show_labels(o, pairs, board.logit_scale, **figures)
+            show_labels(o, found, board.logit_scale, board.several, **figures)
+        elif o.task == "embed":
+            show_embedding(o, found, **figures)
         else:
-            show_embedding(o, values, **figures)
+            show_tags(o, found, **figures)
     if not o.json:
         _print_cost(ms, loaded)
 

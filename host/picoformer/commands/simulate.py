@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.pictures import picture
 from ..errors import Error
 from .arguments import add_beams, add_config, add_json, add_model, add_sampling, check_n, command
-from .printing import bar, progress, show_embedding, show_json, show_labels, table
+from .printing import bar, progress, show_embedding, show_json, show_labels, show_tags, table
 
 if TYPE_CHECKING:
     from ..simulate.evaluation import Scores
@@ -53,9 +53,11 @@ def _simulate(o: argparse.Namespace) -> None:
     shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
     given = picture(o.image, shape) if o.image else o.prompt
     if task == "classify":
-        show_labels(o, sim.classify(given), sim.logit_scale)
+        show_labels(o, sim.classify(given), sim.logit_scale, sim.several)
     elif task == "embed":
         show_embedding(o, sim.embed(given))
+    elif task == "tag":
+        show_tags(o, sim.tag(o.prompt))
     elif task == "generate":
         _generate(o, sim)
     else:

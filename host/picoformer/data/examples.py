@@ -125,6 +125,7 @@ COLUMNS = {
     "embed": ["label", "text"],
     "translate": ["source", "target"],
     "answer": ["text", "question", "answer"],
+    "tag": ["text"],
 }
 
 

@@ -183,10 +183,9 @@ class Graph:
     task: "generate", "classify", "embed", "translate", "answer" or "tag". The result is the value
     "logits", whose size is the vocabulary or the number of labels; for embed the pooled value
     itself, for answer the value "span" of each position: logits of a start and of an end; for tag
-    "logits" of each position. several: each label holds or not by itself. ends: tokens that end a
-    text.
-    encoder: nodes that run first, over a source. image: (height, width, channels, patch, class
-    tokens) where patches of pixels are fed in the place of tokens.
+    "tags" of each: logits of labels. several: each label holds or not by itself. ends: tokens
+    that end a text. encoder: nodes that run first, over a source. image: (height, width,
+    channels, patch, class tokens) where patches of pixels are fed in the place of tokens.
     """
 
     nodes: list[Node]
@@ -211,7 +210,7 @@ class Graph:
         """The value that comes out."""
         if self.task == "embed":
             return next(n.x for n in self.nodes if isinstance(n, Pool))
-        return "span" if self.task == "answer" else "logits"
+        return {"answer": "span", "tag": "tags"}.get(self.task, "logits")
 
     @property
     def parameters(self) -> int:

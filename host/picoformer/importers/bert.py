@@ -1,4 +1,4 @@
-"""BERT and DistilBERT as float graphs: classifiers, encoders of sentences, and what finds answers.
+"""BERT and DistilBERT as float graphs: classifiers, encoders, what labels words or answers.
 
 An encoder without a classifier's head gives an embedding: of the positions' mean, unless the
 files of sentence-transformers beside it say that it is the first position's.
@@ -56,7 +56,8 @@ _DISTILBERT = (
 def read(config: Config, tensors: Tensors) -> Graph:
     """The graph of a BERT with one of the heads we know, or of its encoder. Raises Error."""
     classify, answer = "BertForSequenceClassification", "BertForQuestionAnswering"
-    known = (classify, answer, "BertModel", "BertForMaskedLM", "BertForPreTraining")
+    tag = "BertForTokenClassification"
+    known = (classify, answer, tag, "BertModel", "BertForMaskedLM", "BertForPreTraining")
     kind = config.architecture(known)
     config.require(
         position_embedding_type="absolute", is_decoder=False, add_cross_attention=False
@@ -89,6 +90,8 @@ def read(config: Config, tensors: Tensors) -> Graph:
         parts.classifier(graph, config, "pooler.dense", "tanh")
     elif kind == answer:
         parts.spans(graph)
+    elif kind == tag:
+        parts.tags(graph, config)
     else:
         embed(graph, config.folder)
     # The heads of the pre-training, and the buffers and the pooler that are not used.
@@ -99,7 +102,8 @@ def read(config: Config, tensors: Tensors) -> Graph:
 def read_distilbert(config: Config, tensors: Tensors) -> Graph:
     """The graph of a DistilBERT with one of the heads we know, or of its encoder. Raises Error."""
     classify, answer = "DistilBertForSequenceClassification", "DistilBertForQuestionAnswering"
-    known = (classify, answer, "DistilBertModel", "DistilBertForMaskedLM")
+    tag = "DistilBertForTokenClassification"
+    known = (classify, answer, tag, "DistilBertModel", "DistilBertForMaskedLM")
     kind = config.architecture(known)
     dim = config.number("dim", 768)
     heads = config.number("n_heads", 12)
@@ -122,6 +126,8 @@ def read_distilbert(config: Config, tensors: Tensors) -> Graph:
         parts.classifier(graph, config, "pre_classifier", "relu")
     elif kind == answer:
         parts.spans(graph)
+    elif kind == tag:
+        parts.tags(graph, config)
     else:
         embed(graph, config.folder)
     tensors.check_used(r"position_ids$", r"^vocab_(transform|layer_norm|projector)\.")
@@ -183,12 +189,19 @@ class _Parts:
         """Add the head for classes, of the first position."""
         linear = self.tensors.linear
         graph.task, graph.labels = "classify", config.labels()
+        graph.several = config.several()
         graph.nodes += [
             Pool("x", "first"),
             linear("x", "p", pooler, self.dim, self.dim),
             Gate("p", None, "pt", activation),
             linear("pt", "logits", "classifier", len(graph.labels), self.dim),
         ]
+
+    def tags(self, graph: Graph, config: Config) -> None:
+        """Add the head that gives each position a label."""
+        graph.task, graph.labels = "tag", config.labels()
+        n = len(graph.labels)
+        graph.nodes.append(self.tensors.linear("x", "tags", "classifier", n, self.dim))
 
     def spans(self, graph: Graph) -> None:
         """Add the head that tells where an answer starts and ends."""

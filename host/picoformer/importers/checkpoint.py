@@ -53,6 +53,9 @@ def read_json(path: Path, expected: str = "a Hugging Face folder") -> Any:
         raise Error(f"{path} is not JSON: {e}") from e
 
 
+PROBLEMS = "single_label_classification", "multi_label_classification"
+
+
 class Config:
     """A JSON object that describes a model, as config.json of a folder does.
 
@@ -156,9 +159,9 @@ class Config:
 
     def labels(self) -> list[str]:
         """The names of a classifier's classes. Raises Error for a head of another kind."""
-        kind = self.get("problem_type", "single_label_classification")
-        if kind != "single_label_classification":
-            raise self.refusal("problem_type", kind, "'single_label_classification'")
+        kind = self.get("problem_type", PROBLEMS[0])
+        if kind not in PROBLEMS:
+            raise self.refusal("problem_type", kind, " and ".join(map(repr, PROBLEMS)))
         names = self.get("id2label")
         if names is None:
             n = self.number("num_labels", 2)
@@ -169,12 +172,13 @@ class Config:
                 f"{self.path}: id2label is {str(names)[:100]}, expected names of the classes "
                 "0, 1, 2 and so on"
             )
-        if len(names) < 2:
-            raise Error(
-                f"{self.path}: id2label has {len(names)} classes, which is a regression; "
-                "supported: two classes or more"
-            )
+        if not names:
+            raise Error(f"{self.path}: id2label is empty, expected the names of the classes")
         return [names[str(i)] for i in range(len(names))]
+
+    def several(self) -> bool:
+        """Whether each class holds or not by itself; a single one does, as in cross-encoders."""
+        return self.get("problem_type") == PROBLEMS[1] or len(self.labels()) == 1
 
 
 @dataclass(frozen=True)

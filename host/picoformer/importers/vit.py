@@ -66,6 +66,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
         meta={"architecture": "vit"},
         task="classify",
         labels=labels,
+        several=config.several(),
         image=(height, width, channels, patch, 1),
     )
 

@@ -56,8 +56,8 @@ class Planner:
         modules, m = self.board.code.modules, self.model
         four = any(op in program.FOUR for op, _ in program.walk(m.program))
         image = modules["images"] if m.program[14] else 0
-        answers = modules["answers"] if m.task == "answer" else 0
-        return modules["four"] if four else 0, image + answers
+        spans = modules["spans"] if m.task in ("answer", "tag") else 0
+        return modules["four"] if four else 0, image + spans
 
     def _peaks(self, f: Footprint, weights: str, server: bool) -> tuple[int, int, int]:
         """Bytes in use: code that stays, everything while loading, everything while running."""

@@ -26,7 +26,7 @@ class Machine:
             model.outputs,
             model.tables.astype(np.int64),
             model.weights,
-            int(model.program[5]) if model.task not in ("embed", "answer") else -1,
+            int(model.program[5]) if model.task not in ("embed", "answer", "tag") else -1,
         )
         # Called after each step with (its index, the step, the memory): for inspection.
         self.tap: Callable[[int, Step, Memory], None] | None = None
@@ -76,9 +76,10 @@ class Machine:
         """What the last run gave, int32.
 
         Logits behind each of its tokens, (tokens, vocab); those of a start and an end, (tokens,
-        2), of a model that answers; a single row of labels' logits or of an embedding.
+        2), of a model that answers; those of the labels of each, (tokens, labels), of one that
+        tags; a single row of labels' logits or of an embedding.
         """
-        if self.model.task in ("embed", "answer"):
+        if self.model.task in ("embed", "answer", "tag"):
             out = self.memory.value(int(self.model.program[5]), self.model.outputs)
         else:
             out = self.memory.logits

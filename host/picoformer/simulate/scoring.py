@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data.examples import Example
-from ..device.answers import answer
+from ..device.spans import answer
 from ..errors import Error
 from ..graph.float_model import FloatModel, log_softmax
 from ..graph.nodes import Array, Graph
@@ -71,16 +71,44 @@ def _generate(
     _next_tokens(scores, sim, graph, rows, progress)
 
 
-def _classify(
+def _several(
     scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
 ) -> None:
-    targets = [e.wanted[0] for e in rows if e.wanted]
+    """Labels that hold or not, each by itself; accuracy is the share of these that are right."""
+    targets = [[t for t in e.wanted[0].split(",") if t] for e in rows if e.wanted]
+    _check_labels(scores, graph, [t for some in targets for t in some])
+    predictions = _Predictions()
+    holds: list[tuple[Array, Array]] = []
+    for e in progress(rows):
+        pair = e.run(FloatModel(graph))[-1], sim.machine.example(e)[-1] * sim.logit_scale
+        # A sigmoid is the softmax of this logit and of 0.
+        predictions.add(*(np.stack([np.zeros(len(v)), v], -1) for v in pair))
+        holds.append((pair[0] > 0, pair[1] > 0))
+    predictions.put(scores)
+    if targets:
+        true = np.array([[label in some for label in graph.labels] for some in targets])
+        floats, ints = (np.array(v) for v in zip(*holds, strict=True))
+        scores.accuracy_float = float(np.mean(floats == true))
+        scores.accuracy_int = float(np.mean(ints == true))
+
+
+def _check_labels(scores: Scores, graph: Graph, targets: list[str]) -> None:
     unknown = sorted(set(targets) - set(graph.labels))
     if unknown:
         raise Error(
             f"{scores.data}: label {unknown[0]!r} is not one of the model's: "
             + ", ".join(graph.labels)
         )
+
+
+def _classify(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    if graph.several:
+        _several(scores, sim, graph, rows, progress)
+        return
+    targets = [e.wanted[0] for e in rows if e.wanted]
+    _check_labels(scores, graph, targets)
     predictions = _Predictions()
     best: list[tuple[int, int]] = []
     for e in progress(rows):
@@ -161,6 +189,16 @@ def _answer(
         _compare(scores, texts, floats, ints)
 
 
+def _tag(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    """The labels of each token."""
+    predictions = _Predictions()
+    for e in progress(rows):
+        predictions.add(e.run(FloatModel(graph)), sim.machine.example(e) * sim.logit_scale)
+    predictions.put(scores)
+
+
 def _compare(scores: Scores, rows: list[Example], floats: list[str], ints: list[str]) -> None:
     """Score texts that both wrote."""
     wanted = [e.wanted for e in rows]
@@ -202,4 +240,5 @@ SCORING: dict[str, Callable[[Scores, Simulator, Graph, list[Example], Any], None
     "embed": _embed,
     "translate": _translate,
     "answer": _answer,
+    "tag": _tag,
 }

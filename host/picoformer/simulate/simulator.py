@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..compile.modelfile import ModelFile, load
 from ..data.pictures import as_pixels, cut
-from ..device.answers import answer
 from ..device.beams import search
 from ..device.sampling import samples, sampling, seed_word
+from ..device.spans import answer, named, tag
 from ..errors import Error
 from ..graph.nodes import Array
 from .machine import Machine
@@ -51,6 +51,11 @@ class Simulator:
         self.machine.run(tokens, encoder=True)
 
     @property
+    def several(self) -> bool:
+        """Whether each label holds or not by itself."""
+        return self.model.several
+
+    @property
     def labels(self) -> list[str]:
         """What the logits stand for, of a model that classifies."""
         return list(self.model.meta.get("labels", []))
@@ -83,6 +88,15 @@ class Simulator:
             return starts, ends
 
         return str(answer(self.tokenizer, run, self.context, context, question))
+
+    def tag(self, text: str) -> list[tuple[str, str, int]]:
+        """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
+        return list(named(text, self.labels, self.tags(text)))
+
+    def tags(self, text: str) -> list[tuple[int, Array]]:
+        """[(i, int32 logits of the labels)] of words i of a text. Raises Error."""
+        self._made_to("tag")
+        return list(tag(self.tokenizer, self.logits, self.context, text))
 
     def translate(self, text: str, beams: int = 1, length_penalty: float = 1.0) -> str:
         """The translation of a text, or whatever a model makes of one. Raises Error.

@@ -1,4 +1,4 @@
-"""The answer to a question as a part of a text, from logits of where it starts and ends."""
+"""Parts of a text: the one that answers a question, and labels of the words."""
 
 from .errors import Error
 
@@ -54,6 +54,60 @@ def answer(tokenizer, run, positions, context, question):
     words[b] = words[b][:tail]
     words[a] = words[a][head:]
     return " ".join(words[a : b + 1])
+
+
+def tag(tokenizer, run, positions, text):
+    """[(i, results)] of words i of a text: what run(ids) gives for each one's first token.
+
+    run(ids) gives the results of each token. positions: tokens that the model takes; words that
+    are too much, or have no tokens, are left out.
+    """
+    room = positions - len(tokenizer.wrap([]))
+    front = tokenizer.wrap([-1]).index(-1)
+    places = []
+    ids = []
+    words = text.split()
+    for i in range(len(words)):
+        # Behind another one a word has a space in front, which some tokenizers see.
+        more = tokenizer.encode(" " + words[i] if ids else words[i])
+        if more and len(ids) < room:
+            places.append((i, front + len(ids)))
+            ids += more
+    if not ids:
+        raise Error("the text has no tokens")
+    results = run(tokenizer.wrap(ids[:room]))
+    return [(i, results[at]) for i, at in places]
+
+
+def named(text, labels, tags):
+    """[(word, label, logit)] of `tags` of a text: the likeliest label of each word."""
+    words = text.split()
+    found = []
+    for i, logits in tags:
+        best = max(range(len(labels)), key=lambda k: logits[k])
+        found.append((words[i], labels[best], int(logits[best])))
+    return found
+
+
+def answer_of(model, context, question):
+    """What `answer` finds with the model of a board."""
+    def run(ids, types):
+        each = _each(model, ids, types)
+        return [r[0] for r in each], [r[1] for r in each]
+
+    return answer(model.tokenizer, run, model.context, context, question)
+
+
+def tags_of(model, text):
+    """What `tag` finds with the model of a board."""
+    return tag(model.tokenizer, lambda ids: _each(model, ids), model.context, text)
+
+
+def _each(model, ids, types=None):
+    """The results of each position, array('i')."""
+    model._sweep(ids, types)
+    at = range(model._logits, model._logits + len(ids) * model._stride, model._stride)
+    return [model._arena[i : i + model.outputs] for i in at]
 
 
 def _within(word, k):
