@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from ...errors import Error
 from ..files import JsonReader, read_json
@@ -43,8 +44,7 @@ def vocabulary_from(
     """The vocabulary of a tokenizer.json that is parsed. Otherwise as read_tokenizer_json."""
     root = reader.mapping(parsed, "the file")
     model = reader.mapping(root.get("model"), "model")
-    # the oldest files do not name the type
-    kind = model.get("type", "BPE" if "merges" in model else None)
+    kind = model["type"] if "type" in model else _untyped(reader, model)
     read = _TYPES.get(kind) if isinstance(kind, str) else None
     if read is None:
         raise Error(
@@ -67,6 +67,31 @@ def vocabulary_from(
     if type(v) is Vocabulary:
         drop_default_template(v, v.template)
     return v
+
+
+# What the oldest files, which do not name the type, must have to be of one; in this order.
+_FIELDS = {
+    "BPE": ("vocab", "merges"),
+    "WordPiece": ("vocab", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word"),
+    "WordLevel": ("vocab", "unk_token"),
+    "Unigram": ("vocab",),
+}
+
+
+def _untyped(reader: JsonReader, model: dict[str, Any]) -> str:
+    """The type of a model that does not name it: the first that it can be, as the library has it.
+
+    Only Unigram lists its vocabulary. Raises Error.
+    """
+    listed = isinstance(model.get("vocab"), list)
+    for kind, fields in _FIELDS.items():
+        if listed == (kind == "Unigram") and None not in map(model.get, fields):
+            return kind
+    raise Error(
+        f"{reader.path}: a model without a type, of {', '.join(sorted(model)) or 'nothing'}; "
+        "expected the fields of one: "
+        + "; ".join(f"{kind} {', '.join(fields)}" for kind, fields in _FIELDS.items())
+    )
 
 
 def _ids(reader: JsonReader, listed: object) -> dict[str, int]:
