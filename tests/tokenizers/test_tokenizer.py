@@ -723,6 +723,7 @@ gc.disable()
 measure()
 gc.enable()
 wrapped = [tokenizer.wrap([5, 6]), tokenizer.types([5, 6])]
+wrapped += [tokenizer.prompt(text) for text in ("", "ab a")]
 print(json.dumps([encoded, decoded, refused, used, alone, wrapped]))
 """
 
@@ -761,7 +762,8 @@ def check_on_board(folder, section, texts=ODD_TEXTS):
     assert decoded == [tokenizer.decode(ids) for ids in encoded + tokens]
     assert refused == len(range(0, len(section), 1 + len(section) // 40))
     assert used == alone
-    assert wrapped == [tokenizer.wrap([5, 6]), tokenizer.types([5, 6])]
+    prompts = [tokenizer.prompt(text) for text in ("", "ab a")]
+    assert wrapped == [tokenizer.wrap([5, 6]), tokenizer.types([5, 6]), *prompts]
 
 
 def test_board_equals_pc(tmp_path):

@@ -10,7 +10,7 @@ from ..graph.nodes import Graph
 from .files import JsonReader
 from .tokenizer_json.read import read_tokenizer_json, vocabulary_from
 from .vocab_files import vocab_and_merges, vocab_of_characters, vocab_txt
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, begin_with_bos
 from .words import Words, listed_words, read_words
 
 _FILES = "tokenizer.json", "vocab.txt", "vocab.json"  # one of which a folder has
@@ -28,7 +28,8 @@ def vocabulary_of(
     That file is as tokenizer.json, or a list of words (.txt). words: the model's own.
 
     The graph's bos and eos hold where it has them; else it gets the tokenizer's. Where there is
-    no tokenizer, and none is needed, tokens stand for nothing. Raises Error.
+    no tokenizer, and none is needed, tokens stand for nothing. A description's bos, which is no
+    part of a tokenizer, begins texts whose tokenizer adds nothing. Raises Error.
     """
     if graph.image:
         return Vocabulary([b""])  # images have no tokens: one that stands for nothing
@@ -46,6 +47,8 @@ def vocabulary_of(
         vocabulary = read_tokenizer(folder, graph.vocab, *special)
     else:
         return Vocabulary([b""] * graph.vocab, bos=graph.bos, eos=graph.eos)
+    if not needed and graph.task == "generate" and special[0] is not None:
+        begin_with_bos(vocabulary)
     graph.bos, graph.eos = vocabulary.bos, vocabulary.eos
     return vocabulary
 

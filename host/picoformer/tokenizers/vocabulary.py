@@ -96,3 +96,9 @@ class UnigramVocabulary(Vocabulary):
 def single_characters(ids: Mapping[str, int]) -> dict[int, int]:
     """A Vocabulary's `singles`: code point -> token, of those texts that are one character."""
     return {ord(text): token for text, token in ids.items() if len(text) == 1}
+
+
+def begin_with_bos(v: Vocabulary) -> None:
+    """Let `bos` stand in front of a text, unless the template puts something around it."""
+    if v.template is not None and list(v.template.single) == [(1, 0, 0)]:
+        v.template = None
