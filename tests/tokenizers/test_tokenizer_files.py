@@ -1,6 +1,7 @@
 """Tokenizer files in the forms that people have: against the library that wrote them."""
 
 import json
+import re
 
 import pytest
 
@@ -8,7 +9,7 @@ from picoformer.errors import Error
 from picoformer.tokenizers.section import build
 from picoformer.tokenizers.tokenizer import Tokenizer
 from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
-from test_tokenizer_types import minimal, unigram, wordpiece
+from test_tokenizer_types import MORE_TEXTS, byte_level, minimal, unigram, wordpiece
 
 hf = pytest.importorskip("tokenizers")
 
@@ -62,3 +63,86 @@ def test_of_no_type(tmp_path, model):
         hf.Tokenizer.from_file(str(path))
     with pytest.raises(Error, match="without a type.*expected the fields of one|type None"):
         Tokenizer(build(read_tokenizer_json(path)))
+
+
+# --- more tokens than the model, or fewer
+
+
+def added(content, token, special=True):
+    return {
+        "id": token,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": special,
+    }
+
+
+@pytest.mark.parametrize("make", [wordpiece, byte_level, unigram])
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_pad_token_beyond_the_model(tmp_path, make, listed):
+    """As fine-tuning scripts leave it: among the added tokens, or in the vocabulary as well."""
+    _, library = make(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    size = library.get_vocab_size()
+    plain = read_tokenizer_json(path, size)
+
+    def change(root):
+        root["added_tokens"] += [added("<more>", size), added("<pad2>", size + 1)]
+        vocab = root["model"]["vocab"]
+        if listed and isinstance(vocab, dict):
+            vocab.update({"<more>": size, "<pad2>": size + 1})
+        elif listed:
+            vocab += [["<more>", -1.0], ["<pad2>", -1.0]]
+
+    put(path, change)
+    library = hf.Tokenizer.from_file(str(path))
+    v = read_tokenizer_json(path, size)
+    assert v.notes == [
+        f"the tokenizer has {size + 2} tokens and the model {size}: <more> ({size}), "
+        f"<pad2> ({size + 1}) left out"
+    ]
+    v.notes = []
+    assert build(v) == build(plain)
+    ours = Tokenizer(build(v))
+    for text in MORE_TEXTS:
+        for special in library.get_added_tokens_decoder().values():
+            text = re.sub(re.escape(special.content), "", text, flags=re.IGNORECASE)
+        assert ours.encode(text) == library.encode(text, add_special_tokens=False).ids
+    # what would be the token is text, and no index outside of the model's table
+    assert max(ours.encode("<more> <pad2>")) < size
+    # and where the model has them, they are control tokens
+    assert read_tokenizer_json(path, size + 2).pieces[size:] == [b"", b""]
+
+
+def test_pieces_beyond_the_model(tmp_path):
+    wordpiece(tmp_path)
+    with pytest.raises(Error, match="900 tokens, the model 890.*such as.*resize_token_embeddings"):
+        read_tokenizer_json(tmp_path / "tokenizer.json", 890)
+
+
+def test_a_template_beyond_the_model(tmp_path):
+    wordpiece(tmp_path)
+    path = tmp_path / "tokenizer.json"
+
+    def change(root):
+        root["added_tokens"].append(added("<start>", 900))
+        root["post_processor"]["special_tokens"]["[CLS]"].update(ids=[900])
+
+    put(path, change)
+    with pytest.raises(Error, match=r"puts '\[CLS\]' \(token 900\) around.*900 tokens"):
+        read_tokenizer_json(path, 900)
+    assert read_tokenizer_json(path, 901).bos == 900
+
+
+def test_a_vocabulary_padded_to_a_multiple(tmp_path):
+    wordpiece(tmp_path)
+    v = read_tokenizer_json(tmp_path / "tokenizer.json", 960)
+    assert v.notes == [
+        "the model has 960 tokens and its tokenizer 900: the last 60 stand for nothing"
+    ]
+    ours = Tokenizer(build(v))
+    assert (ours.vocab_size, ours.decode([899, 900, 959])) == (960, ours.decode([899]))
+    assert read_tokenizer_json(tmp_path / "tokenizer.json", 900).notes == []

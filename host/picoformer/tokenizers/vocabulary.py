@@ -45,6 +45,8 @@ class Vocabulary:
     """A run of unknown characters gives one unk."""
     template: Template | None = None
     """None: `bos`, where there is one, before each text."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever converts should know."""
 
 
 @dataclass
@@ -102,3 +104,14 @@ def begin_with_bos(v: Vocabulary) -> None:
     """Let `bos` stand in front of a text, unless the template puts something around it."""
     if v.template is not None and list(v.template.single) == [(1, 0, 0)]:
         v.template = None
+
+
+def pad(v: Vocabulary, size: int | None) -> None:
+    """Tokens that stand for nothing, where a model has more (`size`) than its tokenizer."""
+    more = (size or 0) - len(v.pieces)
+    if more > 0:
+        v.notes.append(
+            f"the model has {size} tokens and its tokenizer {len(v.pieces)}: the last {more} "
+            "stand for nothing"
+        )
+        v.pieces = [*v.pieces, *[b""] * more]

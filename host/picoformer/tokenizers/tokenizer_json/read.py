@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import Error
 from ..files import JsonReader, read_json
-from ..vocabulary import Vocabulary
+from ..vocabulary import Vocabulary, pad
 from . import bpe, unigram, word_level, wordpiece
 from .components import TokenizerJson
 from .template import drop_default_template, ends, read_template
@@ -53,13 +53,11 @@ def vocabulary_from(
     listed = model.get("vocab")
     ids = _ids(reader, unigram.without_scores(reader, listed) if kind == "Unigram" else listed)
     added = _added_tokens(reader, root.get("added_tokens"))
+    notes = [] if vocab_size is None else _cut(reader.path, ids, added, vocab_size)
     file = TokenizerJson(reader.path, root, model, ids, added)
-    if vocab_size is not None and vocab_size < file.size:
-        raise Error(
-            f"{reader.path}: has {file.size} tokens, more than the checkpoint's {vocab_size}"
-        )
     v = read(file)
-    v.pieces = [*v.pieces, *[b""] * ((vocab_size or file.size) - len(v.pieces))]
+    v.notes += notes
+    pad(v, vocab_size)
     v.template = read_template(file)
     first, last = ends(v.template, file.names)
     v.bos = first if bos is None else bos
@@ -103,6 +101,29 @@ def _ids(reader: JsonReader, listed: object) -> dict[str, int]:
         if owners.setdefault(token, text) != text:
             raise Error(f"{reader.path}: {owners[token]!r} and {text!r} are both token {token}")
     return ids
+
+
+def _cut(path: str, ids: dict[str, int], added: dict[str, int], size: int) -> list[str]:
+    """Leave out tokens that a model of `size` does not have, and no text gives; what to say of it.
+
+    As transformers loads them: a `<pad>` that was added, say. Raises Error for other tokens.
+    """
+    beyond = {text: i for text, i in {**ids, **added}.items() if i >= size}
+    most = max(beyond.values(), default=0) + 1
+    given = [text for text in beyond if text not in added]
+    if given:
+        raise Error(
+            f"{path}: has {most} tokens, the model {size}, and texts give those that it lacks, "
+            f"such as {given[0]!r} (token {beyond[given[0]]}): is it this model's tokenizer? If "
+            "so, give the model as many (transformers: model.resize_token_embeddings)"
+        )
+    for text in beyond:
+        ids.pop(text, None)
+        added.pop(text, None)
+    names = ", ".join(f"{text} ({i})" for text, i in list(beyond.items())[:3])
+    what = names if len(beyond) < 4 else f"{names} and {len(beyond) - 3} more"
+    text = f"the tokenizer has {most} tokens and the model {size}: {what} left out"
+    return [text] if beyond else []
 
 
 def _added_tokens(reader: JsonReader, value: object) -> dict[str, int]:
