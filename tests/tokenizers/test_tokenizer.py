@@ -623,7 +623,7 @@ def test_mutated_bytes(at, value, junk):
 @pytest.mark.parametrize(
     ("word", "value", "message"),
     [
-        (0, 9, "type 9, this version reads types 1 to 4"),
+        (0, 9, "type 9, this version reads types 1 to 5"),
         (1, 32, "flags 0x20"),
         (2, 0, "0 tokens"),
         (2, 65536, "65536 tokens"),

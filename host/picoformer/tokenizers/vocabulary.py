@@ -93,6 +93,19 @@ class UnigramVocabulary(Vocabulary):
     """Characters that small grapheme clusters become, by their first two; None: no clusters."""
     each_word: bool = False
     """Every word has one space in front, and no other spaces are left."""
+    composed: Mapping[tuple[int, int], int] | None = None
+    """What a character that two of `pairs` became becomes with the next one. None: not normalized
+    as SentencePiece itself does, which takes the longest rule."""
+    hangul: bool = False
+    """... and it composes Jamo."""
+
+
+@dataclass
+class PiecesVocabulary(UnigramVocabulary):
+    """SentencePiece's BPE: neighbours that are a piece are joined, that of the best score first.
+
+    Those of score 0 are taken whole wherever a text has them.
+    """
 
 
 def single_characters(ids: Mapping[str, int]) -> dict[int, int]:
