@@ -581,7 +581,7 @@ def test_what_a_new_user_may_do(tmp_path, capsys):
     command("simulate", out, "-n", 3)
     small = architectures.write(tmp_path / "small", CASES["gpt2"])
     (small / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB + 1)))
-    assert "98 tokens, more than the checkpoint's 97" in mistake("convert", small, "-o", out)
+    assert "98 tokens, the model 97" in mistake("convert", small, "-o", out)
 
     command("convert", encoder, "-o", out, "--context", 20)
     assert "random tokens" in command("eval", out, "--reference", encoder)

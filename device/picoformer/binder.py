@@ -100,6 +100,8 @@ def reader_of(kind):
         from .tokenizer_bytelevel import ByteLevel as reader
     elif kind == 4:
         from .tokenizer_unigram import Unigram as reader
+    elif kind == 5:
+        from .tokenizer_pieces import Pieces as reader
     else:
         reader = None
     return reader
@@ -115,7 +117,7 @@ def tokenizer(section):
     kind = int.from_bytes(section[:4], "little")
     reader = reader_of(kind)
     if not reader:
-        raise Error("tokenizer: type %d, this version reads types 1 to 4" % kind)
+        raise Error("tokenizer: type %d, this version reads types 1 to 5" % kind)
     return reader(section)
 
 

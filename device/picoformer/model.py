@@ -257,9 +257,7 @@ class Model:
             numbers = sampling(temperature, top_p, self.bits)
             if numbers[0] and not samples(self.vocab, self._exp2):
                 raise Error("this model cannot be sampled from; use temperature 0")
-            tokens = self.tokenizer.encode(prompt)
-            if self.bos >= 0:
-                tokens.insert(0, self.bos)
+            tokens = self.tokenizer.prompt(prompt)
             self._feed(tokens)
             # Behind what may fail: a text that is not begun leaves another one as it was.
             pick = self._pick

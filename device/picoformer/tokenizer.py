@@ -112,6 +112,10 @@ class Base:
             return self._blob + (s[p] | s[p + 1] << 8 | s[p + 2] << 16)
         return self._blob + (s[p] | s[p + 1] << 8)
 
+    def prompt(self, text):
+        """The token ids of a text that is to be continued; of none `bos`, where there is one."""
+        return self.wrap(self.encode(text)) or [self.bos] * (self.bos >= 0)
+
     def wrap(self, ids, pair=None):
         """`ids` of a text, or of a pair of texts, with the special tokens the model expects."""
         return self._wrapped(ids, pair, False)

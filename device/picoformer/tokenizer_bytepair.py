@@ -13,29 +13,18 @@ class BytePair(Base):
         super().__init__(section, 31, 4)
         base, singles, merges = self._counts
         size = self.vocab_size
-        if base >= size and base != 0xFFFFFFFF:
-            raise Error("tokenizer: special token %d of only %d tokens" % (base, size))
+        if base + 256 > size and base != 0xFFFFFFFF and (base >= size or self.unk < 0):
+            raise Error("tokenizer: byte tokens from %d of only %d tokens" % (base, size))
         self._base = -1 if base == 0xFFFFFFFF else base
         self._n_singles = singles
         self._n_merges = merges
         self._singles = self._tables
         self._merges = self._singles + 8 * singles
         self._load(8 * (singles + merges))
-        if self._base >= 0:
-            self._check_byte_tokens()
         # words as two 16-bit halves: a code point, an id, a pair of ids, a rank and an id
         self._check_words("single", self._singles, singles, 0x11, 65536, True)
         self._check_words("single's id", self._singles + 4 * singles, singles, 1, size, False)
         self._check_merges()
-
-    def _check_byte_tokens(self):
-        """The token of each byte holds that byte."""
-        if self._base + 256 > self.vocab_size:
-            raise Error("tokenizer: byte tokens from %d exceed the vocabulary" % self._base)
-        for b in range(256):
-            at = self._start(self._base + b)
-            if self._start(self._base + b + 1) - at != 1 or self._s[at] != b:
-                raise Error("tokenizer: token %d is not byte %d" % (self._base + b, b))
 
     def _check_merges(self):
         at = self._merges
@@ -113,7 +102,8 @@ class BytePair(Base):
                 ids.append(s[p] | s[p + 1] << 8)
             elif self._base >= 0:
                 for b in c.encode():
-                    ids.append(self._base + b)
+                    b += self._base
+                    ids.append(b if b < self.vocab_size else self.unk)
             elif self.unk >= 0 and not (self._flags & 8 and ids and ids[-1] == self.unk):
                 ids.append(self.unk)
         return self._merge(ids)

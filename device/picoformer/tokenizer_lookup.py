@@ -4,7 +4,7 @@ from .errors import Error
 
 # what becomes of a character; docs/tokenizer.md says more
 KEEP, DROP, SPACE, ALONE, BECOMES, ALONE_BECOMES, SHIFT, SEQUENCE, HANGUL = range(9)
-LETTER, NUMBER = 9, 10
+LETTER, NUMBER, EACH = 9, 10, 11
 # type 4 adds what a character does in a cluster of characters
 SWALLOWS, ALONE_ALWAYS, PREPENDS, EXTENDS = 0x10, 0x20, 0x40, 0x80
 
@@ -41,6 +41,8 @@ class Characters:
                 raise Error("tokenizer: character range %d is out of order" % i)
             op = s[p + 3] & 15
             last = end - 1
+            if op == EACH:
+                self._check_each(self._value(p), end - start, n)
             if op == SHIFT:
                 shift = self._value(p) - 0x100000
                 a = start + shift
@@ -53,12 +55,20 @@ class Characters:
         if end:
             raise Error("tokenizer: the character ranges do not begin at 0")
 
+    def _check_each(self, first, count, n):
+        """The `count` actions from `first` on, one for each character of a range."""
+        if first + count > n:
+            raise Error("tokenizer: character actions from %d are out of range" % first)
+        for p in range(self._actions + 4 * first, self._actions + 4 * (first + count), 4):
+            if self._s[p + 3] & 15 in (SHIFT, HANGUL, EACH):
+                raise Error("tokenizer: character action at byte %d is not one's own" % p)
+
     def _check_action(self, i, n, bits):
         s = self._s
         p = self._actions + 4 * i
         op = s[p + 3] & 15
         value = self._value(p)
-        bad = op > NUMBER or s[p + 3] & ~bits
+        bad = op > EACH or s[p + 3] & ~bits
         if op in (BECOMES, ALONE_BECOMES):
             bad = bad or value > 0x10FFFF or 0xD800 <= value < 0xE000
         elif op == SHIFT:
@@ -70,6 +80,8 @@ class Characters:
             if not bad:
                 for q in range(self._actions + 4 * first, self._actions + 4 * (first + count), 4):
                     bad = bad or s[q + 3] != BECOMES
+        elif op == EACH:
+            pass  # its range says how many they are
         else:
             bad = bad or value
         if bad:
@@ -101,19 +113,27 @@ class Characters:
                 a = mid
             else:
                 b = mid
+        p = self._position(a)
+        if self._s[p + 3] & 15 == EACH:
+            return self._actions + 4 * (self._value(p) + code - self._start(a))
         self._low = self._start(a)
         self._high = self._start(b) if b < self._n else 0x110000
-        self._found = p = self._position(a)
+        self._found = p
         return p
+
+    def one(self, code, p):
+        """The one character that a code point becomes by the action at p, or -1."""
+        op = self._s[p + 3] & 15
+        if op in (BECOMES, ALONE_BECOMES):
+            return self._value(p)
+        if op == SHIFT:
+            return code + self._value(p) - 0x100000
+        return -1 if op in (DROP, SEQUENCE, HANGUL) else code
 
     def put(self, code, p, out):
         """Append what a code point becomes by the action at p to `out`; how many characters."""
         op = self._s[p + 3] & 15
-        if op in (BECOMES, ALONE_BECOMES):
-            code = self._value(p)
-        elif op == SHIFT:
-            code += self._value(p) - 0x100000
-        elif op == SEQUENCE:
+        if op == SEQUENCE:
             first = self._actions + 4 * (self._s[p] | self._s[p + 1] << 8)
             for q in range(first, first + 4 * self._s[p + 2], 4):
                 out.extend(chr(self._value(q)).encode())
@@ -127,6 +147,7 @@ class Characters:
                 return 2
             out.extend(chr(0x11A7 + code).encode())
             return 3
+        code = self.one(code, p)
         if code < 0x80:  # without garbage
             out.append(code)
         else:
@@ -163,6 +184,15 @@ class Pieces:
         """Whether piece i has k bytes."""
         token = self.token(i)
         return self._t._start(token + 1) - self._t._start(token) == k
+
+    def find(self, raw, i, j):
+        """Which piece the bytes raw[i:j] are, or -1."""
+        low = 0
+        high = self.count
+        for k in range(j - i):
+            low = self.first(low, high, k, raw[i + k])
+            high = self.first(low, high, k, raw[i + k] + 1)
+        return low if low < high and self.ends(low, j - i) else -1
 
     def first(self, low, high, k, value):
         """Of pieces that share k bytes, low to high: the first whose next is >= value, or high."""

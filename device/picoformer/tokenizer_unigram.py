@@ -22,14 +22,17 @@ class Unigram(Base):
     """Each piece has a cost, and a word is cut where the sum is least."""
 
     def __init__(self, section):
-        super().__init__(section, 0xF7, 0)
+        super().__init__(section, 0x3F7, 0)
         self._unknown, n, characters = self._counts
         if len(section) < self._tables + 8:
             raise Error("tokenizer: %d bytes, its tables are cut" % len(section))
         s = section
         p = self._tables
-        self._n_pairs = struct.unpack_from("<I", section, p + 4)[0]
+        self._first_pairs, more = struct.unpack_from("<2H", section, p + 4)
+        self._n_pairs = self._first_pairs + more
         self._pairs = p + 8
+        if self._flags & 256 and self._flags & 0xC2:
+            raise Error("tokenizer: flags 0x%x, which exclude each other" % self._flags)
         at = self._pairs + 6 * self._n_pairs
         self._characters = Characters(section, at, characters)
         self._costs = at + self._characters.size
@@ -54,6 +57,8 @@ class Unigram(Base):
         s = self._s
         last = -1
         for p in range(self._pairs, self._pairs + 4 * self._n_pairs, 4):
+            if p == self._pairs + 4 * self._first_pairs:
+                last = -1
             key = s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24
             if key <= last:
                 raise Error("tokenizer: the pair at byte %d is out of order" % p)
@@ -64,14 +69,21 @@ class Unigram(Base):
 
     def encode(self, text, most=None):
         """The token ids of `text` (str), a list, without those that `wrap` adds."""
-        raw = self._normalized(text)
         flags = self._flags
+        raw = self._composed(text) if flags & 256 else self._normalized(text)
         if flags & 32:
             while b"  " in raw:
                 raw = raw.replace(b"  ", b" ")
         if flags & 64:
             words = [w if w[:3] == _MARK else b" " + w for w in raw.split(b" ") if w]
             raw = b"".join(words)
+        elif flags & 256:
+            if flags & 32:
+                raw = raw.strip(b" ")
+                while raw[-3:] == _MARK:
+                    raw = raw[:-3].rstrip(b" ")
+            if flags & 1 and text and (raw or not flags & 32):
+                raw = b" " + raw
         elif flags & 1 and raw:
             if not (flags & 2 and (raw[0] == 0x20 or raw[:3] == _MARK)):
                 raw = b" " + raw
@@ -119,27 +131,63 @@ class Unigram(Base):
         self._put_cluster(cluster, size, out)
         return bytes(out[: self._solid] if self._flags & 32 else out)
 
+    def _composed(self, text):
+        """`text` as UTF-8, by the rules that reach furthest, as SentencePiece does it."""
+        out = bytearray()
+        last = -1  # what may still be composed with what follows
+        more = False  # and has been
+        for c in text:
+            code = ord(c)
+            p = self._characters.find(code)
+            one = self._characters.one(code, p)
+            if last >= 0:
+                both = self._compose(last, one, more) if one >= 0 else 0
+                if both:
+                    last = both
+                    more = True
+                    continue
+                out.extend(chr(last).encode())
+            last = one
+            more = False
+            if one < 0 and self._s[p + 3] & 15 != DROP:
+                self._characters.put(code, p, out)
+        if last >= 0:
+            out.extend(chr(last).encode())
+        return bytes(out)
+
+    def _compose(self, a, b, more=False):
+        """What two characters become, 0 if nothing else. more: the first is composed already."""
+        if self._flags & 512:
+            if more and 0xAC00 <= a <= 0xD7A3 and 0x11A8 <= b < 0x11C3 and not (a - 0xAC00) % 28:
+                return a + b - 0x11A7
+            if not more and 0x1100 <= a < 0x1113 and 0x1161 <= b < 0x1176:
+                return 0xAC00 + 588 * (a - 0x1100) + 28 * (b - 0x1161)
+        s = self._s
+        low = self._first_pairs if more else 0
+        high = self._n_pairs if more else self._first_pairs
+        while low < high:
+            mid = (low + high) >> 1
+            p = self._pairs + 4 * mid
+            d = (s[p + 2] | s[p + 3] << 8) - a or (s[p] | s[p + 1] << 8) - b
+            if d < 0:
+                low = mid + 1
+            elif d:
+                high = mid
+            else:
+                p = self._pairs + 4 * self._n_pairs + 2 * mid
+                return s[p] | s[p + 1] << 8
+        return 0
+
     def _put_cluster(self, cluster, size, out):
         """As the library's Precompiled does it: in a small cluster, what is found first is all."""
         if len(cluster) > 1 and size < 6:
             if self._s[self._characters.find(cluster[0]) + 3] & SWALLOWS:
                 return self._put(cluster[0], out)
-            s = self._s
-            a = 0
-            b = self._n_pairs
-            while a < b:
-                mid = (a + b) >> 1
-                p = self._pairs + 4 * mid
-                d = (s[p + 2] | s[p + 3] << 8) - cluster[0] or (s[p] | s[p + 1] << 8) - cluster[1]
-                if d < 0:
-                    a = mid + 1
-                elif d:
-                    b = mid
-                else:
-                    p = self._pairs + 4 * self._n_pairs + 2 * mid
-                    out.extend(chr(s[p] | s[p + 1] << 8).encode())
-                    self._solid = len(out)
-                    return
+            both = self._compose(cluster[0], cluster[1])
+            if both:
+                out.extend(chr(both).encode())
+                self._solid = len(out)
+                return
         for code in cluster:
             self._put(code, out)
 

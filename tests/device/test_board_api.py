@@ -191,7 +191,7 @@ def test_generate_stops_at_any_end_token(case, tmp_path, name, which):
     c = case(name)
     compiled = c.compiled()
     greedy = list(c.sim().generate("then", 8))
-    tokens = [1, *c.sim().tokenizer.encode("then")]
+    tokens = c.sim().tokenizer.prompt("then")
     produced = []
     for _ in range(8):
         produced.append(int(c.sim().logits(tokens)[-1].argmax()))

@@ -188,6 +188,25 @@ def test_the_tokenizer_may_lie_elsewhere(tmp_path):
     assert Simulator(tmp_path / "m.pft").vocab == 259
 
 
+def test_llama2c_without_a_tokenizer_takes_token_ids(tmp_path):
+    """And of any vocabulary: as a PyTorch model without one."""
+    path = models.write_llama2c(tmp_path / "a", random_checkpoint(Shape(8, 12, 1, 2, 1, 30, 12)))
+    (path.parent / "tok.bin").unlink()
+    assert not convert(path, tmp_path / "m.pft").text
+    sim = Simulator(tmp_path / "m.pft")
+    assert (sim.vocab, sim.model.bos, sim.model.eos) == (30, 1, 2)
+    assert sim.logits([1, 5]).shape == (2, 30)
+    assert sim.tokenizer.encode("ab") == [] and "".join(sim.generate("", 5)) == ""
+
+
+def test_llama2c_tokenizers_of_the_checkpoints_name(tmp_path):
+    path = models.write_llama2c(tmp_path / "a", random_checkpoint(CASES["size2"]))
+    (path.parent / "tok.bin").rename(path.parent / "model_tok.bin")
+    assert any(importers.read(path)[1].pieces)
+    shutil.copy(path.parent / "model_tok.bin", path.parent / "model-tokens.bin")
+    refused(path, "several tokenizers", "model-tokens.bin, model_tok.bin", "--tokenizer")
+
+
 def test_our_own_model(stories):
     assert stories.report.parameters <= 261_000
     assert stories.report.context == 256
@@ -337,11 +356,6 @@ def test_checkpoint_that_is_not_finite(old, value):
     struct.pack_into("<f", data, 28 + 4 * 500, value)
     old.write_bytes(data)
     refused(old, "infinite or NaN")
-
-
-def test_no_tokenizer(old):
-    (old.parent / "tok.bin").unlink()
-    refused(old, "tokenizer", "none", "--tokenizer")
 
 
 def test_two_tokenizers(old):

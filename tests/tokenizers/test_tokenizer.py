@@ -196,11 +196,14 @@ def straightforward(path):
         at += 8 + length
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
 
+    size, space = len(pieces), b" " in vocabulary or b"<0x20>" in vocabulary
+
     def encode(text):
         ids = []
-        for c in (" " + text) if text else "":
+        for c in (" " * space + text) if text else "":
             c = c.encode()
-            ids += [vocabulary[c]] if c in vocabulary else [b + 3 for b in c]
+            # where llama2.c would read behind its table: unk
+            ids += [vocabulary[c]] if c in vocabulary else [(b + 3) * (b + 3 < size) for b in c]
         while True:
             found = [
                 (-scores[vocabulary[both]], i, vocabulary[both])
@@ -238,13 +241,40 @@ def test_llama2c_known_tokens():
     assert len(tokenizer.section) == 5060
 
 
-def llama2c_bytes(pieces, scores=None):
-    rows = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *map(str.encode, BYTE_NAMES), *pieces]
-    scores = [0.0] * 259 + list(scores or range(0, -len(pieces), -1))
+def llama2c_bytes(pieces, scores=None, names=BYTE_NAMES):
+    rows = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *map(str.encode, names), *pieces]
+    scores = [0.0] * (3 + len(names)) + list(scores or range(0, -len(pieces), -1))
     data = struct.pack("<i", max(map(len, rows)))
     for score, row in zip(scores, rows, strict=True):
         data += struct.pack("<fi", score, len(row)) + row
     return data, len(rows)
+
+
+LETTERS = [c.encode() for c in "abcdefghijklmnopqrstuvwxyz"]
+SMALL = {
+    "few": [b" ", *LETTERS[:5], b"ab", b" ab", b"dd"],
+    "no space": [*LETTERS, b"ab"],
+    "chinese": [chr(0x4E00 + i).encode() for i in range(300)] + [b" ", "\u4e00\u4e01".encode()],
+    "256": [*LETTERS, *(chr(0x4E00 + i).encode() for i in range(227))],
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_llama2c_without_byte_pieces(tmp_path, name):
+    data, size = llama2c_bytes(SMALL[name], names=[])
+    path = tmp_path / "tokenizer.bin"
+    path.write_bytes(data)
+    section = build(read_llama2c(path, size))
+    tokenizer, expected = Tokenizer(section), straightforward(path)
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.unk) == (1, 2, 0)
+    texts = [*ODD_TEXTS[:14], "abba dad", "\u4e00\u4e01 \u4e02a\u5fff", "cab\n\x00\x7f"]
+    for text in texts:
+        ids = tokenizer.encode(text)
+        assert ids == expected(text)
+        assert all(0 <= i < size for i in ids)
+    known = "dad ab" if name == "few" else "\u4e01\u4e00\u4e01" if name == "chinese" else "abba"
+    assert tokenizer.decode(tokenizer.encode(known)) == known
+    check_on_board(tmp_path, section, texts)
 
 
 def test_equal_scores_merge_leftmost_and_low_ones_never(tmp_path):
@@ -266,8 +296,9 @@ def test_equal_scores_merge_leftmost_and_low_ones_never(tmp_path):
         (lambda d: b"", 263, "too few"),
         (lambda d: d, 264, "ends after 263 tokens, expected the checkpoint's 264"),
         (lambda d: d, 262, "follow the checkpoint's 262 tokens"),
-        (lambda d: d, 200, "no room"),
-        (lambda d: d.replace(b"<0x10>", b"<0xZZ>"), 263, "token 19 is b'<0xZZ>'"),
+        (lambda d: d, 200, "follow the checkpoint's 200 tokens"),
+        (lambda d: d, 3, "no room"),
+        (lambda d: d.replace(b"<0x10>", b"<0xZZ>"), 263, "token 19 is b'<0xZZ>'.*all 256"),
         (lambda d: b"\x89PNG\r\n\x1a\n" * 99, 263, "not a llama2.c tokenizer"),
         (lambda d: d[:4] + struct.pack("<f", float("nan")) + d[8:], 263, "score nan"),
     ],
@@ -460,6 +491,14 @@ def test_unknown_characters_without_byte_tokens():
     assert Tokenizer(build(v)).encode("axyb") == [a + 8]  # nothing is left between them
 
 
+def test_bytes_beyond_the_vocabulary_are_unknown():
+    v = small_vocabulary()
+    v.byte_base, v.prefix = 20, False
+    assert Tokenizer(build(v)).encode("\x01\xff") == [21, 20 + 0xC3, 20 + 0xBF]
+    v.byte_base = 200
+    assert Tokenizer(build(v)).encode("\x01\xff") == [201, 0, 0]
+
+
 def test_long_words_and_texts_in_reasonable_time():
     tokenizer = Tokenizer(SECTION)
     assert tokenizer.decode(tokenizer.encode("ab" * 3000)) == "ab" * 3000
@@ -584,7 +623,7 @@ def test_mutated_bytes(at, value, junk):
 @pytest.mark.parametrize(
     ("word", "value", "message"),
     [
-        (0, 9, "type 9, this version reads types 1 to 4"),
+        (0, 9, "type 9, this version reads types 1 to 5"),
         (1, 32, "flags 0x20"),
         (2, 0, "0 tokens"),
         (2, 65536, "65536 tokens"),
@@ -622,7 +661,8 @@ def test_messages(word, value, message):
         {"merges": {(0, 1): (-1, 1)}},
         {"bos": 272},
         {"unk": -2},
-        {"byte_base": 20},
+        {"byte_base": 272},
+        {"byte_base": 20, "unk": -1},
     ],
 )
 def test_the_writer_refuses(change):
@@ -683,6 +723,7 @@ gc.disable()
 measure()
 gc.enable()
 wrapped = [tokenizer.wrap([5, 6]), tokenizer.types([5, 6])]
+wrapped += [tokenizer.prompt(text) for text in ("", "ab a")]
 print(json.dumps([encoded, decoded, refused, used, alone, wrapped]))
 """
 
@@ -721,7 +762,8 @@ def check_on_board(folder, section, texts=ODD_TEXTS):
     assert decoded == [tokenizer.decode(ids) for ids in encoded + tokens]
     assert refused == len(range(0, len(section), 1 + len(section) // 40))
     assert used == alone
-    assert wrapped == [tokenizer.wrap([5, 6]), tokenizer.types([5, 6])]
+    prompts = [tokenizer.prompt(text) for text in ("", "ab a")]
+    assert wrapped == [tokenizer.wrap([5, 6]), tokenizer.types([5, 6]), *prompts]
 
 
 def test_board_equals_pc(tmp_path):

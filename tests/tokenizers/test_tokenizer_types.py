@@ -376,7 +376,7 @@ def test_no_tokenizer(tmp_path):
         (
             wordpiece,
             ("post_processor", "special_tokens", "[CLS]", "ids", [9999]),
-            "special token 9999",
+            "token 9999.*not among the 900 tokens",
         ),
         (byte_level, ("normalizer", {"type": "NFC"}), "NFC.*supported with byte-level"),
         (byte_level, ("decoder", {"type": "Fuse"}), "supported with byte-level"),

@@ -170,8 +170,8 @@ def check(o: argparse.Namespace) -> None:
         )
     if Path(o.checkpoint).is_dir():
         raise Error(f"--llama2c needs a llama2.c checkpoint (.bin), {o.checkpoint} is a folder")
-    if Path(o.checkpoint).exists():
-        find_tokenizer(Path(o.checkpoint), None)
+    if Path(o.checkpoint).exists() and find_tokenizer(Path(o.checkpoint), None) is None:
+        raise Error(f"--llama2c needs the tokenizer (tok*.bin) of {o.checkpoint} beside it")
 
 
 def llama2c(program: str, checkpoint: Path, tokens: int) -> float:

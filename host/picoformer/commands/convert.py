@@ -111,6 +111,7 @@ def _print_report(r: Report) -> None:
     ]
     if not r.text:
         rows.append(("tokenizer", "none: it takes token ids, no text"))
+    rows += [("note", note) for note in r.notes]
     print(table(rows))
     if 4 in r.bits.values():
         print("\nrounding, relative to the weights' size")

@@ -99,6 +99,7 @@ def convert(
         bits=bits(compiled),
         calibration=_calibrated_on(graph, rows, data),
         text=bool(graph.image) or any(vocabulary.pieces),
+        notes=vocabulary.notes,
         seconds=time.perf_counter() - start,
     )
 

@@ -31,6 +31,7 @@ class Report:
     bits: dict[str, int] = field(default_factory=dict)
     calibration: str = ""
     text: bool = True  # False: without a tokenizer, for token ids alone
+    notes: list[str] = field(default_factory=list)  # what is to be known besides
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def read_examples(
     example), text, question and answer for one that answers. .npz (`images` and, if there are
     any, `labels`) or a folder with a folder of pictures for each label: for a model of images.
     Other files: UTF-8 text. It is one text for a generative model, encoded and cut into sequences
-    that begin with BOS, of the context's length (a shorter rest is left out unless it is all
-    there is), and a text in each line for others.
+    that begin as the tokenizer has it, of the context's length (a shorter rest is left out unless
+    it is all there is), and a text in each line for others.
     """
     file = Path(path)
     if graph.image:
@@ -108,13 +108,13 @@ def _load(file: Path) -> Any:
 def _pieces(
     file: Path, text: str, tokenizer: Tokenizer, context: int, graph: Graph
 ) -> list[Example]:
-    bos = [graph.bos] if graph.bos >= 0 else []
+    before = tokenizer.before()
     tokens = tokenizer.encode(text)
-    n = min(context - len(bos), len(tokens))
+    n = min(context - len(before), len(tokens))
     if n < 1:
         raise Error(f"{file} holds no text")
     return [
-        Example(np.array(bos + tokens[i : i + n], np.int64))
+        Example(np.array(before + tokens[i : i + n], np.int64))
         for i in range(0, len(tokens) - n + 1, n)
     ]
 

@@ -9,6 +9,7 @@ llama2.c's export.py.
 
 from __future__ import annotations
 
+import glob
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph
-from ..tokenizers.llama2c import read_llama2c
+from ..tokenizers.llama2c import no_tokens, read_llama2c
 from ..tokenizers.vocabulary import Vocabulary
 from .llama import llama
 
@@ -85,7 +86,8 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
         raise Error(f"cannot read {path}: {e.strerror}") from e
     h = _header(path, data)
     tensors = _tensors(path, data, h)
-    vocabulary = read_llama2c(find_tokenizer(path, tokenizer), h.vocab)
+    found = find_tokenizer(path, tokenizer)
+    vocabulary = no_tokens(h.vocab) if found is None else read_llama2c(found, h.vocab)
     graph = llama(
         tensors.__getitem__,
         layers=h.layers,
@@ -169,15 +171,16 @@ def _tensors(path: Path, data: bytes, h: _Header) -> dict[str, Array]:
     return tensors
 
 
-def find_tokenizer(path: Path, tokenizer: str | Path | None) -> Path:
-    """The tokenizer's file: the one named, or the only candidate beside the checkpoint."""
+def find_tokenizer(path: Path, tokenizer: str | Path | None) -> Path | None:
+    """The tokenizer's file: the one named, or the only candidate beside the checkpoint, if any."""
     if tokenizer is not None:
         return Path(tokenizer)
-    found = sorted(p for p in path.parent.glob("tok*.bin") if p != path)
-    if len(found) != 1:
-        seen = ", ".join(p.name for p in found) or "none"
+    found: list[Path] = []
+    for pattern in "tok*.bin", glob.escape(path.stem) + "*tok*.bin":
+        found = found or sorted(p for p in path.parent.glob(pattern) if p != path)
+    if len(found) > 1:
         raise Error(
-            f"a llama2.c checkpoint needs its tokenizer: found {seen} (tok*.bin) beside "
-            f"{path.name}; name it with --tokenizer FILE"
+            f"{path.name} has several tokenizers beside it: {', '.join(p.name for p in found)}; "
+            "name one with --tokenizer FILE"
         )
-    return found[0]
+    return found[0] if found else None

@@ -179,10 +179,7 @@ class Simulator:
         )
         if numbers[0] and not self._sampled:
             raise Error("this model cannot be sampled from; use temperature 0")
-        tokens = self.tokenizer.encode(prompt)
-        if self.model.bos >= 0:
-            tokens = [self.model.bos, *tokens]
-        yield from self._write(tokens, max_tokens, numbers, seed)
+        yield from self._write(self.tokenizer.prompt(prompt), max_tokens, numbers, seed)
 
     def _write(
         self, tokens: list[int], max_tokens: int | None, numbers: tuple[int, int, int], seed: int

@@ -14,7 +14,6 @@ from .vocabulary import MAX_PIECE, Vocabulary, single_characters
 # llama2.c's code fixes these ids
 _UNK, _BOS, _EOS = range(3)
 _BYTES = 3
-_PIECES = _BYTES + 256
 _NEVER = -1e10  # it merges nothing that scores as low as this
 
 
@@ -25,10 +24,10 @@ def read_llama2c(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
     Raises Error for a file that is truncated, foreign or of another size.
     """
     data = read_bytes(path)
-    if vocab_size < _PIECES:
+    if vocab_size <= _BYTES:
         raise Error(
-            f"a vocabulary of {vocab_size} tokens has no room for llama2.c's 3 control and "
-            f"256 byte tokens; expected at least {_PIECES}"
+            f"a vocabulary of {vocab_size} tokens has no room for more than llama2.c's "
+            f"{_BYTES} control tokens"
         )
     if len(data) < 4:
         raise Error(f"{path}: {len(data)} bytes are too few for a llama2.c tokenizer")
@@ -39,27 +38,43 @@ def read_llama2c(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
             f"1 to {MAX_PIECE}; this is not a llama2.c tokenizer"
         )
     pieces, scores = _entries(path, data, longest, vocab_size)
-    for b, name in enumerate(BYTE_NAMES):
-        if pieces[_BYTES + b] != name.encode():
-            raise Error(
-                f"{path}: token {_BYTES + b} is {pieces[_BYTES + b]!r}, "
-                f"expected {name}; this is not a llama2.c tokenizer"
-            )
-
+    present = sum(name.encode() in pieces for name in BYTE_NAMES)
+    if present:
+        _check_bytes(path, pieces, present)
+    first = _BYTES + 256 * (present > 0)
     ids: dict[bytes, int] = {}
-    for token in range(_PIECES, vocab_size):
+    for token in range(first, vocab_size):
         ids.setdefault(pieces[token], token)
-    controls = [b""] * 3 + [bytes([b]) for b in range(256)]
+    controls = [b""] * _BYTES + [bytes([b]) for b in range(256)] * (present > 0)
     return Vocabulary(
-        pieces=controls + pieces[_PIECES:],
+        pieces=controls + pieces[first:],
         singles=single_characters({_text(piece): token for piece, token in ids.items()}),
         merges=_merges_by_score(ids, scores),
         unk=_UNK,
         bos=_BOS,
         eos=_EOS,
+        # without byte pieces too: llama2.c then takes whatever stands in their places
         byte_base=_BYTES,
-        prefix=True,
+        # llama2.c looks this space up, and has no token -1 in its table
+        prefix=present > 0 or b" " in ids,
     )
+
+
+def no_tokens(vocab_size: int) -> Vocabulary:
+    """That of a checkpoint without a tokenizer: llama2.c's ids, which stand for nothing."""
+    bos, eos = (i if i < vocab_size else -1 for i in (_BOS, _EOS))
+    return Vocabulary([b""] * vocab_size, bos=bos, eos=eos)
+
+
+def _check_bytes(path: str | os.PathLike[str], pieces: list[bytes], present: int) -> None:
+    """Raise Error unless the byte pieces, of which there are some, are all in their places."""
+    for b, name in enumerate(BYTE_NAMES):
+        seen = pieces[_BYTES + b] if _BYTES + b < len(pieces) else b"none"
+        if seen != name.encode():
+            raise Error(
+                f"{path}: token {_BYTES + b} is {seen!r}, expected {name}: there are {present} "
+                f"byte pieces, and llama2.c has all 256 from token {_BYTES} on, or none"
+            )
 
 
 def _entries(

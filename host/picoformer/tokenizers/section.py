@@ -12,12 +12,13 @@ from .vocabulary import (
     MAX_PIECE,
     Action,
     ByteLevelVocabulary,
+    PiecesVocabulary,
     UnigramVocabulary,
     Vocabulary,
     WordPieceVocabulary,
 )
 
-TYPE_BPE, TYPE_WORDPIECE, TYPE_BYTE_LEVEL, TYPE_UNIGRAM = 1, 2, 3, 4
+TYPE_BPE, TYPE_WORDPIECE, TYPE_BYTE_LEVEL, TYPE_UNIGRAM, TYPE_PIECES = 1, 2, 3, 4, 5
 FLAG_PREFIX = 1
 FLAG_PREFIX_UNLESS_SPACE = 2
 FLAG_WORDS = 4
@@ -26,6 +27,8 @@ FLAG_TEMPLATE = 16
 FLAG_COLLAPSE = 32
 FLAG_EACH_WORD = 64
 FLAG_CLUSTERS = 128
+FLAG_SENTENCEPIECE = 256
+FLAG_HANGUL = 512
 
 _NONE = 0xFFFFFFFF
 _MAX_TOKENS = 65535
@@ -136,21 +139,27 @@ def _build_unigram(v: UnigramVocabulary) -> bytes:
     flags |= FLAG_WORDS * v.split
     flags |= FLAG_COLLAPSE * v.collapse
     flags |= FLAG_EACH_WORD * v.each_word
-    flags |= FLAG_CLUSTERS * (v.pairs is not None)
+    if v.composed is None:
+        flags |= FLAG_CLUSTERS * (v.pairs is not None)
+    else:
+        flags |= FLAG_SENTENCEPIECE | FLAG_HANGUL * v.hangul
     pairs = sorted((v.pairs or {}).items())
-    if not all(0 <= c < 65536 for (a, b), c in pairs for c in (a, b, c)):
+    first = len(pairs)
+    pairs += sorted((v.composed or {}).items())
+    if len(pairs) > 65535 or not all(0 <= c < 65536 for (a, b), c in pairs for c in (a, b, c)):
         raise Error("the normalizer composes characters above U+FFFF, not supported")
+    kind = TYPE_PIECES if isinstance(v, PiecesVocabulary) else TYPE_UNIGRAM
     tokens = sorted(v.searched, key=lambda token: v.pieces[token])
     scores = [*(v.scores[token] for token in tokens), v.unknown_score]
     if not all(-(1 << 20) < score <= 0 for score in scores):
         raise Error("a score is not from -2^20 to 0; expected logarithms of probabilities")
-    *costs, unknown = _costs(scores)
+    *costs, unknown = _ranks(scores) if kind == TYPE_PIECES else _costs(scores)
     characters, count = _characters(v.characters)
-    tables = _words([_NONE if v.byte_base < 0 else v.byte_base, len(pairs)])
+    tables = _words([_NONE if v.byte_base < 0 else v.byte_base, first | len(pairs) - first << 16])
     tables += _words([a << 16 | b for (a, b), _ in pairs])
     tables += struct.pack(f"<{len(pairs)}H", *(c for _, c in pairs)) + characters + _words(costs)
     tables += _sorted_tokens(v, tokens)
-    return _section(v, TYPE_UNIGRAM, flags, (unknown, len(tokens), count), 0, tables)
+    return _section(v, kind, flags, (unknown, len(tokens), count), 0, tables)
 
 
 def _costs(scores: Sequence[float]) -> list[int]:
@@ -165,6 +174,12 @@ def _costs(scores: Sequence[float]) -> list[int]:
             break
         bits += 1
     return [round(-s * (1 << bits)) for s in scores]
+
+
+def _ranks(scores: Sequence[float]) -> list[int]:
+    """The number of scores that are better; the best one is 0."""
+    ranks = {score: rank for rank, score in enumerate(sorted({0.0, *scores}, reverse=True))}
+    return [ranks[score] for score in scores]
 
 
 def _sorted_tokens(v: Vocabulary, tokens: Sequence[int]) -> bytes:
@@ -204,12 +219,19 @@ def _characters(runs: Sequence[tuple[int, int, Action]]) -> tuple[bytes, int]:
     """The tables of ranges and actions, and their sizes as the header has them."""
     table: dict[Action, int] = {}
     entries: list[tuple[int, Action]] = []
-    for first, action in _covered(list(_whole(runs))):
+    whole = list(_whole(runs))
+    for first, action in _covered(whole):
         if not entries or entries[-1][1] != action:
             entries.append((first, action))
             table.setdefault(action, len(table))
-    actions: list[int] = [0] * len(table)
-    for action, i in table.items():
+    each: list[Action] = []
+    if len(table) > _MAX_ACTIONS:
+        entries, each = _each(whole)
+        table = {}
+        for _, action in entries:
+            table.setdefault(action, len(table))
+    actions: list[int] = [0] * (len(table) + len(each))
+    for i, action in [*((i, action) for action, i in table.items()), *enumerate(each, len(table))]:
         op, *values = action
         value = values[0] if values else 0
         if op & 15 == lookup.SHIFT:
@@ -217,6 +239,8 @@ def _characters(runs: Sequence[tuple[int, int, Action]]) -> tuple[bytes, int]:
         elif op & 15 == lookup.SEQUENCE:
             value = len(values) << 16 | len(actions)
             actions += [lookup.BECOMES << 24 | code for code in values]
+        elif op & 15 == lookup.EACH:
+            value += len(table)
         actions[i] = op << 24 | value
     if len(table) > _MAX_ACTIONS or len(actions) > 65535 or len(entries) > 65535:
         raise Error(
@@ -225,6 +249,31 @@ def _characters(runs: Sequence[tuple[int, int, Action]]) -> tuple[bytes, int]:
         )
     packed = _words([first << 11 | table[action] for first, action in entries] + actions)
     return packed, len(entries) | len(actions) << 16
+
+
+_GAP = 8  # characters of one action between ranges that have an action for each
+
+
+def _each(
+    runs: list[tuple[int, int, Action]],
+) -> tuple[list[tuple[int, Action]], list[Action]]:
+    """Ranges as _covered's, where many characters become what no other does.
+
+    Neighbours have a list of actions, one each, in which a range names the first.
+    """
+    entries: list[tuple[int, Action]] = []
+    each: list[Action] = []
+    inside = False
+    for first, last, action in runs:
+        if last - first >= _GAP or action[0] & 15 == lookup.HANGUL:
+            entries.append((first, action))
+            inside = False
+            continue
+        if not inside:
+            entries.append((first, (lookup.EACH, len(each))))
+        inside = True
+        each += [action] * (last - first + 1)
+    return entries, each
 
 
 def _whole(runs: Sequence[tuple[int, int, Action]]) -> Iterator[tuple[int, int, Action]]:

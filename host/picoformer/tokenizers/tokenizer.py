@@ -33,14 +33,16 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`, without BOS. Raises Error for a text that UTF-8 cannot hold."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as e:
-            raise Error(
-                f"the text has a lone surrogate at index {e.start}, which is not a character; "
-                "expected text that can be written as UTF-8"
-            ) from None
-        return list(self._device.encode(text))
+        return list(self._device.encode(_utf8(text)))
+
+    def prompt(self, text: str) -> list[int]:
+        """The tokens of a text to be continued, as the template has them; of none BOS."""
+        return list(self._device.prompt(_utf8(text)))
+
+    def before(self) -> list[int]:
+        """The tokens that the template puts in front of a text."""
+        wrapped = self.wrap([-1])
+        return wrapped[: wrapped.index(-1)]
 
     def wrap(self, ids: Sequence[int], pair: Sequence[int] | None = None) -> list[int]:
         """`ids` of a text, or of a pair of texts, with the special tokens the model expects."""
@@ -59,6 +61,18 @@ class Tokenizer:
     def decoder(self) -> Any:
         """A new streaming decoder: the board's, with decode(token, previous), flush, reset."""
         return device_tokenizer(self.section)
+
+
+def _utf8(text: str) -> str:
+    """`text`, which UTF-8 can hold. Raises Error."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise Error(
+            f"the text has a lone surrogate at index {e.start}, which is not a character; "
+            "expected text that can be written as UTF-8"
+        ) from None
+    return text
 
 
 def _caching(section: bytes) -> Any:

@@ -24,7 +24,7 @@ _BERT_NAMES = ("unk", "cls", "sep", "pad", "mask")
 def vocab_txt(folder: Path) -> dict[str, Any]:
     """vocab.txt and tokenizer_config.json as one tokenizer.json."""
     path = folder / "vocab.txt"
-    config = _config(folder)
+    config = config_of(folder)
     try:
         lines = read_bytes(path).decode().split("\n")
     except UnicodeDecodeError as e:
@@ -61,7 +61,7 @@ def vocab_txt(folder: Path) -> dict[str, Any]:
 
 def vocab_and_merges(folder: Path) -> dict[str, Any]:
     """vocab.json, merges.txt and tokenizer_config.json as one tokenizer.json."""
-    config = _config(folder)
+    config = config_of(folder)
     vocab = JsonReader(str(folder / "vocab.json")).mapping(
         read_json(folder / "vocab.json"), "the file"
     )
@@ -102,7 +102,8 @@ def vocab_of_characters(path: Path) -> dict[str, Any]:
     }
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def config_of(folder: Path) -> dict[str, Any]:
+    """What a folder's tokenizer_config.json says, nothing where there is none."""
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return {}

@@ -45,6 +45,8 @@ class Vocabulary:
     """A run of unknown characters gives one unk."""
     template: Template | None = None
     """None: `bos`, where there is one, before each text."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever converts should know."""
 
 
 @dataclass
@@ -91,8 +93,38 @@ class UnigramVocabulary(Vocabulary):
     """Characters that small grapheme clusters become, by their first two; None: no clusters."""
     each_word: bool = False
     """Every word has one space in front, and no other spaces are left."""
+    composed: Mapping[tuple[int, int], int] | None = None
+    """What a character that two of `pairs` became becomes with the next one. None: not normalized
+    as SentencePiece itself does, which takes the longest rule."""
+    hangul: bool = False
+    """... and it composes Jamo."""
+
+
+@dataclass
+class PiecesVocabulary(UnigramVocabulary):
+    """SentencePiece's BPE: neighbours that are a piece are joined, that of the best score first.
+
+    Those of score 0 are taken whole wherever a text has them.
+    """
 
 
 def single_characters(ids: Mapping[str, int]) -> dict[int, int]:
     """A Vocabulary's `singles`: code point -> token, of those texts that are one character."""
     return {ord(text): token for text, token in ids.items() if len(text) == 1}
+
+
+def begin_with_bos(v: Vocabulary) -> None:
+    """Let `bos` stand in front of a text, unless the template puts something around it."""
+    if v.template is not None and list(v.template.single) == [(1, 0, 0)]:
+        v.template = None
+
+
+def pad(v: Vocabulary, size: int | None) -> None:
+    """Tokens that stand for nothing, where a model has more (`size`) than its tokenizer."""
+    more = (size or 0) - len(v.pieces)
+    if more > 0:
+        v.notes.append(
+            f"the model has {size} tokens and its tokenizer {len(v.pieces)}: the last {more} "
+            "stand for nothing"
+        )
+        v.pieces = [*v.pieces, *[b""] * more]

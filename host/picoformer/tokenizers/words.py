@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import Error
 from .characters import word_characters
 from .files import read_bytes
-from .vocabulary import WordPieceVocabulary
+from .vocabulary import WordPieceVocabulary, pad
 
 
 @dataclass
@@ -48,8 +48,8 @@ def read_words(
     bad = [w for w in words[2:] if not w or w.startswith("##")]
     if bad:
         raise Error(f"{where}: {bad[0]!r} is not a word; supported: those without ## in front")
-    return WordPieceVocabulary(
-        pieces=[b"", b"", *(w.encode() for w in words[2:]), *[b""] * (vocab_size - len(words))],
+    v = WordPieceVocabulary(
+        pieces=[b"", b"", *(w.encode() for w in words[2:])],
         unk=1,
         bos=-1 if bos is None else bos,
         eos=-1 if eos is None else eos,
@@ -57,3 +57,5 @@ def read_words(
         searched=range(2, len(words)),
         longest=max([1, *map(len, words)]),
     )
+    pad(v, vocab_size)
+    return v

@@ -80,6 +80,12 @@ def _template_items(file: TokenizerJson, value: object, special: dict[str, Any])
         else:
             found = file.items(file.mapping(listed, name).get("ids"), f"the ids of {name!r}")
             tokens = [file.token(i, f"the id of {name!r}") for i in found]
+        lacking = [i for i in tokens if i >= file.size]
+        if lacking:
+            raise Error(
+                f"{file.path}: the post-processor puts {name!r} (token {lacking[0]}) around a "
+                f"text, which is not among the {file.size} tokens that the model has"
+            )
         items += [(0, i, type_) for i in tokens]
     return items
 

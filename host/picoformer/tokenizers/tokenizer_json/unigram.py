@@ -56,7 +56,7 @@ def read(file: TokenizerJson) -> UnigramVocabulary:
         byte_base=byte_base,
         prefix=prefix,
         prefix_unless_space=True,
-        scores=scores + [0.0] * (len(pieces) - len(scores)),
+        scores=(scores + [0.0] * len(pieces))[: len(pieces)],
         searched=searched,
         unknown_score=min(scores) - 10,
         characters=mapped_characters(alphabet, maps, collapse, rules),
