@@ -62,9 +62,12 @@ class Unigram(Base):
             if s[p + 1] >> 3 == 27:
                 raise Error("tokenizer: the pair's character at byte %d is a surrogate" % p)
 
-    def encode(self, text, most=None):
-        """The token ids of `text` (str), a list, without those that `wrap` adds."""
-        raw = self._normalized(text)
+    def _encode(self, text, most):
+        """See Base.encode."""
+        return self._cut(self._normal(text))
+
+    def _cut(self, raw):
+        """The token ids of a normalized text, UTF-8."""
         flags = self._flags
         if flags & 32:
             while b"  " in raw:
@@ -88,7 +91,7 @@ class Unigram(Base):
             i = j
         return ids
 
-    def _normalized(self, text):
+    def _normal(self, text):
         """`text` as UTF-8, each character replaced."""
         out = bytearray()
         self._solid = 0  # where the last character ends in it that is no white space
