@@ -25,7 +25,6 @@ from picoformer.tokenizers.vocabulary import (
 )
 from tools.sweeps.support import models
 
-
 # In the text of the trials, in it as it is normalized, and with white space.
 ADDED = AddedTokens(
     [AddedToken("é", 0), AddedToken("ab", 11, normalized=True), AddedToken("bc", 2, True, True)],

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..compile import modelfile
 from ..data.pictures import as_pixels
+from ..device.stops import until
 from ..errors import Error
 from ..planning.budget import Budget
 from ..planning.planner import Planner
@@ -340,11 +341,14 @@ class Board:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 1,
+        stop: str | Sequence[str] | None = None,
+        raw: bool = False,
     ) -> Generator[str, None, None]:
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature 0 is greedy. Closing the iterator stops the board. Where the board is reset
-        meanwhile, it writes the same text again, and this goes on where it was.
+        temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
+        prompt has all its special tokens. Closing the iterator stops the board. Where the board is
+        reset meanwhile, it writes the same text again, and this goes on where it was.
         """
         if max_tokens is not None:
             max_tokens = operator.index(max_tokens)
@@ -354,10 +358,11 @@ class Board:
                 max_tokens = None
         numbers = (
             thousandths("temperature", temperature, 0, 100),
-            thousandths("top_p", top_p, 0.001, 1),
+            thousandths("top_p", top_p, 0.001, 1) | bool(raw) << 15,
             operator.index(seed),
         )
-        yield from self._text(name, prompt, max_tokens, numbers)
+        pieces = self._text(name, prompt, max_tokens, numbers)
+        yield from until(pieces, stop) if stop else pieces
 
     def _text(
         self, name: str, prompt: str, max_tokens: int | None, numbers: tuple[int, int, int]

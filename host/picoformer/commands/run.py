@@ -53,7 +53,7 @@ def _generate(o: argparse.Namespace) -> None:
     with Board(o.port) as board:
         name, loaded = _load(board, o)
         text = ""
-        pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed)
+        pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed, o.stop)
         interrupted = False
         try:
             before = o.prompt  # with the first token: an error has its line to itself

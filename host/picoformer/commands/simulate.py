@@ -74,7 +74,7 @@ def _simulate(o: argparse.Namespace) -> None:
 def _generate(o: argparse.Namespace, sim: Simulator) -> None:
     start = time.perf_counter()
     pieces: list[str] = []
-    for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed):
+    for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed, o.stop):
         if not o.json:
             print(piece if pieces else o.prompt + piece, end="", flush=True)
         pieces.append(piece)

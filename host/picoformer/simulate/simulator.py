@@ -13,6 +13,7 @@ from ..data.pictures import as_pixels, cut
 from ..device.answers import answer
 from ..device.beams import search
 from ..device.sampling import samples, sampling, seed_word
+from ..device.stops import until
 from ..errors import Error
 from ..graph.nodes import Array
 from .machine import Machine
@@ -152,10 +153,14 @@ class Simulator:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 1,
+        stop: str | Sequence[str] | None = None,
+        raw: bool = False,
     ) -> Iterator[str]:
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature 0 is greedy. Stops at EOS, BOS or the end of the context. Raises Error.
+        temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
+        prompt has all its special tokens. Stops at EOS, BOS or the end of the context. Raises
+        Error.
         """
         self._made_to("generate")
         numbers = sampling(
@@ -166,9 +171,10 @@ class Simulator:
         if numbers[0] and not self._sampled:
             raise Error("this model cannot be sampled from; use temperature 0")
         tokens = self.tokenizer.encode(prompt)
-        if self.model.bos >= 0:
+        if self.model.bos >= 0 and not raw:
             tokens = [self.model.bos, *tokens]
-        yield from self._write(tokens, max_tokens, numbers, seed)
+        pieces = self._write(tokens, max_tokens, numbers, seed)
+        yield from until(pieces, stop) if stop else pieces
 
     def _write(
         self, tokens: list[int], max_tokens: int | None, numbers: tuple[int, int, int], seed: int
