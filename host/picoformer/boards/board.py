@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import operator
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -26,11 +28,31 @@ from ..planning.profiles import known
 from ..runtime.platforms import Platform
 from ..simulate.sampling import thousandths
 from .connection import Connection
-from .errors import NoMemoryError, NoSpaceError, NoWeightsError
+from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
 from .link import Link
 from .repl import EXEC_LIMIT
 from .replies import Info, Loaded, Stats, Stored
+
+# Prints a file's first section, which docs/format.md says where to find.
+_METADATA = """
+from binascii import b2a_base64
+try:
+    f = open({path}, "rb")
+    f.seek(20)
+    at = int.from_bytes(f.read(4), "little")
+    n = int.from_bytes(f.read(4), "little")
+    f.seek(at)
+    while n > 0:
+        b = f.read(min(n, 384))
+        if not b:
+            break
+        n -= len(b)
+        print(b2a_base64(b).decode(), end="")
+    f.close()
+except OSError:
+    pass
+"""
 
 
 def _given(text: str | np.ndarray) -> str | bytes:
@@ -193,6 +215,15 @@ class Board:
         if written:
             self.connection.reset()
         return written
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """The metadata of a model in the board's flash. A model that is loaded is dropped."""
+        told = self.exec(_METADATA.format(path=repr(f"/{_utf8(name)}.pft")), None)
+        try:
+            meta = json.loads(base64.b64decode("".join(told.split())))
+        except ValueError as e:
+            raise NoModelError(f"there is no model {name} on the board, or it is damaged") from e
+        return meta if isinstance(meta, dict) else {}
 
     def models(self) -> list[Stored]:
         """The models in the board's flash."""

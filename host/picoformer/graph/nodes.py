@@ -184,7 +184,7 @@ class Graph:
     "logits", whose size is the vocabulary or the number of labels; for embed the pooled value
     itself, for answer the value "span" of each position: logits of a start and of an end.
     encoder: nodes that run first, over a source. image: (height, width, channels, patch, class
-    tokens) where patches of pixels are fed in the place of tokens.
+    tokens) where patches of pixels are fed in the place of tokens. chat: as in the metadata.
     """
 
     nodes: list[Node]
@@ -197,6 +197,7 @@ class Graph:
     labels: list[str] = field(default_factory=list)
     encoder: list[Node] = field(default_factory=list)
     image: tuple[int, int, int, int, int] | None = None
+    chat: dict[str, Any] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:

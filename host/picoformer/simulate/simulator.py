@@ -5,7 +5,7 @@ Machine runs the steps, with the integers that a board computes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from ..compile.modelfile import ModelFile, load
@@ -155,7 +155,7 @@ class Simulator:
         seed: int = 1,
         stop: str | Sequence[str] | None = None,
         raw: bool = False,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, None]:
         """Yield the text that follows `prompt`, one str per token.
 
         temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
