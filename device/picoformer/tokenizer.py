@@ -11,7 +11,7 @@ from .errors import Error
 
 HEADER = 40  # bytes; the offsets follow
 _NONE = 0xFFFFFFFF
-_TEMPLATE, _ADDED = 16, 256  # flags
+_TEMPLATE, _ADDED = 16, 0x8000  # flags
 
 
 class Base:

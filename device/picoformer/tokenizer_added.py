@@ -84,7 +84,7 @@ def encode(t, text, most):
                 if a and how & _FIRST:
                     t._flags &= ~1
                 left = most if most is None else max(0, most - len(ids))
-                if how & _NORMALIZED and t._s[0] == 4:
+                if how & _NORMALIZED and t._s[0] > 3:
                     ids.extend(t._cut(part[a:b]))
                 else:
                     ids.extend(t._encode(str(part[a:b], "utf8"), left))
@@ -102,8 +102,8 @@ def normal(t, raw, how):
         raw = raw.replace(b" ", _MARK)  # which is no white space any more
         return _MARK + raw if how & _PUT else raw
     text = str(raw, "utf8")
-    if kind == 4:
-        raw = t._normal(text)
+    if kind > 3:
+        raw = t._normalized(text)
         if t._flags & 32:
             raw = raw.replace(b"  ", b"\xff")
             for more in (b"\xff\xff", b"\xff "):

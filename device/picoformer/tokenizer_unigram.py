@@ -64,7 +64,7 @@ class Unigram(Base):
 
     def _encode(self, text, most):
         """See Base.encode."""
-        return self._cut(self._normal(text))
+        return self._cut(self._normalized(text))
 
     def _cut(self, raw):
         """The token ids of a normalized text, UTF-8."""
@@ -91,7 +91,7 @@ class Unigram(Base):
             i = j
         return ids
 
-    def _normal(self, text):
+    def _normalized(self, text):
         """`text` as UTF-8, each character replaced."""
         out = bytearray()
         self._solid = 0  # where the last character ends in it that is no white space

@@ -10,7 +10,7 @@ from ..errors import Error
 from . import unicode_data
 from .vocabulary import MAX_PIECE, AddedTokens
 
-FLAG_ADDED = 256
+FLAG_ADDED = 0x8000
 _LEFT, _RIGHT, _WORD, _NORMAL = 1, 2, 4, 8
 _FIRST, _NORMALIZED, _PUT, _AGAIN, _SPACES = 1, 2, 4, 8, 16
 
