@@ -157,6 +157,7 @@ def _tokenizer(f, section, vocab):
     tokens = bytearray(section[1])
     modelfile.read(f, section, modelfile.TOKENIZER, tokens)
     made = tokenizer(tokens)
+    regions.forget("tokenizer_added")  # until a text has such a token
     if made.vocab_size != vocab:
         raise Error(
             "model file is corrupt: tokenizer of %d tokens, model of %d" % (made.vocab_size, vocab)

@@ -245,11 +245,14 @@ class Model:
         """The embedding of a text, array('i'); only directions and ratios mean something."""
         return self.read(text, "embed")
 
-    def generate(self, prompt="", max_tokens=None, temperature=0, top_p=1000, seed=1):
+    def generate(
+        self, prompt="", max_tokens=None, temperature=0, top_p=1000, seed=1, stop=None, raw=False
+    ):
         """Yield the text that follows `prompt`, one str per token.
 
         temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
-        0.9). Stops at an end token or the end of the context. Raises Error.
+        0.9). stop: a text, or several: it ends in front of the first. raw: the prompt has all its
+        special tokens. Stops at an end token or the end of the context. Raises Error.
         """
 
         def begin():
@@ -257,7 +260,7 @@ class Model:
             numbers = sampling(temperature, top_p, self.bits)
             if numbers[0] and not samples(self.vocab, self._exp2):
                 raise Error("this model cannot be sampled from; use temperature 0")
-            tokens = self.tokenizer.prompt(prompt)
+            tokens = (self.tokenizer.encode if raw else self.tokenizer.prompt)(prompt)
             self._feed(tokens)
             # Behind what may fail: a text that is not begun leaves another one as it was.
             pick = self._pick
@@ -265,7 +268,12 @@ class Model:
             pick[6] = seed_word(seed)
             return tokens
 
-        return self._write(begin, max_tokens)
+        pieces = self._write(begin, max_tokens)
+        if stop:
+            from .stops import until
+
+            return until(pieces, stop)
+        return pieces
 
     def translation(self, text, max_tokens=None, beams=1, length_penalty=1000):
         """Yield the translation of a text, one str per token: at each the likeliest.

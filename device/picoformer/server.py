@@ -472,7 +472,9 @@ class Server(Frames):
             beams = temperature >> 16 or 1
             text = model.translation(prompt, limit or None, beams, temperature & 0xFFFF)
         else:
-            text = model.generate(prompt, limit or None, temperature, top_p, seed)
+            # The highest bit of top-p: the prompt has all its special tokens.
+            numbers = temperature, top_p & 0x7FFF, seed
+            text = model.generate(prompt, limit or None, *numbers, raw=top_p >> 15)
         while True:
             try:
                 piece = next(text)

@@ -11,7 +11,7 @@ from .errors import Error
 
 HEADER = 40  # bytes; the offsets follow
 _NONE = 0xFFFFFFFF
-_TEMPLATE = 16  # flag
+_TEMPLATE, _ADDED = 16, 0x8000  # flags
 
 
 class Base:
@@ -23,7 +23,7 @@ class Base:
     def __init__(self, section, known, width):
         words = struct.unpack_from("<10I", section)
         _, flags, size, unk, bos, eos, a, b, c, blob = words
-        if flags & ~known:
+        if flags & ~(known | _ADDED):
             raise Error("tokenizer: flags 0x%x, this version knows 0x%x" % (flags, known))
         if not 0 < size < 65536:
             raise Error("tokenizer: %d tokens, expected 1 to 65535" % size)
@@ -55,6 +55,11 @@ class Base:
                 raise Error("tokenizer: %d bytes, its template is cut" % len(section))
             self._single, self._pair = struct.unpack_from("<2I", section, total)
             total += 8 + 4 * (self._single + self._pair)
+        self._marks = ()
+        if self._flags & _ADDED:
+            from .tokenizer_added import check
+
+            total += check(self, total)
         if len(section) != total:
             raise Error("tokenizer: %d bytes, its counts need %d" % (len(section), total))
         for p in range(end, end + (-end & 3)):
@@ -115,6 +120,17 @@ class Base:
     def prompt(self, text):
         """The token ids of a text that is to be continued; of none `bos`, where there is one."""
         return self.wrap(self.encode(text)) or [self.bos] * (self.bos >= 0)
+    def encode(self, text, most=None):
+        """The token ids of `text` (str), a list, without those that `wrap` adds.
+
+        It may stop behind `most` of them: a long text takes seconds on a Pico.
+        """
+        for mark in self._marks:
+            if mark in text:  # as it may have an added token
+                from .tokenizer_added import encode
+
+                return encode(self, text, most)
+        return self._encode(text, most)
 
     def wrap(self, ids, pair=None):
         """`ids` of a text, or of a pair of texts, with the special tokens the model expects."""

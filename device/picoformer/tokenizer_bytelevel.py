@@ -29,8 +29,8 @@ class ByteLevel(BytePair):
         p = self._bytes + 2 * b
         return self._s[p] | self._s[p + 1] << 8
 
-    def encode(self, text, most=None):
-        """The token ids of `text` (str), a list, without those that `wrap` adds."""
+    def _encode(self, text, most):
+        """See Base.encode."""
         if not text:
             return []
         if self._flags & 2 and text[0] != " ":

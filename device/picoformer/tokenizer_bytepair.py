@@ -72,8 +72,8 @@ class BytePair(Base):
         p = self._find(self._merges, self._n_merges, left, right)
         return self._s[p + 2] | self._s[p + 3] << 8 if p else _NO_MERGE
 
-    def encode(self, text, most=None):
-        """The token ids of `text` (str), a list; no BOS."""
+    def _encode(self, text, most):
+        """See Base.encode."""
         if not text:
             return []
         if self._flags & 1 and not (self._flags & 2 and text[0] in " \u2581"):

@@ -67,10 +67,17 @@ class Unigram(Base):
             if s[p + 1] >> 3 == 27:
                 raise Error("tokenizer: the pair's character at byte %d is a surrogate" % p)
 
-    def encode(self, text, most=None):
-        """The token ids of `text` (str), a list, without those that `wrap` adds."""
+    def _encode(self, text, most):
+        """See Base.encode."""
+        return self._cut(self._normal(text)) if text else []
+
+    def _normal(self, text):
+        """What the normalizer makes of a text, UTF-8."""
+        return self._composed(text) if self._flags & 256 else self._normalized(text)
+
+    def _cut(self, raw):
+        """The token ids of a normalized text, UTF-8."""
         flags = self._flags
-        raw = self._composed(text) if flags & 256 else self._normalized(text)
         if flags & 32:
             while b"  " in raw:
                 raw = raw.replace(b"  ", b" ")
@@ -82,7 +89,7 @@ class Unigram(Base):
                 raw = raw.strip(b" ")
                 while raw[-3:] == _MARK:
                     raw = raw[:-3].rstrip(b" ")
-            if flags & 1 and text and (raw or not flags & 32):
+            if flags & 1 and (raw or not flags & 32):
                 raw = b" " + raw
         elif flags & 1 and raw:
             if not (flags & 2 and (raw[0] == 0x20 or raw[:3] == _MARK)):

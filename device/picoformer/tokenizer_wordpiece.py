@@ -23,11 +23,8 @@ class WordPiece(Base):
         low = first(low, first(low, pieces, 0, 0x24), 1, 0x23)
         self._more = low, first(low, first(low, pieces, 0, 0x24), 1, 0x24)
 
-    def encode(self, text, most=None):
-        """The token ids of `text` (str), a list, without those that `wrap` adds.
-
-        It may stop behind `most` of them: a long text takes seconds on a Pico.
-        """
+    def _encode(self, text, most):
+        """See Base.encode."""
         s = self._s
         characters = self._characters
         ids = []

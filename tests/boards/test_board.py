@@ -98,6 +98,21 @@ def test_the_designs_calls(unix_board, stories):
     assert mpremote(unix_board.port, "print('mine')") == "mine\n"
 
 
+def test_stop_texts_and_a_raw_prompt(ready, stories):
+    """The PC looks for stop texts, and the board then writes no more."""
+    sim = stories.sim
+    with Board(ready.port) as board:
+        name = board.deploy(stories.path)
+        for stop in (["\n", "a red ball"], " Lily", "no such text", "."):
+            said = "".join(board.generate(name, PROMPT, 60, stop=stop))
+            assert said == "".join(sim.generate(PROMPT, 60, stop=stop))
+            assert board.stats.stopped == (stop != "no such text")
+        raw = "".join(board.generate(name, PROMPT, 20, raw=True, seed=3, temperature=0.9))
+        assert raw == "".join(sim.generate(PROMPT, 20, raw=True, seed=3, temperature=0.9))
+        assert raw != "".join(board.generate(name, PROMPT, 20, seed=3, temperature=0.9))
+        assert board.stats.tokens == 20
+
+
 def test_the_runtime_is_compiled_where_it_can_be(flash, ready):
     names = sorted(p.name for p in (flash / "lib" / "picoformer").iterdir())
     with Board(ready.port) as board:

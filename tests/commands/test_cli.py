@@ -71,6 +71,16 @@ def test_convert_is_deterministic(tmp_path: Path, model: Path) -> None:
     assert again.read_bytes() == model.read_bytes()
 
 
+def test_simulate_up_to_a_stop_text(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["simulate", str(model), "--prompt", "Tom was", "-n", "40"]
+    whole = str(run_json(capsys, *given)["text"])
+    stops = whole[8:12], whole[20:22]
+    said = run_json(capsys, *given, "--stop", stops[1], "--stop", stops[0])
+    assert said["text"] == whole[: min(whole.index(s) for s in stops)]
+    assert main([*given, "--stop", ""]) == 1
+    assert "a stop text is ''" in capsys.readouterr().err
+
+
 def test_inspect(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen = run_json(capsys, "inspect", str(model))
     assert seen["context"] == 64 and seen["vocabulary"] == 512

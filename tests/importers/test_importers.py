@@ -194,7 +194,7 @@ def test_llama2c_without_a_tokenizer_takes_token_ids(tmp_path):
     (path.parent / "tok.bin").unlink()
     assert not convert(path, tmp_path / "m.pft").text
     sim = Simulator(tmp_path / "m.pft")
-    assert (sim.vocab, sim.model.bos, sim.model.eos) == (30, 1, 2)
+    assert (sim.vocab, sim.model.bos, sim.model.ends) == (30, 1, (2, 1))
     assert sim.logits([1, 5]).shape == (2, 30)
     assert sim.tokenizer.encode("ab") == [] and "".join(sim.generate("", 5)) == ""
 

@@ -6,7 +6,7 @@ from picoformer.tokenizers import unicode_data
 from test_tokenizer_types import charsmap
 
 hf = pytest.importorskip("tokenizers")
-from tokenizers import normalizers, pre_tokenizers  # noqa: E402
+from tokenizers import models, normalizers, pre_tokenizers  # noqa: E402
 
 EVERY = [c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]
 
@@ -28,6 +28,9 @@ BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 EXTENDED = normalizers.Precompiled(charsmap({"a": "b"})).normalize_str
 BROKEN = normalizers.Precompiled(charsmap({"\u200c": "b"})).normalize_str
 
+SINGLE = hf.Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+SINGLE.add_tokens([hf.AddedToken("@", single_word=True, normalized=False)])
+
 CLASSES = {
     "controls": lambda c: not CLEAN(c) and c != "\ufffd",
     "marks": lambda c: not STRIP(c) and ord(c) not in unicode_data.decompositions(),
@@ -35,6 +38,7 @@ CLASSES = {
     "spaces": lambda c: words(BERT, f"a{c}a") == 2,
     "letters": lambda c: words(BYTES, "a" + c) == 1,
     "numbers": lambda c: words(BYTES, "1" + c) == 1,
+    "words": lambda c: not SINGLE.encode("@" + c).ids.count(1),
     # what the library takes for one cluster of less than 6 bytes it replaces as one
     "extending": lambda c: EXTENDED("a" + c) == "b",
     "prepending": lambda c: EXTENDED(f"{c}a\u0301") == f"{c}b\u0301",

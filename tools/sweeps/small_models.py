@@ -15,6 +15,8 @@ from picoformer.graph.nodes import Graph
 from picoformer.importers.llama import llama
 from picoformer.tokenizers.section import build
 from picoformer.tokenizers.vocabulary import (
+    AddedToken,
+    AddedTokens,
     ByteLevelVocabulary,
     Template,
     UnigramVocabulary,
@@ -22,6 +24,12 @@ from picoformer.tokenizers.vocabulary import (
     WordPieceVocabulary,
 )
 from tools.sweeps.support import models
+
+# In the text of the trials, in it as it is normalized, and with white space.
+ADDED = AddedTokens(
+    [AddedToken("é", 0), AddedToken("ab", 11, normalized=True), AddedToken("bc", 2, True, True)],
+    normalizes=True,
+)
 
 
 def small_vocabulary() -> Vocabulary:
@@ -57,6 +65,7 @@ def other_vocabulary(kind: str) -> Vocabulary:
         return WordPieceVocabulary(
             pieces, unk=0, bos=1, eos=2, template=template, searched=searched,
             characters=[(0x20, 0x20, (2,)), (0x2E, 0x2E, (3,)), (0x41, 0x5A, (6, 32))],
+            added=ADDED,
         )  # fmt: skip
     if kind == models.GPT2:
         pieces = [b"", b"", b"", *(bytes([c]) for c in b" abcdefg\xc3"), b"ab"]
@@ -66,6 +75,7 @@ def other_vocabulary(kind: str) -> Vocabulary:
         return ByteLevelVocabulary(
             pieces, merges={(4, 5): (0, 12)}, unk=0, bos=1, eos=2, byte_tokens=tokens,
             characters=[(0x20, 0x20, (2,)), (0x30, 0x39, (10,)), (0x61, 0x7A, (9,))],
+            added=ADDED,
         )  # fmt: skip
     if kind == models.T5:
         pieces = [b"", b"", b"", *b"a b c ab ca cab e".split(), b" ", b" a", b" cab"]
@@ -73,7 +83,7 @@ def other_vocabulary(kind: str) -> Vocabulary:
         return UnigramVocabulary(
             pieces, unk=0, bos=1, eos=2, prefix=True, scores=scores,
             searched=list(range(3, 13)), unknown_score=-20.0,
-            template=Template([(1, 0, 0), (0, 2, 0)]),
+            template=Template([(1, 0, 0), (0, 2, 0)]), added=ADDED,
         )  # fmt: skip
     return small_vocabulary()
 

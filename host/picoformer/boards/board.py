@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import operator
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 from ..compile import modelfile
 from ..data.pictures import as_pixels
 from ..device.spans import named
+from ..device.stops import until
 from ..errors import Error
 from ..planning.budget import Budget
 from ..planning.planner import Planner
@@ -26,11 +29,31 @@ from ..planning.profiles import known
 from ..runtime.platforms import Platform
 from ..simulate.sampling import thousandths
 from .connection import Connection
-from .errors import NoMemoryError, NoSpaceError, NoWeightsError
+from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
 from .link import Link
 from .repl import EXEC_LIMIT
 from .replies import Info, Loaded, Stats, Stored
+
+# Prints a file's first section, which docs/format.md says where to find.
+_METADATA = """
+from binascii import b2a_base64
+try:
+    f = open({path}, "rb")
+    f.seek(20)
+    at = int.from_bytes(f.read(4), "little")
+    n = int.from_bytes(f.read(4), "little")
+    f.seek(at)
+    while n > 0:
+        b = f.read(min(n, 384))
+        if not b:
+            break
+        n -= len(b)
+        print(b2a_base64(b).decode(), end="")
+    f.close()
+except OSError:
+    pass
+"""
 
 
 def _given(text: str | np.ndarray) -> str | bytes:
@@ -195,6 +218,15 @@ class Board:
             self.connection.reset()
         return written
 
+    def metadata(self, name: str) -> dict[str, Any]:
+        """The metadata of a model in the board's flash. A model that is loaded is dropped."""
+        told = self.exec(_METADATA.format(path=repr(f"/{_utf8(name)}.pft")), None)
+        try:
+            meta = json.loads(base64.b64decode("".join(told.split())))
+        except ValueError as e:
+            raise NoModelError(f"there is no model {name} on the board, or it is damaged") from e
+        return meta if isinstance(meta, dict) else {}
+
     def models(self) -> list[Stored]:
         """The models in the board's flash."""
         return self.connection.do(lambda link: link.models())
@@ -358,11 +390,14 @@ class Board:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 1,
+        stop: str | Sequence[str] | None = None,
+        raw: bool = False,
     ) -> Generator[str, None, None]:
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature 0 is greedy. Closing the iterator stops the board. Where the board is reset
-        meanwhile, it writes the same text again, and this goes on where it was.
+        temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
+        prompt has all its special tokens. Closing the iterator stops the board. Where the board is
+        reset meanwhile, it writes the same text again, and this goes on where it was.
         """
         if max_tokens is not None:
             max_tokens = operator.index(max_tokens)
@@ -372,10 +407,11 @@ class Board:
                 max_tokens = None
         numbers = (
             thousandths("temperature", temperature, 0, 100),
-            thousandths("top_p", top_p, 0.001, 1),
+            thousandths("top_p", top_p, 0.001, 1) | bool(raw) << 15,
             operator.index(seed),
         )
-        yield from self._text(name, prompt, max_tokens, numbers)
+        pieces = self._text(name, prompt, max_tokens, numbers)
+        yield from until(pieces, stop) if stop else pieces
 
     def _text(
         self, name: str, prompt: str, max_tokens: int | None, numbers: tuple[int, int, int]

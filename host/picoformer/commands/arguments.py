@@ -63,6 +63,10 @@ def add_sampling(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
     p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+    p.add_argument(
+        "--stop", action="append", metavar="TEXT",
+        help="end in front of this text; may be given several times",
+    )  # fmt: skip
 
 
 def add_beams(p: argparse.ArgumentParser) -> None:

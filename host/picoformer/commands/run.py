@@ -11,7 +11,8 @@ from ..boards.board import Board
 from ..boards.replies import Loaded, Stats
 from ..data.pictures import picture
 from ..errors import Error
-from .arguments import add_beams, add_json, add_place, add_sampling, check_n, command
+from .arguments import add_beams, add_json, add_place, add_sampling, command
+from .chat import add_chat, check_chat, converse
 from .printing import show_embedding, show_json, show_labels, show_tags
 
 
@@ -21,6 +22,7 @@ def add_commands(commands: Any) -> None:
     add_json(p)
     add_place(p)
     add_sampling(p)
+    add_chat(p)
 
     for name, text in (
         ("classify", "let a board say what a text is"),
@@ -51,11 +53,18 @@ def add_commands(commands: Any) -> None:
 
 
 def _generate(o: argparse.Namespace) -> None:
-    check_n(o.n)
+    check_chat(o)
     with Board(o.port) as board:
+        meta = board.metadata(o.model or _only_model(board)) if o.chat else {}
         name, loaded = _load(board, o)
+        if o.chat:
+            numbers = o.n, o.temperature, o.top_p, o.seed, o.stop, True
+            text = converse(o, meta, name, lambda prompt: board.generate(name, prompt, *numbers))
+            if o.prompt:
+                _report(o, text, loaded, board.stats)
+            return
         text = ""
-        pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed)
+        pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed, o.stop)
         interrupted = False
         try:
             before = o.prompt  # with the first token: an error has its line to itself

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.pictures import picture
 from ..errors import Error
-from .arguments import add_beams, add_config, add_json, add_model, add_sampling, check_n, command
+from .arguments import add_beams, add_config, add_json, add_model, add_sampling, command
+from .chat import add_chat, check_chat, converse
 from .printing import bar, progress, show_embedding, show_json, show_labels, show_tags, table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--image", metavar="PNG", help="in place of a prompt, for a model of images")
     p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
     add_sampling(p)
+    add_chat(p)
     add_beams(p)
     add_json(p)
 
@@ -48,7 +50,7 @@ def _simulate(o: argparse.Namespace) -> None:
     from ..simulate.simulator import Simulator
 
     sim = Simulator(o.model)
-    check_n(o.n)
+    check_chat(o)
     task = sim.model.task
     shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
     given = picture(o.image, shape) if o.image else o.prompt
@@ -58,7 +60,7 @@ def _simulate(o: argparse.Namespace) -> None:
         show_embedding(o, sim.embed(given))
     elif task == "tag":
         show_tags(o, sim.tag(o.prompt))
-    elif task == "generate":
+    elif task == "generate" or o.chat:
         _generate(o, sim)
     else:
         if task == "answer" and o.context is None:
@@ -76,7 +78,15 @@ def _simulate(o: argparse.Namespace) -> None:
 def _generate(o: argparse.Namespace, sim: Simulator) -> None:
     start = time.perf_counter()
     pieces: list[str] = []
-    for piece in sim.generate(o.prompt, o.n, o.temperature, o.top_p, o.seed):
+    numbers = o.n, o.temperature, o.top_p, o.seed, o.stop
+    if o.chat:
+        said = converse(o, sim.model.meta, o.model, lambda p: sim.generate(p, *numbers, True))
+        if o.json:
+            show_json({"prompt": o.prompt, "text": said})
+        elif o.prompt:
+            print()
+        return
+    for piece in sim.generate(o.prompt, *numbers):
         if not o.json:
             print(piece if pieces else o.prompt + piece, end="", flush=True)
         pieces.append(piece)

@@ -27,6 +27,8 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
     meta["values"] = [[s.value, s.bits] if s.value else [] for s in compiled.steps]
     if graph.labels:
         meta["labels"] = graph.labels
+    if graph.chat:
+        meta["chat"] = graph.chat
     if graph.image:
         meta["image"] = list(graph.image)
     return meta

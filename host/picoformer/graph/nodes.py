@@ -186,6 +186,7 @@ class Graph:
     "tags" of each: logits of labels. several: each label holds or not by itself. ends: tokens
     that end a text. encoder: nodes that run first, over a source. image: (height, width,
     channels, patch, class tokens) where patches of pixels are fed in the place of tokens.
+    chat: as in the metadata.
     """
 
     nodes: list[Node]
@@ -199,6 +200,7 @@ class Graph:
     several: bool = False
     encoder: list[Node] = field(default_factory=list)
     image: tuple[int, int, int, int, int] | None = None
+    chat: dict[str, Any] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..graph.nodes import Graph
+from ..tokenizers.chat import read_chat
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
 from . import bert, gpt2, llama, t5, translator, vit
@@ -30,6 +31,8 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
     tokenizer: its file (as tokenizer.json), where it is not beside the weights.
     """
     model = graph(folder)
+    if model.task == "generate":
+        model.chat = read_chat(folder)
     return model, vocabulary_of(model, folder, tokenizer)
 
 

@@ -5,7 +5,7 @@ Machine runs the steps, with the integers that a board computes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from ..compile.modelfile import ModelFile, load
@@ -13,6 +13,7 @@ from ..data.pictures import as_pixels, cut
 from ..device.beams import search
 from ..device.sampling import samples, sampling, seed_word
 from ..device.spans import answer, named, tag
+from ..device.stops import until
 from ..errors import Error
 from ..graph.nodes import Array
 from .machine import Machine
@@ -166,10 +167,14 @@ class Simulator:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 1,
-    ) -> Iterator[str]:
+        stop: str | Sequence[str] | None = None,
+        raw: bool = False,
+    ) -> Generator[str, None, None]:
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature 0 is greedy. Stops at an end token or the end of the context. Raises Error.
+        temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
+        prompt has all its special tokens. Stops at an end token or the end of the context.
+        Raises Error.
         """
         self._made_to("generate")
         numbers = sampling(
@@ -179,7 +184,9 @@ class Simulator:
         )
         if numbers[0] and not self._sampled:
             raise Error("this model cannot be sampled from; use temperature 0")
-        yield from self._write(self.tokenizer.prompt(prompt), max_tokens, numbers, seed)
+        tokens = (self.tokenizer.encode if raw else self.tokenizer.prompt)(prompt)
+        pieces = self._write(tokens, max_tokens, numbers, seed)
+        yield from until(pieces, stop) if stop else pieces
 
     def _write(
         self, tokens: list[int], max_tokens: int | None, numbers: tuple[int, int, int], seed: int

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..device import tokenizer_lookup as lookup
 from ..device.binder import tokenizer as device_tokenizer
 from ..errors import Error
+from .added import with_added
 from .vocabulary import (
     MAX_PIECE,
     Action,
@@ -50,7 +51,10 @@ def build(vocabulary: Vocabulary) -> bytes:
         section = _build_unigram(v)
     else:
         section = _build_bpe(v)
-    device_tokenizer(section)  # what the board would refuse is not written
+    device = device_tokenizer(section)  # what the board would refuse is not written
+    if v.added is not None and v.added.tokens:
+        section = with_added(section, device, v.added)
+        device_tokenizer(section)
     return section
 
 

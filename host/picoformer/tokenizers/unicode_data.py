@@ -149,6 +149,26 @@ _LOWER = (
 
 _SPACES = "9-4 13 65 1b 15e0 980-a 1e-1 6 30 fa1"
 
+# characters of words (\w) that are no letter, mark or number, and those of these that are not
+_WORDS = (
+    "5f 53-1 6 3-2 282-1 2-1 144-1 374 9a-8 2b-17 22 38 3-2 9-3 2-1 33-1 3b-2 7-1 3-1 b 1d-5 5 5 "
+    "3b-2 43 3b-2 9 2-1 2e-5 3-1 3b 2 7-1 3-1 9 2 1b-5 47-1 2-1 4-2 2-2 b 19-2 f-3 38 5-3 4 30-6 "
+    "4-1 3b 2-4 3-1 2-1 a-1 1d d 2-1 38-1 2-2 6-2 2-2 b-7 12-8 9-2 4c-2 7-7 13-1 c7 14 5c-9 b-1 "
+    "34 2-1 2 7 2 12 a 5 5 5 d 72-1 5 7 3-1 1a-1 b-2 3-6 16-1 3-5 3 b-2 2cd-13 399 a1 8-7 2-1 "
+    "28-9 16 76-1 9d-3 3-2 5-1 2-5 a2 3f-1 3b 2 a 2-1 9-5 4c-10 36 31 6 2-4 2-1 3e 1f 5-1 3 3d "
+    "3-2 2 4-1 31-7 9-1 ac 16 ff-5 211-1 32-1 14 1c 4-5 7-9 54-3 2-2 6c-f 2a 2d7-3b 1b-49 277-1d "
+    "56a 331-1 163-3 8b-9 1f-7 2-e 21-9 28-e 73b1-2 1b1-1 3 5 4-5 4b-1 33-f 2 3a 53-1 30 31-1 5-1 "
+    "2-3 6f-1 3-1 19 2e 2 6e 3-1 6 ee-1 2-1 2-1 2 5247-1 19-2 f0 1c8-2c 42-3 12-1 156-1a 25-3 "
+    "535-7 1a-6 28-8 4c-4 17-5 a1-1 3-f 3-2d 41-8 35-1 1f-2 4c-4 69-7 19-7 2a-6 14b-5 25-3 42-4 "
+    "f3-1e 2d-1 50-3 1e-9 20-e 2e-3 40-6 35 2 50-13 b 3-1 e 2e-2 5-1 a 6a 2-1 16-1 3c 31-2 a-1 9 "
+    "5-1 12-13 38-2 4-1 2 9 3 9f-2 20-1 38 3-1 2-3 3-1 3-2 a b-1 55-8 2 3 2-3 2-4 2 f-1 53-11 18 "
+    "52-2 7 2-3 3 ee-2 7-3 3 72-2 9-1 2 6e 2-1 7 6a-1 5 14-1 f1-e b0-8 3e-5 2-1 3-3 2 2-1 8e-6 "
+    "3-6 4 1d-9 29-6 2-3 9 a-a 2f-f 196-7 2-7 1b-12 26-15 2-d 7b-5 4 2-1 2-6 2 43-4 2-1 2-4 15c-3 "
+    "a-1 2 31-6 4-4 18 66-14 146c 7-e 2cc9-11 a2c-6 31f-16 b9 2-36 5d c-1 5f0f-2d 3-16 21f-1 7-5 "
+    "14e-13 d-13 6d-18 c88-6 2-10 3-6 2-1 2-4 65 a1-6 178 3e-3 1fd-3 ff-1 2d8-8 75-6 327-3a 2-2 "
+    "2-3 4d-2c 2-e 3c3-c 24-19 7-19 7-19"
+)
+
 Ranges = list[tuple[int, int]]
 """First and last character of each, rising."""
 
@@ -193,6 +213,18 @@ def numbers() -> Ranges:
 @lru_cache(1)
 def spaces() -> Ranges:
     return _ranges(_SPACES)
+
+
+@lru_cache(1)
+def words() -> Ranges:
+    r"""What `\w` is: an added token with single_word is found where none is beside it."""
+    codes = set(_members(letters() + marks() + numbers())) ^ set(_members(_ranges(_WORDS)))
+    starts = sorted(c for c in codes if c - 1 not in codes)
+    return list(zip(starts, sorted(c for c in codes if c + 1 not in codes), strict=True))
+
+
+def _members(ranges: Ranges) -> Iterator[int]:
+    return (code for first, last in ranges for code in range(first, last + 1))
 
 
 @lru_cache(1)

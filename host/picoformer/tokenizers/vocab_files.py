@@ -78,8 +78,11 @@ def vocab_and_merges(folder: Path) -> dict[str, Any]:
     if names["cls"] in vocab and names["sep"] in vocab:
         processor = {"type": "RobertaProcessing", "cls": [names["cls"]], "sep": [names["sep"]]}
     special = [name for name in (*names.values(), "<|endoftext|>") if name in vocab]
+    mask = names["mask"]  # takes the space in front of it
     return {
-        "added_tokens": [{"id": vocab[n], "content": n, "special": True} for n in special],
+        "added_tokens": [
+            {"id": vocab[n], "content": n, "special": True, "lstrip": n == mask} for n in special
+        ],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": prefix},
         "post_processor": processor,
         "model": {"type": "BPE", "vocab": vocab, "merges": merges},

@@ -22,6 +22,38 @@ class Template:
 
 
 @dataclass
+class AddedToken:
+    """A token that a text gives where it has its name, whatever the model makes of the rest."""
+
+    name: str
+    token: int
+    lstrip: bool = False
+    """White space in front of it is a part of it."""
+    rstrip: bool = False
+    single_word: bool = False
+    """Only where no letter, number or mark of a word is beside it."""
+    normalized: bool = False
+    """Looked for in the normalized text, by its normalized name, when the others are found."""
+
+
+@dataclass
+class AddedTokens:
+    """Added tokens, and what a tokenizer does around them."""
+
+    tokens: Sequence[AddedToken]
+    first: bool = False
+    """`prefix` holds for the beginning of a text alone, not behind an added token."""
+    normalizes: bool = False
+    """There is a normalizer: else those that are `normalized` are looked for in the text."""
+    puts: bool = False
+    """The normalizer adds the space of `prefix`, once for all between two that it did not see."""
+    again: bool = False
+    """... and the pre-tokenizer adds it where there is none."""
+    spaces: bool = False
+    """WordPiece: the normalizer keeps white space as it is. Unigram: runs become U+2581."""
+
+
+@dataclass
 class Vocabulary:
     """A byte-pair vocabulary, as an importer finds it. -1 stands for "none"."""
 
@@ -47,6 +79,7 @@ class Vocabulary:
     """None: `bos`, where there is one, before each text."""
     notes: list[str] = field(default_factory=list)
     """What whoever converts should know."""
+    added: AddedTokens | None = None
 
 
 @dataclass

@@ -38,6 +38,8 @@ class TokenizerJson(JsonReader):
         self.ids = ids
         self.added = added
         self.names = {**ids, **added}
+        listed = root.get("added_tokens") or []
+        self.special = {item["content"] for item in listed if item.get("special")} & added.keys()
         self.size = max([-1, *ids.values(), *added.values()]) + 1
 
     def steps(self, component: str) -> list[dict[str, Any]]:
@@ -57,13 +59,15 @@ class TokenizerJson(JsonReader):
         return brief(self.root.get(component))
 
     def pieces(self, of: Callable[[str], bytes]) -> list[bytes]:
-        """What each token stands for; nothing for what is added."""
+        """What each token stands for; nothing for what is special."""
         pieces = [b""] * self.size
-        for text, token in self.ids.items():
-            pieces[token] = of(text)
-        for token in self.added.values():
-            pieces[token] = b""
+        for text, token in self.names.items():
+            pieces[token] = b"" if text in self.special else of(text)
         return pieces
+
+    def searched(self, pieces: list[bytes]) -> list[int]:
+        """The tokens that the model itself finds in a text."""
+        return sorted({token for token in self.ids.values() if pieces[token]})
 
     def unknown(self) -> int:
         """The token of what is unknown, or -1."""

@@ -10,6 +10,7 @@ from ...errors import Error
 from ..files import JsonReader, read_json
 from ..vocabulary import Vocabulary, pad
 from . import bpe, unigram, word_level, wordpiece
+from .added import read_added
 from .components import TokenizerJson
 from .template import drop_default_template, ends, read_template
 
@@ -62,6 +63,7 @@ def vocabulary_from(
     first, last = ends(v.template, file.names)
     v.bos = first if bos is None else bos
     v.eos = last if eos is None else eos
+    v.added = read_added(file)
     if type(v) is Vocabulary:
         drop_default_template(v, v.template)
     return v
@@ -127,16 +129,11 @@ def _cut(path: str, ids: dict[str, int], added: dict[str, int], size: int) -> li
 
 
 def _added_tokens(reader: JsonReader, value: object) -> dict[str, int]:
-    """Added tokens that stand for no text. Encoding never finds them in a text."""
+    """The added tokens. `added.py` says what encoding does with them."""
     added: dict[str, int] = {}
     for item in reader.items([] if value is None else value, "added_tokens"):
         item = reader.mapping(item, "an added token")
         text = reader.text(item.get("content"), "an added token's content")
         token = reader.token(item.get("id"), f"the id of {text!r}")
-        if not item.get("special") and text[:1] + text[-1:] not in ("<>", "[]"):
-            raise Error(
-                f"{reader.path}: added token {text!r} is found in texts before BPE; "
-                "supported are added tokens that are special or look like <name> or [name]"
-            )
         added[text] = token
     return added

@@ -50,6 +50,7 @@ def read(file: TokenizerJson) -> UnigramVocabulary:
         i for text, i in file.ids.items() if pieces[i] and i not in bytes_ and " " not in text
     ]
     alphabet = {ord(c) for i in searched for c in pieces[i].decode()} | {0x20, ord(SPACE)}
+    alphabet |= {ord(c) for text in file.added.keys() - file.special for c in text}
     return UnigramVocabulary(
         pieces=pieces,
         unk=unk,

@@ -34,7 +34,8 @@ def splits_characters(file: TokenizerJson) -> bool:
 def read_characters(file: TokenizerJson) -> Vocabulary:
     """Each character is a token: BPE or WordLevel of single characters, without normalizer."""
     ids, added = file.ids, file.added
-    controls = {text for text in ids if text in added or _is_control(text)}
+    names = {text for text in ids if text not in added and _is_control(text)}
+    controls = names | added.keys()
     unk = file.unknown()
     long = [text for text in ids if len(text) != 1 and text not in controls and ids[text] != unk]
     if long or file.model.get("merges") or file.root.get("normalizer"):
@@ -42,7 +43,7 @@ def read_characters(file: TokenizerJson) -> Vocabulary:
             f"{file.path}: pieces such as {long[:3]}, normalizer "
             f"{file.brief('normalizer')}; {_CHARACTERS}"
         )
-    pieces = file.pieces(lambda text: b"" if text in controls else file.utf8(text))
+    pieces = file.pieces(lambda text: b"" if text in names else file.utf8(text))
     if unk >= 0:
         pieces[unk] = b""
     singles = single_characters({text: i for text, i in ids.items() if i != unk})

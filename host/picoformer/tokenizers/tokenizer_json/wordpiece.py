@@ -35,8 +35,9 @@ def read(file: TokenizerJson) -> WordPieceVocabulary:
         raise Error(f"{file.path}: max_input_chars_per_word is {longest!r}, expected a number")
     pieces = file.pieces(file.utf8)
     pieces[unk] = b""
-    searched = [token for token, piece in enumerate(pieces) if piece]
-    alphabet = {ord(c) for token in searched for c in pieces[token].decode()}
+    searched = file.searched(pieces)
+    # An added token is looked for in a normalized text, too.
+    alphabet = {ord(c) for piece in pieces for c in piece.decode()}
     options = _options(normalizers[0]) if normalizers else {}
     try:
         characters = bert_characters(alphabet, **options)
