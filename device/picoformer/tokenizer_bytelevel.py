@@ -3,22 +3,24 @@
 from .errors import Error
 from .tokenizer import Base
 from .tokenizer_bytepair import BytePair
-from .tokenizer_lookup import SPACE, Characters
+from .tokenizer_lookup import KEEP, LETTER, NUMBER, SPACE, Characters, Pieces
+
+_NEWLINES = b"\r\n"
 
 
 class ByteLevel(BytePair):
     """Words are cut by the classes of their characters; each byte is a token, then merges."""
 
     def __init__(self, section):
-        Base.__init__(self, section, 30, 0)
-        characters, reserved, self._n_merges = self._counts
-        if reserved:
-            raise Error("tokenizer: word 7 is %d, expected 0" % reserved)
+        Base.__init__(self, section, 0x1FE, 0)
+        characters, whole, self._n_merges = self._counts
         self._bytes = self._tables
         self._characters = Characters(section, self._tables + 512, characters)
         self._merges = self._tables + 512 + self._characters.size
-        self._load(512 + self._characters.size + 8 * self._n_merges)
+        self._whole = Pieces(self, self._merges + 8 * self._n_merges, whole)
+        self._load(512 + self._characters.size + 8 * self._n_merges + 2 * whole)
         self._characters.check()
+        self._whole.check()
         for b in range(256):
             token = self._token(b)
             if token >= self.vocab_size and token != 0xFFFF:
@@ -58,27 +60,65 @@ class ByteLevel(BytePair):
     def _cut(self, raw, kinds, i):
         """Where the word ends that begins at i."""
         n = len(raw)
+        llama = self._flags & 32
+        apart = self._flags & 256
         if raw[i] == 0x27:
-            if raw[i + 1 : i + 2] in (b"s", b"t", b"m", b"d"):
+            after = raw[i + 1 : i + 3]
+            if llama:
+                after = after.lower()
+            if after[:1] in (b"s", b"t", b"m", b"d"):
                 return i + 2
-            if raw[i + 1 : i + 3] in (b"re", b"ve", b"ll"):
+            if after in (b"re", b"ve", b"ll") or llama and after == b"\xc5\xbf":  # a long s
                 return i + 3
         j = i
-        if raw[i] == 0x20 and i + 1 < n and kinds[i + 1] != SPACE:
-            j += 1
+        if llama:
+            if kinds[i] in (KEEP, SPACE) and raw[i] not in _NEWLINES:
+                j = self._run(raw, kinds, i, 1)
+            if j == n or kinds[j] != LETTER:  # any one character, then letters
+                j = i
+                if raw[i] == 0x20 and i + 1 < n and kinds[i + 1] == KEEP:
+                    j += 1
+        elif raw[i] == 0x20 and i + 1 < n and kinds[i + 1] != SPACE:
+            if not (apart and kinds[i + 1] == NUMBER):
+                j += 1
         kind = kinds[j]
-        while j < n and kinds[j] == kind:
-            j += 1
-        if kind == SPACE and j < n:  # the last space belongs to what follows
-            last = j - 1
-            while raw[last] & 0xC0 == 0x80:
+        if kind == NUMBER and self._flags & 192:
+            return self._run(raw, kinds, j, 3 if self._flags & 64 else 1)
+        j = self._run(raw, kinds, j, n)
+        if llama and kind == KEEP:
+            while j < n and raw[j] in _NEWLINES:
+                j += 1
+        if kind != SPACE:
+            return j
+        last = j
+        if llama:
+            while last > i and raw[last - 1] not in _NEWLINES:
                 last -= 1
             if last > i:
                 return last
-        return j
+        if j < n and not (apart and kinds[j] == NUMBER):
+            last = j - 1  # this space belongs to what follows
+            while raw[last] & 0xC0 == 0x80:
+                last -= 1
+        return last if last > i else j
+
+    def _run(self, raw, kinds, i, most):
+        """Where characters of the kind of that at i end, or `most` of them."""
+        n = len(raw)
+        kind = kinds[i]
+        while i < n and kinds[i] == kind and most:
+            i += 1
+            while i < n and raw[i] & 0xC0 == 0x80:
+                i += 1
+            most -= 1
+        return i
 
     def _word(self, raw):
         """The token ids of the bytes of one word."""
+        if self._whole.count:
+            piece = self._whole.find(raw, 0, len(raw))
+            if piece >= 0:
+                return [self._whole.token(piece)]
         ids = []
         for b in raw:
             token = self._token(b)

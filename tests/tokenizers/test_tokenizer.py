@@ -93,7 +93,7 @@ def train(folder, *, prepare="prepend", byte_fallback=True, fuse_unk=True):
     replace = normalizers.Replace(" ", space)
     if prepare in ("prepend", "both"):
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(space), replace])
-    if prepare == "replace":
+    if prepare in ("replace", "gemma"):
         tokenizer.normalizer = replace
     if prepare == "both":
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
@@ -102,7 +102,9 @@ def train(folder, *, prepare="prepend", byte_fallback=True, fuse_unk=True):
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
             prepend_scheme=scheme, split=split == "split"
         )
-    drops = prepare not in ("replace", "metaspace-never-split")
+    if prepare == "gemma":
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    drops = prepare not in ("replace", "gemma") and "never" not in prepare
     steps = [decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence(steps + [decoders.Strip(" ", 1, 0)] * drops)
     controls = ["<unk>", "<s>", "</s>"] + (BYTE_NAMES if byte_fallback else [])
@@ -123,6 +125,9 @@ VARIANTS = {
     "metaspace_first": {"prepare": "metaspace-first-split"},
     "metaspace_whole": {"prepare": "metaspace-always-whole"},
     "metaspace_never": {"prepare": "metaspace-never-split"},
+    "metaspace_never_whole": {"prepare": "metaspace-never-whole"},
+    "metaspace_first_whole": {"prepare": "metaspace-first-whole"},
+    "gemma": {"prepare": "gemma"},
     "replace_only": {"prepare": "replace"},
     "unknown_fused": {"byte_fallback": False},
     "unknown_each": {"byte_fallback": False, "fuse_unk": False},

@@ -63,6 +63,10 @@ MORE_TEXTS = [
     "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd हिन्दी",
     "\x01\x02\x7f\x80\x9f\xad soft\u00adhyphen \u061c\u200e \ue000\U000f0000\U0010fffd \ufdd0",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa aaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "don'T x'S x'\u017f x'\u017fx '\u212a we'RE I'Ll '\u017f 12'S 'SX",
+    "a12345b 1 22 333 4444 \u0663\u0664\u0665\u0666 \u00bd\u00bd\u2167 1\u0301 2 \n3   4\t5\r\n6",
+    "x \n\n y\r\n\r\n  z!!\n\n?\n .\r\r \t\n\t w\n \u2028\n\u3000a \u3000 b\u3000\n",
+    "(foo) \tbar _x__y -z ..a ...\n  ...b \u2019s \u0301a 'a ''b \u00a0c \u00a0\u00a0d",
 ]
 LONG = " ".join(random.Random(1).choices(CORPUS, k=2200))[:100_000]
 
@@ -100,6 +104,42 @@ def byte_level(folder, prefix=False, alphabet=True, roberta=False, unk=None, **o
     if roberta:
         library.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
     return saved(folder, library)
+
+
+CONTRACTED = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+SPACED = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = "|".join((CONTRACTED, r"\p{N}{1,3}", SPACED))
+QWEN2 = "|".join((CONTRACTED, r"\p{N}", SPACED))
+# as tiktoken has it
+CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*"
+    r"|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def byte_level_behind(folder, step, regex=False, whole=False):
+    """Byte-level BPE behind another pre-tokenizer. whole: words that are tokens are not merged."""
+    library = hf.Tokenizer(models.BPE())
+    last = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=regex)
+    library.pre_tokenizer = pre_tokenizers.Sequence([step, last])
+    library.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>", "</s>", "<unk>"],
+        show_progress=False,
+    )
+    library.train_from_iterator(CORPUS, trainer)
+    root = json.loads(library.to_str())
+    root["model"]["ignore_merges"] = whole
+    if whole:  # tokens that no merge gives
+        del root["model"]["merges"][5::9]
+    return saved(folder, hf.Tokenizer.from_str(json.dumps(root)))
+
+
+def split(pattern, behavior="isolated", invert=False):
+    return pre_tokenizers.Split(hf.Regex(pattern), behavior, invert)
 
 
 def unigram(folder, normalizer=None, splitter=None, rounded=True):
@@ -207,6 +247,12 @@ VARIANTS = {
     "byte_level_unknown": lambda d: byte_level(d, alphabet=False, unk="<unk>"),
     "byte_level_fused": lambda d: byte_level(d, alphabet=False, unk="<unk>", fuse_unk=True),
     "byte_level_silent": lambda d: byte_level(d, alphabet=False),
+    "llama3": lambda d: byte_level_behind(d, split(LLAMA3), whole=True),
+    "qwen2": lambda d: byte_level_behind(d, split(QWEN2)),
+    "smollm": lambda d: byte_level_behind(d, pre_tokenizers.Digits(True), True),
+    "gpt2_whole": lambda d: byte_level_behind(d, split(GPT2), whole=True),
+    "cl100k": lambda d: byte_level_behind(d, split(CL100K, "removed", True)),
+    "digits": lambda d: byte_level_behind(d, pre_tokenizers.Digits(False), True),
     "unigram": lambda d: unigram(d),
     "unigram_nmt_lower": lambda d: unigram(
         d, normalizers.Sequence([normalizers.Nmt(), normalizers.Lowercase()])
@@ -362,6 +408,10 @@ def test_no_tokenizer(tmp_path):
 # --- what is refused
 
 
+def llama3(folder):
+    return byte_level_behind(folder, split(LLAMA3))
+
+
 @pytest.mark.parametrize(
     ("make", "change", "message"),
     [
@@ -380,7 +430,13 @@ def test_no_tokenizer(tmp_path):
         ),
         (byte_level, ("normalizer", {"type": "NFC"}), "NFC.*supported with byte-level"),
         (byte_level, ("decoder", {"type": "Fuse"}), "supported with byte-level"),
-        (byte_level, ("model", "ignore_merges", True), "ignore_merges"),
+        (byte_level, ("model", "dropout", 0.1), "dropout"),
+        (byte_level, ("pre_tokenizer", {"type": "Whitespace"}), "Whitespace.*; supported"),
+        (llama3, ("pre_tokenizer", "pretokenizers", 0, "pattern", "Regex", "x+"), "behind Digits"),
+        (llama3, ("pre_tokenizer", "pretokenizers", 0, "behavior", "Removed"), "behind Digits"),
+        (llama3, ("pre_tokenizer", "pretokenizers", 0, "type", "Punctuation"), "behind Digits"),
+        (llama3, ("pre_tokenizer", "pretokenizers", 1, "add_prefix_space", True), "behind Dig"),
+        (llama3, ("pre_tokenizer", "pretokenizers", 1, "use_regex", True), "behind Digits"),
         (unigram, ("normalizer", {"type": "NFKC"}), "NFKC.*supported with Unigram"),
         (unigram, ("normalizer", {"type": "StripAccents"}), "StripAccents.*supported"),
         (unigram, ("pre_tokenizer", {"type": "Whitespace"}), "supported with Unigram"),

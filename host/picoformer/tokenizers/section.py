@@ -28,6 +28,12 @@ FLAG_TEMPLATE = 16
 FLAG_COLLAPSE = 32
 FLAG_EACH_WORD = 64
 FLAG_CLUSTERS = 128
+# of type 3
+FLAG_LLAMA_WORDS = 32
+FLAG_THREE_DIGITS = 64
+FLAG_ONE_DIGIT = 128
+FLAG_DIGITS_APART = 256
+# of types 4 and 5
 FLAG_SENTENCEPIECE = 256
 FLAG_HANGUL = 512
 
@@ -123,12 +129,15 @@ def _build_byte_level(v: ByteLevelVocabulary) -> bytes:
     flags = FLAG_PREFIX_UNLESS_SPACE * v.prefix
     flags |= FLAG_WORDS * v.split
     flags |= FLAG_FUSE_UNKNOWN * v.fuse_unknown
+    flags |= FLAG_LLAMA_WORDS * v.llama | FLAG_DIGITS_APART * v.apart
+    flags |= FLAG_THREE_DIGITS * (v.digits == 3) | FLAG_ONE_DIGIT * (v.digits == 1)
     if len(v.byte_tokens) != 256 or not all(-1 <= i < len(v.pieces) for i in v.byte_tokens):
         raise Error(f"byte tokens {v.byte_tokens!r:.60}; expected 256, each a token or -1")
     characters, count = _characters(v.characters if v.split else ())
     tables = struct.pack("<256H", *(i & 0xFFFF for i in v.byte_tokens)) + characters
-    tables += _words(_merge_words(v))
-    return _section(v, TYPE_BYTE_LEVEL, flags, (count, 0, len(v.merges)), 0, tables)
+    tables += _words(_merge_words(v)) + _sorted_tokens(v, v.whole)
+    counts = count, len(v.whole), len(v.merges)
+    return _section(v, TYPE_BYTE_LEVEL, flags, counts, 0, tables)
 
 
 def _build_wordpiece(v: WordPieceVocabulary) -> bytes:

@@ -22,7 +22,9 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = range(1, 7)
 _UNIGRAM, _BPE, _WORD, _CHAR = range(1, 5)
 _KINDS = "Unigram", "BPE", "words", "characters"
 _PENALTY = 10  # an unknown character's score is so much below the least
-_GRID = 64  # parts of 1 in which scores of user-defined pieces are given
+_BONUS = 0.1  # what the library gives a user-defined piece for each byte but one: it wins
+_SHIFT = 0.125  # taken from every byte's score then, which changes no choice, as none is above 0
+_GRID = 64  # parts of 1 in which bonuses are given
 
 
 @dataclass
@@ -189,6 +191,7 @@ def _pieces(v: UnigramVocabulary, m: Model, known: Mapping[str, int]) -> None:
     v.pieces = pieces
     normal = [p.score for p in m.pieces if p.kind == _NORMAL] or [0.0]
     best, least = max(normal), min(normal)
+    shift = _SHIFT * any(p.kind == _USER for p in m.pieces)
     if m.bytes_:
         listed = {p.text: known[p.text] for p in m.pieces if p.kind == _BYTE and p.text in known}
         v.byte_base = first_byte(m.path, listed)
@@ -204,18 +207,17 @@ def _pieces(v: UnigramVocabulary, m: Model, known: Mapping[str, int]) -> None:
         searched.append(token)
         if m.kind != _UNIGRAM:
             scores[token] = 0.0 if piece.kind == _USER else min(piece.score - best, 0.0) - 1
-        elif piece.kind == _USER:  # always the best, by a little
-            length = len(piece.text.encode())
-            scores[token] = -max(0, round((0.1 - length * best) * _GRID)) / _GRID
         else:
-            scores[token] = piece.score
+            length = len(piece.text.encode())
+            bonus = round(_BONUS * (length - 1) * _GRID) / _GRID
+            scores[token] = (bonus if piece.kind == _USER else piece.score) - shift * length
     v.searched = searched
     if missing:
         v.notes.append(
             f"{len(missing)} pieces of {os.path.basename(m.path)} have no token, such as "
             f"{missing[0]!r}: a text that has them is cut otherwise"
         )
-    v.scores, v.unknown_score = scores, least - _PENALTY
+    v.scores, v.unknown_score = scores, least - _PENALTY - shift
 
 
 def _named(text: str, kinds: Mapping[str, int]) -> bool:

@@ -102,6 +102,14 @@ class ByteLevelVocabulary(Vocabulary):
     """The token of each byte, -1 for none."""
     split: bool = True
     """Cut texts in words as GPT-2 does."""
+    llama: bool = False
+    """... as Llama 3 does."""
+    digits: int = 0
+    """Of a number that go together: 1, 3 or 0 for all."""
+    apart: bool = False
+    """No number has a space in front of it in its word."""
+    whole: Sequence[int] = ()
+    """Tokens that a word of just these bytes gives, whatever the merges say."""
     characters: Sequence[tuple[int, int, Action]] = ()
     """Classes of code points, as WordPieceVocabulary's."""
 

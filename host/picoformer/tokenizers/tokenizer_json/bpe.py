@@ -23,13 +23,15 @@ _SUPPORTED = (
 
 def read(file: TokenizerJson) -> Vocabulary:
     """The vocabulary of a BPE of any type. Raises Error."""
-    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
+    splitters = file.steps("pre_tokenizer")
+    of_bytes = any(step.get("type") == "ByteLevel" for step in splitters)
+    options = ["dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"]
+    for option in options[: 3 if of_bytes else 4]:
         if file.model.get(option):
             raise Error(
                 f"{file.path}: model option {option} = {file.model[option]!r}; {_SUPPORTED}"
             )
-    splitters = file.steps("pre_tokenizer")
-    if any(step.get("type") == "ByteLevel" for step in splitters):
+    if of_bytes:
         return byte_level.read(file)
     plain = not file.root.get("normalizer") and not splitters
     if not file.model.get("merges") and (plain or word_level.splits_characters(file)):
@@ -69,6 +71,9 @@ def _preparation(file: TokenizerJson) -> tuple[bool, bool, bool]:
     splitters = file.steps("pre_tokenizer")
     seen = [s.get("type") for s in normalizers]
     metaspace: dict[str, Any] | None = None
+    if seen == ["Replace"] and [s.get("pattern") for s in splitters] == [{"String": " "}]:
+        # Gemma's: where a space is, and there is none any more
+        splitters = [s for s in splitters if s.get("type") != "Split"]
     supported = seen in ([], ["Prepend", "Replace"], ["Replace"])
     for step in normalizers:
         if step.get("type") == "Prepend":
