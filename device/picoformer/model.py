@@ -236,10 +236,8 @@ class Model:
 
         An image is its pixels, 0 to 255, row by row, the channels of a pixel together.
         """
-        logits = self._read(text, "classify")
-        pairs = [(self.labels[i], logits[i]) for i in range(self.outputs)]
-        pairs.sort(key=lambda pair: -pair[1])
-        return pairs
+        pairs = zip(self.labels, self._read(text, "classify"))
+        return sorted(pairs, key=lambda pair: -pair[1])
 
     def embed(self, text):
         """The embedding of a text, array('i'); only directions and ratios mean something."""
