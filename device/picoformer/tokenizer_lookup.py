@@ -24,15 +24,16 @@ class Characters:
         self._low = self._high = 0  # the range that was found last, and its action
         self._found = 0
 
-    def check(self, clusters=0):
+    def check(self, clusters=0, classes=0):
         """Raises Error unless every code point has an action that makes sense.
 
-        clusters: the bits that an operation may have besides.
+        clusters: the bits that an operation may have besides. classes: the greatest value of one
+        that needs none.
         """
         s = self._s
         n = (self.size >> 2) - self._n
         for i in range(n):
-            self._check_action(i, n, 15 | clusters)
+            self._check_action(i, n, 15 | clusters, classes)
         end = 0x110000
         for i in range(self._n - 1, -1, -1):
             start = self._start(i)
@@ -42,9 +43,9 @@ class Characters:
             op = s[p + 3] & 15
             last = end - 1
             if op == EACH:
-                self._check_each(self._value(p), end - start, n)
+                self._check_each(self.value(p), end - start, n)
             if op == SHIFT:
-                shift = self._value(p) - 0x100000
+                shift = self.value(p) - 0x100000
                 a = start + shift
                 b = last + shift
                 if a < 0 or b > 0x10FFFF or (a < 0xE000 and b > 0xD7FF):
@@ -63,11 +64,11 @@ class Characters:
             if self._s[p + 3] & 15 in (SHIFT, HANGUL, EACH):
                 raise Error("tokenizer: character action at byte %d is not one's own" % p)
 
-    def _check_action(self, i, n, bits):
+    def _check_action(self, i, n, bits, classes):
         s = self._s
         p = self._actions + 4 * i
         op = s[p + 3] & 15
-        value = self._value(p)
+        value = self.value(p)
         bad = op > EACH or s[p + 3] & ~bits
         if op in (BECOMES, ALONE_BECOMES):
             bad = bad or value > 0x10FFFF or 0xD800 <= value < 0xE000
@@ -83,7 +84,7 @@ class Characters:
         elif op == EACH:
             pass  # its range says how many they are
         else:
-            bad = bad or value
+            bad = bad or value > classes
         if bad:
             raise Error("tokenizer: character action %d is malformed" % i)
 
@@ -97,7 +98,7 @@ class Characters:
         p = self._at + 4 * i
         return self._actions + 4 * (self._s[p] | (self._s[p + 1] & 7) << 8)
 
-    def _value(self, p):
+    def value(self, p):
         s = self._s
         return s[p] | s[p + 1] << 8 | s[p + 2] << 16
 
@@ -115,7 +116,7 @@ class Characters:
                 b = mid
         p = self._position(a)
         if self._s[p + 3] & 15 == EACH:
-            return self._actions + 4 * (self._value(p) + code - self._start(a))
+            return self._actions + 4 * (self.value(p) + code - self._start(a))
         self._low = self._start(a)
         self._high = self._start(b) if b < self._n else 0x110000
         self._found = p
@@ -125,9 +126,9 @@ class Characters:
         """The one character that a code point becomes by the action at p, or -1."""
         op = self._s[p + 3] & 15
         if op in (BECOMES, ALONE_BECOMES):
-            return self._value(p)
+            return self.value(p)
         if op == SHIFT:
-            return code + self._value(p) - 0x100000
+            return code + self.value(p) - 0x100000
         return -1 if op in (DROP, SEQUENCE, HANGUL) else code
 
     def put(self, code, p, out):
@@ -136,7 +137,7 @@ class Characters:
         if op == SEQUENCE:
             first = self._actions + 4 * (self._s[p] | self._s[p + 1] << 8)
             for q in range(first, first + 4 * self._s[p + 2], 4):
-                out.extend(chr(self._value(q)).encode())
+                out.extend(chr(self.value(q)).encode())
             return self._s[p + 2]
         elif op == HANGUL:
             code -= 0xAC00
@@ -153,6 +154,70 @@ class Characters:
         else:
             out.extend(chr(code).encode())
         return 1
+
+
+class Pairs:
+    """Pairs of characters, below U+10000, and the one that each becomes, at byte `at`.
+
+    There are two tables of them: `counts`, first | second << 16, says how many each has.
+    """
+
+    def __init__(self, section, at, counts):
+        self._s = section
+        self._at = at
+        self._first = counts & 0xFFFF
+        self._n = self._first + (counts >> 16)
+        self.size = 6 * self._n  # bytes
+
+    def check(self):
+        s = self._s
+        last = -1
+        for p in range(self._at, self._at + 4 * self._n, 4):
+            if p == self._at + 4 * self._first:
+                last = -1
+            key = s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24
+            if key <= last:
+                raise Error("tokenizer: the pair at byte %d is out of order" % p)
+            last = key
+        for p in range(self._at + 4 * self._n, self._at + self.size, 2):
+            if s[p + 1] >> 3 == 27:
+                raise Error("tokenizer: the pair's character at byte %d is a surrogate" % p)
+
+    def find(self, a, b, second=False):
+        """What two characters become by the first or the second table, or 0."""
+        s = self._s
+        low = self._first if second else 0
+        high = self._n if second else self._first
+        while low < high:
+            mid = (low + high) >> 1
+            p = self._at + 4 * mid
+            d = (s[p + 2] | s[p + 3] << 8) - a or (s[p] | s[p + 1] << 8) - b
+            if d < 0:
+                low = mid + 1
+            elif d:
+                high = mid
+            else:
+                p = self._at + 4 * self._n + 2 * mid
+                return s[p] | s[p + 1] << 8
+        return 0
+
+    def parts(self, code, second=False):
+        """The two characters that become this one, or None."""
+        s = self._s
+        for i in range(self._first if second else 0, self._n if second else self._first):
+            p = self._at + 4 * self._n + 2 * i
+            if s[p] | s[p + 1] << 8 == code:
+                p = self._at + 4 * i
+                return s[p + 2] | s[p + 3] << 8, s[p] | s[p + 1] << 8
+
+
+def syllable(a, b):
+    """The Hangul syllable of two characters, or 0."""
+    if 0x1100 <= a < 0x1113 and 0x1161 <= b < 0x1176:
+        return 0xAC00 + 588 * (a - 0x1100) + 28 * (b - 0x1161)
+    if 0xAC00 <= a <= 0xD7A3 and 0x11A8 <= b < 0x11C3 and not (a - 0xAC00) % 28:
+        return a + b - 0x11A7
+    return 0
 
 
 class Pieces:

@@ -12,7 +12,9 @@ from .tokenizer_lookup import (
     SPACE,
     SWALLOWS,
     Characters,
+    Pairs,
     Pieces,
+    syllable,
 )
 
 _MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
@@ -28,19 +30,17 @@ class Unigram(Base):
             raise Error("tokenizer: %d bytes, its tables are cut" % len(section))
         s = section
         p = self._tables
-        self._first_pairs, more = struct.unpack_from("<2H", section, p + 4)
-        self._n_pairs = self._first_pairs + more
-        self._pairs = p + 8
+        self._pairs = Pairs(section, p + 8, struct.unpack_from("<I", section, p + 4)[0])
         if self._flags & 256 and self._flags & 0xC2:
             raise Error("tokenizer: flags 0x%x, which exclude each other" % self._flags)
-        at = self._pairs + 6 * self._n_pairs
+        at = p + 8 + self._pairs.size
         self._characters = Characters(section, at, characters)
         self._costs = at + self._characters.size
         self._pieces = Pieces(self, self._costs + 4 * n, n)
-        self._load(8 + 6 * self._n_pairs + self._characters.size + 6 * n)
+        self._load(8 + self._pairs.size + self._characters.size + 6 * n)
         self._characters.check(0xF0 if self._flags & 128 else 0)
         self._pieces.check()
-        self._check_pairs()
+        self._pairs.check()
         self._base = s[p] | s[p + 1] << 8 | s[p + 2] << 16
         if self._base == 0xFFFFFF and s[p + 3] == 255:
             self._base = -1
@@ -52,20 +52,6 @@ class Unigram(Base):
                 raise Error("tokenizer: the cost at byte %d is out of range" % (p - 3))
         if self.unk < 0 or self._unknown >> 30:
             raise Error("tokenizer: Unigram without an unknown token, or of too high a cost")
-
-    def _check_pairs(self):
-        s = self._s
-        last = -1
-        for p in range(self._pairs, self._pairs + 4 * self._n_pairs, 4):
-            if p == self._pairs + 4 * self._first_pairs:
-                last = -1
-            key = s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24
-            if key <= last:
-                raise Error("tokenizer: the pair at byte %d is out of order" % p)
-            last = key
-        for p in range(self._pairs + 4 * self._n_pairs, self._pairs + 6 * self._n_pairs, 2):
-            if s[p + 1] >> 3 == 27:
-                raise Error("tokenizer: the pair's character at byte %d is a surrogate" % p)
 
     def _encode(self, text, most):
         """See Base.encode."""
@@ -148,7 +134,12 @@ class Unigram(Base):
             p = self._characters.find(code)
             one = self._characters.one(code, p)
             if last >= 0:
-                both = self._compose(last, one, more) if one >= 0 else 0
+                both = 0
+                if one >= 0:
+                    # a syllable goes on if it has been composed, as all that is composed does
+                    if self._flags & 512 and more == (last > 0x1112):
+                        both = syllable(last, one)
+                    both = both or self._pairs.find(last, one, more)
                 if both:
                     last = both
                     more = True
@@ -162,35 +153,12 @@ class Unigram(Base):
             out.extend(chr(last).encode())
         return bytes(out)
 
-    def _compose(self, a, b, more=False):
-        """What two characters become, 0 if nothing else. more: the first is composed already."""
-        if self._flags & 512:
-            if more and 0xAC00 <= a <= 0xD7A3 and 0x11A8 <= b < 0x11C3 and not (a - 0xAC00) % 28:
-                return a + b - 0x11A7
-            if not more and 0x1100 <= a < 0x1113 and 0x1161 <= b < 0x1176:
-                return 0xAC00 + 588 * (a - 0x1100) + 28 * (b - 0x1161)
-        s = self._s
-        low = self._first_pairs if more else 0
-        high = self._n_pairs if more else self._first_pairs
-        while low < high:
-            mid = (low + high) >> 1
-            p = self._pairs + 4 * mid
-            d = (s[p + 2] | s[p + 3] << 8) - a or (s[p] | s[p + 1] << 8) - b
-            if d < 0:
-                low = mid + 1
-            elif d:
-                high = mid
-            else:
-                p = self._pairs + 4 * self._n_pairs + 2 * mid
-                return s[p] | s[p + 1] << 8
-        return 0
-
     def _put_cluster(self, cluster, size, out):
         """As the library's Precompiled does it: in a small cluster, what is found first is all."""
         if len(cluster) > 1 and size < 6:
             if self._s[self._characters.find(cluster[0]) + 3] & SWALLOWS:
                 return self._put(cluster[0], out)
-            both = self._compose(cluster[0], cluster[1])
+            both = self._pairs.find(cluster[0], cluster[1])
             if both:
                 out.extend(chr(both).encode())
                 self._solid = len(out)

@@ -21,7 +21,12 @@ from picoformer.tokenizers.choose import read_tokenizer
 from picoformer.tokenizers.section import build
 from picoformer.tokenizers.tokenizer import Tokenizer
 from picoformer.tokenizers.tokenizer_json.read import read_tokenizer_json
-from picoformer.tokenizers.vocabulary import UnigramVocabulary, WordPieceVocabulary
+from picoformer.tokenizers.vocabulary import (
+    ByteLevelVocabulary,
+    PiecesVocabulary,
+    UnigramVocabulary,
+    WordPieceVocabulary,
+)
 from test_tokenizer import ASCII_SOUP, ODD_TEXTS, UNICODE, check_on_board
 from turns import some
 
@@ -66,6 +71,9 @@ MORE_TEXTS = [
     "don'T x'S x'\u017f x'\u017fx '\u212a we'RE I'Ll '\u017f 12'S 'SX",
     "a12345b 1 22 333 4444 \u0663\u0664\u0665\u0666 \u00bd\u00bd\u2167 1\u0301 2 \n3   4\t5\r\n6",
     "x \n\n y\r\n\r\n  z!!\n\n?\n .\r\r \t\n\t w\n \u2028\n\u3000a \u3000 b\u3000\n",
+    "a\u0301\u0323 \u00e1\u0323 \u1ea1\u0301 \u0301\u0323a \u1ed9\u0323",
+    "\u212b\u0323 \u0958\u093c \u0344\u0301 \U00011131\U00011127 \ufb1d",
+    "\u09c7\u09be\u0301 \u0dd9\u0dcf\u0dca \u1100\u1161\u11a8 \uac00\u11a8\u0301",
     "(foo) \tbar _x__y -z ..a ...\n  ...b \u2019s \u0301a 'a ''b \u00a0c \u00a0\u00a0d",
 ]
 LONG = " ".join(random.Random(1).choices(CORPUS, k=2200))[:100_000]
@@ -118,11 +126,13 @@ CL100K = (
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def byte_level_behind(folder, step, regex=False, whole=False):
+def byte_level_behind(folder, step=None, regex=False, whole=False, normal=False):
     """Byte-level BPE behind another pre-tokenizer. whole: words that are tokens are not merged."""
     library = hf.Tokenizer(models.BPE())
+    if normal:
+        library.normalizer = normalizers.NFC()
     last = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=regex)
-    library.pre_tokenizer = pre_tokenizers.Sequence([step, last])
+    library.pre_tokenizer = last if step is None else pre_tokenizers.Sequence([step, last])
     library.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=900,
@@ -248,7 +258,8 @@ VARIANTS = {
     "byte_level_fused": lambda d: byte_level(d, alphabet=False, unk="<unk>", fuse_unk=True),
     "byte_level_silent": lambda d: byte_level(d, alphabet=False),
     "llama3": lambda d: byte_level_behind(d, split(LLAMA3), whole=True),
-    "qwen2": lambda d: byte_level_behind(d, split(QWEN2)),
+    "qwen2": lambda d: byte_level_behind(d, split(QWEN2), normal=True),
+    "neox": lambda d: byte_level_behind(d, regex=True, normal=True),
     "smollm": lambda d: byte_level_behind(d, pre_tokenizers.Digits(True), True),
     "gpt2_whole": lambda d: byte_level_behind(d, split(GPT2), whole=True),
     "cl100k": lambda d: byte_level_behind(d, split(CL100K, "removed", True)),
@@ -428,7 +439,7 @@ def llama3(folder):
             ("post_processor", "special_tokens", "[CLS]", "ids", [9999]),
             "token 9999.*not among the 900 tokens",
         ),
-        (byte_level, ("normalizer", {"type": "NFC"}), "NFC.*supported with byte-level"),
+        (byte_level, ("normalizer", {"type": "NFD"}), "NFD.*supported with byte-level"),
         (byte_level, ("decoder", {"type": "Fuse"}), "supported with byte-level"),
         (byte_level, ("model", "dropout", 0.1), "dropout"),
         (byte_level, ("pre_tokenizer", {"type": "Whitespace"}), "Whitespace.*; supported"),
@@ -544,13 +555,36 @@ def tiny(kind):
             pairs={(97, 0x301): 0xE1, (101, 0x301): 101},
             collapse=True,
         )
+    if kind == "pieces":
+        plain = [run for run in runs if run[2][0] < 0x10]
+        v = PiecesVocabulary(**{**vars(v), "characters": plain, "composed": {(0xE1, 0x323): 97}})
+        v.hangul = True
+    elif kind == "normal":
+        marks = [
+            (0x301, 0x301, (0, 230)),
+            (0x323, 0x323, (0, 220)),
+            (0x344, 0x344, (7, 0x301, 0x323)),
+        ]
+        v = ByteLevelVocabulary(
+            [*pieces, b"\xc3", b"\xa1", b"\xc3\xa1"],
+            merges={(14, 15): (0, 16), (2, 13): (1, 3)},
+            unk=0,
+            byte_tokens=[
+                {97: 2, 98: 13, 101: 6, 32: 9, 0xC3: 14, 0xA1: 15}.get(b, -1) for b in range(256)
+            ],
+            characters=[(97, 122, (9,)), *marks, (0x212B, 0x212B, (4, 0xE1))],
+            pairs={(97, 0x301): 0xE1, (0xE1, 0x323): 101, (0x10061, 0x10301): 0x10041},
+            llama=True,
+            digits=3,
+            whole=[10, 11],
+        )
     from picoformer.tokenizers.vocabulary import Template
 
     v.template = Template([(0, 1, 0), (1, 0, 0)], [(1, 0, 0), (0, 1, 7), (2, 0, 1)])
     return build(v)
 
 
-TINY = {kind: tiny(kind) for kind in ("wordpiece", "unigram")}
+TINY = {kind: tiny(kind) for kind in ("wordpiece", "unigram", "pieces", "normal")}
 SOUP = "e\u0301a\u0301 \u2122\u0301\u0600e\u0301\xad\u0301abAB -_\u00c8\u012c\uac00\uac01日x e" * 3
 
 
@@ -566,7 +600,7 @@ def use(section):
     return True
 
 
-@pytest.fixture(params=["wordpiece", "unigram", "byte_level"])
+@pytest.fixture(params=[*TINY, "byte_level"])
 def section(request, tmp_path_factory):
     if request.param in TINY:
         return TINY[request.param]
@@ -599,6 +633,22 @@ def test_tiny_unigram():
     assert (
         tokenizer.decode([space_a, a, space_a]) == "aa a" and tokenizer.decode([1, space_a]) == "a"
     )
+
+
+def test_tiny_pieces():
+    tokenizer = Tokenizer(TINY["pieces"])
+    assert tokenizer.encode(" ab b ") == [9, 3, 9, 13]
+    assert tokenizer.encode("a\u0301b")[1:] == [0, 13]  # composed to what is no piece
+    assert tokenizer.encode("a\u0301\u0323b") == [9, 3]  # and further
+    assert tokenizer.encode("\xe1\u0323b")[1:] == [0, 13]  # which was not composed here
+
+
+def test_tiny_normal_form():
+    tokenizer = Tokenizer(TINY["normal"])
+    assert tokenizer.encode("ab") == [3] and tokenizer.encode(" ab") == [9, 3]
+    assert tokenizer.encode(" a") == [10]  # a token, though nothing merges to it
+    assert tokenizer.encode("a\u0301") == tokenizer.encode("\u212b") == [16]
+    assert tokenizer.encode("\u212b\u0323") == tokenizer.encode("a\u0344") != [16]
 
 
 def test_truncations_and_extensions(section):

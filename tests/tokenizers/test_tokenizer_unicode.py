@@ -73,6 +73,44 @@ def test_lower_case(every):
         assert LOWER(chr(c)) == "".join(map(chr, lower.get(c, [c]))), hex(c)
 
 
+NORMAL = normalizers.NFC().normalize_str
+
+
+def test_combining_classes():
+    """Two marks are sorted where the second one's class is lower, but not 0."""
+    found, first = unicode_data.classes(), {number: c for c, number in CLASS_ITEMS}
+    assert found.keys() >= {0x301, 0x323, 0x3099} and len(first) == 54
+    near = {c + d for c in found for d in (-1, 0, 1)}
+    for c in near:
+        number = found.get(c, 0)
+        if c not in unicode_data.uncomposed():
+            text = f"q{chr(c)}\u0334"  # of class 1
+            assert (NORMAL(text) != text) == (number > 1), hex(c)
+            text = f"q\u0345{chr(c)}"  # of class 240
+            assert (NORMAL(text) != text) == (0 < number < 240), hex(c)
+    for number, c in sorted(first.items()):
+        for other, d in sorted(first.items()):
+            text = f"q{chr(c)}{chr(d)}"
+            assert (NORMAL(text) != text) == (other < number)
+
+
+CLASS_ITEMS = list(unicode_data.classes().items())
+
+
+def test_compositions():
+    pairs, other = unicode_data.compositions(), unicode_data.uncomposed()
+    for (a, b), c in pairs.items():
+        assert NORMAL(chr(a) + chr(b)) == chr(c)
+    for c in EVERY:
+        assert NORMAL(chr(c)) == "".join(map(chr, other.get(c, [c]))), hex(c)
+    firsts, seconds = {a for a, _ in pairs}, {b for _, b in pairs}
+    for a in firsts:
+        for b in seconds:
+            made = pairs.get((a, b))
+            if made is None and a not in pairs.values():
+                assert len(NORMAL(chr(a) + chr(b))) == 2
+
+
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_decompositions(every):
     found, marks = unicode_data.decompositions(), members("marks")

@@ -205,12 +205,17 @@ def _members(ranges: Iterable[tuple[int, int]]) -> list[int]:
     return [c for first, last in ranges for c in range(first, last + 1)]
 
 
-def byte_level_characters() -> Runs:
-    """The classes of GPT-2's regular expression."""
+def byte_level_characters(normal: bool = False) -> Runs:
+    """The classes of GPT-2's regular expression; normal: also what normal form C needs of them."""
     actions: list[Action] = [(KEEP,)] * _CODES
     _put(actions, unicode_data.spaces(), (SPACE,))
     _put(actions, unicode_data.letters(), (LETTER,))
     _put(actions, unicode_data.numbers(), (NUMBER,))
+    if normal:
+        for code, number in unicode_data.classes().items():
+            actions[code] = (*actions[code], number)
+        for code, parts in unicode_data.uncomposed().items():
+            actions[code] = (BECOMES if len(parts) == 1 else SEQUENCE, *parts)
     return _runs(actions)
 
 

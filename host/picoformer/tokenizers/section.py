@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..device import tokenizer_lookup as lookup
 from ..device.binder import tokenizer as device_tokenizer
@@ -33,6 +33,7 @@ FLAG_LLAMA_WORDS = 32
 FLAG_THREE_DIGITS = 64
 FLAG_ONE_DIGIT = 128
 FLAG_DIGITS_APART = 256
+FLAG_NORMAL = 512
 # of types 4 and 5
 FLAG_SENTENCEPIECE = 256
 FLAG_HANGUL = 512
@@ -133,8 +134,19 @@ def _build_byte_level(v: ByteLevelVocabulary) -> bytes:
     flags |= FLAG_THREE_DIGITS * (v.digits == 3) | FLAG_ONE_DIGIT * (v.digits == 1)
     if len(v.byte_tokens) != 256 or not all(-1 <= i < len(v.pieces) for i in v.byte_tokens):
         raise Error(f"byte tokens {v.byte_tokens!r:.60}; expected 256, each a token or -1")
-    characters, count = _characters(v.characters if v.split else ())
+    characters, count = _characters(v.characters, v.pairs is not None)
     tables = struct.pack("<256H", *(i & 0xFFFF for i in v.byte_tokens)) + characters
+    if v.pairs is not None:
+        flags |= FLAG_NORMAL
+        low, high = (
+            {
+                (a & 0xFFFF, b & 0xFFFF): code & 0xFFFF
+                for (a, b), code in v.pairs.items()
+                if code >> 16 == plane
+            }
+            for plane in (0, 1)
+        )
+        tables += _words([len(low) | len(high) << 16]) + _pair_tables(low, high)
     tables += _words(_merge_words(v)) + _sorted_tokens(v, v.whole)
     counts = count, len(v.whole), len(v.merges)
     return _section(v, TYPE_BYTE_LEVEL, flags, counts, 0, tables)
@@ -156,11 +168,7 @@ def _build_unigram(v: UnigramVocabulary) -> bytes:
         flags |= FLAG_CLUSTERS * (v.pairs is not None)
     else:
         flags |= FLAG_SENTENCEPIECE | FLAG_HANGUL * v.hangul
-    pairs = sorted((v.pairs or {}).items())
-    first = len(pairs)
-    pairs += sorted((v.composed or {}).items())
-    if len(pairs) > 65535 or not all(0 <= c < 65536 for (a, b), c in pairs for c in (a, b, c)):
-        raise Error("the normalizer composes characters above U+FFFF, not supported")
+    first, more = v.pairs or {}, v.composed or {}
     kind = TYPE_PIECES if isinstance(v, PiecesVocabulary) else TYPE_UNIGRAM
     tokens = sorted(v.searched, key=lambda token: v.pieces[token])
     scores = [*(v.scores[token] for token in tokens), v.unknown_score]
@@ -168,11 +176,19 @@ def _build_unigram(v: UnigramVocabulary) -> bytes:
         raise Error("a score is not from -2^20 to 0; expected logarithms of probabilities")
     *costs, unknown = _ranks(scores) if kind == TYPE_PIECES else _costs(scores)
     characters, count = _characters(v.characters)
-    tables = _words([_NONE if v.byte_base < 0 else v.byte_base, first | len(pairs) - first << 16])
-    tables += _words([a << 16 | b for (a, b), _ in pairs])
-    tables += struct.pack(f"<{len(pairs)}H", *(c for _, c in pairs)) + characters + _words(costs)
+    tables = _words([_NONE if v.byte_base < 0 else v.byte_base, len(first) | len(more) << 16])
+    tables += _pair_tables(first, more) + characters + _words(costs)
     tables += _sorted_tokens(v, tokens)
     return _section(v, kind, flags, (unknown, len(tokens), count), 0, tables)
+
+
+def _pair_tables(*tables: Mapping[tuple[int, int], int]) -> bytes:
+    """Pairs of characters below U+10000, and behind them what each becomes."""
+    pairs = [pair for table in tables for pair in sorted(table.items())]
+    if not all(0 <= c < 65536 for (a, b), c in pairs for c in (a, b, c)):
+        raise Error("the normalizer composes characters above U+FFFF, not supported")
+    codes = struct.pack(f"<{len(pairs)}H", *(c for _, c in pairs))
+    return _words([a << 16 | b for (a, b), _ in pairs]) + codes
 
 
 def _costs(scores: Sequence[float]) -> list[int]:
@@ -228,17 +244,22 @@ def _section(
     return section
 
 
-def _characters(runs: Sequence[tuple[int, int, Action]]) -> tuple[bytes, int]:
-    """The tables of ranges and actions, and their sizes as the header has them."""
+def _characters(
+    runs: Sequence[tuple[int, int, Action]], listed: bool = False
+) -> tuple[bytes, int]:
+    """The tables of ranges and actions, and their sizes as the header has them.
+
+    listed: no action stands for another one that does the same.
+    """
     table: dict[Action, int] = {}
     entries: list[tuple[int, Action]] = []
     whole = list(_whole(runs))
-    for first, action in _covered(whole):
+    for first, action in [] if listed else _covered(whole):
         if not entries or entries[-1][1] != action:
             entries.append((first, action))
             table.setdefault(action, len(table))
     each: list[Action] = []
-    if len(table) > _MAX_ACTIONS:
+    if listed or len(table) > _MAX_ACTIONS:
         entries, each = _each(whole)
         table = {}
         for _, action in entries:

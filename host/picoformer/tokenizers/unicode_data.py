@@ -101,6 +101,78 @@ _NUMBERS = (
 # characters above U+FFFF that have a canonical decomposition
 _DECOMPOSED = "1109a 2 f 83-1 21c-1 16f-1 2 fc-1 bba3-6 57-5 12640-21d"
 
+# combining characters by their class, as normal forms sort them
+_CLASSES = {
+    1: "334-4 199c e-6 3ea-1 5-2 b-1 4-1 e94e 60b7-4 51aa 14c9-2",
+    7: "93c 80 80 80 80 180 37b afd b2 51 8d7c 6707 b9 57 6c b3 53 10a 7d fd f7 d293",
+    8: "3099-1",
+    9: (
+        "94d 80 80 80 80 80 80 80 80 7d 70 14a b5-1 6da 20 9e 28e e4 66-1 47-1 118c 7a87 be "
+        "8f 6d 136 f7 5e52 607 39 3a 7a-1 8c 75 b5 63 f5 80 fd 80 77 75 514"
+    ),
+    10: "5b0",
+    11: "5b1",
+    12: "5b2",
+    13: "5b3",
+    14: "5b4",
+    15: "5b5",
+    16: "5b6",
+    17: "5b7",
+    18: "5b8 f",
+    19: "5b9-1",
+    20: "5bb",
+    21: "5bc",
+    22: "5bd",
+    23: "5bf",
+    24: "5c1",
+    25: "5c2",
+    26: "fb1e",
+    27: "64b 2a5",
+    28: "64c 2a5",
+    29: "64d 2a5",
+    30: "618 36",
+    31: "619 36",
+    32: "61a 36",
+    33: "651",
+    34: "652",
+    35: "670",
+    36: "711",
+    84: "c55",
+    91: "c56",
+    103: "e38-1",
+    107: "e48-3",
+    118: "eb8-1",
+    122: "ec8-3",
+    129: "f71",
+    130: "f72 8-3 3",
+    132: "f74",
+    202: "321-1 5-1 1aa8",
+    214: "1dce",
+    216: "31b c1e 1c22c-1 8-4",
+    218: "302a",
+    220: (
+        "316-3 3-4 3-3 3-a 6-3 b-2 4-1 5-3 3-1 237 5 5 7-5 3 1b 90-1 6 3 84 7 3 44 3 3-2 2-1 "
+        "2 4 2 2 2 aa 67-2 88 3 3 4-2 7 3-1 58 5c6-1 1c 2 8f c7 8ae dd 67 36-5 3 af 169-4 3-3 "
+        "e d5 8 5 2e 2 2e9 4-3 883c-2 187 5373-6 3d0 e3 72d 2d ac c695-7 8-1 1745-6"
+    ),
+    222: "59a 13 138c 16f4",
+    224: "302e-1",
+    226: "1d16d",
+    228: "5ae 12fb 1782",
+    230: (
+        "300-14 29-2 3 4 4-2 4-2 5 4 8-c 114-4 10b-3 2-2 3-5 7-1 2-1 3 15 4c-7 3c-1 3-4 2-1 "
+        "78-6 3-3 2 3-1 3-1 44 2-1 2-1 4 3 2-2 2 2 2 2-1 a1-6 2 23-3 2-8 2-2 2-4 a7-d 3-1 2-1 "
+        "2-2 7-2 2-1 3-4 52 2-1 62e-1 3-1 3d6-2 47e 15d dd 5e-7 34-4 7-1 af 2-6 15d-2 8-1 5 "
+        "14 4-1 c7-1 2-6 2-1 5-24 6 3 2d2-1 3-3 4-1 5 6 2 7 bff-2 ef-1f 7870 5-9 21-1 51-1 "
+        "1ef-11 1bf 2-1 4-1 6-1 2 535f-6 8-1 547-4 695 29 ad 61b-2 264-6 4-4 57bc-6 664f-4 "
+        "21-3 95-2 dbc-6 2-10 3-6 2-1 2-4 91a-5"
+    ),
+    232: "315 5 3e 2cd4",
+    233: "35c 3 3 1a9a",
+    234: "35d-1 2-1 1a6c",
+    240: "345",
+}
+
 # what never begins a grapheme cluster but at the start of a text or after a control
 _EXTENDING = (
     "300-6f 114-6 108-2c 2 2-1 2-1 2 49-a 31-14 11 66-6 3-5 3-1 2-3 24 1f-1a 5c-a 3b-8 a 19-3 "
@@ -264,6 +336,35 @@ def decompositions() -> dict[int, list[int]]:
     Unicode never changes one, and adds new ones above U+FFFF alone, which the library lacks.
     """
     return {code: list(_decomposed(code)) for code in _decomposing()}
+
+
+@lru_cache(1)
+def classes() -> dict[int, int]:
+    """code point -> its combining class, of those that have one."""
+    return {
+        code: number
+        for number, text in _CLASSES.items()
+        for first, last in _ranges(text)
+        for code in range(first, last + 1)
+    }
+
+
+@lru_cache(1)
+def compositions() -> dict[tuple[int, int], int]:
+    """What two characters become in normal form C; Hangul apart."""
+    found = {}
+    for code in decompositions():
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and code not in uncomposed():
+            found[int(parts[0], 16), int(parts[1], 16)] = code
+    return found
+
+
+@lru_cache(1)
+def uncomposed() -> dict[int, list[int]]:
+    """code point -> what it becomes in normal form C, of those that become something else."""
+    forms = {code: unicodedata.normalize("NFC", chr(code)) for code in decompositions()}
+    return {code: list(map(ord, form)) for code, form in forms.items() if form != chr(code)}
 
 
 def _decomposing() -> Iterator[int]:

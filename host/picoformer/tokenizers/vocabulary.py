@@ -108,6 +108,9 @@ class ByteLevelVocabulary(Vocabulary):
     """Of a number that go together: 1, 3 or 0 for all."""
     apart: bool = False
     """No number has a space in front of it in its word."""
+    pairs: Mapping[tuple[int, int], int] | None = None
+    """Texts are in normal form C first, whose compositions these are; None: they are not. The
+    characters then have their combining classes as well."""
     whole: Sequence[int] = ()
     """Tokens that a word of just these bytes gives, whatever the merges say."""
     characters: Sequence[tuple[int, int, Action]] = ()

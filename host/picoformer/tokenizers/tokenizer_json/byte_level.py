@@ -7,6 +7,7 @@ from itertools import pairwise, product
 from typing import Any
 
 from ...errors import Error
+from .. import unicode_data
 from ..characters import byte_level_characters
 from ..vocabulary import ByteLevelVocabulary
 from .components import TokenizerJson
@@ -56,13 +57,15 @@ def read(file: TokenizerJson) -> ByteLevelVocabulary:
     decoders = file.steps("decoder")
     rule = _rule(splitters)
     decoded = all(s.get("type") == "ByteLevel" for s in decoders)
-    if rule is None or file.steps("normalizer") or not decoded:
+    normalizers = [step.get("type") for step in file.steps("normalizer")]
+    normal = normalizers == ["NFC"]
+    if rule is None or normalizers and not normal or not decoded:
         raise Error(
             f"{file.path}: normalizer {file.brief('normalizer')}, pre-tokenizer "
             f"{file.brief('pre_tokenizer')}, decoder {file.brief('decoder')}; "
-            "supported with byte-level BPE are no normalizer, and ByteLevel alone, behind Digits, "
-            "or behind Split by GPT-2's, Llama 3's or Qwen 2's regular expression; a model that "
-            "is trained anew could have one of these"
+            "supported with byte-level BPE are NFC or no normalizer, and ByteLevel alone, behind "
+            "Digits, or behind Split by GPT-2's, Llama 3's or Qwen 2's regular expression; a "
+            "model that is trained anew could have one of these"
         )
     tokens = [-1] * 256
     for text, token in file.ids.items():
@@ -79,7 +82,8 @@ def read(file: TokenizerJson) -> ByteLevelVocabulary:
         llama=rule.llama,
         digits=rule.digits,
         apart=rule.apart,
-        characters=byte_level_characters() if rule.split else (),
+        characters=byte_level_characters(normal) if rule.split or normal else (),
+        pairs=unicode_data.compositions() if normal else None,
     )
     if file.model.get("ignore_merges"):
         v.whole = _whole(file, v)
