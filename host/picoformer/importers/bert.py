@@ -6,12 +6,8 @@ files of sentence-transformers beside it say that it is the first position's.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from ..errors import Error
 from ..graph.nodes import (
     Add,
     Array,
@@ -23,12 +19,8 @@ from ..graph.nodes import (
     Node,
     Pool,
 )
-from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
-
-_POOLING = {"mean": "mean", "cls": "first"}
-# What older versions of sentence-transformers have for pooling_mode: one flag a mode.
-_FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-_MODULES = "Transformer", "Pooling", "Normalize"
+from .checkpoint import ACTIVATIONS, Config, Tensors
+from .sentences import embed
 
 # The names of a layer's parts: query, key, value, output, norm, up, down, norm.
 _BERT = (
@@ -194,50 +186,3 @@ class _Parts:
         """Add the head that tells where an answer starts and ends."""
         graph.task = "answer"
         graph.nodes.append(self.tensors.linear("x", "span", "qa_outputs", 2, self.dim))
-
-
-def embed(graph: Graph, folder: Path) -> None:
-    """Add the pooling that the files of sentence-transformers declare; the mean without them.
-
-    Whether the vector is then brought to length 1 is noted in meta: it changes no cosine.
-    """
-    graph.task = "embed"
-    path = folder / "1_Pooling" / "config.json"
-    modules = folder / "modules.json"
-    if modules.is_file():
-        listed = read_json(modules)
-        if not isinstance(listed, list) or not all(isinstance(m, dict) for m in listed):
-            raise Error(f"{modules} is not a list of modules")
-        kinds = [str(m.get("type")).split(".")[-1] for m in listed]
-        for module, kind in zip(listed, kinds, strict=True):
-            if kind not in _MODULES:
-                seen = module.get("type")
-                raise Error(f"{modules}: type is {seen!r}; supported: {', '.join(_MODULES)}")
-            if kind == "Pooling":
-                path = folder / str(module.get("path")) / "config.json"
-        if kinds not in (list(_MODULES), list(_MODULES[:2])):
-            raise Error(
-                f"{modules} lists {', '.join(kinds) or 'nothing'}; supported: "
-                "Transformer, Pooling and perhaps Normalize"
-            )
-        graph.meta["normalize"] = "Normalize" in kinds
-    how = "mean"
-    if path.is_file() or modules.is_file():
-        how = _pooling(path, read_json(path))
-    else:
-        graph.meta["note"] = "no pooling is declared: the mean of all positions"
-    graph.nodes.append(Pool("x", how))
-
-
-def _pooling(path: Path, config: Any) -> str:
-    if not isinstance(config, dict):
-        raise Error(f"{path} is not a JSON object")
-    mode = config.get("pooling_mode")
-    if mode is None:
-        on = [n for n, v in config.items() if n.startswith("pooling_mode_") and v]
-        mode = [_FLAGS.get(name, name) for name in on]
-    if isinstance(mode, list) and len(mode) == 1:
-        mode = mode[0]
-    if not isinstance(mode, str) or mode not in _POOLING:
-        raise Error(f"{path}: pooling_mode is {mode!r}; supported: {', '.join(_POOLING)}")
-    return _POOLING[mode]

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..graph.nodes import Graph
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
-from . import bert, gpt2, llama, t5, translator, vit
+from . import bert, gpt2, llama, sentences, t5, translator, vit
 from .checkpoint import Config, Tensors
 
 # model_type -> what precedes the names of the tensors, and the importer
@@ -30,7 +30,7 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
     tokenizer: its file (as tokenizer.json), where it is not beside the weights.
     """
     model = graph(folder)
-    return model, vocabulary_of(model, folder, tokenizer)
+    return model, vocabulary_of(model, sentences.root(folder), tokenizer)
 
 
 def graph(folder: Path) -> Graph:
@@ -38,6 +38,8 @@ def graph(folder: Path) -> Graph:
 
     Raises Error: the field, its value and what is supported; or the tensor that does not fit.
     """
+    name, source = folder.resolve().name, folder.name
+    folder = sentences.root(folder)
     config = Config(folder / "config.json")
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in _FAMILIES:
@@ -49,6 +51,5 @@ def graph(folder: Path) -> Graph:
     if model.task != "translate":  # whose first token is not its tokenizer's
         model.bos = -1 if bos is None else bos
     model.eos = -1 if eos is None else eos
-    name = folder.resolve().name
-    model.meta = {"name": name, "source": f"Hugging Face folder {folder.name}", **model.meta}
+    model.meta = {"name": name, "source": f"Hugging Face folder {source}", **model.meta}
     return model
