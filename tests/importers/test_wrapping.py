@@ -16,7 +16,6 @@ from picoformer import Error, importers
 from picoformer.importers.stored import Stored, _state_dict
 from picoformer.importers.wrapping import around, nearest, unwrapped
 from test_architectures import change, read, refused, run, same
-from test_pytorch import write as write_pytorch
 
 NAMES = "llama-llama3", "gpt2-bare", "bert-classes", "distilbert-classes"
 
@@ -94,7 +93,7 @@ def test_the_nearest_names():
 def test_a_state_dict_that_is_wrapped(tmp_path, prefix):
     """A description may name modules with or without what wraps the model."""
     name = "classes-pre"
-    path = write_pytorch(tmp_path, plain.CASES[name])
+    path = plain.write(tmp_path, plain.CASES[name])
     tokens = [3, 1, 4, 1, 5]
     expected = run(importers.read(path)[0], tokens)
     t = load_file(path)
@@ -159,7 +158,7 @@ def test_checkpoints_without_one(stored, words):
 def test_checkpoint_files(tmp_path):
     """What torch.save writes: wrapped names under "model"."""
     torch = pytest.importorskip("torch")
-    path = write_pytorch(tmp_path, plain.CASES["lm"])
+    path = plain.write(tmp_path, plain.CASES["lm"])
     expected = importers.read(path)[0]
     t = {"_orig_mod." + n: torch.tensor(v) for n, v in load_file(path).items()}
     torch.save({"model": t, "optimizer": {"state": {0: t}}, "epoch": 3}, path.with_suffix(".pt"))

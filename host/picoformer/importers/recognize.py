@@ -36,9 +36,11 @@ _WAYS = {
     "a gzip archive": "unpack it, and give what is in it",
     "a zip archive": "unpack it, and give what is in it",
     "a pointer of Git LFS, not the file that it stands for": "run `git lfs pull` in its folder",
+    "a GGUF file": "the Hugging Face folder that it was made of can be converted",
     "a web page": "it is what a download gave in the file's place: download it again",
 }
 TORCH = "weights of PyTorch"
+PICKLE = "a pickle of Python"
 SAFETENSORS = "a safetensors file"
 KERAS = "a Keras model"
 GGUF = "a GGUF file"
@@ -58,8 +60,8 @@ def recognize(path: Path) -> str:
             return what
     if head.startswith(b"PK\x03\x04"):
         return _archive(path, head)
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        return TORCH if b"torch" in head or b"\x8a\n" in head[:16] else "a pickle of Python"
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5") and head[2:3] > b"\0":
+        return PICKLE
     if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") < 1 << 32:
         return SAFETENSORS
     # The first fields of an ONNX model: its version, and the name of what made it.
@@ -80,7 +82,7 @@ def _archive(path: Path, head: bytes) -> str:
 
 
 def _text(path: Path, head: bytes) -> str:
-    if any(b < 32 and b not in b"\t\n\r\f\x1b" for b in head):
+    if len(head) < 8 or any(b < 32 and b not in b"\t\n\r\f\x1b" for b in head):
         return ""
     try:
         head.decode("utf-8")
@@ -97,13 +99,8 @@ def _text(path: Path, head: bytes) -> str:
 
 def refusal(path: Path, seen: str, expected: str) -> Error:
     """The error for a file that is something else: what it is, and the way out."""
-    way = _WAYS.get(seen)
-    if way:
+    if way := _WAYS.get(seen):
         return Error(f"{path} is {seen}: {way}; expected {expected}")
+    if seen == "a picoformer model already":
+        return Error(f"{path} is {seen}; expected {expected}")
     return Error(f"{path} is {seen}, not a checkpoint; expected {expected}")
-
-
-def described(path: Path) -> str:
-    """": it is ..." for an error about a file that could not be read as it should be."""
-    seen = recognize(path)
-    return f": it is {seen}" if seen else ""

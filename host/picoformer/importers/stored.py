@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import Error
 from ..graph.nodes import Array
-from .recognize import SAFETENSORS, TORCH, recognize, refusal
+from .recognize import PICKLE, SAFETENSORS, TORCH, recognize, refusal
 
 # numpy has no bfloat16: its 16 bits are the upper half of a float32
 KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
@@ -44,7 +44,7 @@ def read_tensors(path: Path) -> dict[str, Stored]:
     seen = recognize(path)
     if seen == SAFETENSORS or (path.suffix == ".safetensors" and not seen):
         return _safetensors(path)
-    if seen not in ("", TORCH, "a pickle of Python"):
+    if seen not in ("", TORCH, PICKLE):
         raise refusal(path, seen, "weights: what safetensors or torch.save(state_dict) writes")
     return _torch(path)
 
