@@ -278,7 +278,10 @@ def configure(folder: Path, **fields) -> Path:
 @pytest.mark.parametrize(
     "name, fields, words",
     [
-        ("gpt2", {"model_type": "gpt_neox"}, "model_type 'gpt_neox' llama gpt2 bert distilbert"),
+        ("gpt2", {"model_type": "gpt3"}, "model_type 'gpt3' llama gpt2 bert distilbert nearest"),
+        ("gpt2", {"model_type": "qwen3"}, "'qwen3' queries keys step supported: qwen2"),
+        ("gpt2", {"model_type": "gemma2"}, "'gemma2' soft caps behind gemma"),
+        ("gpt2", {"model_type": None}, "None fields: architectures n_embd llama"),
         ("gpt2", {"architectures": ["GPT2ForSequenceClassification"]}, "architectures GPT2LMHead"),
         ("gpt2", {"architectures": "GPT2"}, "architectures 'GPT2' GPT2LMHeadModel"),
         ("gpt2", {"activation_function": "tanh"}, "activation_function 'tanh' gelu_new"),
@@ -391,6 +394,12 @@ def test_no_weights(tmp_path):
     folder = write(tmp_path, CASES["gpt2"])
     (folder / "model.safetensors").unlink()
     refused(folder, "model.safetensors", "pytorch_model.bin")
+
+
+def test_a_folder_of_something_else(tmp_path):
+    refused(tmp_path, "config.json", "has nothing", "Hugging Face folder")
+    (tmp_path / "m.keras").write_bytes(b"")
+    refused(tmp_path, "m.keras", "name that file")
 
 
 def test_tensor_that_nothing_uses(tmp_path):

@@ -389,14 +389,13 @@ def test_config_in_another_encoding(hf):
 @pytest.mark.parametrize(
     "field, value, seen",
     [
-        ("model_type", "mistral", "'mistral'"),
+        ("model_type", "qwen3", "'qwen3'"),
         ("hidden_act", "quick_gelu", "'quick_gelu'"),
         ("architectures", ["LlamaForSequenceClassification"], "LlamaForSequenceClassification"),
         ("attention_bias", "yes", "'yes'"),
         ("mlp_bias", 1, "1"),
         ("quantization_config", {"quant_method": "awq"}, "awq"),
         ("rope_scaling", {"type": "yarn", "factor": 2.0}, "yarn"),
-        ("sliding_window", 128, "128"),
         ("partial_rotary_factor", 0.5, "0.5"),
         ("rope_parameters", {"rope_type": "longrope", "rope_theta": 1e4}, "longrope"),
         ("rope_parameters", {"rope_theta": 1e4, "partial_rotary_factor": 0.5}, "0.5"),

@@ -258,9 +258,9 @@ class Tensors:
         gain, bias = self.get(name + ".weight", dim), self.get(name + ".bias", dim)
         return LayerNorm(x, out, gain, bias, eps)
 
-    def head(self, embedding: Array, tied: bool) -> Array:
-        """lm_head.weight; the embedding itself where it is tied. Raises Error."""
-        name = "lm_head.weight"
+    def head(self, embedding: Array, tied: bool, name: str = "lm_head") -> Array:
+        """The weight of the head; the embedding itself where it is tied. Raises Error."""
+        name += ".weight"
         if not tied:
             return self.get(name, *embedding.shape)
         if name in self and not np.array_equal(self.get(name, *embedding.shape), embedding):
