@@ -125,7 +125,7 @@ class _Steps(_Memory):
         _Memory.__init__(self, words, tables, weight_words)
         self.count, self.body, self.head = steps(words)
         self.padded = (words[3] + 3) & ~3  # words of all the logits
-        self.embedded = None  # operand and words of what `embed` made
+        self.embedded = None  # operand and words of what `embed` made, then of what was pooled
         self.residual = 0  # what an image's patches become
         self.patched = False  # whether they have
         self.stored = {}  # cache: (heads, size, bits of keys, of values, whether the encoder's)
@@ -349,7 +349,7 @@ class _Steps(_Memory):
         at = self.frame(x, n, "input", _CHANGED)
         self.number(how, 0, 2 if self.words[13] else 0, "how")
         self.need(self.step == self.head, "`pool` in the middle")
-        self.need((x, n) == self.embedded, "`pool` does not take what `embed` made")
+        self.embedded = x, n
         self.single = True
         self.written = [(at, at + n)]
         self.vectors.clear()

@@ -115,7 +115,7 @@ def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ("arguments", "words"),
     [
         (["convert", "no-such-file"], "does not exist"),
-        (["convert", str(ROOT / "LICENSE")], "not a llama2.c checkpoint"),
+        (["convert", str(ROOT / "LICENSE")], "LICENSE is text, not a checkpoint; expected"),
         (["convert", str(STORIES), "--context", "512"], "context is 512"),
         (["convert", str(STORIES), "--weight-bits", "3"], "3 bits, expected 8 or 4"),
         (["convert", str(STORIES), "--group-size", "16"], "are for weights of 4 bits"),

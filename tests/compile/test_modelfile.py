@@ -503,7 +503,7 @@ def test_what_the_errors_of_encoders_say(on_board):
     # Pooling.
     bad({at("pool", "how"): 3}, "how is 3, not 0 to 2")
     bad({at("pool", "n"): p[2]}, "outside")
-    bad({at("pool", "n"): dim - 1}, "does not take what `embed` made")
+    bad({at("pool", "n"): dim - 1}, "before it is written")
     pool = {name: p[at("pool", name)] for name in ("x", "n", "how")}
     bad(with_step(parts, "store", 0, "pool", **pool), "in the middle")
     bad(with_step(parts, "bias", -1, "pool", **pool), "in the middle")

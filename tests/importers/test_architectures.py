@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import shutil
 from dataclasses import replace
 from importlib.util import find_spec
@@ -311,7 +312,10 @@ def configure(folder: Path, **fields) -> Path:
 @pytest.mark.parametrize(
     "name, fields, words",
     [
-        ("gpt2", {"model_type": "gpt_neox"}, "model_type 'gpt_neox' llama gpt2 bert distilbert"),
+        ("gpt2", {"model_type": "gpt3"}, "model_type 'gpt3' llama gpt2 bert distilbert nearest"),
+        ("gpt2", {"model_type": "qwen3"}, "'qwen3' queries keys step supported: qwen2"),
+        ("gpt2", {"model_type": "gemma2"}, "'gemma2' soft caps behind gemma"),
+        ("gpt2", {"model_type": None}, "None fields: architectures n_embd llama"),
         ("gpt2", {"architectures": ["GPT2ForSequenceClassification"]}, "architectures GPT2LMHead"),
         ("gpt2", {"architectures": "GPT2"}, "architectures 'GPT2' GPT2LMHeadModel"),
         ("gpt2", {"activation_function": "tanh"}, "activation_function 'tanh' gelu_new"),
@@ -373,7 +377,7 @@ def test_what_is_not_supported_is_named(tmp_path, name, fields, words):
     "file, content, words",
     [
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, ["pooling_mode_max_tokens"]),
-        ("1_Pooling/config.json", {"pooling_mode": "lasttoken"}, ["'lasttoken'", "mean, cls"]),
+        ("1_Pooling/config.json", {"pooling_mode": "max"}, ["'max'", "mean, cls"]),
         ("1_Pooling/config.json", {"pooling_mode": ["mean", "cls"]}, ["['mean', 'cls']"]),
         ("1_Pooling/config.json", {}, ["pooling_mode is []"]),
         ("1_Pooling/config.json", [], ["not a JSON object"]),
@@ -422,6 +426,12 @@ def test_no_weights(tmp_path):
     refused(folder, "model.safetensors", "pytorch_model.bin")
 
 
+def test_a_folder_of_something_else(tmp_path):
+    refused(tmp_path, "config.json", "has nothing", "Hugging Face folder")
+    (tmp_path / "m.keras").write_bytes(b"")
+    refused(tmp_path, "m.keras", "name that file")
+
+
 def test_tensor_that_nothing_uses(tmp_path):
     folder = write(tmp_path, CASES["minilm"])
     change(folder, lambda t: t.update({"encoder.layer.0.adapter.weight": np.ones(3, "f4")}))
@@ -437,7 +447,8 @@ def test_tensor_of_integers(tmp_path):
 @pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed")
 def test_pytorch_weights_without_torch(tmp_path):
     folder = write(tmp_path, CASES["gpt2"])
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     refused(folder, "pytorch_model.bin", "install", "model.safetensors")
 
 
@@ -576,3 +587,46 @@ def test_a_folder_with_a_tokenizer(tmp_path):
     (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))
     graph, vocabulary = importers.read(folder)
     assert (graph.bos, *graph.ends) == (vocabulary.bos, vocabulary.eos) == (1, 2)
+
+
+# Folders of older sentence-transformers
+
+
+def in_subfolders(folder: Path) -> Path:
+    """The encoder moved to 0_Transformer, as older releases had it."""
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for name in "config.json", "model.safetensors":
+        (folder / name).rename(inner / name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = inner.name
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["mean_tokens", "cls_token", "lasttoken"])
+def test_sentence_transformers_in_subfolders(tmp_path, mode):
+    """Encoder, pooling and tokenizer, whether the folder is given or the one in it."""
+    folder = write(tmp_path / "sentences", CASES["minilm"])
+    architectures.write_vocabulary(folder, CASES["minilm"])
+    pooling = {"word_embedding_dimension": DIM, "pooling_mode_" + mode: True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    expected = read(folder)
+    assert expected.nodes[-1].how == {"m": "mean", "c": "first", "l": "last"}[mode[0]]
+    in_subfolders(folder)
+    (folder / "vocab.txt").rename(folder / "0_Transformer" / "vocab.txt")
+    graph, vocabulary = importers.read(folder)
+    same(expected, read(folder))
+    same(expected, read(folder / "0_Transformer"))
+    assert graph.meta["name"] == "sentences" and len(vocabulary.pieces) == VOCAB
+
+
+def test_sentence_transformers_that_are_not_supported(tmp_path):
+    folder = in_subfolders(write(tmp_path, CASES["minilm"]))
+    pooling = {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    refused(folder, "pooling_mode_max_tokens", "mean, cls, lasttoken")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1]["path"] = "../elsewhere"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    refused(folder, "'../elsewhere'", "folder")

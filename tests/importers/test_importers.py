@@ -287,7 +287,8 @@ def test_what_is_not_the_source_itself(tmp_path, case, hf):
 def test_truncated_legacy_checkpoint(old, n):
     data = old.read_bytes()
     old.write_bytes(data[:n])
-    refused(old, "model.bin", "too few" if 0 <= n < 28 else "truncated")
+    words = "an empty file" if n == 0 else "too few" if 0 <= n < 28 else "truncated"
+    refused(old, "model.bin", words)
 
 
 @pytest.mark.parametrize("n", [4, 30, 255, 256, 5000, -4])
@@ -303,18 +304,7 @@ def test_checkpoint_that_is_too_long(old, new, extra):
         refused(path, "bytes", "its header", "says")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x89PNG\r\n\x1a\n" + bytes(300),
-        b"PK\x03\x04" + bytes(range(256)) * 4,
-        b"GGUF" + bytes(1000),
-        b"#!/usr/bin/env python3\nprint('hello')\n" * 20,
-        bytes(1000),
-        b"\xff" * 1000,
-    ],
-    ids=["png", "zip", "gguf", "text", "zeros", "ones"],
-)
+@pytest.mark.parametrize("data", [bytes(1000), b"\xff" * 1000], ids=["zeros", "ones"])
 def test_foreign_file(old, data):
     old.write_bytes(data)
     refused(old, "not a llama2.c checkpoint")
@@ -413,14 +403,13 @@ def test_config_in_another_encoding(hf):
 @pytest.mark.parametrize(
     "field, value, seen",
     [
-        ("model_type", "mistral", "'mistral'"),
+        ("model_type", "qwen3", "'qwen3'"),
         ("hidden_act", "quick_gelu", "'quick_gelu'"),
         ("architectures", ["LlamaForSequenceClassification"], "LlamaForSequenceClassification"),
         ("attention_bias", "yes", "'yes'"),
         ("mlp_bias", 1, "1"),
         ("quantization_config", {"quant_method": "awq"}, "awq"),
         ("rope_scaling", {"type": "yarn", "factor": 2.0}, "yarn"),
-        ("sliding_window", 128, "128"),
         ("partial_rotary_factor", 0.5, "0.5"),
         ("rope_parameters", {"rope_type": "longrope", "rope_theta": 1e4}, "longrope"),
         ("rope_parameters", {"rope_theta": 1e4, "partial_rotary_factor": 0.5}, "0.5"),
@@ -502,7 +491,7 @@ def test_truncated_safetensors(hf, n):
 
 def test_foreign_safetensors(hf):
     (hf / "model.safetensors").write_bytes(b"PK\x03\x04" + bytes(range(256)) * 40)
-    refused(hf, "model.safetensors", "not a safetensors")
+    refused(hf, "model.safetensors", "zip archive", "what safetensors or torch.save")
 
 
 @pytest.mark.parametrize("kind, width", [("F8_E4M3", 1), ("I8", 1), ("I64", 8)])

@@ -339,8 +339,8 @@ def test_context_that_nothing_tells(tmp_path):
 
 
 def test_other_files(tmp_path, monkeypatch):
-    (tmp_path / "m.h5").write_bytes(b"x")
-    refused(tmp_path / "m.h5", "older format", "NAME.keras")
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
+    refused(tmp_path / "m.h5", "HDF5", "Keras 3", "NAME.keras")
     path = edited(tmp_path, "minigpt", lambda m: m.update(keras_version="2.15.0"), "metadata.json")
     refused(path, "Keras 2.15.0", "Keras 3")
     path.write_bytes((FOLDER / "minigpt.keras").read_bytes()[:999])

@@ -40,6 +40,10 @@ def add_commands(commands: Any) -> None:
         "label (default: what the float model writes, or random input for one that reads)",
     )  # fmt: skip
     p.add_argument(
+        "--expect", metavar="FILE.npy",
+        help="the results that the framework itself gives for the data",
+    )  # fmt: skip
+    p.add_argument(
         "--layers", action="store_true", help="say where the loss arises, value by value"
     )
     p.add_argument("--plot", metavar="FILE.png", help="draw confusion matrices, images and layers")
@@ -100,14 +104,15 @@ def _generate(o: argparse.Namespace, sim: Simulator) -> None:
 
 def _eval(o: argparse.Namespace) -> None:
     from ..simulate.evaluation import evaluate
+    from ..simulate.expected import ALIKE
     from ..simulate.plot import plot, plotter
 
     if o.plot:
         plotter()  # what is missing is better said before the work than after it
     start = time.perf_counter()
     s = evaluate(
-        o.model, o.reference, data=o.data, tokenizer=o.tokenizer, config=o.config,
-        progress=progress,
+        o.model, o.reference, data=o.data, expect=o.expect, tokenizer=o.tokenizer,
+        config=o.config, progress=progress,
     )  # fmt: skip
     if o.plot:
         plot(s, o.plot)
@@ -116,6 +121,8 @@ def _eval(o: argparse.Namespace) -> None:
         return
     print(f"{s.tokens:,} tokens, {s.sequences:,} examples: {s.data}")
     print(table(_figures(s)))
+    if s.expect_cosine_float is not None and s.expect_cosine_float < ALIKE:
+        print(f"\nthe float model is not that of {o.expect}: is what describes it right?")
     for example in s.examples:
         print()
         print(table(example.items()))
@@ -157,6 +164,14 @@ def _figures(s: Scores) -> list[tuple[str, str, str]]:
             off = f"{b - a:+.2f}" if name == "chrf" else f"{100 * (b - a):+.2f} points"
             rows.append((name + "_float", one.format(a), ""))
             rows.append((name + "_int", one.format(b), off))
+    for name, a, b, shown, meaning in (
+        ("expect_cosine", s.expect_cosine_float, s.expect_cosine_int, "{:.6f}", ""),
+        ("expect_off", s.expect_off_float, s.expect_off_int, "{:.6f}", "the largest difference"),
+        ("expect_top1", s.expect_top1_float, s.expect_top1_int, "{:.2%}", "as the framework's"),
+    ):
+        if a is not None and b is not None:
+            rows.append((name + "_float", shown.format(a), meaning))
+            rows.append((name + "_int", shown.format(b), meaning))
     if s.cosine is not None:
         rows.append(("cosine", f"{s.cosine:.6f}", f"at worst {s.cosine_min:.6f}"))
     return rows

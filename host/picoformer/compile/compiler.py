@@ -130,7 +130,8 @@ def _part(draft: Draft, graph: Graph, nodes: list[Node], encoder: bool) -> None:
     shared = encoder or (graph.whole and not graph.encoder)
     norms = {n.out: n for n in nodes if isinstance(n, Norm)}
     layernorms = {n.out: n for n in nodes if isinstance(n, LayerNorm) and n.out != n.x}
-    residual = next(n.out for n in nodes if isinstance(n, Embedding))
+    # What layers add to; embeddings that are narrower lie elsewhere.
+    residual = next(n.x for n in nodes if isinstance(n, Add))
     how = next((n.how for n in nodes if isinstance(n, Pool)), "last")
     # Behind the last layer's keys and values only one position matters, unless all do.
     final = [n.q for n in nodes if isinstance(n, Attention) and not n.cross][-1:]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from ..device import modelfile
 from ..errors import Error
 from ..graph.nodes import Graph
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
 from . import ctranslate2, huggingface, keras, llama2c, pytorch
+from .recognize import KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refusal
 
-_PYTORCH = ".pt", ".pth", ".safetensors"
+_PYTORCH = ".pt", ".pth", ".ckpt", ".safetensors"
 _KERAS = (".keras",)
-_OLD_KERAS = ".h5", ".hdf5"
 SUFFIXES = (".bin", *_PYTORCH, *_KERAS)  # of the sources that are files
 SOURCES = (
     "a Hugging Face folder, a CTranslate2 folder, a llama2.c checkpoint (.bin), a PyTorch state "
     "dict (.pt, .pth, .safetensors) or a Keras model (.keras)"
 )
+# What a file is to be read as, by what it is and, where nothing tells, by its name.
+_BY_CONTENT = {TORCH: "pytorch", PICKLE: "pytorch", SAFETENSORS: "pytorch", KERAS: "keras"}
+_BY_NAME = {**dict.fromkeys(_PYTORCH, "pytorch"), **dict.fromkeys(_KERAS, "keras")}
+_HUB = re.compile(r"\w[\w-]*(\.\d[\w.-]*)?(/\w[\w.-]*)?")  # a model's name there
 
 
 def read(
@@ -30,38 +34,29 @@ def read(
     description of a PyTorch or Keras file. Raises Error.
     """
     path = Path(source)
-    described = path.suffix in _PYTORCH + _KERAS and path.is_file()
-    alone = config is not None or path.with_suffix(".json").is_file()
-    if described and not alone and (path.parent / "config.json").is_file():
-        raise Error(f"{path} is a part of a Hugging Face folder: give the folder, {path.parent}")
-    if config is not None and not described:
+    kind = _kind(path)
+    if config is not None and kind not in _BY_NAME.values():
         kinds = ", ".join(_PYTORCH + _KERAS)
         raise Error(f"{path} takes no --config: that describes files of {kinds}")
-    if (path / "model.bin").is_file():
+    if kind == "ctranslate2":
         if tokenizer is not None:
             raise Error(f"{path} is a CTranslate2 folder, which has its own vocabularies")
         graph, vocabulary = ctranslate2.read(path)
-    elif path.is_dir():
+    elif kind == "folder":
         graph, vocabulary = huggingface.read(path, tokenizer)
-    elif described:
+    elif kind == "llama2c":
+        graph, vocabulary = llama2c.read(path, tokenizer)
+    else:
+        alone = config is not None or path.with_suffix(".json").is_file()
+        if not alone and (path.parent / "config.json").is_file():
+            folder = path.parent
+            raise Error(f"{path} is a part of a Hugging Face folder: give the folder, {folder}")
         words = None
-        if path.suffix in _KERAS:
+        if kind == "keras":
             graph, words = keras.read(path, config)
         else:
             graph = pytorch.read(path, config)
         vocabulary = vocabulary_of(graph, path.parent, tokenizer, False, words)
-    elif path.suffix in _OLD_KERAS and path.is_file():
-        raise Error(
-            f"{path} is of Keras's older format; expected what model.save('NAME.keras') of "
-            "Keras 3 writes"
-        )
-    elif path.is_file():
-        with path.open("rb") as f:
-            if f.read(len(modelfile.MAGIC)) == modelfile.MAGIC:
-                raise Error(f"{path} is a picoformer model already; expected {SOURCES}")
-        graph, vocabulary = llama2c.read(path, tokenizer)
-    else:
-        raise Error(f"{path} does not exist; expected {SOURCES}")
     graph.check()
     if len(vocabulary.pieces) != graph.vocab:
         raise Error(
@@ -69,3 +64,20 @@ def read(
             "is it this checkpoint's tokenizer?"
         )
     return graph, vocabulary
+
+
+def _kind(path: Path) -> str:
+    """What a source is to be read as. Raises Error for what is none."""
+    if (path / "model.bin").is_file():
+        return "ctranslate2"
+    if path.is_dir():
+        return "folder"
+    if not path.is_file():
+        way = ""
+        if _HUB.fullmatch(str(path)):
+            way = f" (if it is a model's name on a hub: `hf download {path} --local-dir FOLDER`)"
+        raise Error(f"{path} does not exist{way}; expected {SOURCES}")
+    seen = recognize(path)
+    if seen and seen not in _BY_CONTENT:
+        raise refusal(path, seen, SOURCES)
+    return _BY_CONTENT.get(seen) or _BY_NAME.get(path.suffix, "llama2c")

@@ -6,12 +6,10 @@ files of sentence-transformers beside it say that it is the first position's.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from ..errors import Error
 from ..graph.nodes import (
     Add,
     Array,
@@ -20,18 +18,15 @@ from ..graph.nodes import (
     Gate,
     Graph,
     LayerNorm,
+    Linear,
     Node,
     Pool,
 )
-from .checkpoint import ACTIVATIONS, Config, Tensors, read_json
-
-_POOLING = {"mean": "mean", "cls": "first"}
-# What older versions of sentence-transformers have for pooling_mode: one flag a mode.
-_FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-_MODULES = "Transformer", "Pooling", "Normalize"
+from .checkpoint import ACTIVATIONS, Config, Tensors
+from .sentences import embed
 
 # The names of a layer's parts: query, key, value, output, norm, up, down, norm.
-_BERT = (
+BERT = (
     "attention.self.query",
     "attention.self.key",
     "attention.self.value",
@@ -73,12 +68,12 @@ def read(config: Config, tensors: Tensors) -> Graph:
     if kind != answer:
         # every token is of type 0, so that a position's vector has that of the type in it
         positions = positions.astype(np.float64) + types[0].astype(np.float64)
-    parts = _Parts(tensors, dim, config.real("layer_norm_eps", 1e-12))
+    parts = Parts(tensors, dim, config.real("layer_norm_eps", 1e-12))
     nodes = parts.encoder(
         tensors.get("embeddings.word_embeddings.weight", vocab, dim),
         positions,
         [f"encoder.layer.{i}." for i in range(config.number("num_hidden_layers", 12))],
-        _BERT,
+        BERT,
         config.number("num_attention_heads", 12),
         config.head_size(dim, config.number("num_attention_heads", 12)),
         config.number("intermediate_size", 3072),
@@ -109,7 +104,7 @@ def read_distilbert(config: Config, tensors: Tensors) -> Graph:
     heads = config.number("n_heads", 12)
     vocab = config.number("vocab_size", 30522)
     context = config.number("max_position_embeddings", 512)
-    parts = _Parts(tensors, dim, 1e-12)
+    parts = Parts(tensors, dim, 1e-12)
     nodes = parts.encoder(
         tensors.get("embeddings.word_embeddings.weight", vocab, dim),
         # learned or sinusoidal: the file has the table
@@ -134,16 +129,25 @@ def read_distilbert(config: Config, tensors: Tensors) -> Graph:
     return graph
 
 
-class _Parts:
-    """The nodes that both have, from their tensors."""
+class Parts:
+    """The nodes that they and their relatives have, from their tensors; one for a name."""
 
     def __init__(self, tensors: Tensors, dim: int, eps: float) -> None:
         self.tensors = tensors
         self.dim = dim
         self.eps = eps
+        self._norms: dict[str, LayerNorm] = {}
+        self._linears: dict[str, Linear] = {}
 
-    def norm(self, name: str) -> LayerNorm:
-        return self.tensors.layer_norm("x", "x", name, self.dim, self.eps)
+    def norm(self, name: str, x: str = "x", dim: int = 0) -> LayerNorm:
+        if name not in self._norms:
+            self._norms[name] = self.tensors.layer_norm(x, x, name, dim or self.dim, self.eps)
+        return self._norms[name]
+
+    def linear(self, x: str, out: str, name: str, rows: int, columns: int) -> Linear:
+        if name not in self._linears:
+            self._linears[name] = self.tensors.linear(x, out, name, rows, columns)
+        return replace(self._linears[name], x=x, out=out)
 
     def encoder(
         self,
@@ -156,16 +160,21 @@ class _Parts:
         hidden: int,
         activation: str,
         types: Array | None = None,
+        wider: str = "",
     ) -> list[Node]:
         """words (vocab, dim), positions (context, dim), types (2, dim).
 
-        layers: what precedes each one's names.
+        layers: what precedes each one's names. wider: the linear that makes dim elements of an
+        embedding's, if there is one.
         """
-        dim, linear = self.dim, self.tensors.linear
-        nodes: list[Node] = [Embedding("x", words), Embedding("x", positions, by="position")]
+        dim, linear, x = self.dim, self.linear, "e" if wider else "x"
+        nodes: list[Node] = [Embedding(x, words), Embedding(x, positions, by="position")]
         if types is not None:
-            nodes.append(Embedding("x", types, by="type"))
-        nodes.append(self.norm("embeddings.LayerNorm"))
+            nodes.append(Embedding(x, types, by="type"))
+        width = words.shape[1]
+        nodes.append(self.norm("embeddings.LayerNorm", x, width))
+        if wider:
+            nodes.append(linear("e", "x", wider, dim, width))
         for i, p in enumerate(layers):
             q, k, v, o, y, g, h, z = (f"{i}.{n}" for n in "qkvoyghz")
             query, key, value, output, norm1, up, down, norm2 = (p + name for name in names)
@@ -185,16 +194,17 @@ class _Parts:
             ]
         return nodes
 
-    def classifier(self, graph: Graph, config: Config, pooler: str, activation: str) -> None:
+    def classifier(
+        self, graph: Graph, config: Config, pooler: str, activation: str, head: str = "classifier"
+    ) -> None:
         """Add the head for classes, of the first position."""
-        linear = self.tensors.linear
         graph.task, graph.labels = "classify", config.labels()
         graph.several = config.several()
         graph.nodes += [
             Pool("x", "first"),
-            linear("x", "p", pooler, self.dim, self.dim),
+            self.linear("x", "p", pooler, self.dim, self.dim),
             Gate("p", None, "pt", activation),
-            linear("pt", "logits", "classifier", len(graph.labels), self.dim),
+            self.linear("pt", "logits", head, len(graph.labels), self.dim),
         ]
 
     def tags(self, graph: Graph, config: Config) -> None:
@@ -207,50 +217,3 @@ class _Parts:
         """Add the head that tells where an answer starts and ends."""
         graph.task = "answer"
         graph.nodes.append(self.tensors.linear("x", "span", "qa_outputs", 2, self.dim))
-
-
-def embed(graph: Graph, folder: Path) -> None:
-    """Add the pooling that the files of sentence-transformers declare; the mean without them.
-
-    Whether the vector is then brought to length 1 is noted in meta: it changes no cosine.
-    """
-    graph.task = "embed"
-    path = folder / "1_Pooling" / "config.json"
-    modules = folder / "modules.json"
-    if modules.is_file():
-        listed = read_json(modules)
-        if not isinstance(listed, list) or not all(isinstance(m, dict) for m in listed):
-            raise Error(f"{modules} is not a list of modules")
-        kinds = [str(m.get("type")).split(".")[-1] for m in listed]
-        for module, kind in zip(listed, kinds, strict=True):
-            if kind not in _MODULES:
-                seen = module.get("type")
-                raise Error(f"{modules}: type is {seen!r}; supported: {', '.join(_MODULES)}")
-            if kind == "Pooling":
-                path = folder / str(module.get("path")) / "config.json"
-        if kinds not in (list(_MODULES), list(_MODULES[:2])):
-            raise Error(
-                f"{modules} lists {', '.join(kinds) or 'nothing'}; supported: "
-                "Transformer, Pooling and perhaps Normalize"
-            )
-        graph.meta["normalize"] = "Normalize" in kinds
-    how = "mean"
-    if path.is_file() or modules.is_file():
-        how = _pooling(path, read_json(path))
-    else:
-        graph.meta["note"] = "no pooling is declared: the mean of all positions"
-    graph.nodes.append(Pool("x", how))
-
-
-def _pooling(path: Path, config: Any) -> str:
-    if not isinstance(config, dict):
-        raise Error(f"{path} is not a JSON object")
-    mode = config.get("pooling_mode")
-    if mode is None:
-        on = [n for n, v in config.items() if n.startswith("pooling_mode_") and v]
-        mode = [_FLAGS.get(name, name) for name in on]
-    if isinstance(mode, list) and len(mode) == 1:
-        mode = mode[0]
-    if not isinstance(mode, str) or mode not in _POOLING:
-        raise Error(f"{path}: pooling_mode is {mode!r}; supported: {', '.join(_POOLING)}")
-    return _POOLING[mode]

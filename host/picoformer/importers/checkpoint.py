@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from ..errors import Error
 from ..graph.nodes import Array, LayerNorm, Linear
+from .stored import KINDS, Stored, read_tensors
+from .wrapping import around, nearest, unwrapped
 
 # Hugging Face's names of the activations, and the graph's.
 ACTIVATIONS = {
@@ -28,8 +28,6 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-# numpy has no bfloat16: its 16 bits are the upper half of a float32
-KINDS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 # The files that hold weights, in order of preference.
 _FILES = (
     "model.safetensors",
@@ -37,8 +35,7 @@ _FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-# Under what a checkpoint of a training has the model's tensors.
-_WRAPPERS = "state_dict", "model_state_dict"
+_MERGE = "expected the model it is merged into: save what peft's model.merge_and_unload() gives"
 # Older names of a norm's tensors, which transformers reads as well.
 _RENAMED = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
 
@@ -181,25 +178,10 @@ class Config:
         return self.get("problem_type") == PROBLEMS[1] or len(self.labels()) == 1
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A tensor in a file: its type (one of KINDS is a float), its shape, and what reads it."""
-
-    kind: str
-    shape: tuple[int, ...]
-    read: Callable[[], Array]
-
-
-def expect_shape(what: str, seen: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Raise Error unless a tensor has this shape, in which a size of 0 may be any."""
-    if len(seen) != len(shape) or any(n and n != m for n, m in zip(shape, seen, strict=True)):
-        expected = "(" + ", ".join(str(n or "any") for n in shape) + ")"
-        raise Error(f"{what} has shape {seen}, expected {expected}")
-
-
-def read_tensors(path: Path) -> dict[str, Stored]:
-    """The tensors of one file, .safetensors or what torch.save wrote. Raises Error."""
-    return _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+def no_tensor(path: Path, name: str, names: Iterable[str]) -> Error:
+    """The error for a tensor that is not there: those that are, the most like it first."""
+    near = nearest(name, names)
+    return Error(f"{path} has no tensor {name}; it has {', '.join(near) or 'none'}")
 
 
 class Tensors:
@@ -213,7 +195,10 @@ class Tensors:
         self.prefix = prefix
         self._stored: dict[str, Stored] = {}
         self._used: set[str] = set()
+        self._around = ""  # what precedes all names but a few
         found = next((f for f in _FILES if (folder / f).is_file()), None)
+        if found is None and (folder / "adapter_config.json").is_file():
+            raise Error(f"{folder} has an adapter alone; {_MERGE}")
         if found is None:
             raise Error(
                 f"{folder / _FILES[0]} does not exist; expected the model's weights there, or in "
@@ -222,6 +207,7 @@ class Tensors:
         self.path = folder / found
         if not found.endswith(".index.json"):
             self._add(self.path, None)
+            self._unwrap()
             return
         index = read_json(self.path)
         files = index.get("weight_map") if isinstance(index, dict) else None
@@ -236,6 +222,7 @@ class Tensors:
             if not (folder / file).is_file():
                 raise Error(f"{folder / file} does not exist; {found} names it")
             self._add(folder / file, names)
+        self._unwrap()
 
     def _add(self, path: Path, names: set[str] | None) -> None:
         stored = read_tensors(path)
@@ -244,9 +231,26 @@ class Tensors:
                 raise Error(f"{path} has no tensor {name}, which {self.path.name} says it has")
         self._stored.update({n: s for n, s in stored.items() if names is None or n in names})
 
+    def _unwrap(self) -> None:
+        adapters = [n for n in self._stored if ".lora_" in n or n.startswith("lora_")]
+        if adapters:
+            raise Error(
+                f"{self.path} has {len(adapters)} tensors of an adapter, as {adapters[0]}; "
+                + _MERGE
+            )
+        self._stored, _ = unwrapped(self._stored)
+
     def _key(self, name: str) -> str | None:
         names = [name, *(name.replace(new, old) for new, old in _RENAMED if new in name)]
-        keys = (prefix + n for n in names for prefix in ("", self.prefix))
+        names += [self.prefix + n for n in names]
+        key = self._first(names)
+        if key is None and not self._around:
+            self._around = around(name, self._stored, self.prefix)
+            key = self._first(names)
+        return key
+
+    def _first(self, names: list[str]) -> str | None:
+        keys = [*names, *(self._around + n for n in names)]
         return next((key for key in keys if key in self._stored), None)
 
     def __contains__(self, name: str) -> bool:
@@ -256,7 +260,7 @@ class Tensors:
         """A tensor in float32, with or without the prefix. Raises Error unless it has `shape`."""
         key = self._key(name)
         if key is None:
-            raise Error(f"{self.path} has no tensor {name}")
+            raise no_tensor(self.path, name, self._stored)
         stored = self._stored[key]
         if stored.shape != shape:
             raise Error(f"{self.path}: {name} has shape {stored.shape}, config.json says {shape}")
@@ -278,9 +282,9 @@ class Tensors:
         gain, bias = self.get(name + ".weight", dim), self.get(name + ".bias", dim)
         return LayerNorm(x, out, gain, bias, eps)
 
-    def head(self, embedding: Array, tied: bool) -> Array:
-        """lm_head.weight; the embedding itself where it is tied. Raises Error."""
-        name = "lm_head.weight"
+    def head(self, embedding: Array, tied: bool, name: str = "lm_head") -> Array:
+        """The weight of the head; the embedding itself where it is tied. Raises Error."""
+        name += ".weight"
         if not tied:
             return self.get(name, *embedding.shape)
         if name in self and not np.array_equal(self.get(name, *embedding.shape), embedding):
@@ -297,8 +301,10 @@ class Tensors:
         """
         left = [
             name
-            for name in self._stored
-            if name not in self._used and not any(re.search(p, name) for p in harmless)
+            for name, stored in self._stored.items()
+            if name not in self._used
+            and not any(re.search(p, name) for p in harmless)
+            and (name.startswith(self._around) or stored.shape not in ((), (1,)))
         ]
         if left:
             some = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
@@ -306,69 +312,3 @@ class Tensors:
                 f"{self.path} has {len(left)} tensors that config.json's model does not have: "
                 f"{some}"
             )
-
-
-def _safetensors(path: Path) -> dict[str, Stored]:
-    """Name -> (type, shape, how to read it) of a safetensors file."""
-    try:
-        with safe_open(path, framework="np"):
-            pass  # which checks the header: sizes, and that tensors fill the file
-        with path.open("rb") as f:
-            start = 8 + int.from_bytes(f.read(8), "little")
-            header = json.loads(f.read(start - 8))
-    except (SafetensorError, ValueError, OSError) as e:
-        raise Error(f"{path} is truncated or not a safetensors file: {e}") from e
-    header.pop("__metadata__", None)
-
-    def reader(entry: dict[str, Any]) -> Callable[[], Array]:
-        def read() -> Array:
-            kind, shape = entry["dtype"], entry["shape"]
-            count, offset = int(np.prod(shape)), start + entry["data_offsets"][0]
-            raw = np.fromfile(path, KINDS[kind], count, offset=offset)
-            if kind == "BF16":
-                raw = (raw.astype(np.uint32) << 16).view(np.float32)
-            return raw.reshape(shape).astype(np.float32, copy=False)
-
-        return read
-
-    return {n: Stored(e["dtype"], tuple(e["shape"]), reader(e)) for n, e in header.items()}
-
-
-def _torch(path: Path) -> dict[str, Stored]:
-    """The same of what torch.save wrote: tensors only, nothing in it is run."""
-    try:
-        import torch
-    except ImportError:
-        raise Error(
-            f"{path} needs torch to be read: install it (pip install torch), or save the model "
-            "as model.safetensors"
-        ) from None
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # of many kinds, from pickle, zipfile and torch
-        said = str(e).strip().split("\n")[0]
-        if said.startswith("Weights only"):
-            said = "it holds objects, as of a whole model, which would have to be run"
-        raise Error(
-            f"{path} is truncated or not PyTorch weights: {said}; expected what "
-            "torch.save(model.state_dict(), FILE) writes"
-        ) from e
-    for key in _WRAPPERS:
-        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
-            stored = stored[key]
-    if not isinstance(stored, dict) or not all(torch.is_tensor(t) for t in stored.values()):
-        raise Error(f"{path} is not a dictionary of tensors; expected a model's state_dict")
-    kinds = {
-        torch.float16: "F16",
-        torch.bfloat16: "BF16",
-        torch.float32: "F32",
-        torch.float64: "F64",
-    }
-
-    def reader(t: Any) -> Callable[[], Array]:
-        return lambda: np.asarray(t.detach().to(torch.float32).numpy())
-
-    return {
-        str(n): Stored(kinds.get(t.dtype, str(t.dtype)), tuple(t.shape), reader(t))
-        for n, t in stored.items()
-    }

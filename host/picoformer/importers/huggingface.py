@@ -2,26 +2,71 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
+from ..errors import Error
 from ..graph.nodes import Graph
 from ..tokenizers.chat import read_chat
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
-from . import bert, gpt2, llama, t5, translator, vit
+from . import bert, decoders, encoders, gpt2, llama, sentences, t5, translator, vit
 from .checkpoint import Config, Tensors
 
 # model_type -> what precedes the names of the tensors, and the importer
 _FAMILIES = {
     "llama": ("model.", llama.read),
+    "mistral": ("model.", llama.read),
+    "qwen2": ("model.", llama.read),
+    "gemma": ("model.", llama.read),
+    "phi3": ("model.", llama.read),
+    "granite": ("model.", llama.read),
+    "smollm3": ("model.", llama.read),
     "gpt2": ("transformer.", gpt2.read),
+    "gpt_neo": ("transformer.", decoders.read_neo),
+    "gpt_neox": ("gpt_neox.", decoders.read_neox),
+    "gptj": ("transformer.", decoders.read_gptj),
+    "opt": ("model.decoder.", decoders.read_opt),
+    "phi": ("model.", decoders.read_phi),
+    "stablelm": ("model.", decoders.read_stablelm),
+    "starcoder2": ("model.", decoders.read_stablelm),
     "bert": ("bert.", bert.read),
     "distilbert": ("distilbert.", bert.read_distilbert),
+    "roberta": ("roberta.", encoders.read),
+    "xlm-roberta": ("roberta.", encoders.read),
+    "camembert": ("roberta.", encoders.read),
+    "electra": ("electra.", encoders.read),
+    "albert": ("albert.", encoders.read),
     "vit": ("vit.", vit.read),
     "marian": ("model.", translator.read_marian),
     "bart": ("model.", translator.read_bart),
     "t5": ("", t5.read),
     "mt5": ("", t5.read),
+}
+
+# What others have that there are no steps for.
+_HEAD_NORMS, _BEHIND = "norms of queries and keys", "norms behind attention and network"
+_MISSING = {
+    "gemma2": f"{_BEHIND}, and soft caps of the scores",
+    "gemma3": f"{_HEAD_NORMS}, and {_BEHIND}",
+    "gemma3_text": f"{_HEAD_NORMS}, and {_BEHIND}",
+    "qwen3": _HEAD_NORMS,
+    "olmo2": f"{_HEAD_NORMS}, and {_BEHIND}",
+    "olmo3": f"{_HEAD_NORMS}, and {_BEHIND}",
+    **dict.fromkeys(
+        ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "phimoe", "gpt_oss"),
+        "experts of which each token chooses some",
+    ),
+    **dict.fromkeys(("bloom", "mpt"), "scores that sink with the distance (ALiBi)"),
+    **dict.fromkeys(
+        ("deberta", "deberta-v2"), "scores of contents with positions, each apart (disentangled)"
+    ),
+    **dict.fromkeys(
+        ("mamba", "mamba2", "rwkv", "recurrent_gemma", "lfm2", "jamba", "falcon_mamba"),
+        "a recurrence in the place of attention",
+    ),
+    **dict.fromkeys(("whisper", "wav2vec2", "hubert"), "an input of sound"),
+    **dict.fromkeys(("longformer", "big_bird", "xlnet", "reformer"), "attention of its own kind"),
 }
 
 
@@ -33,7 +78,7 @@ def read(folder: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Voca
     model = graph(folder)
     if model.task == "generate":
         model.chat = read_chat(folder)
-    return model, vocabulary_of(model, folder, tokenizer)
+    return model, vocabulary_of(model, sentences.root(folder), tokenizer)
 
 
 def graph(folder: Path) -> Graph:
@@ -42,10 +87,14 @@ def graph(folder: Path) -> Graph:
 
     Raises Error: the field, its value and what is supported; or the tensor that does not fit.
     """
+    name, source = folder.resolve().name, folder.name
+    folder = sentences.root(folder)
+    if not (folder / "config.json").is_file() and folder.is_dir():
+        raise _no_config(folder)
     config = Config(folder / "config.json")
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in _FAMILIES:
-        raise config.refusal("model_type", kind, ", ".join(_FAMILIES))
+        raise _unknown(config, kind)
     config.require(quantization_config=None)
     prefix, family = _FAMILIES[kind]
     model = family(config, Tensors(folder, prefix))
@@ -55,6 +104,35 @@ def graph(folder: Path) -> Graph:
         model.ends = (model.bos, *model.ends)
     else:
         model.bos = -1 if bos is None else bos
-    name = folder.resolve().name
-    model.meta = {"name": name, "source": f"Hugging Face folder {folder.name}", **model.meta}
+    model.meta = {"name": name, "source": f"Hugging Face folder {source}", **model.meta}
     return model
+
+
+def _unknown(config: Config, kind: object) -> Error:
+    """The error for a model_type that is not one of ours: what it needs, and the nearest."""
+    supported = ", ".join(_FAMILIES)
+    if not isinstance(kind, str):
+        fields = ", ".join(list(config.fields)[:8]) or "none"
+        return Error(
+            f"{config.path}: model_type is {kind!r}; its fields: {fields}; supported: {supported}"
+        )
+    if kind in _MISSING:
+        return Error(
+            f"{config.path}: model_type is {kind!r}, which needs {_MISSING[kind]}: there is no "
+            f"step for that; supported: {supported}"
+        )
+    near = get_close_matches(kind, _FAMILIES, 1)
+    nearest = f" (the nearest is {near[0]})" if near else ""
+    return config.refusal("model_type", kind, supported + nearest)
+
+
+def _no_config(folder: Path) -> Error:
+    """The error for a folder that is none of Hugging Face's: what it has instead."""
+    names = sorted(p.name for p in folder.iterdir())
+    seen = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") or "nothing"
+    files = [n for n in names if Path(n).suffix in (".gguf", ".keras", ".pt", ".pth", ".bin")]
+    way = f"; to convert {files[0]}, name that file" if files else ""
+    return Error(
+        f"cannot read {folder / 'config.json'}: there is none; {folder.name} has {seen}; expected "
+        f"a Hugging Face folder{way}"
+    )

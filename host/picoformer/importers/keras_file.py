@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array
-from .checkpoint import expect_shape
+from .stored import expect_shape
 
 # Layers that do nothing when a model is used.
 _NOTHING = (

@@ -3,110 +3,152 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import pi
 from typing import Any
 
 import numpy as np
 
 from ..graph.nodes import Add, Array, Attention, Embedding, Gate, Graph, Linear, Node, Norm
 from .checkpoint import ACTIVATIONS, Config, Tensors
+from .rotary import rotary, windowed
 
-_ROPE = "default, linear, dynamic, llama3"
+# Relatives of Llama, by model_type: their classes.
+_CLASSES = {
+    "llama": ("LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"),
+    "mistral": ("MistralForCausalLM", "MistralModel"),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Model"),
+    "gemma": ("GemmaForCausalLM", "GemmaModel"),
+    "phi3": ("Phi3ForCausalLM", "Phi3Model"),
+    "granite": ("GraniteForCausalLM", "GraniteModel"),
+    "smollm3": ("SmolLM3ForCausalLM", "SmolLM3Model"),
+}
+_QKV = "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"
+_GATED = "mlp.gate_proj", "mlp.up_proj"
 
 
 def read(config: Config, tensors: Tensors) -> Graph:
-    """The graph of a Hugging Face folder's Llama language model. Raises Error."""
-    config.architecture(("LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"))
-    config.require(sliding_window=None)
-    heads = config.number("num_attention_heads")
-    dim = config.number("hidden_size")
-    size = config.number("head_dim", dim // heads)
-    kv_heads = config.number("num_key_value_heads", heads)
-    vocab = config.number("vocab_size")
-    hidden = config.number("intermediate_size")
-    context = config.number("max_position_embeddings", 2048)
-    tied = config.flag("tie_word_embeddings")
-    shapes: dict[str, tuple[int, ...]] = {
-        "self_attn.q_proj": (heads * size, dim),
-        "self_attn.k_proj": (kv_heads * size, dim),
-        "self_attn.v_proj": (kv_heads * size, dim),
-        "self_attn.o_proj": (dim, heads * size),
-        "mlp.gate_proj": (hidden, dim),
-        "mlp.up_proj": (hidden, dim),
-        "mlp.down_proj": (dim, hidden),
-        "input_layernorm": (dim,),
-        "post_attention_layernorm": (dim,),
-        "embed_tokens": (vocab, dim),
-        "norm": (dim,),
-    }
-    embedding = tensors.get("embed_tokens.weight", vocab, dim)
+    """The graph of a Hugging Face folder's language model, Llama's or a relative's. Raises Error.
 
-    def tensor(name: str) -> Array:
-        if name == "embed_tokens.weight":
-            return embedding
-        if name == "lm_head.weight":
-            return tensors.head(embedding, tied=False)
-        words = [p for p in name.split(".") if p != "layers" and not p.isdigit()]
-        shape = shapes[".".join(words[:-1])]
-        return tensors.get(name, *(shape[:1] if words[-1] == "bias" else shape))
-
+    Mistral has a window; Qwen2 biases; Gemma a scale of embeddings, and norms' gains less 1; Phi-3
+    products in one matrix; Granite factors everywhere; SmolLM3 layers without rotary positions.
+    """
+    kind = str(config.get("model_type"))
+    config.architecture(_CLASSES[kind])
+    stored = _Stored(config, tensors, kind)
+    layers = config.number("num_hidden_layers")
+    biased = config.flag("attention_bias")
     graph = llama(
-        tensor,
-        layers=config.number("num_hidden_layers"),
-        heads=heads,
-        kv_heads=kv_heads,
-        size=size,
-        frequencies=rope_frequencies(config, size, context),
-        eps=config.real("rms_norm_eps", 1e-6),
-        vocab=vocab,
-        context=context,
+        stored.tensor,
+        layers=layers,
+        heads=stored.heads,
+        kv_heads=stored.kv_heads,
+        size=stored.size,
+        frequencies=stored.turned.frequencies,
+        eps=config.real("rms_norm_eps", 1e-6 if kind != "phi3" else 1e-5),
+        vocab=len(stored.embedding),
+        context=windowed(config, stored.positions, kind not in ("qwen2", "smollm3")),
         bos=-1,
         ends=(),
-        tied=tied,
-        meta={},
-        activation=config.choice("hidden_act", ACTIVATIONS, "silu"),
-        attention_bias=config.flag("attention_bias"),
+        tied=stored.tied,
+        meta={"architecture": kind},
+        activation=_activation(config, kind),
+        attention_bias=kind == "qwen2" or biased,
+        out_bias=kind != "qwen2" and biased,
         mlp_bias=config.flag("mlp_bias"),
+        scale=config.real("attention_multiplier", 1.0) if kind == "granite" else None,
+        turned=_turned(config, layers) if kind == "smollm3" else None,
     )
-    if tied:
-        tensors.head(embedding, tied=True)
     tensors.check_used(r"rotary_emb\.inv_freq$")  # which older files keep
     return graph
 
 
-def rope_frequencies(config: Config, size: int, context: int) -> Array:
-    """The rotary frequencies (size/2,), radians a position, scaled as config.json declares.
+class _Stored:
+    """A folder's tensors as `llama` takes them, with what a relative has besides. Raises Error."""
 
-    Raises Error for a scaling that is not supported.
-    """
-    key = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
-    rope = config.get(key, {})
-    if not isinstance(rope, dict):
-        raise config.refusal(key, rope, "an object")
-    config.require(partial_rotary_factor=1.0)
-    if rope.get("partial_rotary_factor", 1.0) != 1.0:
-        raise config.refusal("partial_rotary_factor", rope["partial_rotary_factor"], "1.0")
-    theta = config.real("rope_theta", config.get("rope_theta", 10000.0), rope)
-    frequencies = theta ** -(np.arange(0, size, 2) / size)
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    # Dynamic scaling begins behind max_position_embeddings, where a graph's context ends.
-    if kind in ("default", "dynamic"):
-        return frequencies
-    if kind == "linear":
-        return frequencies / config.real("factor", None, rope)
-    if kind != "llama3":
-        raise config.refusal("rope_type", kind, _ROPE)
-    factor = config.real("factor", None, rope)
-    low = config.real("low_freq_factor", None, rope)
-    high = config.real("high_freq_factor", None, rope)
-    if not low < high:
-        raise config.refusal("high_freq_factor", high, f"more than low_freq_factor, {low}")
-    trained = config.real("original_max_position_embeddings", context, rope)
-    # Turns within the length that it was trained with: from `low` down divided by the factor,
-    # from `high` up unchanged, between the two a blend.
-    turns = trained * frequencies / (2 * pi)
-    blend = np.clip((turns - low) / (high - low), 0, 1)
-    return frequencies * (blend + (1 - blend) / factor)
+    def __init__(self, config: Config, tensors: Tensors, kind: str) -> None:
+        self.tensors, self.kind = tensors, kind
+        self.heads = heads = config.number("num_attention_heads")
+        self.dim = dim = config.number("hidden_size")
+        self.size = size = config.number("head_dim", 256 if kind == "gemma" else dim // heads)
+        self.kv_heads = config.number("num_key_value_heads", heads)
+        hidden = config.number("intermediate_size")
+        self.positions = config.number("max_position_embeddings", 2048)
+        self.tied = config.flag("tie_word_embeddings", kind in ("gemma", "smollm3"))
+        self.turned = rotary(config, size, self.positions, base=2e6 if kind == "smollm3" else 1e4)
+        if self.turned.order is not None and kind != "phi3":
+            raise config.refusal("partial_rotary_factor", "less than 1", "1.0")
+        kv = self.kv_heads * size
+        self.rows = {
+            **dict(zip(_QKV, (heads * size, kv, kv), strict=True)),
+            **dict.fromkeys(_GATED, hidden),
+        }
+        self.shapes: dict[str, tuple[int, ...]] = {
+            **{name: (n, dim) for name, n in self.rows.items()},
+            "self_attn.o_proj": (dim, heads * size),
+            "mlp.down_proj": (dim, hidden),
+            "input_layernorm": (dim,),
+            "post_attention_layernorm": (dim,),
+            "norm": (dim,),
+        }
+        self.embedding = tensors.get("embed_tokens.weight", config.number("vocab_size"), dim)
+        self.own = tensors.head(self.embedding, self.tied)
+        self.factors = {"norm": 1.0}
+        self._scale(config)
+
+    def _scale(self, config: Config) -> None:
+        """Put the factors of Gemma and Granite into the tensors."""
+        scale = self.dim**0.5 if self.kind == "gemma" else 1.0
+        if self.kind == "granite":
+            scale = config.real("embedding_multiplier", 1.0)
+            self.factors["norm"] /= config.real("logits_scaling", 1.0)
+            left = config.real("residual_multiplier", 1.0)
+            self.factors |= {"self_attn.o_proj": left, "mlp.down_proj": left}
+        if scale != 1:
+            self.embedding = self.embedding * np.float32(scale)
+            # The last norm undoes it where the embedding is the head as well.
+            self.factors["norm"] /= scale if self.tied else 1.0
+
+    def tensor(self, name: str) -> Array:
+        """As `llama` asks for it."""
+        if name in ("embed_tokens.weight", "lm_head.weight"):
+            return self.embedding if self.tied or name != "lm_head.weight" else self.own
+        words = [p for p in name.split(".") if p != "layers" and not p.isdigit()]
+        part = ".".join(words[:-1])
+        if self.kind == "phi3" and part in self.rows:
+            t = self._fused(name, part)
+        else:
+            shape = self.shapes[part]
+            t = self.tensors.get(name, *(shape[:1] if words[-1] == "bias" else shape))
+        if part in _QKV[:2]:
+            t = self.turned.rows(t, self.heads if part == _QKV[0] else self.kv_heads)
+        if self.kind == "gemma" and len(self.shapes[part]) == 1:
+            t = t + np.float32(1)
+        factor = self.factors.get(part, 1.0)
+        return t if factor == 1 else t * np.float32(factor)
+
+    def _fused(self, name: str, part: str) -> Array:
+        """The rows of one product of those that Phi-3 keeps in one matrix."""
+        parts = _QKV if part in _QKV else _GATED
+        stored = name.replace(part, "self_attn.qkv_proj" if part in _QKV else "mlp.gate_up_proj")
+        at = [0, *np.cumsum([self.rows[p] for p in parts])]
+        whole, i = self.tensors.get(stored, int(at[-1]), self.dim), parts.index(part)
+        return whole[at[i] : at[i + 1]]
+
+
+def _activation(config: Config, kind: str) -> str:
+    if kind != "gemma":
+        return config.choice("hidden_act", ACTIVATIONS, "silu")
+    name = "hidden_act" if config.get("hidden_activation") is None else "hidden_activation"
+    return config.choice(name, ACTIVATIONS, "gelu_pytorch_tanh")
+
+
+def _turned(config: Config, layers: int) -> list[bool]:
+    """Whether each layer has rotary positions. Raises Error."""
+    every = config.number("no_rope_layer_interval", 4)
+    default = [int((i + 1) % every != 0) for i in range(layers)]
+    given = config.get("no_rope_layers", default)
+    if not isinstance(given, list) or len(given) != layers or not set(given) <= {0, 1}:
+        raise config.refusal("no_rope_layers", given, f"a list of {layers}, each 0 or 1")
+    return [bool(v) for v in given]
 
 
 def llama(
@@ -126,12 +168,16 @@ def llama(
     meta: dict[str, Any],
     activation: str = "silu",
     attention_bias: bool = False,
+    out_bias: bool = False,
     mlp_bias: bool = False,
+    scale: float | None = None,
+    turned: list[bool] | None = None,
 ) -> Graph:
     """A Llama graph from its tensors by their Hugging Face names (without "model.").
 
     tensor(name) gives a float array (rows, columns) or (dim,); q and k in Hugging Face's rotary
-    order. size: of a head; frequencies: (size/2,) radians a position.
+    order. size: of a head; frequencies: (size/2,) radians a position. attention_bias: of q, k and
+    v; out_bias, mlp_bias: of the others. scale: of scores. turned: whether each layer is rotated.
     """
     embedding = tensor("embed_tokens.weight")
     nodes: list[Node] = [Embedding("x", embedding)]
@@ -139,7 +185,8 @@ def llama(
         p = f"layers.{i}."
 
         def linear(x: str, out: str, name: str, p: str = p) -> Linear:
-            biased = attention_bias if name.startswith("self_attn.") else mlp_bias
+            biased = attention_bias if name in _QKV else mlp_bias
+            biased = out_bias if name == "self_attn.o_proj" else biased
             bias = tensor(f"{p}{name}.bias") if biased else None
             name = f"{p}{name}.weight"
             return Linear(x, out, tensor(name), name, bias)
@@ -154,7 +201,10 @@ def llama(
             linear(a, q, "self_attn.q_proj"),
             linear(a, k, "self_attn.k_proj"),
             linear(a, v, "self_attn.v_proj"),
-            Attention(q, k, v, o, heads, kv_heads, size, frequencies),
+            Attention(
+                q, k, v, o, heads, kv_heads, size,
+                frequencies if turned is None or turned[i] else None, scale=scale,
+            ),
             linear(o, y, "self_attn.o_proj"),
             Add("x", y),
             Norm("x", b, tensor(p + "post_attention_layernorm.weight"), eps),
@@ -163,7 +213,7 @@ def llama(
             Gate(g, u, h, activation),
             linear(h, z, "mlp.down_proj"),
             Add("x", z),
-        ]
+        ]  # fmt: skip
     nodes.append(Norm("x", "n", tensor("norm.weight"), eps))
     head = embedding if tied else tensor("lm_head.weight")
     nodes.append(Linear("n", "logits", head, "lm_head.weight"))

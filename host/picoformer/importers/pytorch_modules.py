@@ -9,8 +9,10 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array
-from .checkpoint import KINDS, expect_shape, read_tensors
+from .checkpoint import no_tensor
 from .description import Description
+from .stored import KINDS, expect_shape, read_tensors
+from .wrapping import plain, unwrapped
 
 ROLES = (
     "embedding",
@@ -34,7 +36,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stored = read_tensors(path)
+        self.stored, self._wrap = unwrapped(read_tensors(path))
         self._read: dict[str, Array] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -47,7 +49,7 @@ class State:
         """A tensor in float32, the same object each time; a size of 0 may be any. Raises Error."""
         stored = self.stored.get(name)
         if stored is None:
-            raise Error(f"{self.path} has no tensor {name}")
+            raise no_tensor(self.path, name, self.stored)
         expect_shape(f"{self.path}: {name}", stored.shape, shape)
         if stored.kind not in KINDS:
             raise Error(f"{self.path}: {name} is {stored.kind}; supported: {', '.join(KINDS)}")
@@ -65,8 +67,15 @@ class State:
         bias = self.biased(name, len(gain))
         return gain, np.zeros_like(gain) if bias is None else bias
 
+    def name(self, given: str) -> str:
+        """A name as it is here, given as it is in the file or without what wraps the model."""
+        if any(n == given or n.startswith(given + ".") for n in self.stored):
+            return given
+        return plain(given).removeprefix(self._wrap)
+
     def drop(self, name: str) -> None:
         """Forget a module, or a parameter. Raises Error where there is none."""
+        name = self.name(name)
         found = [n for n in self.stored if n == name or n.startswith(name + ".")]
         if not found:
             raise Error(f"{self.path} has no tensors of {name!r}, which 'unused' names")
@@ -94,7 +103,7 @@ class Modules:
         v = self._named.get(role)
         if v is not None and not isinstance(v, str):
             raise Error(f"{self.given.path}: modules.{role} is {v!r}, expected a module's name")
-        return v or ""
+        return self.state.name(v) if v else ""
 
     def head_names(self) -> list[str]:
         """The head's modules and activations, as far as the description names them."""
@@ -102,7 +111,7 @@ class Modules:
         v = [v] if isinstance(v, str) else v
         if not isinstance(v, list) or not all(isinstance(n, str) for n in v):
             raise Error(f"{self.given.path}: modules.head is {v!r}, expected a list of names")
-        return v
+        return [self.state.name(n) for n in v]
 
     def pick(self, role: str, found: list[str]) -> str:
         """The module of a role: the one named, else the only one found. Raises Error."""

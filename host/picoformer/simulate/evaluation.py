@@ -11,6 +11,7 @@ from ..data.examples import Example, random_examples, read_examples
 from ..errors import Error
 from ..graph.float_model import sample
 from ..tokenizers.section import build
+from .expected import compare
 from .layers import layer_errors
 from .scores import Scores
 from .scoring import SCORING
@@ -26,6 +27,7 @@ def evaluate(
     reference: str | Path,
     *,
     data: str | Path | None = None,
+    expect: str | Path | None = None,
     tokenizer: str | Path | None = None,
     config: str | Path | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -33,9 +35,12 @@ def evaluate(
     """Score a model file against the float checkpoint that it was made of.
 
     data: a file of examples (`examples.read_examples` says of what form); by default text that the
-    float model writes, or random tokens or pixels for a model that reads. tokenizer, config: as
-    convert's. progress: wraps the iteration over examples. Raises Error.
+    float model writes, or random tokens or pixels for a model that reads. expect: a .npy file of
+    the results that a framework gives for these data. tokenizer, config: as convert's. progress:
+    wraps the iteration over examples. Raises Error.
     """
+    if expect is not None and data is None:
+        raise Error(f"{expect} holds results: name what they are of with --data, as rows of ids")
     sim = Simulator(model)
     graph, vocabulary = importers.read(reference, tokenizer, config)
     parameters = sim.model.meta.get("parameters", graph.parameters)
@@ -54,6 +59,8 @@ def evaluate(
         rows = random_examples(graph, RANDOM, context, seed=1)
         said = "random pixels" if graph.image else "random tokens"
     scores = Scores(graph.task, said, len(rows), sum(len(e.tokens) for e in rows))
+    if expect is not None:
+        compare(scores, sim, graph, rows, expect, progress)
     SCORING[graph.task](scores, sim, graph, rows, progress)
     scores.layers = layer_errors(sim, graph, rows[:LAYER_SEQUENCES])
     return scores

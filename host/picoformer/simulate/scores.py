@@ -26,7 +26,9 @@ class Scores:
     top1: share of predictions that agree. perplexity_*: of the data's own next tokens.
     accuracy_*: share of examples whose label is predicted. exact_*, cer_*, chrf_*: texts equal to
     a wanted one (a share), character error rate, chrF in per cent; examples: a few of them.
-    cosine, cosine_min: mean and least cosine between the embeddings of both. confusion_*: counts,
+    cosine, cosine_min: mean and least cosine between the embeddings of both. expect_*: against a
+    framework's results: mean cosine, largest difference (of embeddings, of length 1), share of
+    the same favourites. confusion_*: counts,
     a row for each true label. pictures: images with the true label and the predicted ones.
     layers: where the loss arises, in the program's order.
     """
@@ -49,6 +51,12 @@ class Scores:
     chrf_int: float | None = None
     cosine: float | None = None
     cosine_min: float | None = None
+    expect_cosine_float: float | None = None
+    expect_cosine_int: float | None = None
+    expect_off_float: float | None = None
+    expect_off_int: float | None = None
+    expect_top1_float: float | None = None
+    expect_top1_int: float | None = None
     labels: list[str] | None = None
     confusion_float: list[list[int]] | None = None
     confusion_int: list[list[int]] | None = None
