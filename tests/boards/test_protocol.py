@@ -490,7 +490,7 @@ class FakeModel:
         self.delay = delay
         self.written = 0
 
-    def generate(self, prompt, n, temperature, top_p, seed):
+    def generate(self, prompt, n, temperature, top_p, seed, raw):
         if prompt == "fail":
             raise Error("temperature is odd")
         for i in range(n or self.context):

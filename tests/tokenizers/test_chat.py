@@ -73,6 +73,12 @@ def test_a_file_without_a_template(meta):
         Chat(meta, "m.pft")
 
 
+def test_a_strange_files_tokens():
+    for tokens in (3, {"messages": "x", "_token": 7}, None):
+        ours = Chat({"chat": {"template": "{{ messages[0].content }}", "tokens": tokens}}, "m.pft")
+        assert ours.prompt([{"role": "user", "content": "hi"}]) == "hi"
+
+
 def test_without_jinja2(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(Error, match=r"jinja2 is not installed: pip install 'picoformer\[chat\]'"):

@@ -67,7 +67,8 @@ class Chat:
                 "and without --chat"
             )
         tokens = chat.get("tokens")
-        self._tokens = tokens if isinstance(tokens, dict) else {}
+        tokens = tokens if isinstance(tokens, dict) else {}
+        self._tokens = {k: str(v) for k, v in tokens.items() if k.endswith("_token")}
         self._render = _compiled(chat["template"])
 
     def prompt(self, messages: Sequence[Message]) -> str:
