@@ -396,6 +396,9 @@ def test_vocab_json_and_merges(tmp_path, roberta):
     assert ours.encode("don't") == Tokenizer(expected).encode("don't")
     if roberta:
         assert ours.section == expected
+    config = {"add_prefix_space": True, "add_bos_token": True, "bos_token": "</s>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert Tokenizer(build(read_tokenizer(tmp_path))).wrap([5]) == [1, 5]
 
 
 def test_a_list_of_characters(tmp_path):

@@ -77,7 +77,12 @@ def vocab_and_merges(folder: Path) -> dict[str, Any]:
     names = {key: _special(config, f"{key}_token", name) for key, name in _ROBERTA_NAMES.items()}
     if names["cls"] in vocab and names["sep"] in vocab:
         processor = {"type": "RobertaProcessing", "cls": [names["cls"]], "sep": [names["sep"]]}
-    special = [name for name in (*names.values(), "<|endoftext|>") if name in vocab]
+    bos = _special(config, "bos_token", "<|endoftext|>")
+    if config.get("add_bos_token") and bos in vocab:
+        front = {"SpecialToken": {"id": bos, "type_id": 0}}
+        text = {"Sequence": {"id": "A", "type_id": 0}}
+        processor = {"type": "TemplateProcessing", "single": [front, text]}
+    special = [name for name in (*names.values(), "<|endoftext|>", bos) if name in vocab]
     return {
         "added_tokens": [{"id": vocab[n], "content": n, "special": True} for n in special],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": prefix},
