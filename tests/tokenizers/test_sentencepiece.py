@@ -182,7 +182,7 @@ def test_marian_folder(tmp_path):
     shutil.copy(tmp_path / "source.spm", tmp_path / "target.spm")
     names = [library.id_to_piece(i) for i in range(library.vocab_size())]
     known = ["</s>", "<unk>", *random.Random(1).sample(names[3:], len(names) - 3)]
-    known += ["\u2581œuvre", "<pad>"]
+    known += ["\u2581œuvre", "é", "日本", "ï", "<pad>"]
     ids = {name: i for i, name in enumerate(known)}
     (tmp_path / "vocab.json").write_text(json.dumps(ids))
     pad = ids["<pad>"]
@@ -191,8 +191,11 @@ def test_marian_folder(tmp_path):
     assert v.notes == [] and (ours.bos, ours.eos, ours.unk) == (pad, 0, 1)
     for text in [*MORE_TEXTS, *MARKS]:
         pieces = library.encode(text, out_type=str)
-        # transformers looks unknown text up as well; here none of it is a token
         assert ours.wrap(ours.encode(text)) == [*(ids.get(p, 1) for p in pieces), 0]
+    given = [ours.encode(text)[1:] for text in ("é", "日本", "日", "日本é", "éaé")]
+    e, japan, a = (ids[name] for name in ("é", "日本", "a"))
+    assert given == [[e], [japan], [1], [1], [e, a, e]]
+    check_on_board(tmp_path, ours.section, [*MORE_TEXTS, "日本é", "éaé"])
     assert ours.decode([pad, ids["\u2581œuvre"], 1, 0, ids["s"]]) == "œuvres"
     ids.pop("s")
     (tmp_path / "vocab.json").write_text(json.dumps(ids))
