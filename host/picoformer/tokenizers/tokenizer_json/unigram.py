@@ -50,6 +50,8 @@ def read(file: TokenizerJson) -> UnigramVocabulary:
         i for text, i in file.ids.items() if pieces[i] and i not in bytes_ and " " not in text
     ]
     alphabet = {ord(c) for i in searched for c in pieces[i].decode()} | {0x20, ord(SPACE)}
+    if byte_base >= 0:  # then nothing is unknown
+        alphabet = set(range(0x110000))
     return UnigramVocabulary(
         pieces=pieces,
         unk=unk,
