@@ -17,6 +17,7 @@ from .tokenizer_lookup import (
     syllable,
 )
 
+_NEVER = (1 << 30) - 1  # the cost of a piece that only a run of unknown characters is
 _MARK = b"\xe2\x96\x81"  # U+2581, SentencePiece's visible space
 
 
@@ -24,7 +25,7 @@ class Unigram(Base):
     """Each piece has a cost, and a word is cut where the sum is least."""
 
     def __init__(self, section):
-        super().__init__(section, 0x3F7, 0)
+        super().__init__(section, 0x7F7, 0)
         self._unknown, n, characters = self._counts
         if len(section) < self._tables + 8:
             raise Error("tokenizer: %d bytes, its tables are cut" % len(section))
@@ -197,7 +198,10 @@ class Unigram(Base):
                 k += 1
                 if pieces.ends(low, k):
                     p = self._costs + 4 * low
-                    cost = best[i] + (s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24)
+                    cost = s[p] | s[p + 1] << 8 | s[p + 2] << 16 | s[p + 3] << 24
+                    if cost == _NEVER:
+                        continue
+                    cost += best[i]
                     if start[i + k] < 0 or cost < best[i + k]:
                         best[i + k] = cost
                         start[i + k] = i
@@ -216,6 +220,13 @@ class Unigram(Base):
             token = last[n]
             if token != self.unk:
                 ids.append(token)
+            elif self._flags & 1024:
+                k = n
+                while n and last[n] == token:
+                    n = start[n]
+                low = pieces.find(word, n, k)
+                ids.append(token if low < 0 else pieces.token(low))
+                continue
             elif self._base >= 0:
                 for p in range(n - 1, start[n] - 1, -1):
                     ids.append(self._base + word[p])

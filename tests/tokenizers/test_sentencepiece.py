@@ -1,5 +1,6 @@
 """SentencePiece's own models, against the library `sentencepiece`, and on MicroPython."""
 
+import contextlib
 import io
 import json
 import random
@@ -11,15 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from picoformer.errors import Error
+from picoformer.tokenizers.charsmap import charsmap as rules_of_the_library
+from picoformer.tokenizers.charsmap import composition
 from picoformer.tokenizers.choose import read_tokenizer
 from picoformer.tokenizers.section import build
 from picoformer.tokenizers.sentencepiece_model import read_sentencepiece
 from picoformer.tokenizers.tokenizer import Tokenizer
+from spm import hand_made, message, small
 from test_tokenizer import ASCII_SOUP, UNICODE, check_on_board
-from test_tokenizer_types import CORPUS, LONG, MORE_TEXTS, SOURCE
+from test_tokenizer_types import CORPUS, LONG, MORE_TEXTS, SOURCE, charsmap
 from turns import some
 
-spm = pytest.importorskip("sentencepiece")
+sentencepiece = pytest.importorskip("sentencepiece")
 
 QUICK = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -65,7 +69,7 @@ MARKS = [
 def trained(folder, lines=SOURCE, size=400, **options):
     """A small model's file, and the library's processor for it."""
     held = io.BytesIO()
-    spm.SentencePieceTrainer.train(
+    sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=held,
         vocab_size=size,
@@ -75,7 +79,7 @@ def trained(folder, lines=SOURCE, size=400, **options):
     )
     path = folder / "tokenizer.model"
     path.write_bytes(held.getvalue())
-    return path, spm.SentencePieceProcessor(model_proto=held.getvalue())
+    return path, sentencepiece.SentencePieceProcessor(model_proto=held.getvalue())
 
 
 @pytest.fixture(scope="module", params=some(VARIANTS, 3))
@@ -178,7 +182,7 @@ def test_marian_folder(tmp_path):
     shutil.copy(tmp_path / "source.spm", tmp_path / "target.spm")
     names = [library.id_to_piece(i) for i in range(library.vocab_size())]
     known = ["</s>", "<unk>", *random.Random(1).sample(names[3:], len(names) - 3)]
-    known += ["\u2581œuvre", "<pad>"]
+    known += ["\u2581œuvre", "é", "日本", "ï", "<pad>"]
     ids = {name: i for i, name in enumerate(known)}
     (tmp_path / "vocab.json").write_text(json.dumps(ids))
     pad = ids["<pad>"]
@@ -187,8 +191,11 @@ def test_marian_folder(tmp_path):
     assert v.notes == [] and (ours.bos, ours.eos, ours.unk) == (pad, 0, 1)
     for text in [*MORE_TEXTS, *MARKS]:
         pieces = library.encode(text, out_type=str)
-        # transformers looks unknown text up as well; here none of it is a token
         assert ours.wrap(ours.encode(text)) == [*(ids.get(p, 1) for p in pieces), 0]
+    given = [ours.encode(text)[1:] for text in ("é", "日本", "日", "日本é", "éaé")]
+    e, japan, a = (ids[name] for name in ("é", "日本", "a"))
+    assert given == [[e], [japan], [1], [1], [e, a, e]]
+    check_on_board(tmp_path, ours.section, [*MORE_TEXTS, "日本é", "éaé"])
     assert ours.decode([pad, ids["\u2581œuvre"], 1, 0, ids["s"]]) == "œuvres"
     ids.pop("s")
     (tmp_path / "vocab.json").write_text(json.dumps(ids))
@@ -249,19 +256,6 @@ def test_words_are_refused(tmp_path):
         read_sentencepiece(path)
 
 
-def message(number, data):
-    return bytes([number << 3 | 2]) + (bytes([len(data)]) if len(data) < 128 else b"") + data
-
-
-def hand_made(*pieces, normalizer=b""):
-    """A model of pieces (text, score, kind), written by hand."""
-    data = b""
-    for text, score, kind in pieces:
-        body = message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([0x18, kind])
-        data += message(1, body)
-    return data + message(3, normalizer)
-
-
 def test_by_hand(tmp_path):
     path = tmp_path / "m.model"
     path.write_bytes(hand_made(("<unk>", 0, 2), ("\u2581a", -1, 1), ("b", -2, 1)))
@@ -276,6 +270,10 @@ def test_by_hand(tmp_path):
         path.write_bytes(hand_made(*pieces))
         with pytest.raises(Error, match=message_):
             build(read_sentencepiece(path))
+    path.write_bytes(small(30))
+    library = sentencepiece.SentencePieceProcessor(str(path))
+    for text in ["the other", "<sep>the <sep", " xx\u0101 he"]:
+        assert Tokenizer(build(read_sentencepiece(path))).encode(text) == library.encode(text)
     rules = message(2, struct.pack("<I4I", 16, 1 << 10, 0, 0x80000001, 7) + b"x")
     path.write_bytes(hand_made(("<unk>", 0, 2), ("a", -1, 1), normalizer=rules))
     Tokenizer(build(read_sentencepiece(path)))
@@ -304,3 +302,14 @@ def mutable(factory):
         path, _ = trained(factory.mktemp("mutable"), normalization_rule_name="identity")
         _KEPT.append((path, path.read_bytes()))
     return _KEPT[0]
+
+
+@settings(QUICK, max_examples=100)
+@given(st.data())
+def test_mutated_rules_raise_errors_only(data):
+    rules = bytearray(charsmap({"A": "a", "e\u0301": "\xe9", "e\u0301\u0323": "x"}))
+    for _ in range(data.draw(st.integers(0, 3))):
+        rules[data.draw(st.integers(0, len(rules) - 1))] = data.draw(st.integers(0, 255))
+    for read in composition, rules_of_the_library:
+        with contextlib.suppress(Error):
+            read(bytes(rules[: data.draw(st.sampled_from([None, 7, 2000]))]))

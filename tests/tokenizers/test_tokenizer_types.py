@@ -152,7 +152,7 @@ def split(pattern, behavior="isolated", invert=False):
     return pre_tokenizers.Split(hf.Regex(pattern), behavior, invert)
 
 
-def unigram(folder, normalizer=None, splitter=None, rounded=True):
+def unigram(folder, normalizer=None, splitter=None, rounded=True, fallback=False):
     library = hf.Tokenizer(models.Unigram())
     if normalizer is not None:
         library.normalizer = normalizer
@@ -173,6 +173,13 @@ def unigram(folder, normalizer=None, splitter=None, rounded=True):
     if rounded:  # as SentencePiece's are
         listed = root["model"]["vocab"]
         root["model"]["vocab"] = [[text, float(np.float32(score))] for text, score in listed]
+    if fallback:  # bytes are then what the normalizer makes of a character
+        root["model"]["vocab"] += [[f"<0x{b:02X}>", -30.0] for b in range(256)]
+        root["model"]["byte_fallback"] = True
+        root["decoder"] = {
+            "type": "Sequence",
+            "decoders": [{"type": "ByteFallback"}, root["decoder"]],
+        }
     return saved(folder, hf.Tokenizer.from_str(json.dumps(root)))
 
 
@@ -355,6 +362,15 @@ def test_board_equals_pc(trained, tmp_path):
     check_on_board(tmp_path, trained[1].section, MORE_TEXTS)
 
 
+def test_bytes_of_what_is_normalized(tmp_path):
+    """Nothing is unknown with byte tokens: what the normalizer makes of any character matters."""
+    _, library = unigram(tmp_path, PRECOMPILED, fallback=True)
+    ours = Tokenizer(build(read_tokenizer(tmp_path)))
+    for text in MORE_TEXTS:
+        text = re.sub("<(s|/s|unk|pad|0x41)>", "", text)
+        assert ours.encode(text) == library.encode(text, add_special_tokens=False).ids, text
+
+
 def test_shape(trained):
     _, ours, library = trained
     assert ours.vocab_size == library.get_vocab_size()
@@ -396,6 +412,9 @@ def test_vocab_json_and_merges(tmp_path, roberta):
     assert ours.encode("don't") == Tokenizer(expected).encode("don't")
     if roberta:
         assert ours.section == expected
+    config = {"add_prefix_space": True, "add_bos_token": True, "bos_token": "</s>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert Tokenizer(build(read_tokenizer(tmp_path))).wrap([5]) == [1, 5]
 
 
 def test_a_list_of_characters(tmp_path):

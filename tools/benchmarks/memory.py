@@ -43,6 +43,7 @@ from picoformer.runtime.files import compiled
 from picoformer.runtime.platforms import ARCHITECTURES
 from picoformer.tokenizers.vocabulary import (
     ByteLevelVocabulary,
+    PiecesVocabulary,
     UnigramVocabulary,
     Vocabulary,
     WordPieceVocabulary,
@@ -56,7 +57,7 @@ from tools.emulation.rp2040 import RP2040, checked
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
 MOMENTS = "checking", "binding", "resident"
-MODULES = "four", "images", "answers"
+MODULES = "four", "images", "spans", "tokenizer_added"
 
 # Bytes of the heap that are used at the end of each moment, garbage aside.
 MEASURE = """
@@ -117,6 +118,9 @@ def vocabularies() -> dict[int, Vocabulary]:
         2: WordPieceVocabulary(PIECES, unk=0, searched=(1, 2, 3)),
         3: ByteLevelVocabulary(PIECES, unk=0, byte_tokens=[0] * 256, characters=[]),
         4: UnigramVocabulary(
+            PIECES, unk=0, scores=[-1.0] * 4, searched=(1, 2, 3), characters=kept[:0]
+        ),
+        5: PiecesVocabulary(
             PIECES, unk=0, scores=[-1.0] * 4, searched=(1, 2, 3), characters=kept[:0]
         ),
     }

@@ -18,10 +18,10 @@ from picoformer.compile.compiler import compile_graph
 from picoformer.tokenizers.section import build
 from tools import ROOT
 from tools.sweeps.mutations import EXTREMES, Random, change_json
-from tools.sweeps.support import architectures, models
+from tools.sweeps.support import architectures, models, spm
 from tools.sweeps.trials import LIMIT, Case, Hang, limited
 
-SOURCES = ("llama2c", "llama", "bert-classes", "t5", "vit", "gpt2-bare", "keras")
+SOURCES = ("llama2c", "llama", "sentencepiece", "bert-classes", "t5", "vit", "gpt2-bare", "keras")
 
 
 @cache
@@ -33,6 +33,11 @@ def source(name: str) -> dict[str, bytes]:
             models.write_llama2c(at, models.random_checkpoint(models.CASES["deep"]))
         elif name == "llama":
             models.write_hf(at, models.random_checkpoint(models.CASES["size10"]))
+        elif name == "sentencepiece":
+            c = models.random_checkpoint(models.CASES["size10"])
+            models.write_hf(at, c)
+            (at / "tokenizer.json").unlink()
+            (at / "tokenizer.model").write_bytes(spm.small(c.shape.vocab))
         elif name == "keras":
             shutil.copy(ROOT / "tests" / "data" / "keras" / "minigpt.keras", at)
         else:

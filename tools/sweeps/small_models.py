@@ -18,6 +18,7 @@ from picoformer.tokenizers.vocabulary import (
     AddedToken,
     AddedTokens,
     ByteLevelVocabulary,
+    PiecesVocabulary,
     Template,
     UnigramVocabulary,
     Vocabulary,
@@ -84,6 +85,24 @@ def other_vocabulary(kind: str) -> Vocabulary:
             pieces, unk=0, bos=1, eos=2, prefix=True, scores=scores,
             searched=list(range(3, 13)), unknown_score=-20.0,
             template=Template([(1, 0, 0), (0, 2, 0)]), added=ADDED,
+        )  # fmt: skip
+    if kind == models.GATED_T5:
+        pieces = [b"", b"", b"", *b"a b c ab ca cab e".split(), b" ", b" a", b"<x>"]
+        return PiecesVocabulary(
+            pieces, unk=0, bos=1, eos=2, prefix=True, collapse=True, split=False, hangul=True,
+            scores=[-float(i % 12) for i in range(13)], searched=list(range(3, 13)),
+            pairs={(0x61, 0x301): 0x62}, composed={(0x62, 0x323): 0x63}, unknown_score=-99.0,
+        )  # fmt: skip
+    if kind == models.BART:
+        pieces = [b"", b"", b"", *(bytes([c]) for c in b" abcdefg\xcc"), b"ab"]
+        tokens = [-1] * 256
+        for i, piece in enumerate(pieces[3:12], 3):
+            tokens[piece[0]] = i
+        return ByteLevelVocabulary(
+            pieces, merges={(4, 5): (0, 12)}, unk=0, bos=1, eos=2, byte_tokens=tokens,
+            characters=[(0x20, 0x20, (2,)), (0x61, 0x7A, (9,)), (0x301, 0x301, (0, 230))],
+            pairs={(0x61, 0x301): 0x62, (0x10061, 0x10301): 0x10062}, llama=True, digits=3,
+            whole=[12], template=Template([(1, 0, 0), (0, 2, 0)]),
         )  # fmt: skip
     return small_vocabulary()
 

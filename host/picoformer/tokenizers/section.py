@@ -37,8 +37,10 @@ FLAG_NORMAL = 512
 # of types 4 and 5
 FLAG_SENTENCEPIECE = 256
 FLAG_HANGUL = 512
+FLAG_UNLISTED = 1024
 
 _NONE = 0xFFFFFFFF
+_NEVER = (1 << 30) - 1  # a cost
 _MAX_TOKENS = 65535
 _MAX_RANK = 65535
 _MAX_BLOB = (1 << 24) - 1
@@ -170,11 +172,16 @@ def _build_unigram(v: UnigramVocabulary) -> bytes:
         flags |= FLAG_SENTENCEPIECE | FLAG_HANGUL * v.hangul
     first, more = v.pairs or {}, v.composed or {}
     kind = TYPE_PIECES if isinstance(v, PiecesVocabulary) else TYPE_UNIGRAM
-    tokens = sorted(v.searched, key=lambda token: v.pieces[token])
+    flags |= FLAG_UNLISTED * bool(v.unlisted)
+    tokens = list(v.searched)
     scores = [*(v.scores[token] for token in tokens), v.unknown_score]
     if not all(-(1 << 20) < score <= 0 for score in scores):
         raise Error("a score is not from -2^20 to 0; expected logarithms of probabilities")
     *costs, unknown = _ranks(scores) if kind == TYPE_PIECES else _costs(scores)
+    costs += [_NEVER] * len(v.unlisted)
+    tokens += v.unlisted
+    order = sorted(range(len(tokens)), key=lambda i: v.pieces[tokens[i]])
+    costs = [costs[i] for i in order]
     characters, count = _characters(v.characters)
     tables = _words([_NONE if v.byte_base < 0 else v.byte_base, len(first) | len(more) << 16])
     tables += _pair_tables(first, more) + characters + _words(costs)

@@ -212,6 +212,12 @@ def _pieces(v: UnigramVocabulary, m: Model, known: Mapping[str, int]) -> None:
             bonus = round(_BONUS * (length - 1) * _GRID) / _GRID
             scores[token] = (bonus if piece.kind == _USER else piece.score) - shift * length
     v.searched = searched
+    if m.kind == _UNIGRAM and not m.bytes_:
+        v.unlisted = [
+            token
+            for text, token in known.items()
+            if text not in kinds and v.pieces[token] and not {" ", SPACE} & set(text)
+        ]
     if missing:
         v.notes.append(
             f"{len(missing)} pieces of {os.path.basename(m.path)} have no token, such as "
@@ -232,7 +238,8 @@ def _texts(v: UnigramVocabulary, m: Model) -> None:
     except Error as e:
         raise Error(f"{m.path}: {e}") from None
     texts = [v.pieces[token].decode() for token in v.searched]
-    alphabet = {ord(c) for text in texts for c in text} | {0x20, ord(SPACE)}
+    others = [v.pieces[token].decode() for token in v.unlisted]
+    alphabet = {ord(c) for text in texts + others for c in text} | {0x20, ord(SPACE)}
     if m.bytes_:  # then nothing is unknown
         alphabet = set(range(0x110000))
     v.pairs, v.composed, v.hangul = {}, {}, rules.hangul

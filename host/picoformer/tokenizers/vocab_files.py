@@ -77,7 +77,12 @@ def vocab_and_merges(folder: Path) -> dict[str, Any]:
     names = {key: _special(config, f"{key}_token", name) for key, name in _ROBERTA_NAMES.items()}
     if names["cls"] in vocab and names["sep"] in vocab:
         processor = {"type": "RobertaProcessing", "cls": [names["cls"]], "sep": [names["sep"]]}
-    special = [name for name in (*names.values(), "<|endoftext|>") if name in vocab]
+    bos = _special(config, "bos_token", "<|endoftext|>")
+    if config.get("add_bos_token") and bos in vocab:
+        front = {"SpecialToken": {"id": bos, "type_id": 0}}
+        text = {"Sequence": {"id": "A", "type_id": 0}}
+        processor = {"type": "TemplateProcessing", "single": [front, text]}
+    special = [name for name in (*names.values(), "<|endoftext|>", bos) if name in vocab]
     mask = names["mask"]  # takes the space in front of it
     return {
         "added_tokens": [

@@ -142,6 +142,8 @@ class UnigramVocabulary(Vocabulary):
     as SentencePiece itself does, which takes the longest rule."""
     hangul: bool = False
     """... and it composes Jamo."""
+    unlisted: Sequence[int] = ()
+    """Tokens that a run of unknown characters gives, if it is just that piece."""
 
 
 @dataclass

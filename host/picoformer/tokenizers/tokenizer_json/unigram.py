@@ -51,6 +51,8 @@ def read(file: TokenizerJson) -> UnigramVocabulary:
     ]
     alphabet = {ord(c) for i in searched for c in pieces[i].decode()} | {0x20, ord(SPACE)}
     alphabet |= {ord(c) for text in file.added.keys() - file.special for c in text}
+    if byte_base >= 0:  # then nothing is unknown
+        alphabet = set(range(0x110000))
     return UnigramVocabulary(
         pieces=pieces,
         unk=unk,
