@@ -42,7 +42,7 @@ def read(path: Path) -> Graph:
 
 def centred(result: np.ndarray, name: str) -> np.ndarray:
     """As `kerasmodels.run` has them: of probabilities all logits less their mean."""
-    if name in ("classifier", "pre-norm"):
+    if name in ("classifier", "pre-norm", "floats"):
         return result - result.mean(-1, keepdims=True)
     return result
 
@@ -89,6 +89,7 @@ def test_what_is_told_and_found(tmp_path):
     assert tasks == {
         "minigpt": "generate", "minigpt-deep": "generate", "classifier": "classify",
         "pre-norm": "generate", "binary": "classify", "sentence": "embed",
+        "floats": "classify", "nested": "classify", "masked": "generate",
     }  # fmt: skip
     assert graphs["classifier"].labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
     assert Pool("x", "first") in graphs["binary"].nodes
@@ -177,7 +178,12 @@ def edited(path: Path, name: str, edit: Callable[[Any], None], file: str = "conf
 
 
 def layer(root: Any, kind: str, index: int = 0) -> Any:
-    return [x for x in root["config"]["layers"] if x["class_name"] == kind][index]
+    """One of a kind, of a model inside where the outer one has none."""
+    inside = root["config"]["layers"]
+    found = [x for x in inside if x["class_name"] == kind]
+    if not found:
+        return layer(next(x for x in inside if "layers" in x["config"]), kind, index)
+    return found[index]
 
 
 def refused(path: Path, *words: str) -> None:
@@ -202,6 +208,11 @@ def calling(kind: str, **fields: Any) -> Callable[[Any], None]:
 def named(kind: str, **fields: Any) -> Callable[[Any], None]:
     """An edit of what a layer is."""
     return lambda root: layer(root, kind).update(fields)
+
+
+def table(value: Any) -> dict[str, Any]:
+    """A constant, as the file has it."""
+    return {"class_name": "__tensor__", "config": {"value": value, "dtype": "float32"}}
 
 
 def crossed(root: Any) -> None:
@@ -251,7 +262,11 @@ def ring(root: Any) -> None:
         ("minigpt", calling("MultiHeadAttention", use_causal_mask=False), ["looks ahead"]),
         ("minigpt", setting("LayerNormalization", axis=[1]), ["axis is [1]"]),
         ("minigpt", setting("Cumsum", axis=0), ["(Cumsum)", "axis is 0"]),
-        ("minigpt", setting("InputLayer", dtype="float32"), ["float32", "token ids"]),
+        ("minigpt", setting("InputLayer", dtype="bool"), ["bool", "token ids"]),
+        ("nested", setting("Cast", dtype="bool"), ["(Cast)", "to bool", "tokens or positions"]),
+        ("masked", calling("MultiHeadAttention", attention_mask=table([[1, 1], [0, 1]])),
+         ["a mask", "constants of that"]),
+        ("masked", calling("MultiHeadAttention", attention_mask=table([1, 1])), ["a mask"]),
         ("minigpt", dropped, ["take one another"]),
         ("minigpt", ring, ["takes what it makes"]),
         ("texts", setting("TextVectorization", split="character"), ["split is 'character'"]),

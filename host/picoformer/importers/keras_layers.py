@@ -13,6 +13,7 @@ from .keras_file import Ref
 from .keras_values import Index, Rows, Text, Tokens, Value, Values, Vector
 
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}
+_NUMBERS = "int", "uint", "float", "bfloat"  # what types of tensors begin with
 _LAST = "softmax", "sigmoid"  # which may end a model: the logits in front of them come out
 
 
@@ -23,10 +24,11 @@ class Layers(Values):
         shape = self.call.config.get("batch_shape") or [None]
         if self.call.config.get("dtype") == "string":
             return Text()
-        if len(shape) != 2 or not str(self.call.config.get("dtype")).startswith(("int", "uint")):
+        # Floats are Keras's default: an Embedding makes whole numbers of them.
+        if len(shape) != 2 or not str(self.call.config.get("dtype")).startswith(_NUMBERS):
             raise self.refusal(
                 f"shape {shape} of {self.call.config.get('dtype')}",
-                'token ids: Input((length,), dtype="int32")',
+                "token ids: Input((length,))",
             )
         if shape[1] is not None:
             self.lengths.append((int(shape[1]), f"the input {self.call.name!r}"))
@@ -80,9 +82,10 @@ class Layers(Values):
         taken = [given[n] for n in ("query", "value", "key") if given.get(n) is not None]
         if len({self.key(a) for a in taken}) != 1:
             raise self.refusal("query, value and key differ", "self-attention, where they are one")
-        masks = "attention_mask", "query_mask", "value_mask", "key_mask"
-        if len(c.args) > 3 or any(given.get(n) is not None for n in masks):
+        masks = "query_mask", "value_mask", "key_mask"
+        if len(c.args) > 4 or any(given.get(n) is not None for n in masks):
             raise self.refusal("a mask", "use_causal_mask=True, or none")
+        masked = self.causal(c.args[3] if len(c.args) == 4 else given.get("attention_mask"))
         heads, size = int(c.config["num_heads"]), int(c.config["key_dim"])
         if heads < 1 or size < 1:
             raise self.refusal(f"{heads} heads of {size}", "one or more of each")
@@ -96,7 +99,7 @@ class Layers(Values):
             weight = self.tensor(part + "_dense/", 0, 0, heads, size)
             bias = self.tensor(part + "_dense/", 1, heads, size).reshape(-1) if biased else None
             self.nodes.append(self.linear(x, out, weight.reshape(len(weight), -1).T, bias))
-        causal = bool(given.get("use_causal_mask"))
+        causal = masked or bool(given.get("use_causal_mask"))
         self.nodes.append(Attention(q, k, v, o, heads, heads, size, causal=causal))
         weight = self.tensor("output_dense/", 0, heads, size, 0)
         bias = self.tensor("output_dense/", 1, weight.shape[2]) if biased else None
@@ -104,6 +107,31 @@ class Layers(Values):
         return Vector(
             y, self.version, self.linear(made, y, weight.reshape(heads * size, -1).T, bias)
         )
+
+    def causal(self, mask: Any) -> bool:
+        """Whether a mask, of constants, hides what follows; one that hides nothing is none."""
+        if mask is None:
+            return False
+        n = np.shape(mask)[-1] if isinstance(mask, np.ndarray) and mask.ndim > 1 else 0
+        if n and mask.size == n * n:
+            square = mask.reshape(n, n) != 0
+            causal = np.array_equal(square, np.tril(np.ones((n, n), bool)))
+            if causal or square.all():
+                self.lengths.append((n, f"the mask of {self.call.name!r}"))
+                return causal
+        raise self.refusal("a mask", "use_causal_mask=True, constants of that, or none")
+
+    def cast(self) -> Value:
+        """Another type of numbers, which changes neither tokens nor positions."""
+        dtype = self.call.config.get("dtype")
+        argument = self.one()
+        value = self.values[self.key(argument)]
+        how = [a for a in (*self.call.args[1:], *self.call.kwargs.values()) if isinstance(a, str)]
+        dtype = how[0] if how else dtype
+        dtype = dtype.get("config", {}).get("name") if isinstance(dtype, dict) else dtype
+        if not isinstance(value, Tokens | Index) or not str(dtype).startswith(_NUMBERS):
+            raise self.refusal(f"of something else, to {dtype}", "numbers of tokens or positions")
+        return value
 
     def dense(self) -> Value:
         self.plain()
@@ -201,9 +229,10 @@ class Layers(Values):
 
     def shifted(self, values: list[Any], sign: int) -> Value:
         """Positions and a whole number: their sum, or their difference."""
-        if len(values) != 2 or not isinstance(values[0], Index) or type(values[1]) is not int:
+        n = values[1] if len(values) == 2 and isinstance(values[1], int | float) else None
+        if not isinstance(values[0], Index) or isinstance(n, bool | None) or n != int(n):
             raise self.refusal("arithmetic of positions", "positions and a whole number")
-        return Index(values[0].slope, values[0].start + sign * values[1])
+        return Index(values[0].slope, values[0].start + sign * int(n))
 
     def residual(self, terms: list[Any]) -> Value:
         """x with the outputs of linears added."""
@@ -334,4 +363,5 @@ LAYERS: dict[str, Callable[[Layers], Value]] = {
     "OnesLike": Layers.like,
     "ZerosLike": Layers.like,
     "Cumsum": Layers.running_sum,
+    "Cast": Layers.cast,
 }
