@@ -5,18 +5,7 @@ import struct
 from .errors import Error
 from .tokenizer import Base
 from .tokenizer_bytepair import BytePair
-from .tokenizer_lookup import (
-    BECOMES,
-    KEEP,
-    LETTER,
-    NUMBER,
-    SEQUENCE,
-    SPACE,
-    Characters,
-    Pairs,
-    Pieces,
-    syllable,
-)
+from .tokenizer_lookup import KEEP, LETTER, NUMBER, SPACE, Characters, Pieces
 
 _NEWLINES = b"\r\n"
 
@@ -36,6 +25,8 @@ class ByteLevel(BytePair):
             self._merges += 4
             if len(section) < self._merges:
                 raise Error("tokenizer: %d bytes, its tables are cut" % len(section))
+            from .tokenizer_composed import Pairs
+
             self._pairs = Pairs(section, self._merges, struct.unpack_from("<I", section, p)[0])
             self._merges += self._pairs.size
         self._whole = Pieces(self, self._merges + 8 * self._n_merges, whole)
@@ -59,7 +50,9 @@ class ByteLevel(BytePair):
         if not text:
             return []
         if self._flags & 512 and len(text.encode()) > len(text):
-            text = self._normal(text)
+            from .tokenizer_composed import normal
+
+            text = normal(text, self._characters, self._pairs)
         if self._flags & 2 and text[0] != " ":
             text = " " + text
         raw = text.encode()
@@ -81,82 +74,6 @@ class ByteLevel(BytePair):
             ids.extend(self._word(raw[i:j]))
             i = j
         return ids
-
-    def _normal(self, text):
-        """`text` in Unicode's normal form C."""
-        s = self._s
-        characters = self._characters
-        done = []
-        codes = []  # a character and the marks behind it, in their order
-        marks = []  # the class of each
-        for c in text:
-            p = characters.find(ord(c))
-            if s[p + 3] == BECOMES:
-                parts = (characters.value(p),)
-            elif s[p + 3] == SEQUENCE:
-                # one of them each, wherever they begin
-                c = bytearray()
-                characters.put(0, p, c)
-                parts = [ord(c) for c in c.decode()]
-            else:
-                parts = (ord(c),)
-            for code in parts:
-                k = characters.value(characters.find(code))
-                if not k:
-                    self._join(codes, marks)
-                    both = self._both(codes[0], code) if len(codes) == 1 else 0
-                    if both:
-                        codes[0] = both
-                        continue
-                    done.extend(codes)
-                    codes = [code]
-                    marks = [0]
-                    continue
-                if marks and not marks[0]:
-                    self._part(codes, marks)
-                i = len(codes)
-                while i and marks[i - 1] > k:
-                    i -= 1
-                codes.insert(i, code)
-                marks.insert(i, k)
-        self._join(codes, marks)
-        done.extend(codes)
-        return "".join([chr(code) for code in done])
-
-    def _part(self, codes, marks):
-        """Take the marks out of the first character."""
-        while codes[0] > 0x7F and codes[0] >> 17 == 0:
-            plane = codes[0] >> 16
-            parts = self._pairs.parts(codes[0] & 0xFFFF, plane)
-            if not parts:
-                return
-            b = parts[1] | plane << 16
-            k = self._characters.value(self._characters.find(b))
-            if not k:
-                return
-            codes[0] = parts[0] | plane << 16
-            codes.insert(1, b)
-            marks.insert(1, k)
-
-    def _join(self, codes, marks):
-        """Put marks into the first character, where nothing of their class is in between."""
-        i = 1
-        while i < len(codes) and not marks[0]:
-            both = 0 if i > 1 and marks[i - 1] == marks[i] else self._both(codes[0], codes[i])
-            if both:
-                codes[0] = both
-                codes.pop(i)
-                marks.pop(i)
-            else:
-                i += 1
-
-    def _both(self, a, b):
-        """What two characters become together, or 0."""
-        plane = a >> 16
-        if plane > 1 or b >> 16 != plane:
-            return 0
-        both = self._pairs.find(a & 0xFFFF, b & 0xFFFF, plane)
-        return both | plane << 16 if both else syllable(a, b)
 
     def _cut(self, raw, kinds, i):
         """Where the word ends that begins at i."""

@@ -12,9 +12,7 @@ from .tokenizer_lookup import (
     SPACE,
     SWALLOWS,
     Characters,
-    Pairs,
     Pieces,
-    syllable,
 )
 
 _NEVER = (1 << 30) - 1  # the cost of a piece that only a run of unknown characters is
@@ -31,17 +29,24 @@ class Unigram(Base):
             raise Error("tokenizer: %d bytes, its tables are cut" % len(section))
         s = section
         p = self._tables
-        self._pairs = Pairs(section, p + 8, struct.unpack_from("<I", section, p + 4)[0])
+        self._pairs = None
+        counts = struct.unpack_from("<I", section, p + 4)[0]
+        if counts or self._flags & 384:
+            from .tokenizer_composed import Pairs
+
+            self._pairs = Pairs(section, p + 8, counts)
         if self._flags & 256 and self._flags & 0xC2:
             raise Error("tokenizer: flags 0x%x, which exclude each other" % self._flags)
-        at = p + 8 + self._pairs.size
+        pairs = self._pairs.size if self._pairs else 0
+        at = p + 8 + pairs
         self._characters = Characters(section, at, characters)
         self._costs = at + self._characters.size
         self._pieces = Pieces(self, self._costs + 4 * n, n)
-        self._load(8 + self._pairs.size + self._characters.size + 6 * n)
+        self._load(8 + pairs + self._characters.size + 6 * n)
         self._characters.check(0xF0 if self._flags & 128 else 0)
         self._pieces.check()
-        self._pairs.check()
+        if self._pairs:
+            self._pairs.check()
         self._base = s[p] | s[p + 1] << 8 | s[p + 2] << 16
         if self._base == 0xFFFFFF and s[p + 3] == 255:
             self._base = -1
@@ -127,6 +132,8 @@ class Unigram(Base):
 
     def _composed(self, text):
         """`text` as UTF-8, by the rules that reach furthest, as SentencePiece does it."""
+        from .tokenizer_composed import syllable
+
         out = bytearray()
         last = -1  # what may still be composed with what follows
         more = False  # and has been
