@@ -13,6 +13,7 @@ import architectures
 import ggufs
 import models
 import relatives
+from ggufs import P, tokens_of
 from picoformer import Error, Simulator, convert, importers
 from picoformer.graph.float_model import FloatModel
 from picoformer.importers import huggingface
@@ -20,22 +21,8 @@ from picoformer.importers.gguf_file import _KINDS, GgufFile
 from picoformer.tokenizers.section import build
 from picoformer.tokenizers.tokenizer import Tokenizer
 
-P = "tokenizer.ggml."
 KEPT = relatives.kept()
 TEXTS = ["Once upon a time, there was a girl.", "  two  spaces", "Größe 日本 🙂 12,345", "", " a"]
-
-
-def tokens_of(folder: Path) -> dict:
-    """The tokenizer of a folder as SentencePiece's tokens, scores and kinds."""
-    model = json.loads((folder / "tokenizer.json").read_text())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    rank = {"".join(m if isinstance(m, list) else m.split(" ")): -float(i)
-            for i, m in reversed(list(enumerate(model["merges"])))}  # fmt: skip
-    kinds = [2, 3, 3, *(6 if t in models.BYTE_NAMES else 1 for t in tokens[3:])]
-    return {
-        P + "model": "llama", P + "tokens": tokens, P + "token_type": kinds,
-        P + "scores": [rank.get(t, -1e6) for t in tokens], P + "unknown_token_id": 0,
-    }  # fmt: skip
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+P = "tokenizer.ggml."
+BYTE_NAMES = {f"<0x{b:02X}>" for b in range(256)}
 NAMES = {
     "embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
@@ -119,6 +121,19 @@ def q8_0(t: np.ndarray) -> Raw:
     scale = (np.abs(blocks).max(1, keepdims=True) / 127).astype("<f2")
     q = np.rint(blocks / np.maximum(scale.astype("<f4"), 1e-9)).clip(-127, 127).astype("i1")
     return 8, t.shape, np.concatenate([scale.view("u1"), q.view("u1")], 1).tobytes()
+
+
+def tokens_of(folder: Path) -> dict[str, Any]:
+    """The tokenizer of a folder as SentencePiece's tokens, scores and kinds."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    rank = {"".join(m if isinstance(m, list) else m.split(" ")): -float(i)
+            for i, m in reversed(list(enumerate(model["merges"])))}  # fmt: skip
+    kinds = [2, 3, 3, *(6 if t in BYTE_NAMES else 1 for t in tokens[3:])]
+    return {
+        P + "model": "llama", P + "tokens": tokens, P + "token_type": kinds,
+        P + "scores": [rank.get(t, -1e6) for t in tokens], P + "unknown_token_id": 0,
+    }  # fmt: skip
 
 
 def write(path: Path, folder: Path, how: Any = floats, **more: Any) -> Path:
