@@ -386,6 +386,23 @@ def test_tensors_that_do_not_fit(tmp_path, name, edit, words):
         assert read(path).task == "generate"  # a norm may go without its bias
 
 
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("_orig_mod.transformer.h.0.attn.c_attn.weight", "GPT-2 nanoGPT"),
+        ("model.layers.1.self_attn.q_proj.weight", "Llama"),
+        ("layers.0.attention.wq.weight", "Llama export.py"),
+        ("bert.encoder.layer.0.attention.self.query.weight", "BERT"),
+        ("conv.weight", "no layers of nn.TransformerEncoder, such as"),
+    ],
+)
+def test_models_of_others(tmp_path, name, words):
+    """Which no description makes readable: what they are, and in what form they are read."""
+    save_file({name: np.ones((2, 2), "f4"), "x.y": np.ones(2, "f4")}, tmp_path / "m.safetensors")
+    way = "" if "conv" in name else " save_pretrained(FOLDER)"
+    refused(tmp_path / "m.safetensors", *f"{words}{way}".split(" "))
+
+
 @pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed")
 def test_pt_files_without_torch(tmp_path):
     path = write(tmp_path, CASES["lm"])

@@ -77,6 +77,16 @@ def test_of_one_result_each(tmp_path, name):
             assert s.expect_top1_float == s.expect_top1_int == 1
 
 
+def test_of_probabilities(writer, tmp_path):
+    """What a softmax ends."""
+    path, model = writer
+    ids = [[3, 1, 4, 1, 5, 9]]
+    right = np.exp(results(path, ids))
+    s = evaluate(model, path, **saved(tmp_path, ids, right / right.sum(-1, keepdims=True)))
+    assert s.expect_cosine_float > 1 - 1e-6 and s.expect_top1_float == 1
+    assert s.expect_off_float < 1e-3 and s.expect_cosine_int > ALIKE
+
+
 def test_of_answers(tmp_path):
     name = next(n for n in SPECIAL if "answer" in n or "Question" in SPECIAL[n].kind)
     folder = architectures.write(tmp_path / "m", SPECIAL[name])

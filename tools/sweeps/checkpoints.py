@@ -18,10 +18,13 @@ from picoformer.compile.compiler import compile_graph
 from picoformer.tokenizers.section import build
 from tools import ROOT
 from tools.sweeps.mutations import EXTREMES, Random, change_json
-from tools.sweeps.support import architectures, models, spm
+from tools.sweeps.support import architectures, ggufs, models, relatives, spm
 from tools.sweeps.trials import LIMIT, Case, Hang, limited
 
-SOURCES = ("llama2c", "llama", "sentencepiece", "bert-classes", "t5", "vit", "gpt2-bare", "keras")
+SOURCES = (
+    "llama2c", "llama", "sentencepiece", "bert-classes", "t5", "vit", "gpt2-bare", "keras", "gguf", "phi3", "neox",
+    "albert-groups", "opt-350m",
+)  # fmt: skip
 
 
 @cache
@@ -40,6 +43,13 @@ def source(name: str) -> dict[str, bytes]:
             (at / "tokenizer.model").write_bytes(spm.small(c.shape.vocab))
         elif name == "keras":
             shutil.copy(ROOT / "tests" / "data" / "keras" / "minigpt.keras", at)
+        elif name == "gguf":
+            folder = models.write_hf(at / "hf", models.random_checkpoint(models.CASES["size10"]))
+            ggufs.write(at / "model.gguf", folder, ggufs.q8_0, **ggufs.tokens_of(folder))
+            shutil.rmtree(folder)
+        elif name in relatives.CASES:
+            relatives.write(at, name, relatives.kept()[name]["shapes"])
+            architectures.write_vocabulary(at, relatives.CASES[name])
         else:
             architectures.write(at, (architectures.CASES | architectures.SPECIAL)[name])
         files = sorted(path for path in at.rglob("*") if path.is_file())
@@ -105,8 +115,8 @@ def check_source(case: Case, rng: Random, folder: Path) -> None:
             (at / other).parent.mkdir(parents=True, exist_ok=True)
             (at / other).write_bytes(content)
         path = at
-        if case.kind in ("llama2c", "keras"):
-            path = next(at.glob("*.keras" if case.kind == "keras" else "model.bin"))
+        if case.kind in ("llama2c", "keras", "gguf"):
+            path = next(at.glob({"llama2c": "*.bin"}.get(case.kind, "*." + case.kind)))
         with limited(LIMIT), warnings.catch_warnings():
             # Weights that are no numbers any more.
             warnings.simplefilter("ignore", RuntimeWarning)

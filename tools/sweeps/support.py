@@ -17,4 +17,6 @@ if SUPPORT not in sys.path:  # pytest has it there, a sweep run by itself has no
 
 architectures: Any = importlib.import_module("architectures")
 models: Any = importlib.import_module("models")
+ggufs: Any = importlib.import_module("ggufs")
+relatives: Any = importlib.import_module("relatives")
 spm: Any = importlib.import_module("spm")

@@ -9,18 +9,19 @@ from ..errors import Error
 from ..graph.nodes import Graph
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
-from . import ctranslate2, huggingface, keras, llama2c, pytorch
-from .recognize import KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refusal
+from . import ctranslate2, gguf, huggingface, keras, llama2c, pytorch
+from .recognize import GGUF, KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refusal
 
 _PYTORCH = ".pt", ".pth", ".ckpt", ".safetensors"
 _KERAS = (".keras",)
-SUFFIXES = (".bin", *_PYTORCH, *_KERAS)  # of the sources that are files
+SUFFIXES = (".bin", ".gguf", *_PYTORCH, *_KERAS)  # of the sources that are files
 SOURCES = (
-    "a Hugging Face folder, a CTranslate2 folder, a llama2.c checkpoint (.bin), a PyTorch state "
-    "dict (.pt, .pth, .safetensors) or a Keras model (.keras)"
+    "a Hugging Face folder, a CTranslate2 folder, a GGUF file, a llama2.c checkpoint (.bin), a "
+    "PyTorch state dict (.pt, .pth, .safetensors) or a Keras model (.keras)"
 )
 # What a file is to be read as, by what it is and, where nothing tells, by its name.
-_BY_CONTENT = {TORCH: "pytorch", PICKLE: "pytorch", SAFETENSORS: "pytorch", KERAS: "keras"}
+_BY_CONTENT = {TORCH: "pytorch", PICKLE: "pytorch", SAFETENSORS: "pytorch"}
+_BY_CONTENT |= {KERAS: "keras", GGUF: "gguf"}
 _BY_NAME = {**dict.fromkeys(_PYTORCH, "pytorch"), **dict.fromkeys(_KERAS, "keras")}
 _HUB = re.compile(r"\w[\w-]*(\.\d[\w.-]*)?(/\w[\w.-]*)?")  # a model's name there
 
@@ -44,6 +45,8 @@ def read(
         graph, vocabulary = ctranslate2.read(path)
     elif kind == "folder":
         graph, vocabulary = huggingface.read(path, tokenizer)
+    elif kind == "gguf":
+        graph, vocabulary = gguf.read(path, tokenizer)
     elif kind == "llama2c":
         graph, vocabulary = llama2c.read(path, tokenizer)
     else:

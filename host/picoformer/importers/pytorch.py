@@ -15,7 +15,7 @@ from .description import ACTIVATIONS, POOLING, TASKS, Description
 from .pytorch_embeddings import find_embeddings, find_positions, scaled
 from .pytorch_head import add_head
 from .pytorch_image import embed_image
-from .pytorch_layers import Layers
+from .pytorch_layers import LAYER, Layers, no_layers
 from .pytorch_modules import Modules, State
 from .translator import Shape, arrange
 
@@ -45,7 +45,10 @@ def read(path: Path, config: str | Path | None = None) -> Graph:
     config: its description, by default the file beside it of the same name that ends in .json.
     """
     needed = '"task" ("generate", "classify", "embed" or "translate") and "nhead"'
-    state, given = State(path), Description(path, config, _FIELDS, needed)
+    state = State(path)
+    if not any(LAYER.match(name) for name in state.stored):
+        raise no_layers(state)  # which no description changes
+    given = Description(path, config, _FIELDS, needed)
     task = given.choice("task", TASKS, "")
     modules = Modules(state, given)
     layers = Layers(modules, task == "translate")

@@ -6,14 +6,41 @@ import re
 
 from ..errors import Error
 from ..graph.nodes import Array
-from .pytorch_modules import Modules, some
+from .pytorch_modules import Modules, State, some
 
-_LAYER = re.compile(r"^(?:(.+)\.)?(\d+)\.self_attn\.out_proj\.weight$")
+LAYER = re.compile(r"^(?:(.+)\.)?(\d+)\.self_attn\.out_proj\.weight$")
 # The graph's names of a layer's parts, and PyTorch's.
 _NORMS = {"self": "norm1", "network": "norm2"}
 _NORMS_OF_DECODER = {"self": "norm1", "cross": "norm2", "network": "norm3"}
 _ATTENTION = {"self": "self_attn", "cross": "multihead_attn"}
 _NETWORK = {"up": "linear1", "down": "linear2"}
+
+# Names by which other models are known, and what those are.
+_OTHERS = (
+    (r"(^|\.)h\.\d+\.attn\.c_attn\.", "GPT-2 (nanoGPT's have the matrices transposed)"),
+    (r"(^|\.)layers\.\d+\.self_attn\.q_proj\.", "Llama, or a relative of it"),
+    (r"(^|\.)layers\.\d+\.attention\.w[qkvo]\.", "Llama, by Meta and llama2.c (export.py there)"),
+    (r"(^|\.)layer\.\d+\.attention\.self\.query\.", "BERT, or a relative of it"),
+    (r"(^|\.)transformer\.layer\.\d+\.attention\.q_lin\.", "DistilBERT"),
+    (r"(^|\.)block\.\d+\.layer\.\d+\.SelfAttention\.", "T5"),
+    (r"(^|\.)layers\.\d+\.attention\.query_key_value\.", "GPT-NeoX"),
+    (r"(^|\.)blocks\.\d+\.attn\.qkv\.", "a ViT of timm"),
+)
+
+
+def no_layers(state: State) -> Error:
+    """The error for a file without layers of PyTorch's own: whose they are, if that is known."""
+    seen = some(list(state.stored))
+    for pattern, what in _OTHERS:
+        if any(re.search(pattern, name) for name in state.stored):
+            return Error(
+                f"{state.path} has the names of {what}: {seen}; supported: a Hugging Face folder "
+                "of such a model, with its config.json, as save_pretrained(FOLDER) writes it"
+            )
+    return Error(
+        f"{state.path} has no layers of nn.TransformerEncoder, such as "
+        f"layers.0.self_attn.out_proj.weight; seen: {seen}"
+    )
 
 
 class Layers:
@@ -27,13 +54,8 @@ class Layers:
         self.state = state = modules.state
         stacks: dict[str, set[int]] = {}
         for name in state.stored:
-            if match := _LAYER.match(name):
+            if match := LAYER.match(name):
                 stacks.setdefault(match[1] or "", set()).add(int(match[2]))
-        if not stacks:
-            raise Error(
-                f"{state.path} has no layers of nn.TransformerEncoder, such as "
-                f"layers.0.self_attn.out_proj.weight; seen: {some(list(state.stored))}"
-            )
         self.counts = {name: len(layers) for name, layers in stacks.items()}
         crossed = [s for s in stacks if f"{_prefix(s)}0.multihead_attn.out_proj.weight" in state]
         plain = [s for s in stacks if s not in crossed]

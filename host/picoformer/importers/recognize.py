@@ -8,10 +8,16 @@ from pathlib import Path
 from ..device import modelfile
 from ..errors import Error
 
+TORCH = "weights of PyTorch"
+PICKLE = "a pickle of Python"
+SAFETENSORS = "a safetensors file"
+KERAS = "a Keras model"
+GGUF = "a GGUF file"
+
 # What a file starts with, at which byte, and what that makes it.
 _STARTS = (
     (0, modelfile.MAGIC, "a picoformer model already"),
-    (0, b"GGUF", "a GGUF file"),
+    (0, b"GGUF", GGUF),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (4, b"TFL3", "a TFLite model"),
     (4, b"ET1", "an ExecuTorch program"),
@@ -36,14 +42,8 @@ _WAYS = {
     "a gzip archive": "unpack it, and give what is in it",
     "a zip archive": "unpack it, and give what is in it",
     "a pointer of Git LFS, not the file that it stands for": "run `git lfs pull` in its folder",
-    "a GGUF file": "the Hugging Face folder that it was made of can be converted",
     "a web page": "it is what a download gave in the file's place: download it again",
 }
-TORCH = "weights of PyTorch"
-PICKLE = "a pickle of Python"
-SAFETENSORS = "a safetensors file"
-KERAS = "a Keras model"
-GGUF = "a GGUF file"
 
 
 def recognize(path: Path) -> str:

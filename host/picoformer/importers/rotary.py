@@ -89,6 +89,8 @@ def _frequencies(
         return frequencies
     if kind == "linear":
         return frequencies / config.real("factor", None, rope)
+    if kind == "divided":  # each by a factor of its own, as a GGUF file has them
+        return frequencies / np.array(rope["factors"], np.float64)
     if kind != "llama3":
         raise config.refusal("rope_type", kind, _ROPE)
     factor = config.real("factor", None, rope)

@@ -15,6 +15,7 @@ from ..graph.nodes import Array, Graph
 from .scores import Scores
 from .simulator import Simulator
 
+_SUM, _LEAST = 1e-3, 1e-30  # of probabilities: how far from 1 they add up, and the least
 ALIKE = 0.999  # the least cosine of results that are those of one model, but for rounding
 
 
@@ -25,7 +26,8 @@ def compare(
     """Score the results of examples by those in a .npy file. Raises Error.
 
     The file: of each example its results (positions, outputs), as the framework gives them for a
-    batch; examples of one result each have no positions, and one example may be alone.
+    batch, logits or probabilities; examples of one result each may have no positions, and one
+    example may be alone.
     """
     results = [
         (e.run(FloatModel(graph)), sim.machine.example(e) * sim.logit_scale)
@@ -35,6 +37,10 @@ def compare(
     values = [right, *(np.concatenate(part) for part in zip(*results, strict=True))]
     if graph.task == "embed":  # whose length says nothing
         values = [v / np.linalg.norm(v, axis=-1, keepdims=True) for v in values]
+    elif (right >= 0).all() and np.abs(right.sum(-1) - 1).max() < _SUM:
+        # Probabilities tell logits but for a number that is added to all of them.
+        values[0] = np.log(np.maximum(right, _LEAST))
+        values = [v - v.mean(-1, keepdims=True) for v in values]
     right, floats, ints = values
     scores.expect_cosine_float = _cosine(right, floats)
     scores.expect_cosine_int = _cosine(right, ints)
