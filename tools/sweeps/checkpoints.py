@@ -22,8 +22,8 @@ from tools.sweeps.support import architectures, ggufs, models, relatives, spm
 from tools.sweeps.trials import LIMIT, Case, Hang, limited
 
 SOURCES = (
-    "llama2c", "llama", "sentencepiece", "bert-classes", "t5", "vit", "gpt2-bare", "keras", "gguf", "phi3", "neox",
-    "albert-groups", "opt-350m",
+    "llama2c", "llama", "sentencepiece", "bert-classes", "t5", "vit", "gpt2-bare", "keras", "gguf",
+    "phi3", "neox", "albert-groups", "opt-350m",
 )  # fmt: skip
 
 
