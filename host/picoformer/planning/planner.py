@@ -10,6 +10,7 @@ from ..compile import modelfile
 from ..device import program
 from ..errors import Error
 from ..runtime.files import wanted
+from ..tokenizers.added import FLAG_ADDED
 from .budget import Budget
 from .footprint import Footprint, footprint, resized
 from .profiles import Profile
@@ -41,7 +42,8 @@ class Planner:
         self.board = board
         at = 100 + sum(self.model.sizes[k] for k in ("metadata", "program", "tables"))
         self._loaded: dict[str, Footprint] = {}  # at the file's context, by the weights' place
-        self._kind = struct.unpack_from("<I", self.data, at)[0]
+        self._kind, flags = struct.unpack_from("<II", self.data, at)
+        self._added = bool(flags & FLAG_ADDED)
         self._modules = self._rare()
 
     def _footprint(self, context: int, weights: str) -> Footprint:
@@ -57,7 +59,8 @@ class Planner:
         four = any(op in program.FOUR for op, _ in program.walk(m.program))
         image = modules["images"] if m.program[14] else 0
         spans = modules["spans"] if m.task in ("answer", "tag") else 0
-        return modules["four"] if four else 0, image + spans
+        added = modules["tokenizer_added"] if self._added else 0
+        return modules["four"] if four else 0, image + spans + added
 
     def _peaks(self, f: Footprint, weights: str, server: bool) -> tuple[int, int, int]:
         """Bytes in use: code that stays, everything while loading, everything while running."""
