@@ -104,7 +104,7 @@ def test_another_tokenizer(folder, tmp_path):
 @pytest.mark.parametrize(
     "says, words",
     [
-        ({"general.architecture": "mamba"}, "architecture is 'mamba'; supported: llama, qwen2, qwen3"),
+        ({"general.architecture": "mamba"}, "architecture is 'mamba'; supported: llama, qwen2"),
         ({"llama.embedding_length": "x"}, "llama.embedding_length is 'x', expected int"),
         ({"llama.rope.dimension_count": 4}, "dimension_count is 4"),
         ({"llama.rope.scaling.type": "yarn"}, "m.gguf/config.json: rope_type is 'yarn'"),

@@ -1,4 +1,4 @@
-"""GGUF files (llama.cpp's) of Llama, Qwen2 and Qwen3, read as the Hugging Face folders they were."""
+"""GGUF files (llama.cpp's) of Llama, Qwen2 and 3, read as the Hugging Face folders they were."""
 
 from __future__ import annotations
 
