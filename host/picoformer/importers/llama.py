@@ -59,7 +59,10 @@ def read(config: Config, tensors: Tensors) -> Graph:
         frequencies=stored.turned.frequencies,
         eps=config.real("rms_norm_eps", 1e-6 if kind != "phi3" else 1e-5),
         vocab=len(stored.embedding),
-        context=windowed(config, stored.positions, kind not in ("qwen2", "qwen3", "smollm3")),
+        context=windowed(
+            config, stored.positions, kind not in ("qwen2", "qwen3", "smollm3"),
+            4096 if kind == "mistral" else None,
+        ),
         bos=-1,
         eos=-1,
         tied=stored.tied,
@@ -71,7 +74,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
         head_norms=kind == "qwen3",
         scale=config.real("attention_multiplier", 1.0) if kind == "granite" else None,
         turned=_turned(config, layers) if kind == "smollm3" else None,
-    )
+    )  # fmt: skip
     tensors.check_used(r"rotary_emb\.inv_freq$")  # which older files keep
     return graph
 
