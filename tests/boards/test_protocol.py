@@ -523,7 +523,7 @@ class FakeModel:
             crc = zlib.crc32(buffer[:n], crc)
         return crc >> 1
 
-    labels, image, bits, times = ["a", "b", "c"], (), 9, 100
+    labels, several, image, bits, times = ["a", "b", "c"], 0, (), 9, 100
 
     def read(self, given, task):
         from array import array

@@ -157,7 +157,7 @@ def test_a_sequence_equals_its_positions_one_by_one(case, name):
 def test_greedy_text_is_the_largest_logits(case, name):
     c = case(name)
     sim = c.sim()
-    tokens = [1, *sim.tokenizer.encode("then")]
+    tokens = sim.tokenizer.prompt("then")
     pieces = list(sim.generate("then", 10))
     decoder = sim.tokenizer.decoder()
     for piece in pieces:

@@ -68,8 +68,8 @@ def test_our_stories(tmp_path):
     assert np.abs(run(importers.read(path)[0]) - run(expected)).max() < 0.5
 
 
-@pytest.mark.parametrize("name", ["qwen2", "qwen2-tied"])
-def test_qwen2(tmp_path, name):
+@pytest.mark.parametrize("name", ["qwen2", "qwen2-tied", "qwen3"])
+def test_qwen(tmp_path, name):
     """With biases, byte-level BPE, and the frequencies' factors of Llama 3."""
     folder = relatives.write(tmp_path / "hf", name, KEPT[name]["shapes"])
     letters = [chr(c) for c in range(33, 33 + 94)]

@@ -56,7 +56,7 @@ def test_types_of_gguf_numbers_and_splits():
     text = section("Folders and llama2.c")
     names = [kind[0] for kind in gguf_file._KINDS.values()]
     assert all(re.search(rf"\b{name}\b", text) for name in names)
-    assert {"llama", "qwen2"} == set(gguf._ARCHITECTURES)
+    assert {"llama", "qwen2", "qwen3"} == set(gguf._ARCHITECTURES)
     assert {*gguf._SPLITS, *gguf._DIGITS} == {"gpt-2", "default", "llama-bpe", "qwen2", "smollm"}
     assert set(_POOLING.values()) == {"mean", "first", "last"}
 

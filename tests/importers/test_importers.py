@@ -403,7 +403,7 @@ def test_config_in_another_encoding(hf):
 @pytest.mark.parametrize(
     "field, value, seen",
     [
-        ("model_type", "qwen3", "'qwen3'"),
+        ("model_type", "gemma3", "'gemma3'"),
         ("hidden_act", "quick_gelu", "'quick_gelu'"),
         ("architectures", ["LlamaForSequenceClassification"], "LlamaForSequenceClassification"),
         ("attention_bias", "yes", "'yes'"),

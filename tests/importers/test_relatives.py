@@ -82,6 +82,18 @@ def test_the_context_ends_with_the_window(tmp_path, name):
     assert graph.context == WINDOWS.get(name, rows)
 
 
+def test_mistral_has_a_window_by_default(tmp_path):
+    folder = folder_of(tmp_path, "mistral")
+    path = folder / "config.json"
+    fields = json.loads(path.read_text())
+    for window, context in ((None, 5000), ("", 4096)):
+        fields |= {"max_position_embeddings": 5000, "sliding_window": window}
+        if window == "":
+            del fields["sliding_window"]
+        path.write_text(json.dumps(fields))
+        assert read(folder).context == context
+
+
 def test_layers_that_are_the_same_are_kept_once(tmp_path):
     graph = read(folder_of(tmp_path, "albert"))
     shapes = KEPT["albert"]["shapes"].items()

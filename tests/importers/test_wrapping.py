@@ -89,6 +89,16 @@ def test_the_nearest_names():
     assert nearest("x", []) == []
 
 
+def test_single_numbers_beside_a_wrapper():
+    """What counts the steps of torch's AveragedModel; a single number of a model is its own."""
+    shape, one = (Stored("F32", s, lambda: np.zeros(2)) for s in ((2,), ()))
+    for prefix in "module.", "net.", "_orig_mod.net.":
+        stored = {prefix + "a": shape, prefix + "b": shape, prefix + "scale": one, "count": one}
+        assert sorted(unwrapped(stored)[0]) == ["a", "b", "scale"]
+    plain_names = {"a": shape, "module.b": shape, "scale": one}
+    assert sorted(unwrapped(plain_names)[0]) == ["a", "b", "scale"]
+
+
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "net.", "base_model.model."])
 def test_a_state_dict_that_is_wrapped(tmp_path, prefix):
     """A description may name modules with or without what wraps the model."""

@@ -577,7 +577,11 @@ class Remembering(Simulator):
         super().__init__(path)
         self._texts: dict[tuple, tuple[float, list[str]]] = {}
 
-    def generate(self, prompt="", max_tokens=None, temperature=0.0, top_p=1.0, seed=1):
+    def generate(
+        self, prompt="", max_tokens=None, temperature=0.0, top_p=1.0, seed=1, stop=None, raw=False
+    ):
+        if stop or raw:
+            return super().generate(prompt, max_tokens, temperature, top_p, seed, stop, raw)
         key = (prompt, temperature, top_p, seed)
         n = float("inf") if max_tokens is None else max_tokens
         if key not in self._texts or self._texts[key][0] < n:

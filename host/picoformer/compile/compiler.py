@@ -17,6 +17,7 @@ from ..graph.nodes import (
     Embedding,
     Gate,
     Graph,
+    HeadNorm,
     Keep,
     LayerNorm,
     Linear,
@@ -173,6 +174,8 @@ def _alone(draft: Draft, n: Node) -> None:
         emit.patches(draft, n)
     elif isinstance(n, LayerNorm):
         emit.layernorm(draft, n)
+    elif isinstance(n, HeadNorm):
+        emit.head_norm(draft, n)
     elif isinstance(n, Keep):
         emit.keep(draft, n)
     elif isinstance(n, Gate):

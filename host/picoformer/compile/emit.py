@@ -17,6 +17,7 @@ from ..graph.nodes import (
     Attention,
     Embedding,
     Gate,
+    HeadNorm,
     Keep,
     LayerNorm,
     Linear,
@@ -89,6 +90,23 @@ def layernorm(d: Draft, n: LayerNorm) -> None:
         eps=eps, eps_e=eps_e,
     )  # fmt: skip
     d.changed(n.out)
+
+
+def head_norm(d: Draft, n: HeadNorm) -> None:
+    """A layer norm for each head, whose second half the next head's result takes the place of."""
+    half = len(n.gain)
+    size = 2 * half
+    d.words[n.out] = (n.heads + 1) * half
+    d.bits[n.out] = bits = d.point(n.out, 20)
+    gain, exponent, lg, root = _gain(d, np.concatenate([n.gain, n.gain]))
+    c, e = float_parts(2.0 ** (exponent - 15 + bits) * root)
+    eps, eps_e = _epsilon(n.eps * size**3 * 2.0 ** (2 * d.bits[n.x] - lg))
+    x = d.ref(n.x)
+    for head in range(n.heads):
+        d.emit(
+            "layernorm", x=Ref(x.value, x.offset + head * size), out=Ref(n.out, head * half),
+            n=size, scale=c, exponent=15 - e, gain=gain, bias=0, lg=lg, eps=eps, eps_e=eps_e,
+        )  # fmt: skip
 
 
 def _gain(d: Draft, gain: Array) -> tuple[int, int, int, float]:

@@ -15,6 +15,7 @@ from .nodes import (
     Embedding,
     Gate,
     Graph,
+    HeadNorm,
     Keep,
     LayerNorm,
     Linear,
@@ -81,6 +82,8 @@ class FloatModel:
                 y = np.asarray(tokens, self.dtype)
             elif isinstance(node, Norm | LayerNorm):
                 y = self._norm(node, v[node.x])
+            elif isinstance(node, HeadNorm):
+                y = self._head_norm(node, v[node.x])
             elif isinstance(node, Linear):
                 y = self._linear(node, v[node.x])
             elif isinstance(node, Gate):
@@ -117,6 +120,11 @@ class FloatModel:
         scale = np.sqrt((x * x).mean(-1, keepdims=True) + self.dtype(n.eps))
         y = x / scale * self._w(n.gain)
         return y + self._w(n.bias) if isinstance(n, LayerNorm) else y
+
+    def _head_norm(self, n: HeadNorm, x: Array) -> Array:
+        first = x.reshape(*x.shape[:2], n.heads, 2, -1)[..., 0, :]
+        scale = np.sqrt((first * first).mean(-1, keepdims=True) + self.dtype(n.eps))
+        return (first / scale * self._w(n.gain)).reshape(*x.shape[:2], -1)
 
     def _linear(self, n: Linear, x: Array) -> Array:
         y = x @ self._w(n.weight).T

@@ -70,6 +70,21 @@ class LayerNorm:
 
 
 @dataclass(frozen=True)
+class HeadNorm:
+    """out = x / sqrt(mean(x^2) + eps) * gain, of each head by itself; gain (size,).
+
+    x (heads, 2, size) has the elements of each head and then their negatives: their mean is 0, so
+    that the step of a `LayerNorm` makes it. out (heads, size).
+    """
+
+    x: str
+    out: str
+    gain: Array
+    eps: float
+    heads: int
+
+
+@dataclass(frozen=True)
 class Linear:
     """out = weight @ x + bias; weight (rows, columns), bias (rows,) or None."""
 
@@ -165,7 +180,17 @@ class Pool:
 
 
 Node = (
-    Embedding | Patches | Norm | LayerNorm | Linear | Keep | Attention | Gate | Add | Pool
+    Embedding
+    | Patches
+    | Norm
+    | LayerNorm
+    | HeadNorm
+    | Linear
+    | Keep
+    | Attention
+    | Gate
+    | Add
+    | Pool
 )
 TENSORS = "weight", "gain", "bias"
 
@@ -255,6 +280,9 @@ class Graph:
             elif isinstance(node, Keep):
                 expect(node.k, node.heads * node.size, "kept keys")
                 expect(node.v, node.heads * node.size, "kept values")
+            elif isinstance(node, HeadNorm):
+                size[node.out] = node.heads * len(node.gain)
+                expect(node.x, 2 * size[node.out], "norm of heads")
             elif isinstance(node, Norm | LayerNorm):
                 expect(node.x, node.gain.shape[0], "norm")
                 size[node.out] = node.gain.shape[0]

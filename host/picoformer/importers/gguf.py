@@ -1,4 +1,4 @@
-"""GGUF files (llama.cpp's) of Llama and Qwen2, read as the Hugging Face folders they were."""
+"""GGUF files (llama.cpp's) of Llama, Qwen2 and 3, read as the Hugging Face folders they were."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from . import huggingface
 from .gguf_file import GgufFile
 from .rotary import turns
 
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+_ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
 _FIELDS = {
     "hidden_size": "embedding_length",
     "num_hidden_layers": "block_count",
@@ -34,6 +38,8 @@ _NAMES = {
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",

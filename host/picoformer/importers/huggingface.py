@@ -18,6 +18,7 @@ _FAMILIES = {
     "llama": ("model.", llama.read),
     "mistral": ("model.", llama.read),
     "qwen2": ("model.", llama.read),
+    "qwen3": ("model.", llama.read),
     "gemma": ("model.", llama.read),
     "phi3": ("model.", llama.read),
     "granite": ("model.", llama.read),
@@ -45,14 +46,13 @@ _FAMILIES = {
 }
 
 # What others have that there are no steps for.
-_HEAD_NORMS, _BEHIND = "norms of queries and keys", "norms behind attention and network"
+_BEHIND = "norms behind attention and network"
 _MISSING = {
     "gemma2": f"{_BEHIND}, and soft caps of the scores",
-    "gemma3": f"{_HEAD_NORMS}, and {_BEHIND}",
-    "gemma3_text": f"{_HEAD_NORMS}, and {_BEHIND}",
-    "qwen3": _HEAD_NORMS,
-    "olmo2": f"{_HEAD_NORMS}, and {_BEHIND}",
-    "olmo3": f"{_HEAD_NORMS}, and {_BEHIND}",
+    "gemma3": _BEHIND,
+    "gemma3_text": _BEHIND,
+    "olmo2": _BEHIND,
+    "olmo3": _BEHIND,
     **dict.fromkeys(
         ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "phimoe", "gpt_oss"),
         "experts of which each token chooses some",

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..graph.nodes import Add, Array, Attention, Embedding, Gate, Graph, Linear, Node, Norm
+from ..graph.nodes import (
+    Add,
+    Array,
+    Attention,
+    Embedding,
+    Gate,
+    Graph,
+    HeadNorm,
+    Linear,
+    Node,
+    Norm,
+)
 from .checkpoint import ACTIVATIONS, Config, Tensors
 from .rotary import rotary, windowed
 
@@ -16,6 +28,7 @@ _CLASSES = {
     "llama": ("LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"),
     "mistral": ("MistralForCausalLM", "MistralModel"),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2Model"),
+    "qwen3": ("Qwen3ForCausalLM", "Qwen3Model"),
     "gemma": ("GemmaForCausalLM", "GemmaModel"),
     "phi3": ("Phi3ForCausalLM", "Phi3Model"),
     "granite": ("GraniteForCausalLM", "GraniteModel"),
@@ -28,8 +41,9 @@ _GATED = "mlp.gate_proj", "mlp.up_proj"
 def read(config: Config, tensors: Tensors) -> Graph:
     """The graph of a Hugging Face folder's language model, Llama's or a relative's. Raises Error.
 
-    Mistral has a window; Qwen2 biases; Gemma a scale of embeddings, and norms' gains less 1; Phi-3
-    products in one matrix; Granite factors everywhere; SmolLM3 layers without rotary positions.
+    Mistral has a window; Qwen2 biases; Qwen3 norms of queries and keys; Gemma a scale of
+    embeddings, and norms' gains less 1; Phi-3 products in one matrix; Granite factors everywhere;
+    SmolLM3 layers without rotary positions.
     """
     kind = str(config.get("model_type"))
     config.architecture(_CLASSES[kind])
@@ -45,7 +59,10 @@ def read(config: Config, tensors: Tensors) -> Graph:
         frequencies=stored.turned.frequencies,
         eps=config.real("rms_norm_eps", 1e-6 if kind != "phi3" else 1e-5),
         vocab=len(stored.embedding),
-        context=windowed(config, stored.positions, kind not in ("qwen2", "smollm3")),
+        context=windowed(
+            config, stored.positions, kind not in ("qwen2", "qwen3", "smollm3"),
+            4096 if kind == "mistral" else None,
+        ),
         bos=-1,
         ends=(),
         tied=stored.tied,
@@ -54,9 +71,10 @@ def read(config: Config, tensors: Tensors) -> Graph:
         attention_bias=kind == "qwen2" or biased,
         out_bias=kind != "qwen2" and biased,
         mlp_bias=config.flag("mlp_bias"),
+        head_norms=kind == "qwen3",
         scale=config.real("attention_multiplier", 1.0) if kind == "granite" else None,
         turned=_turned(config, layers) if kind == "smollm3" else None,
-    )
+    )  # fmt: skip
     tensors.check_used(r"rotary_emb\.inv_freq$")  # which older files keep
     return graph
 
@@ -88,6 +106,8 @@ class _Stored:
             "input_layernorm": (dim,),
             "post_attention_layernorm": (dim,),
             "norm": (dim,),
+            "self_attn.q_norm": (size,),
+            "self_attn.k_norm": (size,),
         }
         self.embedding = tensors.get("embed_tokens.weight", config.number("vocab_size"), dim)
         self.own = tensors.head(self.embedding, self.tied)
@@ -170,6 +190,7 @@ def llama(
     attention_bias: bool = False,
     out_bias: bool = False,
     mlp_bias: bool = False,
+    head_norms: bool = False,
     scale: float | None = None,
     turned: list[bool] | None = None,
 ) -> Graph:
@@ -177,7 +198,8 @@ def llama(
 
     tensor(name) gives a float array (rows, columns) or (dim,); q and k in Hugging Face's rotary
     order. size: of a head; frequencies: (size/2,) radians a position. attention_bias: of q, k and
-    v; out_bias, mlp_bias: of the others. scale: of scores. turned: whether each layer is rotated.
+    v; out_bias, mlp_bias: of the others. head_norms: of q and k. scale: of scores. turned: whether
+    each layer is rotated.
     """
     embedding = tensor("embed_tokens.weight")
     nodes: list[Node] = [Embedding("x", embedding)]
@@ -198,9 +220,17 @@ def llama(
         y, b, g, u, h, z = (value(n) for n in ("y", "b", "g", "u", "h", "z"))
         nodes += [
             Norm("x", a, tensor(p + "input_layernorm.weight"), eps),
-            linear(a, q, "self_attn.q_proj"),
-            linear(a, k, "self_attn.k_proj"),
-            linear(a, v, "self_attn.v_proj"),
+            *(linear(a, out, name) for out, name in zip((q, k, v), _QKV, strict=True)),
+        ]
+        if head_norms:
+            nodes[-3] = _mirrored(nodes[-3], heads)
+            nodes[-2] = _mirrored(nodes[-2], kv_heads)
+            nodes += [
+                HeadNorm(q, q + "n", tensor(p + "self_attn.q_norm.weight"), eps, heads),
+                HeadNorm(k, k + "n", tensor(p + "self_attn.k_norm.weight"), eps, kv_heads),
+            ]  # fmt: skip
+            q, k = q + "n", k + "n"
+        nodes += [
             Attention(
                 q, k, v, o, heads, kv_heads, size,
                 frequencies if turned is None or turned[i] else None, scale=scale,
@@ -218,3 +248,14 @@ def llama(
     head = embedding if tied else tensor("lm_head.weight")
     nodes.append(Linear("n", "logits", head, "lm_head.weight"))
     return Graph(nodes, vocab, context, bos, ends, {"architecture": "llama", **meta})
+
+
+def _mirrored(n: Node, heads: int) -> Linear:
+    """The linear that makes each head's elements, and behind them their negatives."""
+    assert isinstance(n, Linear)
+
+    def both(t: Array) -> Array:
+        split = t.reshape(heads, -1, *t.shape[1:])
+        return np.concatenate([split, -split], 1).reshape(-1, *t.shape[1:])
+
+    return replace(n, weight=both(n.weight), bias=None if n.bias is None else both(n.bias))

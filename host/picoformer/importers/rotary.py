@@ -106,14 +106,17 @@ def _frequencies(
     return frequencies * (blend + (1 - blend) / factor)
 
 
-def windowed(config: Config, context: int, used: bool = True) -> int:
+def windowed(
+    config: Config, context: int, used: bool = True, default: int | None = None
+) -> int:
     """The context in which a sliding window hides nothing. Raises Error.
 
-    used: whether the window is, where config.json does not tell.
+    used: whether the window is, where config.json does not tell; default: its length, likewise.
     """
-    if config.get("sliding_window") is None or not config.flag("use_sliding_window", used):
+    window = config.fields.get("sliding_window", default)
+    if window is None or not config.flag("use_sliding_window", used):
         return context
     kinds = config.get("layer_types")
     if isinstance(kinds, list) and "sliding_attention" not in kinds:
         return context
-    return min(context, config.number("sliding_window"))
+    return min(context, config.number("sliding_window", default))

@@ -44,9 +44,16 @@ def unwrapped(stored: dict[str, Any]) -> tuple[dict[str, Any], str]:
     names = {plain(n): n for n in stored}
     if len(names) < len(stored):
         return stored, ""
-    prefix = common(n for n, s in names.items() if stored[s].shape not in ((), (1,)))
-    kept = {n: s for n, s in names.items() if n.startswith(prefix)}
-    return {n[len(prefix) :]: stored[s] for n, s in kept.items()}, prefix
+    single = {n for n, s in names.items() if stored[s].shape in ((), (1,))}
+    others = names.keys() - single
+    prefix = common(others)
+    if prefix:
+        single = {n for n in single if not n.startswith(prefix)}
+    elif any(n == names[n] for n in others):
+        single = set()  # the model itself has no wrapper
+    else:
+        single = {n for n in single if n == names[n]}
+    return {n[len(prefix) :]: stored[s] for n, s in names.items() if n not in single}, prefix
 
 
 def around(name: str, names: Iterable[str], base: str = "") -> str:
