@@ -148,6 +148,8 @@ def _deploy(o: argparse.Namespace) -> None:
     finally:
         bars.close()
     seconds = time.perf_counter() - start
+    if board.notice:
+        print(f"warning: {board.notice}", file=sys.stderr)
     if o.json:
         budget = {"heap_needed": b.needed, "heap": b.heap, "fits": b.fits, "longest": b.longest}
         show_json({"name": name, "bytes": size, "seconds": seconds, "port": port, **budget})
