@@ -22,6 +22,7 @@ from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands import boards as boards_cli
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
+from picoformer.runtime.platforms import Platform
 from turns import some
 
 PROMPT = "Once upon a time"
@@ -597,8 +598,8 @@ def prepared(tmp_path_factory, stories):
 
     if reason := rp2040.missing():
         pytest.skip(reason)
-    wanted = runtime.wanted(4870, "armv6m")
-    files = {f"{runtime.FOLDER}/{name}": data for name, data in wanted.items()}
+    wanted = runtime.wanted(Platform((1, 26, 1), 4870, "rp2", ""))
+    files = {f"{runtime.FOLDER}/{name}": data for name, data in wanted.files.items()}
     path = tmp_path_factory.mktemp("pico") / "prepared.flash"
     path.write_bytes(filesystem.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
     return path
