@@ -2,6 +2,7 @@
 #   make demo    a story from an emulated board        make lint    ruff and mypy
 #   make test    the fast tests                        make slow    the long ones
 #   make bench   the figures in README.md and docs/speed.md, anew (docs/speed.md says with what)
+#   make mpy     packages for mpremote mip, one for each architecture of boards, with its .mpy files
 #   make clean   remove whatever make made
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -14,7 +15,7 @@ ARGS ?=
 CHECKPOINT ?= stories260K.bin
 LLAMA2C ?=
 
-.PHONY: setup demo test slow lint bench clean
+.PHONY: setup demo test slow lint bench mpy clean
 
 setup: $(VENV)/.stamp-setup
 
@@ -42,13 +43,16 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/mypy
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mpy,plot]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plot]'
 	@touch $@
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tools.benchmarks.documents --measure $(CHECKPOINT) \
 		$(if $(LLAMA2C),--llama2c $(LLAMA2C))
 
+mpy: setup
+	$(BIN)/python -m tools.mip
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) mpy package-*.json build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

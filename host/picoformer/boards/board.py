@@ -98,6 +98,8 @@ class Board:
         self._weights: dict[str, tuple[int, bytes]] = {}
         self.stats = Stats()
         """What the last text took on the board."""
+        self.notice = ""
+        """Why the board's runtime is .py, where `update` could not send .mpy."""
 
     @property
     def port(self) -> str:
@@ -213,7 +215,7 @@ class Board:
         """Install or update the runtime. Returns whether anything was written."""
         if self.connection.link:
             return False  # it was up to date, or good enough, when the server started
-        written = install(self.connection.repl, self.platform, progress)
+        written, self.notice = install(self.connection.repl, self.platform, progress)
         if written:
             self.connection.reset()
         return written

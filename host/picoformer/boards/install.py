@@ -10,7 +10,7 @@ from binascii import b2a_base64, crc32
 from collections.abc import Callable
 
 from ..device import server_frames as wire
-from ..runtime.files import FOLDER, sources, wanted
+from ..runtime.files import FOLDER, wanted
 from ..runtime.platforms import Platform
 from .errors import DeployError
 from .repl import Repl
@@ -75,6 +75,8 @@ def picoformer_receive(path, size, block):
     print(crc & 0xFFFFFFFF)
 """
 
+DOORS = "server", "__init__"  # the modules without which no other is imported
+
 Progress = Callable[[str, int, int], object]
 
 
@@ -85,38 +87,41 @@ def installed(repl: Repl) -> dict[str, int]:
     return sums
 
 
-def up_to_date(board: Platform, found: dict[str, int]) -> bool:
-    """Whether the board has this picoformer's runtime, in either form."""
-    return any(
-        found == {name: crc32(data) for name, data in form.items()}
-        for form in (wanted(board.mpy, board.architecture), sources())
-    )
+def install(repl: Repl, board: Platform, progress: Progress | None = None) -> tuple[bool, str]:
+    """Bring the board's runtime up to date. Returns whether anything was written, and what is to
+    be said of it (`Runtime.notice`).
 
-
-def install(repl: Repl, board: Platform, progress: Progress | None = None) -> bool:
-    """Bring the board's runtime up to date. Returns whether anything was written.
-
-    The board needs a soft reset afterwards: what it has imported is the old one.
+    The board needs a soft reset afterwards: what it has imported is the old one. Wherever this is
+    cut, the board has the old runtime, the new one, or one that does not start: files of two
+    versions never run together.
     """
     found = installed(repl)
-    if up_to_date(board, found):
-        return False
-    runtime = wanted(board.mpy, board.architecture)
-    total = sum(map(len, runtime.values()))
+    runtime = wanted(board)
+    sums = {name: crc32(data) for name, data in runtime.files.items()}
+    if found == sums:
+        return False, runtime.notice
+    total = sum(map(len, runtime.files.values()))
     done = 0
     repl.run(FOLDERS)
+    # What starts it goes first and comes last. A .py hides the .mpy of its name, and goes behind
+    # it; nothing else belongs here, and first of all it makes room.
+    doors = [module + form for module in DOORS for form in (".mpy", ".py")]
+    others = sorted(set(found) - set(sums) - set(doors))
+    _remove(repl, [n for n in doors if n in found] + others)
     repl.run(RECEIVE)
-    for name, data in runtime.items():
-        if found.get(name) != crc32(data):
+    for name in sorted(sums, key=lambda name: (name in doors, name)):
+        data = runtime.files[name]
+        if name in doors or found.get(name) != sums[name]:
             _send(repl, board, f"{FOLDER}/{name}", data)
         done += len(data)
         if progress:
             progress("runtime", done, total)
-    # A .py would hide the .mpy of its name, and nothing else belongs here.
-    others = sorted(set(found) - set(runtime))
-    if others:
-        repl.run(f"for n in {others!r}: os.remove({FOLDER + '/'!r} + n)")
-    return True
+    return True, runtime.notice
+
+
+def _remove(repl: Repl, names: list[str]) -> None:
+    if names:
+        repl.run(f"import os\nfor n in {names!r}: os.remove({FOLDER + '/'!r} + n)")
 
 
 def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:

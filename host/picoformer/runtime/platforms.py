@@ -11,6 +11,10 @@ ARCHITECTURES = (
     "", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa",
     "xtensawin", "rv32imc", "rv64imc",
 )  # fmt: skip
+THUMB = ARCHITECTURES[4:9]  # they run the kernels in assembler
+XTENSA = "xtensa", "xtensawin"
+BOARDS = *THUMB, *XTENSA, "rv32imc"  # those of boards; the others are PCs
+SOUND = (1, 26)  # the first MicroPython that compiles viper for Xtensa rightly
 
 
 @dataclass(frozen=True)
@@ -27,3 +31,8 @@ class Platform:
         """mpy-cross's name for the native code that this board runs, "" where it runs none."""
         index = self.mpy >> 10 & 15
         return ARCHITECTURES[index] if index < len(ARCHITECTURES) else ""
+
+    @property
+    def miscompiles(self) -> bool:
+        """Whether this MicroPython compiles viper wrongly, so that it must not from source."""
+        return self.architecture in XTENSA and self.version < SOUND
