@@ -19,6 +19,7 @@ from fakeboard import FakeBoard, Line, begin, double, drop, flip
 from picoformer.boards import errors, limits
 from picoformer.boards.frames import Decoder, Frame, encode_raw, encode_text
 from picoformer.boards.link import Link
+from picoformer.boards.replies import Labels
 from picoformer.boards.upload import Upload
 from picoformer.device import server as server_module
 from picoformer.device import server_frames as wire
@@ -627,7 +628,7 @@ EXCHANGES = {
     ),
     "classify": (
         lambda link, _: (link.read("some text " * 12, "classify").tolist(), link.labels()),
-        ([120, -7, 3], (["a", "b", "c"], 9, (0, 0, 0))),
+        ([120, -7, 3], Labels(["a", "b", "c"], 9, False, (0, 0, 0))),
     ),
     "embed": (lambda link, _: link.read(bytes(range(250)), "embed").tolist(), [250, -7, 3]),
     "answer": (lambda link, _: link.answer("the text " * 15, "what?"), "textwhat?"),

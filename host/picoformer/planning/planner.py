@@ -10,7 +10,6 @@ from ..compile import modelfile
 from ..device import program
 from ..errors import Error
 from ..runtime.files import wanted
-from ..runtime.platforms import SOUND, Platform
 from ..tokenizers.added import FLAG_ADDED
 from .budget import Budget
 from .footprint import Footprint, footprint, resized
@@ -27,7 +26,7 @@ def _on_disk(size: int, board: Profile) -> int:
 
 def runtime_bytes(board: Profile) -> int:
     """Bytes of the runtime in the board's filesystem, as `deploy` puts it there."""
-    files = wanted(Platform(SOUND, board.mpy, board.name, board.machine)).files
+    files = wanted(board.platform).files
     return sum(_on_disk(len(data), board) for data in files.values())
 
 

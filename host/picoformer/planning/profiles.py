@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import Error
-from ..runtime.platforms import ARCHITECTURES, Platform
+from ..runtime.platforms import ARCHITECTURES, SOUND, Platform
 from .heap import Layout
 
 _TREE = "https://github.com/micropython/micropython/blob/master/ports/"
@@ -102,6 +102,11 @@ class Profile:
     def mpy(self) -> int:
         """What sys.implementation._mpy is there."""
         return 6 | 3 << 8 | ARCHITECTURES.index(self.architecture) << 10
+
+    @property
+    def platform(self) -> Platform:
+        """What such a board with a MicroPython of today says of itself."""
+        return Platform(SOUND, self.mpy, self.name, self.machine)
 
     def with_memory(self, heap: int | None, largest: int | None) -> Profile:
         """The same board with another heap, or another largest block."""
