@@ -313,8 +313,8 @@ def configure(folder: Path, **fields) -> Path:
     "name, fields, words",
     [
         ("gpt2", {"model_type": "gpt3"}, "model_type 'gpt3' llama gpt2 bert distilbert nearest"),
-        ("gpt2", {"model_type": "olmo2"}, "'olmo2' behind attention step supported: qwen2"),
-        ("gpt2", {"model_type": "gemma2"}, "'gemma2' soft caps behind gemma"),
+        ("gpt2", {"model_type": "qwen3_moe"}, "'qwen3_moe' experts step supported: qwen3"),
+        ("gpt2", {"model_type": "gemma2"}, "'gemma2' soft caps step gemma"),
         ("gpt2", {"model_type": None}, "None fields: architectures n_embd llama"),
         ("gpt2", {"architectures": ["GPT2ForSequenceClassification"]}, "architectures GPT2LMHead"),
         ("gpt2", {"architectures": "GPT2"}, "architectures 'GPT2' GPT2LMHeadModel"),

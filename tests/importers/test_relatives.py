@@ -11,11 +11,15 @@ import pytest
 import architectures
 import relatives
 from architectures import CONTEXT, VOCAB
+from boardscripts import unix_logits
 from picoformer import Board, Error, Simulator, convert
+from picoformer.boards.selftest import selftest
+from picoformer.compile import distill
 from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
+from picoformer.compile.quantize import dequantized
 from picoformer.graph.float_model import FloatModel
-from picoformer.graph.nodes import Graph
+from picoformer.graph.nodes import Graph, tensors
 from picoformer.importers import huggingface
 from picoformer.importers.rotary import turns
 from relatives import CASES
@@ -72,7 +76,7 @@ def test_integers_are_close(tmp_path, name):
     assert ours.shape == exact.shape and cosine > 0.998
 
 
-WINDOWS = {"mistral": 16, "phi3": 30, "starcoder2": 20, "gpt-neo": 13}
+WINDOWS = {"mistral": 16, "gemma3": 24, "phi3": 30, "starcoder2": 20, "gpt-neo": 13}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -105,6 +109,47 @@ def test_layers_that_are_the_same_are_kept_once(tmp_path):
     assert compiled.weights.size * 4 < 1.3 * stored  # of 8 bits, with scales and rows to spare
 
 
+# Those with norms of heads, or behind attention and network.
+HEADS = ["qwen3", "qwen3-biased", "gemma3", "gemma3-older", "olmo2", "olmo2-tied"]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_norms_of_heads_are_close_with_the_same_weights(tmp_path, name):
+    graph = read(folder_of(tmp_path / "m", name))
+    architectures.write_vocabulary(tmp_path / "m", CASES[name])
+    convert(tmp_path / "m", tmp_path / "m.pft")
+    tokens = [1, *KEPT[name]["tokens"], *range(3, graph.context - 10)]
+    same = dequantized(graph, compile_graph(graph, calibrate(graph)).dequantized)
+    exact, sim = run(same, tokens), Simulator(tmp_path / "m.pft")
+    ours = sim.logits(tokens) * sim.logit_scale
+    cosine = (ours * exact).sum() / np.sqrt((ours**2).sum() * (exact**2).sum())
+    assert cosine >= 0.9995 and abs(np.linalg.norm(ours) / np.linalg.norm(exact) - 1) < 0.01
+
+
+@pytest.mark.parametrize("name, bits", [*((name, 8) for name in HEADS), ("qwen3", 4)])
+def test_norms_of_heads_on_a_board(tmp_path, unix, families, name, bits):
+    """With weights of 4 bits, too, where the matrix that changes nothing keeps its 8."""
+    folder = folder_of(tmp_path / "m", name)
+    architectures.write_vocabulary(folder, CASES[name])
+    tokens = [1, *KEPT[name]["tokens"]][:7]
+    convert(folder, tmp_path / "m.pft", weight_bits=bits)
+    expected = Simulator(tmp_path / "m.pft").logits(tokens)
+    for kernels in families if bits == 8 else families[:1]:
+        options = {"kernels": kernels, "weights": "file" if kernels == "viper" else "ram"}
+        got = unix_logits(unix, tmp_path / "m.pft", tokens, [2, 7], tmp_path / "out", **options)
+        np.testing.assert_array_equal(got, expected[[1, 6]])
+
+
+def test_norms_of_heads_share_one_matrix(tmp_path):
+    """And those of the last queries are of one position, as the queries are."""
+    graph = read(folder_of(tmp_path, "qwen3-biased"))
+    steps = compile_graph(graph, calibrate(graph)).steps
+    pool = next(i for i, s in enumerate(steps) if s.op == "pool")
+    shared = [s for s in steps if s.op == "linear" and s.fields["cols"] == 16]
+    assert len(shared) == 2 * (4 + 2) and len({s.fields["weights"] for s in shared}) == 1
+    assert sum(s in shared for s in steps[pool:]) == 4
+
+
 @pytest.mark.parametrize("neighbours", [False, True])
 @pytest.mark.parametrize("turned", [2, 6, 10])
 def test_pairs_of_a_part_of_a_head(turned, neighbours):
@@ -133,6 +178,14 @@ def test_pairs_of_a_part_of_a_head(turned, neighbours):
         ("mistral", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ("qwen2", {"architectures": ["Qwen2ForSequenceClassification"]}, "Qwen2ForCausalLM"),
         ("phi3", {"rope_scaling": {"type": "longrope"}}, "longrope"),
+        ("qwen3", {"head_dim": 20}, r"q_proj.weight has shape \(40, .* says \(80, 48\)"),
+        ("gemma3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0"),
+        ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
+        ("gemma3", {"layer_types": ["full_attention"]}, "layer_types .* a list of 4: full_att"),
+        ("gemma3", {"layer_types": 4 * [["a"]]}, "layer_types is .* or sliding_attention"),
+        ("gemma3", {"rope_parameters": {"rope_theta": 9.0}}, "rope_parameters .* an object each"),
+        ("gemma3-older", {"rope_scaling": 3}, "rope_scaling is 3"),
+        ("olmo2", {"rope_scaling": {"rope_type": "yarn"}}, "yarn"),
         ("smollm3-given", {"no_rope_layers": [1]}, "no_rope_layers"),
         ("phi", {"qk_layernorm": True}, "qk_layernorm"),
         ("neox", {"rotary_pct": 0.1}, "partial_rotary_factor is 0.1"),
@@ -156,6 +209,17 @@ def test_what_is_not_supported_is_named(tmp_path, name, fields, words):
 
 
 # With torch and transformers
+
+
+@pytest.mark.parametrize("name", ["granite", *HEADS])
+def test_what_is_distilled_is_the_float_graph(tmp_path, name):
+    torch = pytest.importorskip("torch")
+    graph, ids = read(folder_of(tmp_path, name)), np.array([KEPT[name]["tokens"]])
+    weights = {
+        id(t): torch.tensor(np.asarray(t, np.float32)) for n in graph.nodes for t in tensors(n)
+    }
+    ours = distill._run(torch, graph, weights, torch.from_numpy(ids)).numpy()
+    assert np.abs(ours - FloatModel(graph).forward(ids)).max() < 1e-3
 
 
 @pytest.mark.slow
@@ -211,3 +275,14 @@ def test_a_board_gives_the_same_integers(tmp_path):
                 tokens = KEPT[name]["tokens"]
                 assert (board.logits(model, tokens) == sim.logits(tokens)[-1]).all(), name
             board.remove(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEADS)
+def test_each_step_of_norms_of_heads(tmp_path, families, name):
+    folder = folder_of(tmp_path / "m", name)
+    architectures.write_vocabulary(folder, CASES[name])
+    convert(folder, tmp_path / "m.pft")
+    with Board("emulator") as board:
+        for kernels in families:
+            assert selftest(board, tmp_path / "m.pft", kernels=kernels).equal

@@ -81,6 +81,22 @@ CASES = {
         "GemmaForCausalLM",
         llama("gemma", head_dim=16, tie_word_embeddings=False, attention_bias=True),
     ),
+    "gemma3": A("Gemma3ForCausalLM", llama(
+        "gemma3_text", num_hidden_layers=4, head_dim=16, sliding_window=24,
+        query_pre_attn_scalar=20, layer_types=["sliding_attention", "full_attention"] * 2,
+    )),
+    "gemma3-older": A("Gemma3ForCausalLM", llama(
+        "gemma3_text", num_hidden_layers=3, head_dim=10, sliding_window=99,
+        sliding_window_pattern=2,
+        rope_theta=999.0, rope_local_base_freq=99.0, rope_scaling={
+            "rope_type": "linear", "factor": 8.0
+        }, tie_word_embeddings=False,
+    )),
+    "olmo2": A("Olmo2ForCausalLM", llama("olmo2", rope_theta=500.0)),
+    "olmo2-tied": A("Olmo2ForCausalLM", {
+        **llama("olmo2", tie_word_embeddings=True, attention_bias=True), "hidden_size": 42,
+        "num_attention_heads": 3, "num_key_value_heads": 1,
+    }),
     "phi3": A("Phi3ForCausalLM", llama("phi3", sliding_window=30)),
     "phi3-partial": A("Phi3ForCausalLM", llama("phi3", rope_parameters={
         "rope_type": "default", **ROTARY

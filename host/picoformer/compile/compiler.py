@@ -97,12 +97,30 @@ class _Product:
     add: Add | None
 
 
-def _fused(draft: Draft, nodes: list[Node]) -> Iterator[Node | _Product]:
-    """The nodes, linears with what becomes one step with them."""
+@dataclass
+class _Heads:
+    """A norm of heads, and the residual that its result goes to."""
+
+    norm: HeadNorm
+    add: Add | None
+
+
+def _fused(draft: Draft, nodes: list[Node]) -> Iterator[Node | _Product | _Heads]:
+    """The nodes, linears and norms of heads with what becomes one step with them."""
     i = 0
+
+    def added(out: str) -> Add | None:
+        """The residual that comes next, if that is what `out` is added to."""
+        add = nodes[i] if i < len(nodes) else None
+        return add if isinstance(add, Add) and add.y == out else None
+
     while i < len(nodes):
         n = nodes[i]
         i += 1
+        if isinstance(n, HeadNorm):
+            yield _Heads(n, add := added(n.out))
+            i += add is not None
+            continue
         if not isinstance(n, Linear):
             yield n
             continue
@@ -118,10 +136,8 @@ def _fused(draft: Draft, nodes: list[Node]) -> Iterator[Node | _Product]:
         ):
             group.append(m)
             i += 1
-        add = nodes[i] if i < len(nodes) else None
-        add = add if isinstance(add, Add) and add.y == n.out else None
+        yield _Product(group, add := added(n.out))
         i += add is not None
-        yield _Product(group, add)
 
 
 def _part(draft: Draft, graph: Graph, nodes: list[Node], encoder: bool) -> None:
@@ -136,9 +152,11 @@ def _part(draft: Draft, graph: Graph, nodes: list[Node], encoder: bool) -> None:
     how = next((n.how for n in nodes if isinstance(n, Pool)), "last")
     # Behind the last layer's keys and values only one position matters, unless all do.
     final = [n.q for n in nodes if isinstance(n, Attention) and not n.cross][-1:]
+    final += [n.x for n in nodes if isinstance(n, HeadNorm) and n.out in final]
     if encoder or how == "mean" or graph.task in ("answer", "tag"):
         final = []
     late: list[Linear] = []
+    late_norms: list[HeadNorm] = []
     for n in _fused(draft, nodes):
         if isinstance(n, _Product):
             late += [m for m in n.linears if m.out in final]
@@ -147,6 +165,11 @@ def _part(draft: Draft, graph: Graph, nodes: list[Node], encoder: bool) -> None:
                 emit.pool(draft, residual, how)
             if group:
                 emit.linear(draft, group, norms.get(group[0].x), n.add)
+        elif isinstance(n, _Heads):
+            if n.norm.out in final:
+                late_norms.append(n.norm)
+            else:
+                emit.headnorm(draft, n.norm, n.add)
         elif isinstance(n, Attention):
             if not n.cross:
                 emit.store(draft, n, shared)
@@ -156,6 +179,8 @@ def _part(draft: Draft, graph: Graph, nodes: list[Node], encoder: bool) -> None:
                     emit.layernorm(draft, layernorms[late[0].x])
                 emit.linear(draft, late, norms.get(late[0].x), None)
                 late = []
+                for norm in late_norms:
+                    emit.headnorm(draft, norm, None)
             emit.attend(draft, n)
         elif isinstance(n, Pool):
             if n.x != residual:
@@ -174,8 +199,6 @@ def _alone(draft: Draft, n: Node) -> None:
         emit.patches(draft, n)
     elif isinstance(n, LayerNorm):
         emit.layernorm(draft, n)
-    elif isinstance(n, HeadNorm):
-        emit.head_norm(draft, n)
     elif isinstance(n, Keep):
         emit.keep(draft, n)
     elif isinstance(n, Gate):

@@ -24,6 +24,7 @@ from ..graph.nodes import (
     Embedding,
     Gate,
     Graph,
+    HeadNorm,
     LayerNorm,
     Linear,
     Node,
@@ -45,7 +46,7 @@ WARM = 0.05  # share of the steps over which the rate rises; then it falls to no
 
 def needed(graph: Graph) -> Any:
     """torch. Raises Error where it is not installed, or this is no graph that can be trained."""
-    known = Embedding | Norm | LayerNorm | Linear | Attention | Gate | Add
+    known = Embedding | Norm | HeadNorm | LayerNorm | Linear | Attention | Gate | Add
     if graph.task != "generate" or not all(isinstance(n, known) for n in graph.nodes):
         raise Error(f"only models that generate can be distilled; this one is to {graph.task}")
     try:
@@ -176,9 +177,10 @@ def _run(torch: Any, graph: Graph, weights: dict[int, Any], tokens: Any) -> Any:
         if isinstance(node, Embedding):
             y = w(node.weight)[:n] if node.by == "position" else w(node.weight)[tokens]
             v[node.out] = y if node.by == "token" else v[node.out] + y
-        elif isinstance(node, Norm):
-            x = v[node.x]
-            v[node.out] = x * (x.square().mean(-1, keepdim=True) + node.eps).rsqrt() * w(node.gain)
+        elif isinstance(node, Norm | HeadNorm):
+            x = v[node.x].view(*v[node.x].shape[:2], -1, len(node.gain))
+            y = x * (x.square().mean(-1, keepdim=True) + node.eps).rsqrt() * w(node.gain)
+            v[node.out] = y.view(v[node.x].shape)
         elif isinstance(node, LayerNorm):
             x = v[node.x]
             v[node.out] = torch.layer_norm(x, x.shape[-1:], w(node.gain), w(node.bias), node.eps)
@@ -210,5 +212,7 @@ def _attention(torch: Any, node: Attention, v: dict[str, Any]) -> Any:
         q, k = turned(q), turned(k)
     share = node.heads // node.kv_heads
     k, val = (x.repeat_interleave(share, 1) for x in (k, val))
-    y = torch.nn.functional.scaled_dot_product_attention(q, k, val, is_causal=node.causal)
+    y = torch.nn.functional.scaled_dot_product_attention(
+        q, k, val, is_causal=node.causal, scale=node.factor
+    )
     return y.transpose(1, 2).reshape(batch, n, -1)

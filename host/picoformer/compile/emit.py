@@ -25,7 +25,7 @@ from ..graph.nodes import (
     Patches,
 )
 from .draft import LOGITS, Draft, Ref
-from .matrices import Matrix4
+from .matrices import Matrix, Matrix4
 from .tables import (
     ODD,
     activation_table,
@@ -92,23 +92,6 @@ def layernorm(d: Draft, n: LayerNorm) -> None:
     d.changed(n.out)
 
 
-def head_norm(d: Draft, n: HeadNorm) -> None:
-    """A layer norm for each head, whose second half the next head's result takes the place of."""
-    half = len(n.gain)
-    size = 2 * half
-    d.words[n.out] = (n.heads + 1) * half
-    d.bits[n.out] = bits = d.point(n.out, 20)
-    gain, exponent, lg, root = _gain(d, np.concatenate([n.gain, n.gain]))
-    c, e = float_parts(2.0 ** (exponent - 15 + bits) * root)
-    eps, eps_e = _epsilon(n.eps * size**3 * 2.0 ** (2 * d.bits[n.x] - lg))
-    x = d.ref(n.x)
-    for head in range(n.heads):
-        d.emit(
-            "layernorm", x=Ref(x.value, x.offset + head * size), out=Ref(n.out, head * half),
-            n=size, scale=c, exponent=15 - e, gain=gain, bias=0, lg=lg, eps=eps, eps_e=eps_e,
-        )  # fmt: skip
-
-
 def _gain(d: Draft, gain: Array) -> tuple[int, int, int, float]:
     """(operand of a table of 15-bit gains, their exponent, lg, sqrt(n / 2**lg))."""
     words, exponent = gain_table(gain)
@@ -131,8 +114,15 @@ def quantized(d: Draft, value: str, norm: Norm | None) -> str:
     name = f"{'head' if d.head else 'q'}{d.version.get(value, 0)}:{made}"
     if name in d.words:
         return name
-    n = d.size[value]
     n_bits = NARROW_BITS if made in d.narrow else ACTIVATION_BITS
+    _vector(d, value, d.ref(value), d.size[value], name, n_bits, norm)
+    return name
+
+
+def _vector(
+    d: Draft, value: str, x: Ref, n: int, name: str, n_bits: int, norm: Norm | HeadNorm | None
+) -> None:
+    """The n words of a value from x on as the quantized vector `name`."""
     top = (1 << (n_bits - 1)) - 1
     d.words[name] = 4 + n
     bits = d.bits[value]
@@ -145,23 +135,45 @@ def quantized(d: Draft, value: str, norm: Norm | None) -> str:
         c, e = float_parts(2.0 ** (exponent - 15) * root / top)
         eps, eps_e = _epsilon(norm.eps * n * 2.0 ** (2 * bits - lg))
     d.emit(
-        "norm", x=d.ref(value), out=Ref(name), n=n, bits=n_bits, dyn=d.dynamic.get(value, 0),
+        "norm", x=x, out=Ref(name), n=n, bits=n_bits, dyn=d.dynamic.get(value, 0),
         scale=c, exponent=e, gain=gain, lg=lg, eps=eps, eps_e=eps_e,
     )  # fmt: skip
-    return name
+
+
+def headnorm(d: Draft, n: HeadNorm, add: Add | None) -> None:
+    """Each head becomes a quantized vector, and words again by a matrix that changes nothing.
+
+    The words come to where they were. If they are no whole groups of rows, that would write over
+    the next head before it is read: so they come elsewhere then, each head over the end of the
+    one before it.
+    """
+    x = d.ref(n.x)
+    at, m = d.weights.identity(n.size)
+    groups = (n.size + 3) // 4
+    if add:
+        d.bits[n.out], target = d.bits[add.x], d.ref(add.x)
+        d.changed(add.x)
+    else:
+        if n.size % 4:
+            d.words[n.out] = (n.heads - 1) * n.size + 4 * groups
+        else:
+            d.inside[n.out] = x.value, x.offset
+        d.bits[n.out], target = d.point(n.out, 19), d.ref(n.out)
+    vector = f"heads:{n.out}"
+    value = add.x if add and n.heads == 1 else ""  # reports know no values of a head
+    for offset in range(0, n.heads * n.size, n.size):
+        head, to = (Ref(r.value, r.offset + offset) for r in (x, target))
+        _vector(d, n.x, head, n.size, vector, ACTIVATION_BITS, n)
+        _multiply(d, vector, to, at, m, d.bits[n.out], int(add is not None), value)
 
 
 def linear(d: Draft, group: list[Linear], norm: Norm | None, add: Add | None) -> None:
     """Linears of one input, which `norm` makes if it is there, and whose result `add` adds."""
     q = quantized(d, norm.x if norm else group[0].x, norm)
     operand, m = d.weights.matrix(group)
-    rows, cols = m.q.shape
-    # Proof for each row: no order of additions leaves int32.
-    n_bits = NARROW_BITS if isinstance(m, Matrix4) else ACTIVATION_BITS
-    bound = m.magnitude * ((1 << (n_bits - 1)) - 1)
-    if bound >= 1 << 31:
-        raise Error(f"{group[0].name}: {cols} columns overflow a 32-bit sum")
-    groups = (rows + 3) // 4
+    if _bound(m) >= 1 << 31:
+        raise Error(f"{group[0].name}: {m.q.shape[1]} columns overflow a 32-bit sum")
+    groups = (len(m.q) + 3) // 4
     target, bits = _target(d, group, groups, add)
     adds = int(add is not None)
     biases = [n.bias if n.bias is not None else np.zeros(len(n.weight)) for n in group]
@@ -173,20 +185,36 @@ def linear(d: Draft, group: list[Linear], norm: Norm | None, add: Add | None) ->
         d.changed(add.x)
     value = add.x if add else "+".join(n.out for n in group)
     d.bits[value] = bits
+    _multiply(d, q, target, operand, m, bits, adds, value)
+    row = 0
+    for n in group:
+        part = m.rows(row, row + n.weight.shape[0])
+        d.matrices[n.out] = (part, np.asarray(n.weight))
+        row += n.weight.shape[0]
+
+
+def _bound(m: Matrix | Matrix4) -> int:
+    """Proof for each row: no order of additions leaves int32 where this is below 2**31."""
+    n_bits = NARROW_BITS if isinstance(m, Matrix4) else ACTIVATION_BITS
+    return m.magnitude * ((1 << (n_bits - 1)) - 1)
+
+
+def _multiply(
+    d: Draft, q: str, target: Ref, operand: int, m: Matrix | Matrix4, bits: int, adds: int,
+    value: str,
+) -> None:  # fmt: skip
+    """The step of a product of the matrix m with the quantized vector q."""
+    rows, cols = m.q.shape
+    groups = (rows + 3) // 4
     fields: dict[str, int | Ref] = {
         "x": Ref(q), "out": target, "weights": operand, "cols": cols, "groups": groups,
-        "shift": -(14 + m.exponent + bits), "room": min(31 - bound.bit_length(), 14),
+        "shift": -(14 + m.exponent + bits), "room": min(31 - _bound(m).bit_length(), 14),
         "add": adds, "first": 0, "count": groups,
     }  # fmt: skip
     if isinstance(m, Matrix4):
         d.emit("linear4", value=value, span=m.span, **fields)
     else:
         d.emit("linear", value=value, **fields)
-    row = 0
-    for n in group:
-        part = m.rows(row, row + n.weight.shape[0])
-        d.matrices[n.out] = (part, np.asarray(n.weight))
-        row += n.weight.shape[0]
 
 
 def _target(d: Draft, group: list[Linear], groups: int, add: Add | None) -> tuple[Ref, int]:

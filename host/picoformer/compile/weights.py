@@ -44,6 +44,14 @@ class Weights:
             self._at[key] = self._add(m.words().reshape(-1)), m
         return self._at[key]
 
+    def identity(self, size: int) -> tuple[int, Matrix]:
+        """Operand of a matrix (size, size) that changes nothing; one is kept for all."""
+        key = (-size,)  # no id of a weight is negative
+        m = quantize([np.eye(size)])
+        if key not in self._at:
+            self._at[key] = self._add(m.words().reshape(-1)), m
+        return self._at[key][0], m
+
     def integers(self, nodes: list[Linear] | list[Embedding]) -> Matrix | Matrix4:
         """The nodes' matrices, stacked by rows; of positions, those of the context."""
         first = nodes[0]

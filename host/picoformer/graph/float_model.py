@@ -83,7 +83,8 @@ class FloatModel:
             elif isinstance(node, Norm | LayerNorm):
                 y = self._norm(node, v[node.x])
             elif isinstance(node, HeadNorm):
-                y = self._head_norm(node, v[node.x])
+                heads = v[node.x].reshape(*v[node.x].shape[:2], node.heads, node.size)
+                y = self._norm(node, heads).reshape(v[node.x].shape)
             elif isinstance(node, Linear):
                 y = self._linear(node, v[node.x])
             elif isinstance(node, Gate):
@@ -114,17 +115,12 @@ class FloatModel:
             return x + weight[past : past + tokens.shape[1]]
         return x + weight[np.zeros_like(tokens) if types is None else types]
 
-    def _norm(self, n: Norm | LayerNorm, x: Array) -> Array:
+    def _norm(self, n: Norm | HeadNorm | LayerNorm, x: Array) -> Array:
         if isinstance(n, LayerNorm):
             x = x - x.mean(-1, keepdims=True)
         scale = np.sqrt((x * x).mean(-1, keepdims=True) + self.dtype(n.eps))
         y = x / scale * self._w(n.gain)
         return y + self._w(n.bias) if isinstance(n, LayerNorm) else y
-
-    def _head_norm(self, n: HeadNorm, x: Array) -> Array:
-        first = x.reshape(*x.shape[:2], n.heads, 2, -1)[..., 0, :]
-        scale = np.sqrt((first * first).mean(-1, keepdims=True) + self.dtype(n.eps))
-        return (first / scale * self._w(n.gain)).reshape(*x.shape[:2], -1)
 
     def _linear(self, n: Linear, x: Array) -> Array:
         y = x @ self._w(n.weight).T

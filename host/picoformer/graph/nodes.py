@@ -59,6 +59,21 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class HeadNorm:
+    """out = each head of x as `Norm` has it; x (heads, size), gain (size,), the same for all.
+
+    What an attention or a residual takes, not a linear: `Norm` is for those.
+    """
+
+    x: str
+    out: str
+    heads: int
+    size: int
+    gain: Array
+    eps: float
+
+
+@dataclass(frozen=True)
 class LayerNorm:
     """out = (x - mean) / sqrt(variance + eps) * gain + bias; out may be x. gain, bias (dim,)."""
 
@@ -67,21 +82,6 @@ class LayerNorm:
     gain: Array
     bias: Array
     eps: float
-
-
-@dataclass(frozen=True)
-class HeadNorm:
-    """out = x / sqrt(mean(x^2) + eps) * gain, of each head by itself; gain (size,).
-
-    x (heads, 2, size) has the elements of each head and then their negatives: their mean is 0, so
-    that the step of a `LayerNorm` makes it. out (heads, size).
-    """
-
-    x: str
-    out: str
-    gain: Array
-    eps: float
-    heads: int
 
 
 @dataclass(frozen=True)
@@ -180,16 +180,7 @@ class Pool:
 
 
 Node = (
-    Embedding
-    | Patches
-    | Norm
-    | LayerNorm
-    | HeadNorm
-    | Linear
-    | Keep
-    | Attention
-    | Gate
-    | Add
+    Embedding | Patches | Norm | HeadNorm | LayerNorm | Linear | Keep | Attention | Gate | Add
     | Pool
 )
 TENSORS = "weight", "gain", "bias"
@@ -280,12 +271,14 @@ class Graph:
             elif isinstance(node, Keep):
                 expect(node.k, node.heads * node.size, "kept keys")
                 expect(node.v, node.heads * node.size, "kept values")
-            elif isinstance(node, HeadNorm):
-                size[node.out] = node.heads * len(node.gain)
-                expect(node.x, 2 * size[node.out], "norm of heads")
             elif isinstance(node, Norm | LayerNorm):
                 expect(node.x, node.gain.shape[0], "norm")
                 size[node.out] = node.gain.shape[0]
+            elif isinstance(node, HeadNorm):
+                expect(node.x, node.heads * node.size, "norm of heads")
+                if node.gain.shape != (node.size,):
+                    raise Error(f"{node.gain.shape} gains of heads of {node.size}")
+                size[node.out] = size[node.x]
             elif isinstance(node, Linear):
                 expect(node.x, node.weight.shape[1], node.name)
                 size[node.out] = node.weight.shape[0]

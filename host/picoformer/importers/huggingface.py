@@ -20,6 +20,8 @@ _FAMILIES = {
     "qwen2": ("model.", llama.read),
     "qwen3": ("model.", llama.read),
     "gemma": ("model.", llama.read),
+    "gemma3_text": ("model.", llama.read),
+    "olmo2": ("model.", llama.read),
     "phi3": ("model.", llama.read),
     "granite": ("model.", llama.read),
     "smollm3": ("model.", llama.read),
@@ -46,13 +48,9 @@ _FAMILIES = {
 }
 
 # What others have that there are no steps for.
-_BEHIND = "norms behind attention and network"
 _MISSING = {
-    "gemma2": f"{_BEHIND}, and soft caps of the scores",
-    "gemma3": _BEHIND,
-    "gemma3_text": _BEHIND,
-    "olmo2": _BEHIND,
-    "olmo3": _BEHIND,
+    "gemma2": "soft caps of the scores",
+    "gemma3": "pictures beside the text (gemma3_text, which has none, is read)",
     **dict.fromkeys(
         ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "phimoe", "gpt_oss"),
         "experts of which each token chooses some",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..graph.nodes import (
     Norm,
 )
 from .checkpoint import ACTIVATIONS, Config, Tensors
-from .rotary import rotary, windowed
+from .rotary import kinds, layered, rotary, windowed
 
 # Relatives of Llama, by model_type: their classes.
 _CLASSES = {
@@ -30,34 +30,66 @@ _CLASSES = {
     "qwen2": ("Qwen2ForCausalLM", "Qwen2Model"),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Model"),
     "gemma": ("GemmaForCausalLM", "GemmaModel"),
+    "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextModel"),
+    "olmo2": ("Olmo2ForCausalLM", "Olmo2Model"),
     "phi3": ("Phi3ForCausalLM", "Phi3Model"),
     "granite": ("GraniteForCausalLM", "GraniteModel"),
     "smollm3": ("SmolLM3ForCausalLM", "SmolLM3Model"),
 }
 _QKV = "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"
+_OUT = "self_attn.o_proj"
 _GATED = "mlp.gate_proj", "mlp.up_proj"
+_DOWN = "mlp.down_proj"
+_QK_NORMS = "self_attn.q_norm", "self_attn.k_norm"
+# Where config.json does not tell:
+_SIZES = {"gemma": 256, "gemma3_text": 256, "qwen3": 128}  # of heads
+_BASES = {"smollm3": 2e6, "gemma3_text": 1e6}  # of rotary positions
+_EPS = {"phi3": 1e-5, "olmo2": 1e-5}
+_GEMMA = "gemma", "gemma3_text"
+
+
+@dataclass(frozen=True)
+class Norms:
+    """The norms of a layer, by their tensors' names: in front of attention and of the network, and
+    behind each, "" where there is none; heads: whether queries and keys are normed as well, each
+    head by gains that all share, or all at once, as the size of the gains says.
+    """
+
+    attention: str = "input_layernorm"
+    network: str = "post_attention_layernorm"
+    behind_attention: str = ""
+    behind_network: str = ""
+    heads: bool = False
+
+
+_BEHIND = "post_attention_layernorm", "post_feedforward_layernorm"
+_NORMS = {
+    "qwen3": Norms(heads=True),
+    "gemma3_text": Norms("input_layernorm", "pre_feedforward_layernorm", *_BEHIND, True),
+    "olmo2": Norms("", "", *_BEHIND, True),
+}
 
 
 def read(config: Config, tensors: Tensors) -> Graph:
     """The graph of a Hugging Face folder's language model, Llama's or a relative's. Raises Error.
 
     Mistral has a window; Qwen2 biases; Qwen3 norms of queries and keys; Gemma a scale of
-    embeddings, and norms' gains less 1; Phi-3 products in one matrix; Granite factors everywhere;
-    SmolLM3 layers without rotary positions.
+    embeddings, and norms' gains less 1; Gemma 3 and OLMo 2 also norms behind attention and
+    network; Phi-3 products in one matrix; Granite factors everywhere; SmolLM3 layers without
+    rotary positions.
     """
     kind = str(config.get("model_type"))
     config.architecture(_CLASSES[kind])
     stored = _Stored(config, tensors, kind)
     layers = config.number("num_hidden_layers")
-    biased = config.flag("attention_bias")
     graph = llama(
         stored.tensor,
         layers=layers,
         heads=stored.heads,
         kv_heads=stored.kv_heads,
         size=stored.size,
-        frequencies=stored.turned.frequencies,
-        eps=config.real("rms_norm_eps", 1e-6 if kind != "phi3" else 1e-5),
+        frequencies=_frequencies(config, stored, layers),
+        eps=config.real("rms_norm_eps", _EPS.get(kind, 1e-6)),
         vocab=len(stored.embedding),
         context=windowed(
             config, stored.positions, kind not in ("qwen2", "qwen3", "smollm3"),
@@ -68,12 +100,9 @@ def read(config: Config, tensors: Tensors) -> Graph:
         tied=stored.tied,
         meta={"architecture": kind},
         activation=_activation(config, kind),
-        attention_bias=kind == "qwen2" or biased,
-        out_bias=kind != "qwen2" and biased,
-        mlp_bias=config.flag("mlp_bias"),
-        head_norms=kind == "qwen3",
-        scale=config.real("attention_multiplier", 1.0) if kind == "granite" else None,
-        turned=_turned(config, layers) if kind == "smollm3" else None,
+        biased=_biased(config, kind),
+        scale=_scale(config, kind),
+        norms=_NORMS.get(kind, Norms()),
     )  # fmt: skip
     tensors.check_used(r"rotary_emb\.inv_freq$")  # which older files keep
     return graph
@@ -86,12 +115,14 @@ class _Stored:
         self.tensors, self.kind = tensors, kind
         self.heads = heads = config.number("num_attention_heads")
         self.dim = dim = config.number("hidden_size")
-        self.size = size = config.number("head_dim", 256 if kind == "gemma" else dim // heads)
+        self.size = size = config.number("head_dim", _SIZES.get(kind, dim // heads))
         self.kv_heads = config.number("num_key_value_heads", heads)
         hidden = config.number("intermediate_size")
         self.positions = config.number("max_position_embeddings", 2048)
-        self.tied = config.flag("tie_word_embeddings", kind in ("gemma", "smollm3"))
-        self.turned = rotary(config, size, self.positions, base=2e6 if kind == "smollm3" else 1e4)
+        self.tied = config.flag("tie_word_embeddings", kind in (*_GEMMA, "smollm3"))
+        positions = layered(config, "full_attention") if kind == "gemma3_text" else config
+        base = _BASES.get(kind, 1e4)
+        self.turned = rotary(positions, size, self.positions, base=base)
         if self.turned.order is not None and kind != "phi3":
             raise config.refusal("partial_rotary_factor", "less than 1", "1.0")
         kv = self.kv_heads * size
@@ -101,14 +132,14 @@ class _Stored:
         }
         self.shapes: dict[str, tuple[int, ...]] = {
             **{name: (n, dim) for name, n in self.rows.items()},
-            "self_attn.o_proj": (dim, heads * size),
-            "mlp.down_proj": (dim, hidden),
-            "input_layernorm": (dim,),
-            "post_attention_layernorm": (dim,),
-            "norm": (dim,),
-            "self_attn.q_norm": (size,),
-            "self_attn.k_norm": (size,),
+            _OUT: (dim, heads * size),
+            _DOWN: (dim, hidden),
+            **dict.fromkeys(("input_layernorm", "pre_feedforward_layernorm", "norm"), (dim,)),
+            **dict.fromkeys(_BEHIND, (dim,)),
+            **dict.fromkeys(_QK_NORMS, (size,)),
         }
+        if kind == "olmo2":  # of all heads at once
+            self.shapes |= {n: (self.rows[r],) for n, r in zip(_QK_NORMS, _QKV[:2], strict=True)}
         self.embedding = tensors.get("embed_tokens.weight", config.number("vocab_size"), dim)
         self.own = tensors.head(self.embedding, self.tied)
         self.factors = {"norm": 1.0}
@@ -116,12 +147,12 @@ class _Stored:
 
     def _scale(self, config: Config) -> None:
         """Put the factors of Gemma and Granite into the tensors."""
-        scale = self.dim**0.5 if self.kind == "gemma" else 1.0
+        scale = self.dim**0.5 if self.kind in _GEMMA else 1.0
         if self.kind == "granite":
             scale = config.real("embedding_multiplier", 1.0)
             self.factors["norm"] /= config.real("logits_scaling", 1.0)
             left = config.real("residual_multiplier", 1.0)
-            self.factors |= {"self_attn.o_proj": left, "mlp.down_proj": left}
+            self.factors |= {_OUT: left, _DOWN: left}
         if scale != 1:
             self.embedding = self.embedding * np.float32(scale)
             # The last norm undoes it where the embedding is the head as well.
@@ -140,7 +171,7 @@ class _Stored:
             t = self.tensors.get(name, *(shape[:1] if words[-1] == "bias" else shape))
         if part in _QKV[:2]:
             t = self.turned.rows(t, self.heads if part == _QKV[0] else self.kv_heads)
-        if self.kind == "gemma" and len(self.shapes[part]) == 1:
+        if self.kind in _GEMMA and len(self.shapes[part]) == 1:
             t = t + np.float32(1)
         factor = self.factors.get(part, 1.0)
         return t if factor == 1 else t * np.float32(factor)
@@ -155,10 +186,45 @@ class _Stored:
 
 
 def _activation(config: Config, kind: str) -> str:
-    if kind != "gemma":
+    if kind not in _GEMMA:
         return config.choice("hidden_act", ACTIVATIONS, "silu")
     name = "hidden_act" if config.get("hidden_activation") is None else "hidden_activation"
     return config.choice(name, ACTIVATIONS, "gelu_pytorch_tanh")
+
+
+def _biased(config: Config, kind: str) -> tuple[str, ...]:
+    """The products with a bias."""
+    attention = config.flag("attention_bias")
+    return (
+        *(_QKV if attention or kind == "qwen2" else ()),
+        *([_OUT] if attention and kind != "qwen2" else ()),
+        *((*_GATED, _DOWN) if config.flag("mlp_bias") else ()),
+    )
+
+
+def _scale(config: Config, kind: str) -> float | None:
+    """That of scores, None for the usual one. Raises Error."""
+    if kind == "granite":
+        return config.real("attention_multiplier", 1.0)
+    if kind == "gemma3_text":
+        config.require(
+            attn_logit_softcapping=None, final_logit_softcapping=None,
+            use_bidirectional_attention=False,
+        )  # fmt: skip
+        return config.real("query_pre_attn_scalar", 256.0) ** -0.5
+    return None
+
+
+def _frequencies(config: Config, stored: _Stored, layers: int) -> Array | list[Array | None]:
+    """Of all layers, or of each. Raises Error."""
+    whole = stored.turned.frequencies
+    if stored.kind == "smollm3":
+        return [whole if turned else None for turned in _turned(config, layers)]
+    if stored.kind == "gemma3_text":
+        near = rotary(layered(config, "sliding_attention"), stored.size, stored.positions)
+        found = {"full_attention": whole, "sliding_attention": near.frequencies}
+        return [found[kind] for kind in kinds(config, layers)]
+    return whole
 
 
 def _turned(config: Config, layers: int) -> list[bool]:
@@ -171,6 +237,34 @@ def _turned(config: Config, layers: int) -> list[bool]:
     return [bool(v) for v in given]
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """The nodes of a layer's tensors, whose names begin with p. biased: products with a bias."""
+
+    tensor: Callable[[str], Array]
+    p: str
+    eps: float
+    biased: tuple[str, ...]
+
+    def before(self, out: str, name: str) -> list[Node]:
+        """The residual as a part of the layer reads it: under this name, or as it is."""
+        return [Norm("x", out, self.tensor(f"{self.p}{name}.weight"), self.eps)] if name else []
+
+    def linear(self, x: str, out: str, name: str) -> Linear:
+        bias = self.tensor(f"{self.p}{name}.bias") if name in self.biased else None
+        name = f"{self.p}{name}.weight"
+        return Linear(x, out, self.tensor(name), name, bias)
+
+    def normed(self, x: str, size: int, name: str) -> list[Node]:
+        """x, of `size` elements, as `xn`; the gains say how many heads it has."""
+        gain = self.tensor(f"{self.p}{name}.weight")
+        return [HeadNorm(x, f"{x}n", size // len(gain), len(gain), gain, self.eps)]
+
+    def added(self, y: str, size: int, name: str) -> list[Node]:
+        """The residual with what a part of the layer gives, normed first where there is a name."""
+        return [*self.normed(y, size, name), Add("x", f"{y}n")] if name else [Add("x", y)]
+
+
 def llama(
     tensor: Callable[[str], Array],
     *,
@@ -178,7 +272,7 @@ def llama(
     heads: int,
     kv_heads: int,
     size: int,
-    frequencies: Array,
+    frequencies: Array | list[Array | None],
     eps: float,
     vocab: int,
     context: int,
@@ -187,75 +281,45 @@ def llama(
     tied: bool,
     meta: dict[str, Any],
     activation: str = "silu",
-    attention_bias: bool = False,
-    out_bias: bool = False,
-    mlp_bias: bool = False,
-    head_norms: bool = False,
+    biased: tuple[str, ...] = (),
     scale: float | None = None,
-    turned: list[bool] | None = None,
+    norms: Norms = Norms(),
 ) -> Graph:
     """A Llama graph from its tensors by their Hugging Face names (without "model.").
 
     tensor(name) gives a float array (rows, columns) or (dim,); q and k in Hugging Face's rotary
-    order. size: of a head; frequencies: (size/2,) radians a position. attention_bias: of q, k and
-    v; out_bias, mlp_bias: of the others. head_norms: of q and k. scale: of scores. turned: whether
-    each layer is rotated.
+    order. size: of a head; frequencies: (size/2,) radians a position, or each layer's, None where
+    it has no positions. biased: products with a bias. scale: of scores.
     """
     embedding = tensor("embed_tokens.weight")
+    dim = embedding.shape[1]
     nodes: list[Node] = [Embedding("x", embedding)]
     for i in range(layers):
-        p = f"layers.{i}."
-
-        def linear(x: str, out: str, name: str, p: str = p) -> Linear:
-            biased = attention_bias if name in _QKV else mlp_bias
-            biased = out_bias if name == "self_attn.o_proj" else biased
-            bias = tensor(f"{p}{name}.bias") if biased else None
-            name = f"{p}{name}.weight"
-            return Linear(x, out, tensor(name), name, bias)
-
-        def value(name: str, i: int = i) -> str:
-            return f"{i}.{name}"
-
-        a, q, k, v, o = (value(n) for n in ("a", "q", "k", "v", "o"))
-        y, b, g, u, h, z = (value(n) for n in ("y", "b", "g", "u", "h", "z"))
+        layer = _Layer(tensor, f"layers.{i}.", eps, biased)
+        a, q, k, v, o, y, b, g, u, h, z = (f"{i}.{n}" for n in "aqkvoybguhz")
+        nodes += layer.before(a, norms.attention)
+        x = a if norms.attention else "x"
+        nodes += [layer.linear(x, *n) for n in zip((q, k, v), _QKV, strict=True)]
+        if norms.heads:
+            nodes += layer.normed(q, heads * size, _QK_NORMS[0])
+            nodes += layer.normed(k, kv_heads * size, _QK_NORMS[1])
+            q, k = f"{q}n", f"{k}n"
+        turned = frequencies[i] if isinstance(frequencies, list) else frequencies
         nodes += [
-            Norm("x", a, tensor(p + "input_layernorm.weight"), eps),
-            *(linear(a, out, name) for out, name in zip((q, k, v), _QKV, strict=True)),
+            Attention(q, k, v, o, heads, kv_heads, size, turned, scale=scale),
+            layer.linear(o, y, _OUT),
+            *layer.added(y, dim, norms.behind_attention),
+            *layer.before(b, norms.network),
         ]
-        if head_norms:
-            nodes[-3] = _mirrored(nodes[-3], heads)
-            nodes[-2] = _mirrored(nodes[-2], kv_heads)
-            nodes += [
-                HeadNorm(q, q + "n", tensor(p + "self_attn.q_norm.weight"), eps, heads),
-                HeadNorm(k, k + "n", tensor(p + "self_attn.k_norm.weight"), eps, kv_heads),
-            ]  # fmt: skip
-            q, k = q + "n", k + "n"
+        x = b if norms.network else "x"
         nodes += [
-            Attention(
-                q, k, v, o, heads, kv_heads, size,
-                frequencies if turned is None or turned[i] else None, scale=scale,
-            ),
-            linear(o, y, "self_attn.o_proj"),
-            Add("x", y),
-            Norm("x", b, tensor(p + "post_attention_layernorm.weight"), eps),
-            linear(b, g, "mlp.gate_proj"),
-            linear(b, u, "mlp.up_proj"),
+            layer.linear(x, g, "mlp.gate_proj"),
+            layer.linear(x, u, "mlp.up_proj"),
             Gate(g, u, h, activation),
-            linear(h, z, "mlp.down_proj"),
-            Add("x", z),
-        ]  # fmt: skip
+            layer.linear(h, z, _DOWN),
+            *layer.added(z, dim, norms.behind_network),
+        ]
     nodes.append(Norm("x", "n", tensor("norm.weight"), eps))
     head = embedding if tied else tensor("lm_head.weight")
     nodes.append(Linear("n", "logits", head, "lm_head.weight"))
     return Graph(nodes, vocab, context, bos, ends, {"architecture": "llama", **meta})
-
-
-def _mirrored(n: Node, heads: int) -> Linear:
-    """The linear that makes each head's elements, and behind them their negatives."""
-    assert isinstance(n, Linear)
-
-    def both(t: Array) -> Array:
-        split = t.reshape(heads, -1, *t.shape[1:])
-        return np.concatenate([split, -split], 1).reshape(-1, *t.shape[1:])
-
-    return replace(n, weight=both(n.weight), bias=None if n.bias is None else both(n.bias))

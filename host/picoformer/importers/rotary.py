@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from math import pi
 from typing import Any
@@ -104,6 +105,38 @@ def _frequencies(
     turned = trained * frequencies / (2 * pi)
     blend = np.clip((turned - low) / (high - low), 0, 1)
     return frequencies * (blend + (1 - blend) / factor)
+
+
+_KINDS = {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"}
+
+
+def layered(config: Config, kind: str) -> Config:
+    """config.json as layers of a kind see it, where each has positions of its own. Raises Error.
+
+    They are in `rope_parameters` by the kind; in older files in a field of each, and the scaling
+    is of the full attention.
+    """
+    given = config.get("rope_parameters", {})
+    if not isinstance(given, dict) or not all(isinstance(v, dict) for v in given.values()):
+        raise config.refusal("rope_parameters", given, " and ".join(_KINDS) + ", an object each")
+    scaling = config.get("rope_scaling") if kind == "full_attention" else None
+    made = copy(config)
+    made.fields = {
+        **config.fields, "rope_parameters": given.get(kind), "rope_scaling": scaling,
+        "rope_theta": config.get(_KINDS[kind]),
+    }  # fmt: skip
+    return made
+
+
+def kinds(config: Config, layers: int) -> list[str]:
+    """The kind of each layer's attention. Raises Error."""
+    every = config.number("sliding_window_pattern", 6)
+    full, near = _KINDS
+    given = config.get("layer_types", [near if (i + 1) % every else full for i in range(layers)])
+    good = isinstance(given, list) and len(given) == layers
+    if not good or any(kind not in (full, near) for kind in given):
+        raise config.refusal("layer_types", given, f"a list of {layers}: {' or '.join(_KINDS)}")
+    return given
 
 
 def windowed(
