@@ -22,12 +22,15 @@ def bind(model, f, parts, context, kernels, source, ample):
     regions.threshold(regions.EARLY)
     gc.collect()
     tiled = model.weights in ("file", "host")
-    four = _modules(f, parts[3], words, kernels, tiled)
-    gc.collect()
-    modelfile.read(f, parts[0], modelfile.META)
-    _describe(model, f, parts[0], words, context)
-    model.kernels = kernels.__name__.rpartition("_")[2]
-    model.tokenizer = _tokenizer(f, parts[3], model.vocab)
+    try:
+        four = _modules(f, parts[3], words, kernels, tiled)
+        gc.collect()
+        modelfile.read(f, parts[0], modelfile.META)
+        _describe(model, f, parts[0], words, context)
+        model.kernels = kernels.__name__.rpartition("_")[2]
+        model.tokenizer = _tokenizer(f, parts[3], model.vocab)
+    except ImportError as e:
+        raise Error("this model needs more of the runtime: picoformer deploy sends it (%s)" % e)
     memory = [None, tables, None, model._mapped and model._mapped.view]
     tiles = None
     if tiled:

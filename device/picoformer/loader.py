@@ -23,12 +23,14 @@ def _miscompiled(arch):
         return False
     import os
 
+    from . import __path__  # an ESP8266 has no __file__
+
     try:
         # Beside an .mpy of that name, it is the one that would be imported.
-        os.stat(__file__.rsplit("/", 1)[0] + "/kernels_viper.py")
+        os.stat(__path__ + "/kernels_viper.py")
         return True
     except OSError:
-        return __file__[-3:] == ".py"  # frozen into a firmware of the same fault
+        return __path__[:7] == ".frozen"  # into a firmware of the same fault
 
 
 def _family(name):

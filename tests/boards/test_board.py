@@ -20,6 +20,7 @@ from picoformer.boards.board import Board
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands import boards as boards_cli
+from picoformer.compile import modelfile
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
 from picoformer.runtime.platforms import Platform
@@ -136,7 +137,8 @@ def test_a_stale_runtime_is_replaced_and_sources_do(tmp_path, monkeypatch, stori
     (folder / "gone.py").write_text("pass")
     with UnixBoard(tmp_path / "flash") as unix, Board(unix.port) as board:
         board.deploy(stories.path)
-        wanted = runtime.wanted(board.platform)
+        needed = runtime.readers([modelfile.tokenizer(stories.path.read_bytes())])
+        wanted = runtime.wanted(board.platform, needed)
         text = "".join(board.generate(stories.path.stem, PROMPT, max_tokens=5))
         assert board.notice == wanted.notice and "no mpy-cross" in wanted.notice
     assert text == "".join(stories.sim.generate(PROMPT, 5))

@@ -7,6 +7,7 @@ import io
 import sys
 import types
 from binascii import a2b_base64, crc32
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ from picoformer.commands.main import main
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
 from picoformer.runtime.platforms import ARCHITECTURES, BOARDS, Platform
+from picoformer.tokenizers.section import build
+from picoformer.tokenizers.tokenizer import Tokenizer
+from picoformer.tokenizers.vocabulary import AddedToken, AddedTokens
+from tools.benchmarks import memory
 
 
 def platform(architecture: str, version=(1, 26, 0), mpy=6 | 3 << 8) -> Platform:
@@ -147,7 +152,7 @@ OLD["both"] = OLD["compiled"] | OLD["sources"]
 @pytest.mark.parametrize("form", ["compiled", "sources"])
 def test_a_cut_never_lets_two_versions_run_together(lib, monkeypatch, old, form):
     new = SMALL if form == "compiled" else {n[:-3] + "py": d for n, d in SMALL.items()}
-    monkeypatch.setattr(boards_install, "wanted", lambda board: runtime.Runtime(new))
+    monkeypatch.setattr(boards_install, "wanted", lambda *_: runtime.Runtime(new))
     board, cuts, missing = platform("xtensawin"), 0, 0
     while True:
         for path in lib.iterdir():
@@ -161,12 +166,12 @@ def test_a_cut_never_lets_two_versions_run_together(lib, monkeypatch, old, form)
         missing += not seen
         assert seen <= (before or {}).items() or seen <= new.items(), cuts
         # Whatever there is, the next deploy mends it.
-        assert install(Repl(lib.parents[1]), board)[0]
+        assert install(Repl(lib.parents[1]), board)[1]
         assert on(lib) == new
         cuts += 1
     assert on(lib) == new and cuts > 10 and missing > 5
     again = Repl(lib.parents[1])
-    assert not install(again, board)[0] and not again.sent
+    assert not install(again, board)[1] and not again.sent
 
 
 # Which files
@@ -261,6 +266,49 @@ def test_an_mpy_cross_that_will_not_do(monkeypatch, tmp_path):
     runtime.compiled.cache_clear()
 
 
+# Tokenizers
+
+READERS = {m for m in ALL if m.startswith(runtime.READER)}
+KINDS = memory.vocabularies()
+LOOK = """
+import sys
+sys.path.insert(0, FOLDER)
+from picoformer.binder import tokenizer
+t = tokenizer(SECTION)
+print(t.encode("a <x> a"), t.decode(1, t.bos) + t.flush())
+for name in sorted(sys.modules):
+    if name.startswith("picoformer.tokenizer_"):
+        print(name)
+"""
+
+
+def section(kind: int, added: bool = False) -> bytes:
+    v = KINDS[kind]
+    return build(replace(v, added=AddedTokens([AddedToken("<x>", 2)])) if added else v)
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_has_what_it_imports_and_no_more(kind, added, unix, tmp_path):
+    tokens = section(kind, added)
+    needed = runtime.readers([tokens[:8]])
+    assert needed < READERS
+    texts = runtime.sources()
+    folder = tmp_path / "picoformer"
+    folder.mkdir()
+    put(folder, {n: d for n, d in texts.items() if n[:-3] in needed | (ALL - READERS)})
+    said, *imported = unix(LOOK, FOLDER=str(tmp_path), SECTION=tokens).splitlines()
+    assert {name.partition(".")[2] for name in imported} == needed
+    assert said == f"{Tokenizer(tokens).encode('a <x> a')} {Tokenizer(tokens).decode([1])}"
+
+
+def test_tokenizers_that_nobody_knows_need_nothing():
+    assert runtime.readers([bytes(8), b"\xff" * 8]) == set()
+    assert runtime.readers([section(1)[:8], section(2)[:8]]) == {
+        "tokenizer_bytepair", "tokenizer_wordpiece", "tokenizer_lookup",
+    }  # fmt: skip
+
+
 # On a board
 
 
@@ -287,6 +335,7 @@ def test_sources_become_mpy_when_they_can(tmp_path, monkeypatch, capsys, stories
         assert modules(on(lib)) == ALL - THUMB and "loader.mpy" in on(lib)
         with Board(unix.port) as board:
             assert not board.update()
+            # What was there of tokenizers may read a model that lies elsewhere.
             assert on(lib) == runtime.wanted(board.platform).files
             text = "".join(board.generate(stories.path.stem, "Once upon", max_tokens=5))
     assert text == "".join(stories.sim.generate("Once upon", 5))
@@ -306,7 +355,44 @@ def test_deploy_without_mpy_cross_to_an_old_xtensa(tmp_path, monkeypatch, capsys
         assert main(["deploy", str(c.file()), "--port", unix.port, "--name", "m"]) == 0
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "portable kernels, a hundred times slower" in said
-        assert modules(on(lib)) == ALL - THUMB - NATIVE
+        assert modules(on(lib)) == ALL - THUMB - NATIVE  # with all tokenizers, as they were
         with Board(unix.port) as board:
             assert board.load("m").kernels == "portable"
             assert (board.logits("m", tokens) == c.sim().logits(tokens)[-1]).all()
+
+
+def readers_on(lib: Path) -> set[str]:
+    return {m for m in modules(on(lib)) if m.startswith(runtime.READER)}
+
+
+@on_a_board
+def test_a_board_gets_the_tokenizers_of_its_models(tmp_path, capsys):
+    """Of the model that comes and of those that it has; what it has of them it keeps."""
+    files = {kind: tmp_path / f"m{kind}.pft" for kind in KINDS}
+    for kind, path in files.items():
+        path.write_bytes(memory.tiny(KINDS[kind]))
+    needs = {kind: runtime.readers([section(kind)]) for kind in KINDS}
+    lib = tmp_path / "flash" / "lib" / "picoformer"
+    with UnixBoard(tmp_path / "flash") as unix:
+        assert main(["deploy", str(files[1]), "--port", unix.port]) == 0
+        assert readers_on(lib) == needs[1]
+        # As mpremote cp puts it there: the model says what it wants, and whose command brings it.
+        (tmp_path / "flash" / "m2.pft").write_bytes(files[2].read_bytes())
+        # What is damaged needs nothing, and harms nobody.
+        for name, data in {"cut": b"\x89PFT", "far": b"\xff" * 72, "none": b""}.items():
+            (tmp_path / "flash" / f"{name}.pft").write_bytes(data)
+        with Board(unix.port) as board:
+            with pytest.raises(Error, match="more of the runtime: picoformer deploy.*wordpiece"):
+                board.load("m2")
+            assert board.load("m1").task == "classify"
+            # In the same session, with the server running.
+            board.deploy(files[4])
+            assert readers_on(lib) == needs[1] | needs[2] | needs[4]
+            for name in "m1", "m2", "m4":
+                assert board.classify(name, "a")
+            board.deploy(files[4], "again")
+            assert board.connection.link and not board.update()
+            board.remove("m2")
+        with Board(unix.port) as board:
+            assert not board.update() and board.update(path=files[3])
+            assert readers_on(lib) == needs[1] | needs[2] | needs[3] | needs[4]

@@ -88,7 +88,7 @@ def test_a_wrong_rounding_is_named(families, own, tmp_path, monkeypatch, capsys,
     line = line.replace("m[at + i] = (m[i]", "m[i] = (m[i]")
     assert text.count(line) == 1
     files[f"kernels_{kernels}.py"] = text.replace(line, line.replace(f" {rounding}", "")).encode()
-    monkeypatch.setattr(install, "wanted", lambda board: runtime.Runtime(files))
+    monkeypatch.setattr(install, "wanted", lambda *_: runtime.Runtime(files))
     model = own("stories")
     with UnixBoard(tmp_path / "flash") as emulated:
         arguments = ["selftest", "--port", emulated.port, "--kernels", kernels, str(model.path)]

@@ -359,8 +359,20 @@ class System:
 for kernels in None, "viper":
     from picoformer import loader
     loader.sys = System
+    if hasattr(loader, "__file__"):
+        del loader.__file__  # an ESP8266 has none
     if FROZEN:
-        loader.__file__ = "picoformer/loader.py"
+        import picoformer
+        miscompiled, path = loader._miscompiled, picoformer.__path__
+
+        def frozen(arch):
+            picoformer.__path__ = ".frozen/picoformer"
+            try:
+                return miscompiled(arch)
+            finally:
+                picoformer.__path__ = path
+
+        loader._miscompiled = frozen
     try:
         m = Model(FILE, kernels=kernels)
         print(m.kernels, m.logits(TOKENS)[0])

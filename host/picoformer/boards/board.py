@@ -26,6 +26,7 @@ from ..errors import Error
 from ..planning.budget import Budget
 from ..planning.planner import Planner
 from ..planning.profiles import known
+from ..runtime.files import readers
 from ..runtime.platforms import Platform
 from ..simulate.sampling import thousandths
 from .connection import Connection
@@ -96,6 +97,7 @@ class Board:
         self._asked = "", 0  # the model and context that load() was asked for
         # Of models whose weights are here: the header's CRC32, and the weights.
         self._weights: dict[str, tuple[int, bytes]] = {}
+        self._readers: set[str] = set()  # modules that the board is known to have
         self.stats = Stats()
         """What the last text took on the board."""
         self.notice = ""
@@ -159,7 +161,7 @@ class Board:
         front, rest = modelfile.split(path)
         data = front if weights == "host" else front + rest
         name = name or path.name.removesuffix(".pft")
-        self.update(progress)
+        self._install(progress, modelfile.tokenizer(front))
         if weights == "board":
             self._check_room(path)
         try:
@@ -211,11 +213,26 @@ class Board:
             kind = kind.with_memory(info.free_heap + started, info.largest_block + started)
         return Planner(path, kind).budget(server=True)
 
-    def update(self, progress: Progress | None = None) -> bool:
-        """Install or update the runtime. Returns whether anything was written."""
+    def update(self, progress: Progress | None = None, path: str | Path | None = None) -> bool:
+        """Install or update the runtime. Returns whether anything was written.
+
+        path: a model that the board is to run besides those that it has.
+        """
+        section = modelfile.tokenizer(modelfile.split(path)[0]) if path else b""
+        return self._install(progress, section)
+
+    def _install(self, progress: Progress | None, section: bytes = b"") -> bool:
+        """The same; section: the tokenizer of the model that is to come, or nothing."""
+        sections = [section] * bool(section)
         if self.connection.link:
-            return False  # it was up to date, or good enough, when the server started
-        written, self.notice = install(self.connection.repl, self.platform, progress)
+            if readers(sections) <= self._readers:
+                return False  # it was up to date, or good enough, when the server started
+            self.connection.stop_server()
+            self.connection.reset()
+        repl = self.connection.repl
+        runtime, written = install(repl, self.platform, sections, progress)
+        self.notice = runtime.notice
+        self._readers = {name.partition(".")[0] for name in runtime.files}
         if written:
             self.connection.reset()
         return written

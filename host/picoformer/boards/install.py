@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ast
 from binascii import b2a_base64, crc32
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..device import server_frames as wire
-from ..runtime.files import FOLDER, wanted
+from ..runtime.files import FOLDER, READER, Runtime, readers, wanted
 from ..runtime.platforms import Platform
 from .errors import DeployError
 from .repl import Repl
@@ -45,6 +45,25 @@ def picoformer_sums(folder):
     print(sums)
 picoformer_sums(%r)
 del picoformer_sums
+"""
+
+# Of each model in the board's flash, what begins its tokenizer's section.
+TOKENIZERS = """
+def picoformer_tokenizers():
+    import os
+    found = []
+    for name in os.listdir("/"):
+        if name.endswith(".pft"):
+            try:
+                with open("/" + name, "rb") as f:
+                    f.seek(68)
+                    f.seek(int.from_bytes(f.read(4), "little"))
+                    found.append(f.read(8))
+            except (OSError, OverflowError):
+                pass
+    print(found)
+picoformer_tokenizers()
+del picoformer_tokenizers
 """
 
 FOLDERS = f"""
@@ -87,19 +106,35 @@ def installed(repl: Repl) -> dict[str, int]:
     return sums
 
 
-def install(repl: Repl, board: Platform, progress: Progress | None = None) -> tuple[bool, str]:
-    """Bring the board's runtime up to date. Returns whether anything was written, and what is to
-    be said of it (`Runtime.notice`).
+def stored(repl: Repl) -> list[bytes]:
+    """The first 8 bytes of the tokenizer's section of each model in the board's flash."""
+    found = ast.literal_eval(repl.run(TOKENIZERS, 30.0).strip())
+    return [begins for begins in found if len(begins) == 8]
 
+
+def install(
+    repl: Repl,
+    board: Platform,
+    tokenizers: Iterable[bytes] = (),
+    progress: Progress | None = None,
+) -> tuple[Runtime, bool]:
+    """Bring the board's runtime up to date. Returns what it is now, and whether anything was
+    written.
+
+    tokenizers: sections of such models as are to come. It gets what reads these and those of the
+    models in its flash, of a board without any all; what it has had of them it keeps, for models
+    that may lie elsewhere.
     The board needs a soft reset afterwards: what it has imported is the old one. Wherever this is
     cut, the board has the old runtime, the new one, or one that does not start: files of two
     versions never run together.
     """
     found = installed(repl)
-    runtime = wanted(board)
+    had = {name.partition(".")[0] for name in found if name.startswith(READER)}
+    sections = [*tokenizers, *stored(repl)]
+    runtime = wanted(board, readers(sections) | had if sections else None)
     sums = {name: crc32(data) for name, data in runtime.files.items()}
     if found == sums:
-        return False, runtime.notice
+        return runtime, False
     total = sum(map(len, runtime.files.values()))
     done = 0
     repl.run(FOLDERS)
@@ -116,7 +151,7 @@ def install(repl: Repl, board: Platform, progress: Progress | None = None) -> tu
         done += len(data)
         if progress:
             progress("runtime", done, total)
-    return True, runtime.notice
+    return runtime, True
 
 
 def _remove(repl: Repl, names: list[str]) -> None:

@@ -140,7 +140,7 @@ def _deploy(o: argparse.Namespace) -> None:
     start = time.perf_counter()
     try:
         with Board(o.port) as board:
-            board.update(bars)
+            board.update(bars, o.model)
             b = board.budget(o.model)
             name = board.deploy(o.model, o.name, bars, o.weights)
             size = next(m.bytes for m in board.models() if m.name == name)

