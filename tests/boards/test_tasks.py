@@ -301,7 +301,10 @@ def test_every_task_over_the_link(special, own, unix, tmp_path):
             assert board.classify("intents", text) == own("intents").sim.classify(text)
 
 
-@pytest.mark.parametrize("name", ["bert-several", "bert-score", "distilbert-tags"])
+@pytest.mark.parametrize(
+    "name",
+    ["bert-several", pytest.param("bert-score", marks=pytest.mark.slow), "distilbert-tags"],
+)
 def test_labels_that_hold_by_themselves_and_those_of_words(tmp_path, capsys, name):
     """From the checkpoint to what the commands print, on the PC and on a board."""
     folder = architectures.write(tmp_path / name, architectures.CASES[name])

@@ -82,7 +82,7 @@ def trained(folder, lines=SOURCE, size=400, **options):
     return path, sentencepiece.SentencePieceProcessor(model_proto=held.getvalue())
 
 
-@pytest.fixture(scope="module", params=some(VARIANTS, 3))
+@pytest.fixture(scope="module", params=some(VARIANTS, 5))
 def model(request, tmp_path_factory):
     options = VARIANTS[request.param]
     lines = CORPUS[: len(SOURCE) + 18]
@@ -195,7 +195,7 @@ def test_marian_folder(tmp_path):
     given = [ours.encode(text)[1:] for text in ("é", "日本", "日", "日本é", "éaé")]
     e, japan, a = (ids[name] for name in ("é", "日本", "a"))
     assert given == [[e], [japan], [1], [1], [e, a, e]]
-    check_on_board(tmp_path, ours.section, [*MORE_TEXTS, "日本é", "éaé"])
+    check_on_board(tmp_path, ours.section, [*MORE_TEXTS[:3], "日本é", "éaé"])
     assert ours.decode([pad, ids["\u2581œuvre"], 1, 0, ids["s"]]) == "œuvres"
     ids.pop("s")
     (tmp_path / "vocab.json").write_text(json.dumps(ids))
