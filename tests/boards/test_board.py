@@ -226,8 +226,8 @@ def test_small_frames_of_text(ready, flash, stories):
         assert (board.logits(name, tokens) == sim.logits(tokens)[-1]).all()
         for prompt in (PROMPT, PROMPT * 12):
             for options in ({}, {"temperature": 0.8, "top_p": 0.9, "seed": 7}):
-                text = list(board.generate(name, prompt, max_tokens=50, **options))
-                assert text == list(sim.generate(prompt, 50, **options))
+                text = list(board.generate(name, prompt, max_tokens=20, **options))
+                assert text == list(sim.generate(prompt, 20, **options))
 
 
 def test_loading_another_model_frees_the_first(ready, stories):
@@ -527,9 +527,9 @@ def test_ctrl_c_in_the_command(ready, stories):
     with Board(ready.port) as board:
         name = board.deploy(stories.path)
     text, count = interrupt_a_text(ready.port, name)
-    whole = list(stories.sim.generate(PROMPT))
-    assert "".join(whole).startswith(text)
-    assert count < len(whole)
+    # The command prints a piece of a text, and the board is at most a window ahead.
+    assert "".join(stories.sim.generate(PROMPT, count)).startswith(text)
+    assert count < 240
 
 
 def test_mistakes_in_the_command(ready, stories):

@@ -48,7 +48,7 @@ def test_every_step_of_other_kinds(board, built, name):
     assert selftest(board, built(name).file()).equal
 
 
-@pytest.mark.parametrize("name", [n for n in models.CASES if models.CASES[n].span])
+@pytest.mark.parametrize("name", some([n for n in models.CASES if models.CASES[n].span], 3))
 def test_every_step_with_weights_of_4_bits(board, case, families, name):
     for kernels in families:
         r = selftest(board, case(name).file(), kernels=kernels)

@@ -93,7 +93,7 @@ def test_words_and_back(rows, cols, span):
 
 
 @pytest.mark.parametrize("kind", some([models.GPT2, models.BERT, models.MINILM, models.BART,
-                                       models.VIT, models.ASKED], 2, 1))  # fmt: skip
+                                       models.VIT, models.ASKED], 4, 1))  # fmt: skip
 def test_every_architecture_is_rounded(kind):
     """What comes out is closer to the float model than with each weight rounded on its own."""
     graph = models.architecture(kind, 32, 48, 1, 4, 97, 16, labels=9)
@@ -134,6 +134,7 @@ def few(monkeypatch):
     monkeypatch.setattr(calibration, "SAMPLES", (4, 64))
 
 
+@pytest.mark.slow
 def test_a_limit_of_bytes(few, tmp_path):
     """More bytes, more matrices of 8 bits."""
     shape = models.Shape(48, 96, 2, 4, 2, 97, 32, size=12)

@@ -166,6 +166,7 @@ def test_layers_of_a_story_model(stories):
     assert "0.h" in names and all(0 < e.error < 0.05 for e in errors)
 
 
+@pytest.mark.slow
 def test_the_picture(own, tmp_path):
     pytest.importorskip("matplotlib", reason="the Python package matplotlib is missing")
     model = own("sentiment")

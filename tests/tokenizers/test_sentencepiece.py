@@ -205,6 +205,7 @@ def test_marian_folder(tmp_path):
         read_tokenizer(tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_not_followed_is_said(tmp_path):
     path, _ = trained(
         tmp_path, normalization_rule_name="nmt_nfkc_cf", user_defined_symbols=["<SEP>"]
@@ -279,7 +280,7 @@ def test_by_hand(tmp_path):
     Tokenizer(build(read_sentencepiece(path)))
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=60)
 @given(st.data())
 def test_mutated_models_raise_errors_only(tmp_path_factory, data):
     path, raw = mutable(tmp_path_factory)

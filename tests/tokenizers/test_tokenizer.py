@@ -698,7 +698,7 @@ for tokens in encoded + given["tokens"]:
         previous = token
     decoded.append("".join(pieces) + tokenizer.flush())
 refused = 0
-for n in range(0, len(section), 1 + len(section) // 40):
+for n in range(0, len(section), 1 + len(section) // 12):
     try:
         made(section[:n])
     except Error:
@@ -759,11 +759,11 @@ def run_on_board(folder, section, texts, tokens):
 def check_on_board(folder, section, texts=ODD_TEXTS):
     tokenizer = Tokenizer(section)
     rng = random.Random(4)
-    tokens = [[rng.randrange(tokenizer.vocab_size) for _ in range(300)] for _ in range(6)]
+    tokens = [[rng.randrange(tokenizer.vocab_size) for _ in range(200)] for _ in range(3)]
     encoded, decoded, refused, used, alone, wrapped = run_on_board(folder, section, texts, tokens)
     assert encoded == [tokenizer.encode(text) for text in texts]
     assert decoded == [tokenizer.decode(ids) for ids in encoded + tokens]
-    assert refused == len(range(0, len(section), 1 + len(section) // 40))
+    assert refused == len(range(0, len(section), 1 + len(section) // 12))
     assert used == alone
     prompts = [tokenizer.prompt(text) for text in ("", "ab a")]
     assert wrapped == [tokenizer.wrap([5, 6]), tokenizer.types([5, 6]), *prompts]

@@ -106,6 +106,7 @@ def test_documents_say_what_the_figures_say():
     assert all(p.stat().st_size < 60_000 for p in documents.IMAGES.glob("speed-*.png"))
 
 
+@pytest.mark.slow
 def test_unix_profile_adds_up(families, tmp_path):
     if "viper" not in families:
         pytest.skip("this MicroPython has no native code emitter")
