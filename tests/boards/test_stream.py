@@ -560,7 +560,7 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     device = object.__new__(Board)
     link = begin(board)
     device._weights, device._asked = {}, ("", 0)
-    device.update = lambda progress: False
+    device._install = lambda progress, section: False
     device.budget = lambda path: SimpleNamespace(longest=256)
     device.connection = SimpleNamespace(do=lambda work: work(link))
     count = board.to_board.count

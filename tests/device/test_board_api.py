@@ -355,6 +355,7 @@ class Implementation:
 
 class System:
     implementation = Implementation
+    modules = sys.modules
 
 for kernels in None, "viper":
     from picoformer import loader

@@ -47,7 +47,7 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
 
 
 def readers(sections: Iterable[bytes]) -> set[str]:
-    """The modules that read such tokenizer sections, of which the first 8 bytes are enough."""
+    """The modules that may read such tokenizer sections, of which 8 bytes are enough."""
     texts, out = sources(), set()
     for section in sections:
         kind, flags = struct.unpack_from("<2I", section)
@@ -55,6 +55,8 @@ def readers(sections: Iterable[bytes]) -> set[str]:
         ask = [reader.__module__.rpartition(".")[2]] if reader else []
         if reader and flags & FLAG_ADDED:
             ask.append("tokenizer_added")
+        if reader and kind > 2:  # where its characters need that
+            ask.append("tokenizer_composed")
         while ask:
             module = ask.pop()
             if module not in out:
