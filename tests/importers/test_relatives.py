@@ -127,7 +127,14 @@ def test_norms_of_heads_are_close_with_the_same_weights(tmp_path, name):
     assert cosine >= 0.9995 and abs(np.linalg.norm(ours) / np.linalg.norm(exact) - 1) < 0.01
 
 
-@pytest.mark.parametrize("name, bits", [*((name, 8) for name in HEADS), ("qwen3", 4)])
+@pytest.mark.parametrize(
+    "name, bits",
+    [
+        ("qwen3", 4),
+        *((name, 8) for name in HEADS[::3]),
+        *(pytest.param(n, 8, marks=pytest.mark.slow) for n in HEADS if n not in HEADS[::3]),
+    ],
+)
 def test_norms_of_heads_on_a_board(tmp_path, unix, families, name, bits):
     """With weights of 4 bits, too, where the matrix that changes nothing keeps its 8."""
     folder = folder_of(tmp_path / "m", name)

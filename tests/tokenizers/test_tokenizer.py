@@ -779,4 +779,4 @@ def test_board_equals_pc_with_llama2c_vocabulary(tmp_path):
 
 def test_board_equals_pc_without_words(tmp_path):
     path, _ = train(tmp_path)
-    check_on_board(tmp_path, build(read_tokenizer_json(path)))
+    check_on_board(tmp_path, build(read_tokenizer_json(path)), ODD_TEXTS[::3])
