@@ -140,7 +140,7 @@ def _describe(model, f, section, words, context):
     if words[14]:
         model.image = program.image(words, _meta(f, section).get("image"))
         model._patch = words[14] >> 6
-    if words[12] in (program.CLASSIFY, program.TAG):
+    if words[12] in program.LABELLED:
         labels = program.labels(words, _meta(f, section).get("labels"))
         gc.collect()
         # Anew, close together: they were read among all else that the metadata say.

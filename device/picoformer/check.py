@@ -14,9 +14,9 @@ from .program import (
     EMBEDDING,
     FOUR,
     GENERATE,
+    LABELLED,
     LINEAR,
     OPS,
-    TAG,
     TRANSLATE,
     matrix,
     steps,
@@ -151,7 +151,7 @@ class _Steps(_Memory):
         need(headed == (task not in EACH), "no head, or one too much")
         need(not image or task in (CLASSIFY, EMBED), "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
-        need(not words[16] or task in (CLASSIFY, TAG), "no labels, of which there may be several")
+        need(not words[16] or task in LABELLED, "no labels, of which there may be several")
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
         for op, i in walk(words):
             # An image's patches are there from the start, as many as their `linear` reads.

@@ -53,6 +53,7 @@ LINEAR, EMBEDDING, FOUR = (3, 10), (1, 11), (10, 11)  # FOUR: with weights of 4 
 GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER, TAG = 0, 1, 2, 3, 4, 5
 TASKS = "generate", "classify", "embed", "translate", "answer", "tag"
 EACH = ANSWER, TAG  # a result for each position
+LABELLED = CLASSIFY, TAG
 
 
 # Words of the program's head with their limits; what is not named is 0.

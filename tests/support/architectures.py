@@ -574,6 +574,16 @@ def framework(folder: Path, a: Architecture, tokens: list[int]) -> np.ndarray:
     return hidden[:1] if pooling.get("pooling_mode_cls_token") else hidden.mean(0)[None]
 
 
+def equals_framework(folder: Path, a: Architecture, run: Any, lengths: Any, first: int) -> None:
+    """What run(tokens) gives is what transformers does, with tokens from `first` on."""
+    for n in lengths:
+        tokens = np.random.default_rng(n).integers(first, VOCAB, n).tolist()
+        expected, result = framework(folder, a, tokens), run(tokens)
+        assert result.shape == expected.shape
+        assert np.abs(expected).max() > 0.1
+        assert np.abs(result - expected).max() < 1e-4
+
+
 def main() -> None:
     write_expected(EXPECTED, CASES)
     write_expected(SPECIAL_EXPECTED, SPECIAL)

@@ -57,6 +57,12 @@ def small_graph() -> Graph:
     )  # fmt: skip
 
 
+def byte_tokens(pieces: list[bytes]) -> list[int]:
+    """The token of each byte, where pieces 3 to 11 are single ones."""
+    single = [piece[0] for piece in pieces[3:12]]
+    return [single.index(b) + 3 if b in single else -1 for b in range(256)]
+
+
 def other_vocabulary(kind: str) -> Vocabulary:
     """Every type of tokenizer has a model."""
     if kind in (models.MINILM, models.TAGS):
@@ -70,11 +76,8 @@ def other_vocabulary(kind: str) -> Vocabulary:
         )  # fmt: skip
     if kind == models.GPT2:
         pieces = [b"", b"", b"", *(bytes([c]) for c in b" abcdefg\xc3"), b"ab"]
-        tokens = [-1] * 256
-        for i, piece in enumerate(pieces[3:12], 3):
-            tokens[piece[0]] = i
         return ByteLevelVocabulary(
-            pieces, merges={(4, 5): (0, 12)}, unk=0, bos=1, eos=2, byte_tokens=tokens,
+            pieces, merges={(4, 5): (0, 12)}, unk=0, bos=1, eos=2, byte_tokens=byte_tokens(pieces),
             characters=[(0x20, 0x20, (2,)), (0x30, 0x39, (10,)), (0x61, 0x7A, (9,))],
             added=ADDED,
         )  # fmt: skip
@@ -95,11 +98,8 @@ def other_vocabulary(kind: str) -> Vocabulary:
         )  # fmt: skip
     if kind == models.BART:
         pieces = [b"", b"", b"", *(bytes([c]) for c in b" abcdefg\xcc"), b"ab"]
-        tokens = [-1] * 256
-        for i, piece in enumerate(pieces[3:12], 3):
-            tokens[piece[0]] = i
         return ByteLevelVocabulary(
-            pieces, merges={(4, 5): (0, 12)}, unk=0, bos=1, eos=2, byte_tokens=tokens,
+            pieces, merges={(4, 5): (0, 12)}, unk=0, bos=1, eos=2, byte_tokens=byte_tokens(pieces),
             characters=[(0x20, 0x20, (2,)), (0x61, 0x7A, (9,)), (0x301, 0x301, (0, 230))],
             pairs={(0x61, 0x301): 0x62, (0x10061, 0x10301): 0x10062}, llama=True, digits=3,
             whole=[12], template=Template([(1, 0, 0), (0, 2, 0)]),

@@ -29,6 +29,7 @@ from ..planning.profiles import known
 from ..runtime.files import readers
 from ..runtime.platforms import Platform
 from ..simulate.sampling import thousandths
+from ..tokenizers.tokenizer import utf8
 from .connection import Connection
 from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
@@ -60,21 +61,9 @@ except OSError:
 def _given(text: str | np.ndarray) -> str | bytes:
     """A text that can be sent, or the bytes of an image."""
     if isinstance(text, str):
-        _utf8(text)
+        utf8(text)
         return text
     return as_pixels(text).astype(np.uint8).tobytes()
-
-
-def _utf8(text: str) -> str:
-    """text, if it can be sent. Raises Error."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as e:
-        raise Error(
-            f"the text has a lone surrogate at index {e.start}, which is not a character; "
-            "expected text that can be written as UTF-8"
-        ) from e
-    return text
 
 
 def _model_of(link: Link) -> Loaded:
@@ -197,7 +186,7 @@ class Board:
             return
         self._forget(link, name)
         step = (lambda done, total: progress(name, done, total)) if progress else None
-        link.upload(_utf8(name), data, step)
+        link.upload(utf8(name), data, step)
 
     def budget(self, path: str | Path) -> Budget:
         """What a model will take of this board's heap beside the server, and whether it fits.
@@ -239,7 +228,7 @@ class Board:
 
     def metadata(self, name: str) -> dict[str, Any]:
         """The metadata of a model in the board's flash. A model that is loaded is dropped."""
-        told = self.exec(_METADATA.format(path=repr(f"/{_utf8(name)}.pft")), None)
+        told = self.exec(_METADATA.format(path=repr(f"/{utf8(name)}.pft")), None)
         try:
             meta = json.loads(base64.b64decode("".join(told.split())))
         except ValueError as e:
@@ -254,7 +243,7 @@ class Board:
         """Delete a model from the board's flash."""
 
         def work(link: Link) -> None:
-            link.remove(_utf8(name))
+            link.remove(utf8(name))
             self._forget(link, name)
 
         self.connection.do(work)
@@ -296,7 +285,7 @@ class Board:
         # Requests leave their objects where a large block would have to be.
         fresh, connection.fresh = connection.fresh and not link.requests, False
         try:
-            loaded = link.load(_utf8(name), context)
+            loaded = link.load(utf8(name), context)
         except NoMemoryError:
             if fresh:
                 raise
@@ -356,7 +345,7 @@ class Board:
 
     def tag(self, name: str, text: str) -> list[tuple[str, str, int]]:
         """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
-        _utf8(text)
+        utf8(text)
 
         def ask(_: Link) -> list[tuple[str, str, int]]:
             link = self._load(name)
@@ -395,8 +384,8 @@ class Board:
 
     def answer(self, name: str, context: str, question: str) -> str:
         """The part of the text `context` that answers a question."""
-        _utf8(context)
-        _utf8(question)
+        utf8(context)
+        utf8(question)
         if len(context.encode()) > 0xFFFF:
             raise Error(f"the text has {len(context.encode()):,} bytes, expected at most 65,535")
         return self.connection.do(lambda link: self._load(name).answer(context, question))
@@ -436,7 +425,7 @@ class Board:
         self, name: str, prompt: str, max_tokens: int | None, numbers: tuple[int, int, int]
     ) -> Generator[str, None, None]:
         """What `generate` yields; numbers are the link's temperature, top_p and seed."""
-        _utf8(prompt)
+        utf8(prompt)
         got = 0
         for attempt in self.connection.attempts():
             with attempt:

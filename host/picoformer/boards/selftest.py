@@ -144,7 +144,7 @@ class _Run:
 
 def _logits(m: ModelFile, step: Step) -> bool:
     """Whether a step writes the logits, which lie where frames were."""
-    if m.task in ("embed", "answer", "tag"):
+    if m.framed:
         return False
     return step.kind in ("linear", "bias") and step["out"] == int(m.program[5])
 

@@ -62,6 +62,11 @@ class ModelFile:
         return program.TASKS[int(self.program[12])]
 
     @property
+    def framed(self) -> bool:
+        """Whether results are values of the frames; otherwise logits behind the first of them."""
+        return int(self.program[5]) >> 6 < regions.HEADER + self.stride
+
+    @property
     def whole(self) -> bool:
         """Whether an input is run at once."""
         return bool(self.program[13])
@@ -197,7 +202,7 @@ def parse(data: bytes) -> ModelFile:
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
-    if listed[12] in (program.CLASSIFY, program.TAG):
+    if listed[12] in program.LABELLED:
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))

@@ -24,9 +24,9 @@ _SWEEPS = 8
 def nearest(weight: Array, span: int) -> Rounded:
     """A matrix with each weight rounded on its own."""
     w = np.asarray(weight, np.float64)
-    m = _Rounding(w, np.eye(w.shape[1]), span, *_scales(w, np.ones(w.shape[1]), span))
-    m.q = np.clip(np.rint(w / m.step), LOW, HIGH)
-    return m.result()
+    unit, scale = _scales(w, np.ones(w.shape[1]), span)
+    q = np.clip(np.rint(w / _step(unit, scale, span, w.shape[1])), LOW, HIGH)
+    return _rounded(q, scale, unit, span)
 
 
 def round_matrix(weight: Array, moments: Array, span: int) -> Rounded:
@@ -76,6 +76,15 @@ def _scales(weight: Array, matters: Array, span: int) -> tuple[Array, Array]:
     return unit, scale
 
 
+def _step(unit: Array, scale: Array, span: int, cols: int) -> Array:
+    """What one unit of each weight stands for, (rows, columns)."""
+    return np.asarray(np.repeat(scale, span, 1)[:, :cols] * unit[:, None])
+
+
+def _rounded(q: Array, scale: Array, unit: Array, span: int) -> Rounded:
+    return Rounded(q.astype(np.int64), scale.astype(np.int64), unit, span)
+
+
 class _Rounding:
     """A matrix while it is rounded. Rows do not depend on one another."""
 
@@ -90,14 +99,12 @@ class _Rounding:
         self.q = np.zeros_like(weight)
 
     def result(self) -> Rounded:
-        q, scale = (v.astype(np.int64) for v in (self.q, self.scale))
-        return Rounded(q, scale, self.unit, self.span)
+        return _rounded(self.q, self.scale, self.unit, self.span)
 
     @property
     def step(self) -> Array:
         """What one unit of each weight stands for, (rows, columns)."""
-        cols = self.weight.shape[1]
-        return np.asarray(np.repeat(self.scale, self.span, 1)[:, :cols] * self.unit[:, None])
+        return _step(self.unit, self.scale, self.span, self.weight.shape[1])
 
     def slope(self) -> Array:
         """Half the derivative of the cost by each rounded weight, (rows, columns)."""

@@ -13,6 +13,8 @@ from safetensors.numpy import save_file
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph
+from ..tokenizers.tokenizer_json.byte_level import llama_words
+from ..tokenizers.tokenizer_json.template import begins_with
 from ..tokenizers.vocabulary import Vocabulary
 from . import huggingface
 from .gguf_file import GgufFile
@@ -50,12 +52,13 @@ _LAYER = re.compile(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)")
 # Kinds of tokens, as SentencePiece has them.
 _NORMAL, _UNKNOWN, _CONTROL, _USER = 1, 2, 3, 4
 _SPACE = "\u2581"
-_CL100K = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 # How texts are split in front of byte-level BPE: a regular expression, or GPT-2's own.
-_SPLITS = {"gpt-2": "", "default": "", "llama-bpe": _CL100K % "{1,3}", "qwen2": _CL100K % ""}
+_SPLITS = {
+    "gpt-2": "",
+    "default": "",
+    "llama-bpe": llama_words(r"\p{N}{1,3}"),
+    "qwen2": llama_words(r"\p{N}"),
+}
 _DIGITS = ("smollm",)  # one by one, then as GPT-2
 
 
@@ -179,16 +182,7 @@ def _tokenizer(file: GgufFile) -> dict[str, Any]:
     bos = file.fields.get(p + "bos_token_id")
     default = kind == "llama"
     if file.get(p + "add_bos_token", bool, default) and isinstance(bos, int) and bos < len(tokens):
-        first = tokens[bos]
-        made["post_processor"] = {
-            "type": "TemplateProcessing",
-            "single": [
-                {"SpecialToken": {"id": first, "type_id": 0}},
-                {"Sequence": {"id": "A", "type_id": 0}},
-            ],
-            "pair": [],
-            "special_tokens": {first: {"id": first, "ids": [bos], "tokens": [first]}},
-        }
+        made["post_processor"] = begins_with(tokens[bos])
     return made
 
 

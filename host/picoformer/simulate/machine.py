@@ -26,7 +26,7 @@ class Machine:
             model.outputs,
             model.tables.astype(np.int64),
             model.weights,
-            int(model.program[5]) if model.task not in ("embed", "answer", "tag") else -1,
+            -1 if model.framed else int(model.program[5]),
         )
         # Called after each step with (its index, the step, the memory): for inspection.
         self.tap: Callable[[int, Step, Memory], None] | None = None
@@ -79,7 +79,7 @@ class Machine:
         2), of a model that answers; those of the labels of each, (tokens, labels), of one that
         tags; a single row of labels' logits or of an embedding.
         """
-        if self.model.task in ("embed", "answer", "tag"):
+        if self.model.framed:
             out = self.memory.value(int(self.model.program[5]), self.model.outputs)
         else:
             out = self.memory.logits

@@ -33,11 +33,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`, without BOS. Raises Error for a text that UTF-8 cannot hold."""
-        return list(self._device.encode(_utf8(text)))
+        return list(self._device.encode(utf8(text)))
 
     def prompt(self, text: str) -> list[int]:
         """The tokens of a text to be continued, as the template has them; of none BOS."""
-        return list(self._device.prompt(_utf8(text)))
+        return list(self._device.prompt(utf8(text)))
 
     def before(self) -> list[int]:
         """The tokens that the template puts in front of a text."""
@@ -63,7 +63,7 @@ class Tokenizer:
         return device_tokenizer(self.section)
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """`text`, which UTF-8 can hold. Raises Error."""
     try:
         text.encode()

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import Error
 from .files import JsonReader, read_bytes, read_json
+from .tokenizer_json.template import begins_with
 
 _ROBERTA_NAMES = {
     "cls": "<s>",
@@ -79,9 +80,7 @@ def vocab_and_merges(folder: Path) -> dict[str, Any]:
         processor = {"type": "RobertaProcessing", "cls": [names["cls"]], "sep": [names["sep"]]}
     bos = _special(config, "bos_token", "<|endoftext|>")
     if config.get("add_bos_token") and bos in vocab:
-        front = {"SpecialToken": {"id": bos, "type_id": 0}}
-        text = {"Sequence": {"id": "A", "type_id": 0}}
-        processor = {"type": "TemplateProcessing", "single": [front, text]}
+        processor = begins_with(bos)
     special = [name for name in (*names.values(), "<|endoftext|>", bos) if name in vocab]
     mask = names["mask"]  # takes the space in front of it
     return {

@@ -28,6 +28,11 @@ _OTHERS = r" ?[^\s\p{L}\p{N}]+[\r\n]*", r" ?[^\s\p{L}\p{N}]++[\r\n]*"
 _SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+", r"\s*[\r\n]|\s+(?!\S)|\s+"
 
 
+def llama_words(numbers: str) -> str:
+    """Llama 3's regular expression, and Qwen 2's, by how they have the digits of a number."""
+    return "|".join((_CONTRACTIONS[0], _LETTERS[0], numbers, _OTHERS[0], _SPACES[0]))
+
+
 @dataclass(frozen=True)
 class _Rule:
     """How a text is cut in words; ByteLevelVocabulary says what these are."""

@@ -19,6 +19,13 @@ _PROCESSORS = {
 }
 
 
+def begins_with(name: str) -> dict[str, Any]:
+    """The post-processor that puts a token in front of a text."""
+    front = {"SpecialToken": {"id": name, "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    return {"type": "TemplateProcessing", "single": [front, text]}
+
+
 def read_template(file: TokenizerJson) -> Template:
     """What a post-processor puts around a text, and around two."""
     steps = file.steps("post_processor")
