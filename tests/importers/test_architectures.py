@@ -30,13 +30,14 @@ from picoformer.graph.nodes import (
     Linear,
     Pool,
 )
+from picoformer.graph.tied import tie
 from picoformer.importers import huggingface
 
 EXPECTED = json.loads(architectures.EXPECTED.read_text())
 
 
 def read(folder: Path) -> Graph:
-    graph = huggingface.graph(folder)
+    graph = tie(huggingface.graph(folder))
     graph.check()
     return graph
 

@@ -20,6 +20,7 @@ from picoformer.compile.compiler import compile_graph
 from picoformer.compile.quantize import dequantized
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Graph, tensors
+from picoformer.graph.tied import tie
 from picoformer.importers import huggingface
 from picoformer.importers.rotary import turns
 from relatives import CASES
@@ -33,7 +34,7 @@ def folder_of(path: Path, name: str) -> Path:
 
 
 def read(folder: Path) -> Graph:
-    graph = huggingface.graph(folder)
+    graph = tie(huggingface.graph(folder))
     graph.check()
     return graph
 

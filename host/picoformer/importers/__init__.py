@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import Error
 from ..graph.nodes import Graph
+from ..graph.tied import tie
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
 from . import ctranslate2, gguf, huggingface, keras, llama2c, pytorch
@@ -60,6 +61,7 @@ def read(
         else:
             graph = pytorch.read(path, config)
         vocabulary = vocabulary_of(graph, path.parent, tokenizer, False, words)
+    graph = tie(graph)
     graph.check()
     if len(vocabulary.pieces) != graph.vocab:
         raise Error(

@@ -97,7 +97,6 @@ def read(config: Config, tensors: Tensors) -> Graph:
         ),
         bos=-1,
         ends=(),
-        tied=stored.tied,
         meta={"architecture": kind},
         activation=_activation(config, kind),
         biased=_biased(config, kind),
@@ -155,13 +154,11 @@ class _Stored:
             self.factors |= {_OUT: left, _DOWN: left}
         if scale != 1:
             self.embedding = self.embedding * np.float32(scale)
-            # The last norm undoes it where the embedding is the head as well.
-            self.factors["norm"] /= scale if self.tied else 1.0
 
     def tensor(self, name: str) -> Array:
         """As `llama` asks for it."""
         if name in ("embed_tokens.weight", "lm_head.weight"):
-            return self.embedding if self.tied or name != "lm_head.weight" else self.own
+            return self.own if name == "lm_head.weight" else self.embedding
         words = [p for p in name.split(".") if p != "layers" and not p.isdigit()]
         part = ".".join(words[:-1])
         if self.kind == "phi3" and part in self.rows:
@@ -278,7 +275,6 @@ def llama(
     context: int,
     bos: int,
     ends: tuple[int, ...],
-    tied: bool,
     meta: dict[str, Any],
     activation: str = "silu",
     biased: tuple[str, ...] = (),
@@ -320,6 +316,5 @@ def llama(
             *layer.added(z, dim, norms.behind_network),
         ]
     nodes.append(Norm("x", "n", tensor("norm.weight"), eps))
-    head = embedding if tied else tensor("lm_head.weight")
-    nodes.append(Linear("n", "logits", head, "lm_head.weight"))
+    nodes.append(Linear("n", "logits", tensor("lm_head.weight"), "lm_head.weight"))
     return Graph(nodes, vocab, context, bos, ends, {"architecture": "llama", **meta})

@@ -100,7 +100,6 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
         context=h.context,
         bos=vocabulary.bos,
         ends=(vocabulary.eos, vocabulary.bos),
-        tied=h.tied,
         meta={"name": path.stem, "source": f"llama2.c checkpoint {path.name}"},
     )
     return graph, vocabulary
@@ -162,8 +161,8 @@ def _tensors(path: Path, data: bytes, h: _Header) -> dict[str, Array]:
         for i in range(h.layers):
             tensors[f"layers.{i}.{name}.weight"] = take(shape)
     at += unused
-    if not h.tied:
-        tensors["lm_head.weight"] = take((h.vocab, h.dim))
+    head = tensors["embed_tokens.weight"] if h.tied else take((h.vocab, h.dim))
+    tensors["lm_head.weight"] = head
     for i in range(h.layers):
         for name, n in (("q_proj", h.heads), ("k_proj", h.kv_heads)):
             key = f"layers.{i}.self_attn.{name}.weight"

@@ -48,7 +48,7 @@ def find_positions(m: Modules, dim: int, count: int) -> tuple[list[Array | None]
 
 
 def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
-    """The tables of each of so many stacks: one where both are the same. Raises Error."""
+    """The tables of each of so many stacks. Raises Error."""
     # An embedding has no bias. A head that has none is told from it by its name.
     found = [
         n
@@ -68,16 +68,13 @@ def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
     if not sources and not m.named("source_embedding"):
         return [table, table]
     source = m.table(m.pick("source_embedding", sources), dim)
-    return [table if np.array_equal(source, table) else source, table]
+    return [source, table]
 
 
 def scaled(stored: list[Array], given: Description, dim: int) -> list[Array]:
-    """Embeddings (vocab, dim), times what the description says; one for both stays one."""
+    """Embeddings (vocab, dim), times what the description says."""
     if given.get("embedding_scale") == "sqrt":
         scale = float(np.sqrt(dim))
     else:
         scale = given.real("embedding_scale", 1.0)
-    tables = [t if scale == 1 else (t * np.float64(scale)).astype(np.float32) for t in stored]
-    if len(tables) == 2 and stored[0] is stored[1]:
-        tables[1] = tables[0]
-    return tables
+    return [t if scale == 1 else (t * np.float64(scale)).astype(np.float32) for t in stored]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..errors import Error
 from ..graph.nodes import Array, Gate, Graph, LayerNorm, Linear
 from .description import ACTIVATIONS, two_classes
@@ -42,7 +40,7 @@ def add_head(m: Modules, made: Graph, x: str, table: Array | None, eps: float) -
         elif len(shape) == 1:
             made.nodes.append(LayerNorm(x, out, *m.state.norm(name, 0), eps))
         else:
-            made.nodes.append(_linear(m, x, out, name, table, out == "logits" and not texts))
+            made.nodes.append(_linear(m, x, out, name, out == "logits" and not texts))
         x = out
     if not isinstance(made.nodes[-1], Linear):
         raise Error(f"{m.given.path}: the head {', '.join(names)} does not end in a linear")
@@ -57,7 +55,7 @@ def _tied(m: Modules, x: str, table: Array) -> Linear:
     return Linear(x, "logits", table, "embedding", bias)
 
 
-def _linear(m: Modules, x: str, out: str, name: str, table: Array | None, classes: bool) -> Linear:
+def _linear(m: Modules, x: str, out: str, name: str, classes: bool) -> Linear:
     """A linear of the head; classes: its outputs are the classes."""
     weight = m.state.get(name + ".weight", 0, 0)
     bias = m.state.biased(name, len(weight))
@@ -69,6 +67,4 @@ def _linear(m: Modules, x: str, out: str, name: str, table: Array | None, classe
                 f"{m.given.path.name}, the one of 0 first"
             )
         weight, bias = two_classes(weight, bias)
-    if table is not None and np.array_equal(weight, table):
-        weight = table
     return Linear(x, out, weight, name + ".weight", bias)

@@ -332,10 +332,9 @@ def _read(
     head = tensors.head(target, config.flag("tie_word_embeddings", True))
     if config.flag("scale_embedding"):
         # which the matrix of the logits, though tied, is without
-        scaled = (source * np.float64(np.sqrt(dim))).astype(np.float32)
-        same = target is source
-        target = scaled if same else (target * np.float64(np.sqrt(dim))).astype(np.float32)
-        source = scaled
+        source, target = (
+            (t * np.float64(np.sqrt(dim))).astype(np.float32) for t in (source, target)
+        )
     encoder, nodes, last = arrange(shape, linear, norm, (source, target), positions)
     bias: Array | None = None
     if "final_logits_bias" in tensors:
