@@ -1,7 +1,13 @@
 """The lists that packaging needs agree with the files that are there."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -80,7 +86,8 @@ def test_every_package_of_the_pc_is_in_the_wheel():
     assert listed, "pyproject.toml has no list `packages = [...]`"
     host = ROOT / "host"
     found = {".".join(p.parent.relative_to(host).parts) for p in host.rglob("__init__.py")}
-    assert set(re.findall(r'"([^"]+)"', listed[1])) == found | {"picoformer.device"}
+    elsewhere = {"picoformer.device", "picoformer.stories"}
+    assert set(re.findall(r'"([^"]+)"', listed[1])) == found | elsewhere
 
 
 def test_versions_agree():
@@ -92,3 +99,46 @@ def test_versions_agree():
         match = re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)
         found[name] = match[1] if match else None
     assert len(set(found.values())) == 1 and None not in found.values(), found
+
+
+def test_the_wheel_has_types_and_the_story_model():
+    """What setuptools is told to take along is there; `test_wheel_and_sdist` builds them."""
+    text = (ROOT / "pyproject.toml").read_text()
+    assert '\n"picoformer" = ["py.typed"]\n"picoformer.stories" = ["*"]\n' in text
+    assert '\n"picoformer.stories" = "models/stories"\n' in text
+    assert (ROOT / "host" / "picoformer" / "py.typed").is_file()
+    grafted = re.findall(r"^graft (.+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE)
+    assert set(grafted) >= {"device", "docs", "models", "tests", "tools", ".ci"}
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist(tmp_path):
+    """Built from a clone: the wheel alone runs the demo, anywhere, and the sdist has all."""
+    pytest.importorskip("build")
+    source = tmp_path / "source"
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    ).stdout.decode().split("\0")  # fmt: skip
+    for name in filter(None, names):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    command = [sys.executable, "-m", "build", "-o", ".", "."]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    inside = tmp_path / "from the wheel"
+    with zipfile.ZipFile(next(source.glob("*.whl"))) as wheel:
+        wheel.extractall(inside)
+    demo = (
+        "import sys; from picoformer.commands import main as m; "
+        "assert 'from the wheel' in m.__file__; sys.exit(m.main(['demo', '-n', '20', '--json']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", demo], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(inside)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["equal"] in (True, None)
+    with tarfile.open(next(source.glob("*.tar.gz"))) as sdist:
+        held = {n.partition("/")[2] for n in sdist.getnames()}
+    assert held >= {n for n in names if n and not n.startswith(".")}

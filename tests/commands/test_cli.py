@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +179,18 @@ def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "-n", "10", "--prompt", "Tom"]) == 0
     out = capsys.readouterr().out
     assert "verdict   equal" in out and "tokens a second" in out
+
+
+def test_demo_without_a_board(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PC tells the story, and says what an emulated board needs."""
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    assert main(["demo", "-n", "10"]) == 0
+    out = capsys.readouterr().out
+    assert "pip install 'picoformer[emulator]'" in out and "Once upon a time" in out
+    assert "verdict" not in out
+    assert run_json(capsys, "demo", "-n", "10")["equal"] is None
 
 
 @needs_board

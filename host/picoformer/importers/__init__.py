@@ -11,6 +11,7 @@ from ..graph.tied import tie
 from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
 from . import ctranslate2, gguf, huggingface, keras, llama2c, pytorch
+from .card import licence
 from .recognize import GGUF, KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refusal
 
 _PYTORCH = ".pt", ".pth", ".ckpt", ".safetensors"
@@ -61,8 +62,9 @@ def read(
         else:
             graph = pytorch.read(path, config)
         vocabulary = vocabulary_of(graph, path.parent, tokenizer, False, words)
-    graph = tie(graph)
+    graph.meta.setdefault("licence", licence(path if path.is_dir() else path.parent))
     graph.check()
+    graph = tie(graph)
     if len(vocabulary.pieces) != graph.vocab:
         raise Error(
             f"the tokenizer has {len(vocabulary.pieces)} tokens and the model {graph.vocab}: "

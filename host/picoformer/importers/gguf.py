@@ -80,6 +80,8 @@ def read(path: Path, tokenizer: str | Path | None = None) -> tuple[Graph, Vocabu
         except Error as e:
             raise Error(str(e).replace(name, str(path))) from e
     graph.meta |= {"name": path.stem, "source": f"GGUF file {path.name}"}
+    if isinstance(licence := file.fields.get("general.license"), str):
+        graph.meta["licence"] = licence
     return graph, vocabulary
 
 
