@@ -18,7 +18,7 @@ _BLOCK = 4096
 
 
 def _log(view, block):
-    """(revision, {id order} entries, next pair) of one metadata block, or None if it is bad.
+    """(revision, {id order} entries, next pair, end) of a metadata block, or None if it is bad.
 
     An entry is [name, type, data] and the position in the list is its id.
     """
@@ -68,13 +68,15 @@ def _log(view, block):
         elif kind == 0x600:
             tail = None
         at += 4 + n
-    return found
+    return found and found + (at,)
 
 
-def _entry(view, pair, name):
+def _entry(view, pair, name, seen):
     """(type, data) of `name` in the directory that begins at a pair of blocks, or None."""
     for _ in range(256):
         logs = [log for log in (_log(view, b) for b in pair) if log]
+        # A block that is written to has another revision, or more behind its end.
+        seen += [b * _BLOCK for b in pair] + [log[3] for log in logs if log[3] & 4095]
         if not logs:
             return None
         log = logs[0]
@@ -90,15 +92,19 @@ def _entry(view, pair, name):
     return None
 
 
-def pieces(view, path, size):
-    """Offsets and bytes, in turn, of the pieces of a file in its littlefs, or None."""
+def pieces(view, path, size, seen=None):
+    """Offsets and bytes, in turn, of the pieces of a file in its littlefs, or None.
+
+    The list `seen` gets the offsets of words one of which changes whenever the file may.
+    """
+    seen = [] if seen is None else seen
     try:
         kind, data = 0x200, b"\0\0\0\0\1\0\0\0"
         for name in path.encode().split(b"/"):
             if name and name != b".":
                 if kind != 0x200 or len(data) != 8:
                     return None
-                kind, data = _entry(view, struct.unpack("<II", data), name)
+                kind, data = _entry(view, struct.unpack("<II", data), name, seen)
         if kind != 0x202 or len(data) != 8:
             return None
         head, length = struct.unpack("<II", data)
@@ -135,14 +141,22 @@ def pieces(view, path, size):
 
 
 class Mapped:
-    """A file of `size` bytes in memory: `view`, and where its pieces lie there."""
+    """A file of `size` bytes in memory: `view`, and where its pieces lie there.
 
-    def __init__(self, view, path, size, at):
+    seen: as `pieces` has it.
+    """
+
+    def __init__(self, view, path, size, at, seen=()):
         self.view = view
         self._path = path
         self._size = size
         self._at = at
         self._head = self._crc(0, min(size, 100))
+        self._mark(seen)
+
+    def _mark(self, seen):
+        self._seen = array("I", seen)
+        self._words = b"".join([bytes(self.view[i : i + 4]) for i in seen])
 
     def section(self, offset, n):
         """[(offset in the view, bytes)] of a part of the file."""
@@ -177,10 +191,22 @@ class Mapped:
 
     def moved(self):
         """Whether the file is another one now, or lies elsewhere: its blocks may be reused."""
-        if not self._path:
-            return False
-        now = pieces(self.view, self._path, self._size)
-        return now != self._at or self._crc(0, min(self._size, 100)) != self._head
+        view = self.view
+        words = self._words
+        k = 0
+        for i in self._seen:
+            if view[i : i + 4] != words[k : k + 4]:
+                break
+            k += 4
+        else:
+            if k or not self._path:
+                return False
+        seen = []
+        now = pieces(view, self._path, self._size, seen)
+        if now != self._at or self._crc(0, min(self._size, 100)) != self._head:
+            return True
+        self._mark(seen)
+        return False
 
 
 def find(f, path, section):
@@ -199,10 +225,11 @@ def find(f, path, section):
                 path = os.getcwd() + "/" + path
         except (ImportError, AttributeError, TypeError):
             return None
-    at = pieces(view, path, size) if path else [0, size]
+    seen = []
+    at = pieces(view, path, size, seen) if path else [0, size]
     if not at:
         return None
     # What is kept is made anew behind all that was only needed to find it.
     gc.collect()
-    mapped = Mapped(view, path, size, array("I", at))
+    mapped = Mapped(view, path, size, array("I", at), seen)
     return mapped if mapped.check(section) else None

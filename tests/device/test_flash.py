@@ -7,6 +7,7 @@ import random
 import pytest
 
 from picoformer import Simulator
+from picoformer.device import flash
 from picoformer.device.flash import Mapped, pieces
 
 littlefs = pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
@@ -123,6 +124,50 @@ def test_a_replaced_file_is_noticed() -> None:
     fs.remove("/m.pft")
     mapped.view = memoryview(bytes(fs.context.buffer))
     assert mapped.moved()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_is_noticed_at_once(seed: int, monkeypatch) -> None:
+    """`moved` looks at some words first; it says what a walk through the directories says."""
+    rng = random.Random(seed)
+    fs = filesystem()
+    fs.mkdir("/d")
+    for i in range(seed * 9):  # a long directory has several pairs
+        write(fs, f"/name-that-is-long-{i}", bytes(200))
+    where = "/m.pft" if seed % 2 else "/d/m.pft"
+    write(fs, where, rng.randbytes(20000))
+    walks = []
+    monkeypatch.setattr(flash, "pieces", lambda *given: walks.append(1) or pieces(*given))
+    mapped = None
+    quiet = moves = 0
+    for _ in range(250):
+        view = bytes(fs.context.buffer)
+        truth = pieces(view, where, 20000)
+        if truth and mapped is None:
+            seen: list[int] = []
+            mapped = Mapped(view, where, 20000, pieces(view, where, 20000, seen), seen)
+            first = gather(view, truth)
+        elif mapped:
+            mapped.view = view
+            del walks[:]
+            same = truth == mapped._at and gather(view, truth)[:100] == first[:100]
+            assert mapped.moved() is not same
+            assert mapped.moved() is not same
+            quiet += same and len(walks) < 2
+            if not same:
+                mapped = None
+                moves += 1
+        action = rng.randrange(12)
+        if action == 0:
+            write(fs, where, rng.randbytes(20000))
+        elif action == 1 and truth:
+            fs.rename(where, where + "x")
+        elif action == 2 and not truth:
+            write(fs, where, rng.randbytes(20000))
+        elif action < 9:
+            other = rng.choice(["/", "/d/"]) + f"f{rng.randrange(5)}"
+            write(fs, other, rng.randbytes(rng.choice([20, 300, 5000])))
+    assert quiet > 20 and moves > 3
 
 
 def romfs_image(data: bytes, shift: int) -> bytes:
