@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..compile.modelfile import ModelFile
-from ..compile.steps import Step, results
+from ..compile.steps import CHANGE, Step, results, uses
 from ..errors import Error
 from ..graph.nodes import Array
 from ..simulate.memory import Memory
@@ -149,6 +149,17 @@ def _logits(m: ModelFile, step: Step) -> bool:
     return step.kind in ("linear", "bias") and step["out"] == int(m.program[5])
 
 
+def _known(step: Step, at: int, size: int, made: set[int]) -> int:
+    """How many words of a result the program determines; `made` gets them.
+
+    A linear adds whole groups of rows to a residual: behind its last element nobody wrote.
+    """
+    if any(step[field] >> 6 == at and how == CHANGE for field, _, how in uses(step)):
+        size = next((n for n in range(size) if at + n not in made), size)
+    made.update(range(at, at + size))
+    return size
+
+
 def _runs(sim: Simulator, context: int) -> list[_Run]:
     """The sweeps that try every step, with what the simulator finds after each."""
     m = sim.model
@@ -167,6 +178,8 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
     runs: list[_Run] = []
     current: list[_Run] = []
 
+    made: set[int] = set()  # words of a frame that this run has made: others hold what was there
+
     def tap(i: int, step: Step, memory: Memory) -> None:
         run, pieces, values = current[-1], [], []
         pooled = m.task != "answer" and any(s.op == "pool" for s in m.steps[m.body : i + 1])
@@ -175,6 +188,7 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
             if _logits(m, step):
                 rows, size = memory.logits, m.outputs
             else:
+                size = _known(step, operand >> 6, size, made)
                 rows = memory.value(operand, size)
             rows = rows[-1:, :size] if single else rows[:, :size]
             pieces.append((operand >> 6, size, m.stride, len(rows)))
@@ -186,6 +200,7 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
     def run(encoder: bool, start: int, ids: list[int], types: list[int] | None = None) -> None:
         words = [t | (y << 16) for t, y in zip(ids, types or [0] * len(ids), strict=True)]
         current.append(_Run(encoder, start, words))
+        made.clear()
         sim.machine.run(ids, start, types, encoder, patches)
         runs.append(current[-1])
 
