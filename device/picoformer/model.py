@@ -248,9 +248,9 @@ class Model:
     ):
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
-        0.9). stop: a text, or several: it ends in front of the first. raw: the prompt has all its
-        special tokens. Stops at an end token or the end of the context. Raises Error.
+        temperature (0 is greedy) and top_p: floats, or ints in thousandths (0.8 is 800). stop: a
+        text, or several: it ends in front of the first. raw: the prompt has all its special
+        tokens. Stops at an end token or the end of the context. Raises Error.
         """
 
         def begin():
@@ -276,8 +276,8 @@ class Model:
     def translation(self, text, max_tokens=None, beams=1, length_penalty=1000):
         """Yield the translation of a text, one str per token: at each the likeliest.
 
-        beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty
-        in thousandths: 0 prefers short ones. Raises Error.
+        beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty,
+        a float or an int in thousandths: 0 prefers short ones. Raises Error.
         """
         if beams != 1:
             yield from self._beams(text, max_tokens, beams, length_penalty)

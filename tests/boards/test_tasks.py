@@ -274,7 +274,7 @@ def test_every_task_over_the_link(special, own, unix, tmp_path):
         sims = {name: a.sim() for name, a in special.items()}
         said = board.translate("bart", "the tea")
         assert said == sims["bart"].translate("the tea") != ""
-        for beams, penalty in (1, 0.5), (3, 0.5), (4, 1.0):
+        for beams, penalty in (1, 0.5), (3, 0.5), (3, 0.007), (4, 1):
             said = board.translate("bart", "the tea", beams, penalty)
             assert said == sims["bart"].translate("the tea", beams, penalty)
         with pytest.raises(Error, match="beams is 9, expected 1 to 8"):

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..compile import modelfile
 from ..data.pictures import as_pixels
+from ..device.sampling import thousandths
 from ..device.spans import named
 from ..device.stops import until
 from ..errors import Error
@@ -28,7 +29,6 @@ from ..planning.planner import Planner
 from ..planning.profiles import known
 from ..runtime.files import readers
 from ..runtime.platforms import Platform
-from ..simulate.sampling import thousandths
 from ..tokenizers.tokenizer import utf8
 from .connection import Connection
 from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
@@ -375,7 +375,7 @@ class Board:
         beams = operator.index(beams)
         if not 1 <= beams <= 8:
             raise Error(f"beams is {beams}, expected 1 to 8")
-        penalty = thousandths("length_penalty", length_penalty, 0, 10)
+        penalty = thousandths("length_penalty", float(length_penalty), 0, 10000)
         task = self.connection.do(lambda _: _model_of(self._load(name)).task)
         if task != "translate":
             raise Error(f"this model is made to {task}, not to translate")
@@ -414,8 +414,8 @@ class Board:
             if max_tokens > 65535:
                 max_tokens = None
         numbers = (
-            thousandths("temperature", temperature, 0, 100),
-            thousandths("top_p", top_p, 0.001, 1) | bool(raw) << 15,
+            thousandths("temperature", float(temperature), 0, 100000),
+            thousandths("top_p", float(top_p), 1, 1000) | bool(raw) << 15,
             operator.index(seed),
         )
         pieces = self._text(name, prompt, max_tokens, numbers)

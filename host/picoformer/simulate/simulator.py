@@ -17,7 +17,7 @@ from ..device.stops import until
 from ..errors import Error
 from ..graph.nodes import Array
 from .machine import Machine
-from .sampling import likeliest, sample, thousandths
+from .sampling import likeliest, sample
 
 
 class Simulator:
@@ -128,10 +128,9 @@ class Simulator:
             self.machine.run(tokens)
             return likeliest(self.machine.memory.logits[-1], self._powers, m, s, n)
 
-        penalty = thousandths("length_penalty", length_penalty, 0, 10)
         bos, ends = self.model.bos, self.model.ends
         room = self.context if max_tokens is None else min(max_tokens, self.context)
-        return list(search(following, bos, ends, beams, penalty, room))
+        return list(search(following, bos, ends, beams, float(length_penalty), room))
 
     def patches(self, image: Array) -> Array:
         """Pixels less 128, (positions, elements), of an image. Raises Error."""
@@ -177,11 +176,7 @@ class Simulator:
         Raises Error.
         """
         self._made_to("generate")
-        numbers = sampling(
-            thousandths("temperature", temperature, 0, 100),
-            thousandths("top_p", top_p, 0.001, 1),
-            self.model.logit_bits,
-        )
+        numbers = sampling(float(temperature), float(top_p), self.model.logit_bits)
         if numbers[0] and not self._sampled:
             raise Error("this model cannot be sampled from; use temperature 0")
         tokens = (self.tokenizer.encode if raw else self.tokenizer.prompt)(prompt)
