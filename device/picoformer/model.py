@@ -78,6 +78,12 @@ class Model:
                 load = regions = None  # noqa: F841
         gc.collect()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def _take(self):
         if not self._lock.acquire(0):
             raise Error("the model is running: wait for it, or load a second one")
@@ -184,9 +190,7 @@ class Model:
         self._made_to(task)
         if self.image:
             raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
-        wrap = self.tokenizer.wrap
-        room = max(0, self.context - len(wrap([])))
-        ids = wrap(self.tokenizer.encode(text, room)[:room])
+        ids = self.tokenizer.fit(text, self.context)
         if not ids:
             raise Error("the text has no tokens")
         return ids
@@ -204,9 +208,7 @@ class Model:
             raise Error("this model reads text")
         from .images import place
 
-        place(text, self.image, self.context, self._arena, self._patch, self._stride)
-        height, width, _, patch, extra = self.image
-        return self._result(bytes(extra + (height // patch) * (width // patch)))
+        return self._result(place(self, text))
 
     @_alone
     def answer(self, context, question):
@@ -238,6 +240,12 @@ class Model:
         """
         pairs = zip(self.labels, self._read(text, "classify"))
         return sorted(pairs, key=lambda pair: -pair[1])
+
+    def probabilities(self, result):
+        """[(label, 0 to 1)] for what `classify` gave, or for the logits of one of `tags`."""
+        from .probabilities import probabilities
+
+        return probabilities(result, self.labels, self.bits, self.several)
 
     def embed(self, text):
         """The embedding of a text, array('i'); only directions and ratios mean something."""

@@ -280,6 +280,21 @@ def test_an_abandoned_text_leaves_the_model_usable(fresh):
 # close, and what a model says of itself
 
 
+def test_with_closes(fresh):
+    model, c = fresh()
+    with model as m:
+        assert m is model
+        pieces = m.generate("then", 5)
+        next(pieces)
+    with pytest.raises(Error, match="closed"):
+        next(pieces)
+    with pytest.raises(KeyboardInterrupt), fresh()[0] as m:
+        m.logits([1, 2])
+        raise KeyboardInterrupt
+    with pytest.raises(Error, match="closed"):
+        m.logits([1, 2])
+
+
 def test_close(fresh):
     model, c = fresh(weights="file")
     model.logits([1, 2])
@@ -698,6 +713,55 @@ def test_nothing_is_left_behind_with_portable_kernels(case, unix):
     said = unix(script, FILE=str(case("long").file()), KERNELS="portable", WEIGHTS="ram", N=24,
                 T=900)  # fmt: skip
     assert json.loads(said)[3] <= 0
+
+
+CALLS = """
+import gc, json
+from array import array
+from picoformer import Model
+
+m = Model(FILE)
+made = array("i", bytes(4 * m.outputs))
+
+
+def cost(call):
+    call()
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    call()
+    took = gc.mem_alloc() - before
+    gc.enable()
+    return took
+
+
+print(json.dumps([
+    cost(lambda: None),
+    cost(lambda: array("i", made)),
+    cost(lambda: m.tokenizer.fit(TEXT, m.context)),
+    cost(lambda: m.logits(TOKENS)),
+    cost(lambda: getattr(m, m.task)(TEXT)),
+]))
+"""
+
+
+def test_what_a_call_allocates(own, built, unix, native):
+    """Its result and its tokens, and nothing for each position, step or label."""
+
+    def costs(path, text):
+        """Of a text's tokens; of logits and of the task, without an array of results."""
+        said = unix(CALLS, FILE=str(path), TEXT=text, TOKENS=(1, 2, 3))
+        nothing, result, fit, logits, whole = json.loads(said)
+        assert nothing == 0
+        return fit, logits - result, whole - result
+
+    # Of each of 9 words a list and its bytes; of the result seven tuples.
+    fit, logits, whole = costs(own("intents").path, "book a table for two in the old town")
+    assert logits <= 64 and fit <= 1600 and whole <= fit + 600
+    fit, logits, whole = costs(built("minilm").file(), "the tea")
+    assert logits <= 64 and whole <= fit + 128
+    fit, logits, _ = costs(own("stories").path, "Once upon a time")
+    assert logits <= 64 and fit <= 2400
 
 
 def test_closing_gives_the_memory_back(stories, unix):

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..compile import modelfile
 from ..data.pictures import as_pixels
+from ..device.probabilities import probabilities
 from ..device.sampling import thousandths
 from ..device.spans import named
 from ..device.stops import until
@@ -35,7 +36,7 @@ from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
 from .link import Link
 from .repl import EXEC_LIMIT
-from .replies import Info, Loaded, Stats, Stored
+from .replies import Info, Labels, Loaded, Stats, Stored
 
 # Prints a file's first section, which docs/format.md says where to find.
 _METADATA = """
@@ -83,6 +84,7 @@ class Board:
         self.connection = Connection(port)
         self.logit_scale = 1.0  # the real value of one unit of the last logits of labels
         self.several = False  # and whether each of those labels holds or not by itself
+        self._labelled: Labels | None = None  # and what else is known of them
         self._asked = "", 0  # the model and context that load() was asked for
         # Of models whose weights are here: the header's CRC32, and the weights.
         self._weights: dict[str, tuple[int, bytes]] = {}
@@ -341,7 +343,15 @@ class Board:
     def _labels(self, link: Link) -> list[str]:
         found = link.labels()
         self.logit_scale, self.several = 2.0**-found.bits, found.several
+        self._labelled = found
         return found.names
+
+    def probabilities(self, result: Sequence[Any]) -> list[tuple[str, float]]:
+        """[(label, 0 to 1)] for what `classify` gave last."""
+        known = self._labelled
+        if known is None:
+            raise Error("probabilities are those of a result: classify first")
+        return list(probabilities(result, known.names, known.bits, known.several))
 
     def tag(self, name: str, text: str) -> list[tuple[str, str, int]]:
         """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
