@@ -71,9 +71,13 @@ def _log(view, block):
     return found
 
 
-def _entry(view, pair, name):
-    """(type, data) of `name` in the directory that begins at a pair of blocks, or None."""
+def _entry(view, pair, name, seen):
+    """(type, data) of `name` in the directory that begins at a pair of blocks, or None.
+
+    seen gets the blocks that were read.
+    """
     for _ in range(256):
+        seen.extend(pair)
         logs = [log for log in (_log(view, b) for b in pair) if log]
         if not logs:
             return None
@@ -90,15 +94,18 @@ def _entry(view, pair, name):
     return None
 
 
-def pieces(view, path, size):
-    """Offsets and bytes, in turn, of the pieces of a file in its littlefs, or None."""
+def pieces(view, path, size, seen):
+    """Offsets and bytes, in turn, of the pieces of a file in its littlefs, or None.
+
+    seen, a list, gets the blocks of directories that led there.
+    """
     try:
         kind, data = 0x200, b"\0\0\0\0\1\0\0\0"
         for name in path.encode().split(b"/"):
             if name and name != b".":
                 if kind != 0x200 or len(data) != 8:
                     return None
-                kind, data = _entry(view, struct.unpack("<II", data), name)
+                kind, data = _entry(view, struct.unpack("<II", data), name, seen)
         if kind != 0x202 or len(data) != 8:
             return None
         head, length = struct.unpack("<II", data)
@@ -143,6 +150,8 @@ class Mapped:
         self._size = size
         self._at = at
         self._head = self._crc(0, min(size, 100))
+        self._led = ()  # blocks of directories that lead here, and their checksum
+        self._sum = 0
 
     def section(self, offset, n):
         """[(offset in the view, bytes)] of a part of the file."""
@@ -179,8 +188,22 @@ class Mapped:
         """Whether the file is another one now, or lies elsewhere: its blocks may be reused."""
         if not self._path:
             return False
-        now = pieces(self.view, self._path, self._size)
-        return now != self._at or self._crc(0, min(self._size, 100)) != self._head
+        # While its directories are as they were, so is it: littlefs writes nothing over a file.
+        if self._led and self._directories() == self._sum:
+            return False
+        self._led = []
+        now = pieces(self.view, self._path, self._size, self._led)
+        if now != self._at or self._crc(0, min(self._size, 100)) != self._head:
+            self._led = ()
+            return True
+        self._sum = self._directories()
+        return False
+
+    def _directories(self):
+        crc = 0
+        for block in self._led:
+            crc = crc32(self.view[block * _BLOCK : (block + 1) * _BLOCK], crc)
+        return crc
 
 
 def find(f, path, section):
@@ -199,7 +222,7 @@ def find(f, path, section):
                 path = os.getcwd() + "/" + path
         except (ImportError, AttributeError, TypeError):
             return None
-    at = pieces(view, path, size) if path else [0, size]
+    at = pieces(view, path, size, []) if path else [0, size]
     if not at:
         return None
     # What is kept is made anew behind all that was only needed to find it.

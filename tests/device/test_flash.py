@@ -38,17 +38,17 @@ def test_every_length_of_list(size: int) -> None:
     data = random.Random(size).randbytes(size)
     write(fs, "/m.pft", data)
     view = bytes(fs.context.buffer)
-    assert gather(view, pieces(view, "/m.pft", size)) == data
-    assert gather(view, pieces(view, "m.pft", size)) == data
-    assert pieces(view, "/m.pft", size + 1) is None
-    assert pieces(view, "/n.pft", size) is None
-    assert pieces(view, "/m.pft/x", size) is None
+    assert gather(view, pieces(view, "/m.pft", size, [])) == data
+    assert gather(view, pieces(view, "m.pft", size, [])) == data
+    assert pieces(view, "/m.pft", size + 1, []) is None
+    assert pieces(view, "/n.pft", size, []) is None
+    assert pieces(view, "/m.pft/x", size, []) is None
 
 
 def test_a_small_file_has_no_blocks() -> None:
     fs = filesystem()
     write(fs, "/small", b"in the directory itself")
-    assert pieces(bytes(fs.context.buffer), "/small", 23) is None
+    assert pieces(bytes(fs.context.buffer), "/small", 23, []) is None
 
 
 def test_after_many_changes() -> None:
@@ -80,7 +80,7 @@ def test_after_many_changes() -> None:
         if turn % 10 == 0:
             view = bytes(fs.context.buffer)
             for path, data in held.items():
-                found = pieces(view, path, len(data))
+                found = pieces(view, path, len(data), [])
                 if found is not None:
                     assert gather(view, found) == data
                     checked += 1
@@ -100,7 +100,7 @@ def test_a_damaged_file_system_is_not_believed() -> None:
         view = bytearray(good)
         for _ in range(rng.randrange(1, 4)):
             view[rng.randrange(2 * 4096)] ^= 1 << rng.randrange(8)
-        for at, n in pairs(pieces(bytes(view), "/f7", 21001) or ()):
+        for at, n in pairs(pieces(bytes(view), "/f7", 21001, []) or ()):
             assert at >= 0 and at + n <= len(view)
 
 
@@ -110,7 +110,7 @@ def test_a_replaced_file_is_noticed() -> None:
     data = rng.randbytes(30000)
     write(fs, "/m.pft", data)
     view = memoryview(bytes(fs.context.buffer))
-    mapped = Mapped(view, "/m.pft", len(data), pieces(view, "/m.pft", len(data)))
+    mapped = Mapped(view, "/m.pft", len(data), pieces(view, "/m.pft", len(data), []))
     assert not mapped.moved()
     parts = mapped.section(4092, 9000)
     assert b"".join(mapped.view[at : at + n] for at, n in parts) == data[4092:13092]
@@ -123,6 +123,60 @@ def test_a_replaced_file_is_noticed() -> None:
     fs.remove("/m.pft")
     mapped.view = memoryview(bytes(fs.context.buffer))
     assert mapped.moved()
+
+
+def test_a_look_at_the_directories_says_the_same() -> None:
+    """Whatever comes, goes and is written anew, also at the same place: never another answer."""
+    rng = random.Random(3)
+    fs = filesystem()
+    fs.mkdir("/d")
+    data = rng.randbytes(20000)
+    write(fs, "/d/m.pft", data)
+    view = bytes(fs.context.buffer)
+    mapped = Mapped(view, "/d/m.pft", len(data), pieces(view, "/d/m.pft", len(data), []))
+    said = []
+    for turn in range(240):
+        name = f"{rng.choice(['', '/d'])}/f{rng.randrange(9)}"
+        if rng.randrange(3):
+            write(fs, name, rng.randbytes(rng.choice([10, 700, 5000])))
+        elif name.rpartition("/")[2] in fs.listdir(name.rpartition("/")[0] or "/"):
+            fs.remove(name)
+        if turn % 80 == 39:
+            fs.remove("/d/m.pft")
+        if turn % 80 == 79:  # every second time the same again, perhaps in the same place
+            write(fs, "/d/m.pft", data if turn % 160 == 159 else rng.randbytes(20000))
+        mapped.view = view = bytes(fs.context.buffer)
+        said.append(mapped.moved())
+        fresh = Mapped(view, "/d/m.pft", len(data), mapped._at)
+        fresh._head = mapped._head
+        assert fresh.moved() is said[-1], turn
+        assert mapped.moved() is said[-1]
+        if said[-1]:  # loaded again
+            found = pieces(view, "/d/m.pft", len(data), [])
+            if found:
+                mapped = Mapped(view, "/d/m.pft", len(data), found)
+    assert 10 < sum(said) < 230
+
+
+def test_what_has_not_changed_is_not_read_again(monkeypatch) -> None:
+    from picoformer.device import flash
+
+    fs = filesystem()
+    data = random.Random(2).randbytes(30000)
+    write(fs, "/m.pft", data)
+    view = bytes(fs.context.buffer)
+    mapped = Mapped(view, "/m.pft", len(data), pieces(view, "/m.pft", len(data), []))
+    assert not mapped.moved()
+    with monkeypatch.context() as patch:
+        patch.setattr(flash, "pieces", None)
+        assert not mapped.moved()
+    write(fs, "/other", b"x")
+    mapped.view = bytes(fs.context.buffer)
+    with monkeypatch.context() as patch:
+        patch.setattr(flash, "pieces", None)
+        with pytest.raises(TypeError):
+            mapped.moved()
+    assert not mapped.moved()
 
 
 def romfs_image(data: bytes, shift: int) -> bytes:
