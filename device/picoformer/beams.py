@@ -1,7 +1,7 @@
 """Beam search: of several texts at a time the likeliest. docs/numerics.md, "Beams"."""
 
 from .errors import Error
-from .sampling import samples, sampling
+from .sampling import samples, sampling, thousandths
 
 
 def log2(v):
@@ -40,12 +40,12 @@ def search(likeliest, first, ends, width, penalty, room):
     """The tokens of the text with the lowest cost, of those that `width` beams come upon.
 
     likeliest(tokens, n) gives [(token, cost)] of the n likeliest behind some tokens; first: the
-    token that a text begins with; ends: those that end it; penalty: of the length, in thousandths;
-    room: tokens at most. Raises Error.
+    token that a text begins with; ends: those that end it; penalty: of the length, as
+    `thousandths` takes it; room: tokens at most. Raises Error.
     """
-    for name, v, low, high in (("beams", width, 1, 8), ("length_penalty", penalty, 0, 10000)):
-        if not isinstance(v, int) or not low <= v <= high:
-            raise Error("%s is %r, expected a whole number, %d to %d" % (name, v, low, high))
+    if not isinstance(width, int) or not 1 <= width <= 8:
+        raise Error("beams is %r, expected a whole number, 1 to 8" % (width,))
+    penalty = thousandths("length_penalty", penalty, 0, 10000)
 
     def rated(cost, n):
         return 1000 * log2(max(cost, 1)) - penalty * log2(n)

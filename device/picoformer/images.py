@@ -3,13 +3,14 @@
 from .errors import Error
 
 
-def place(pixels, image, positions, arena, at, stride):
-    """Write the patches to word `at` of the frames, `stride` words apart.
+def place(model, pixels):
+    """Write the patches to a model's frames; returns tokens, of which each has one.
 
-    pixels: 0 to 255, row by row, the channels of a pixel together. image: height, width, channels,
-    patch, class tokens, which get patches of zeros. positions: frames that there are.
+    pixels: 0 to 255, row by row, the channels of a pixel together. Class tokens get patches of
+    zeros. Raises Error.
     """
-    height, width, channels, patch, extra = image
+    height, width, channels, patch, extra = model.image  # extra: class tokens
+    arena = model._arena
     if len(pixels) != height * width * channels:
         raise Error(
             "the image has %d values, expected %d x %d x %d"
@@ -17,10 +18,11 @@ def place(pixels, image, positions, arena, at, stride):
         )
     across = width // patch
     count = extra + across * (height // patch)
-    if count > positions:
-        raise Error("the image has %d patches, the context is %d" % (count, positions))
+    if count > model.context:
+        raise Error("the image has %d patches, the context is %d" % (count, model.context))
     for t in range(count):
-        to = at + t * stride + 4
+        head = model._patch + t * model._stride
+        to = head + 4
         total = 0
         corner = ((t - extra) // across * width + (t - extra) % across) * patch * channels
         for c in range(channels):
@@ -37,7 +39,7 @@ def place(pixels, image, positions, arena, at, stride):
                     total += v
                     to += 1
         # A quantized vector whose scale is 1: mantissa, exponent, sum, unused, elements.
-        to = at + t * stride
-        arena[to] = 8192
-        arena[to + 1] = -13
-        arena[to + 2] = total
+        arena[head] = 8192
+        arena[head + 1] = -13
+        arena[head + 2] = total
+    return bytes(count)

@@ -78,6 +78,12 @@ class Model:
                 load = regions = None  # noqa: F841
         gc.collect()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def _take(self):
         if not self._lock.acquire(0):
             raise Error("the model is running: wait for it, or load a second one")
@@ -184,9 +190,7 @@ class Model:
         self._made_to(task)
         if self.image:
             raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
-        wrap = self.tokenizer.wrap
-        room = max(0, self.context - len(wrap([])))
-        ids = wrap(self.tokenizer.encode(text, room)[:room])
+        ids = self.tokenizer.fit(text, self.context)
         if not ids:
             raise Error("the text has no tokens")
         return ids
@@ -204,9 +208,7 @@ class Model:
             raise Error("this model reads text")
         from .images import place
 
-        place(text, self.image, self.context, self._arena, self._patch, self._stride)
-        height, width, _, patch, extra = self.image
-        return self._result(bytes(extra + (height // patch) * (width // patch)))
+        return self._result(place(self, text))
 
     @_alone
     def answer(self, context, question):
@@ -239,6 +241,12 @@ class Model:
         pairs = zip(self.labels, self._read(text, "classify"))
         return sorted(pairs, key=lambda pair: -pair[1])
 
+    def probabilities(self, result):
+        """[(label, 0 to 1)] for what `classify` gave, or for the logits of one of `tags`."""
+        from .probabilities import probabilities
+
+        return probabilities(result, self.labels, self.bits, self.several)
+
     def embed(self, text):
         """The embedding of a text, array('i'); only directions and ratios mean something."""
         return self.read(text, "embed")
@@ -248,9 +256,9 @@ class Model:
     ):
         """Yield the text that follows `prompt`, one str per token.
 
-        temperature and top_p in thousandths (temperature 800 is 0.8; 0 is greedy; top_p 900 is
-        0.9). stop: a text, or several: it ends in front of the first. raw: the prompt has all its
-        special tokens. Stops at an end token or the end of the context. Raises Error.
+        temperature (0 is greedy) and top_p: floats, or ints in thousandths (0.8 is 800). stop: a
+        text, or several: it ends in front of the first. raw: the prompt has all its special
+        tokens. Stops at an end token or the end of the context. Raises Error.
         """
 
         def begin():
@@ -276,8 +284,8 @@ class Model:
     def translation(self, text, max_tokens=None, beams=1, length_penalty=1000):
         """Yield the translation of a text, one str per token: at each the likeliest.
 
-        beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty
-        in thousandths: 0 prefers short ones. Raises Error.
+        beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty,
+        a float or an int in thousandths: 0 prefers short ones. Raises Error.
         """
         if beams != 1:
             yield from self._beams(text, max_tokens, beams, length_penalty)

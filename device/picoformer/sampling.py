@@ -3,17 +3,37 @@
 from .errors import Error
 
 
-def sampling(temperature, top_p, bits):
-    """(mantissa, shift, top-p in 2**-15) for temperature and top_p in thousandths.
+def thousandths(name, v, low, high):
+    """A number in whole thousandths, low to high: a float says 0.8, an int 800.
 
-    bits: fraction bits of the logits. Mantissa 0 is greedy.
+    Ints of 1 to 9 meant something else. Raises Error.
     """
-    for name, v, low, high in (("temperature", temperature, 0, 100000), ("top_p", top_p, 1, 1000)):
-        if not isinstance(v, int) or not low <= v <= high:
-            raise Error(
-                "%s is %r, expected a whole number of thousandths, %d to %d (800 is 0.8)"
-                % (name, v, low, high)
-            )
+    n = -1
+    if isinstance(v, float):
+        if 0 <= v < 1000:
+            # Not 0.5: so floats of 32 bits, or of 30, give the same for all of four decimals.
+            n = int(v * 1000 + 0.45)
+    elif isinstance(v, int):
+        if 0 < v < 10:
+            if 1000 * v <= high:
+                raise Error("%s is %d: write %d.0, or %d000 thousandths" % (name, v, v, v))
+        else:
+            n = v
+    if not low <= n <= high:
+        text = "%s is %r, expected %s to %s" % (name, v, low / 1000, high / 1000)
+        if not isinstance(v, float):
+            text += ", a float, or whole thousandths, 10 to %d" % high
+        raise Error(text)
+    return n
+
+
+def sampling(temperature, top_p, bits):
+    """(mantissa, shift, top-p in 2**-15) for a temperature and top_p, as `thousandths` takes them.
+
+    bits: fraction bits of the logits. Mantissa 0 is greedy. Raises Error.
+    """
+    temperature = thousandths("temperature", temperature, 0, 100000)
+    top_p = thousandths("top_p", top_p, 1, 1000)
     mantissa = shift = 0
     if temperature:
         # log2(e) / temperature with 24 fraction bits, cut to 15 bits.

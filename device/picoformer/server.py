@@ -470,10 +470,10 @@ class Server(Frames):
         if model.task == "translate":
             # What follows from likelihoods has no temperature: beams and their penalty are there.
             beams = temperature >> 16 or 1
-            text = model.translation(prompt, limit or None, beams, temperature & 0xFFFF)
+            text = model.translation(prompt, limit or None, beams, (temperature & 0xFFFF) / 1000)
         else:
             # The highest bit of top-p: the prompt has all its special tokens.
-            numbers = temperature, top_p & 0x7FFF, seed
+            numbers = temperature / 1000, (top_p & 0x7FFF) / 1000, seed
             text = model.generate(prompt, limit or None, *numbers, raw=top_p >> 15)
         while True:
             try:

@@ -132,6 +132,12 @@ class Base:
                 return encode(self, text, most)
         return self._encode(text, most)
 
+    def fit(self, text, positions):
+        """The token ids of `text` with the special ones, cut so that they are not too many."""
+        room = max(0, positions - len(self.wrap(())))
+        ids = self.encode(text, room)
+        return self.wrap(ids[:room] if len(ids) > room else ids)
+
     def wrap(self, ids, pair=None):
         """`ids` of a text, or of a pair of texts, with the special tokens the model expects."""
         return self._wrapped(ids, pair, False)
@@ -158,8 +164,11 @@ class Base:
                 raise Error("this model's tokenizer has no template for a pair of texts")
         for p in range(at, at + 4 * count, 4):
             kind = s[p + 3]
-            part = ids if kind == 1 else pair if kind else (s[p] | s[p + 1] << 8,)
-            out.extend([s[p + 2]] * len(part) if types else part)
+            part = pair if kind > 1 else ids
+            if not kind:
+                out.append(s[p + 2] if types else s[p] | s[p + 1] << 8)
+            else:
+                out.extend([s[p + 2]] * len(part) if types else part)
         return out
 
     def decode(self, token, previous):

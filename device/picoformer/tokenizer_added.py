@@ -111,7 +111,7 @@ def normal(t, raw, how):
                     raw = raw.replace(more, b"\xff")
             raw = raw.replace(b"\xff", _MARK if how & _SPACES else b" ")
     if kind == 2:
-        from .tokenizer_lookup import ALONE, ALONE_BECOMES, DROP, SPACE
+        from .tokenizer_lookup import APART, DROP, SPACE
 
         find = t._characters.find
         out = bytearray()
@@ -119,7 +119,7 @@ def normal(t, raw, how):
             p = find(ord(c))
             op = t._s[p + 3]
             # Chinese characters, but not punctuation, get spaces around them.
-            apart = op in (ALONE, ALONE_BECOMES) and _is_chinese(ord(c))
+            apart = op in APART and _is_chinese(ord(c))
             if apart:
                 out.append(0x20)
             if op != DROP:

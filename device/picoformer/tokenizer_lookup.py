@@ -5,6 +5,10 @@ from .errors import Error
 # what becomes of a character; docs/tokenizer.md says more
 KEEP, DROP, SPACE, ALONE, BECOMES, ALONE_BECOMES, SHIFT, SEQUENCE, HANGUL = range(9)
 LETTER, NUMBER, EACH = 9, 10, 11
+# Made once: within a function they would be an object for each character.
+APART = ALONE, ALONE_BECOMES
+_OTHERS = BECOMES, ALONE_BECOMES
+_NOT_ONE = DROP, SEQUENCE, HANGUL
 # type 4 adds what a character does in a cluster of characters
 SWALLOWS, ALONE_ALWAYS, PREPENDS, EXTENDS = 0x10, 0x20, 0x40, 0x80
 
@@ -70,7 +74,7 @@ class Characters:
         op = s[p + 3] & 15
         value = self.value(p)
         bad = op > EACH or s[p + 3] & ~bits
-        if op in (BECOMES, ALONE_BECOMES):
+        if op in _OTHERS:
             bad = bad or value > 0x10FFFF or 0xD800 <= value < 0xE000
         elif op == SHIFT:
             bad = bad or value > 0x1FFFFF
@@ -125,11 +129,11 @@ class Characters:
     def one(self, code, p):
         """The one character that a code point becomes by the action at p, or -1."""
         op = self._s[p + 3] & 15
-        if op in (BECOMES, ALONE_BECOMES):
+        if op in _OTHERS:
             return self.value(p)
         if op == SHIFT:
             return code + self.value(p) - 0x100000
-        return -1 if op in (DROP, SEQUENCE, HANGUL) else code
+        return -1 if op in _NOT_ONE else code
 
     def put(self, code, p, out):
         """Append what a code point becomes by the action at p to `out`; how many characters."""
@@ -198,12 +202,12 @@ class Pieces:
     def first(self, low, high, k, value):
         """Of pieces that share k bytes, low to high: the first whose next is >= value, or high."""
         s = self._s
-        start = self._t._start
+        t = self._t  # and not its method, which would be an object for each call
         while low < high:
             mid = (low + high) >> 1
             token = self.token(mid)
-            p = start(token) + k
-            if p < start(token + 1) and s[p] >= value:
+            p = t._start(token) + k
+            if p < t._start(token + 1) and s[p] >= value:
                 high = mid
             else:
                 low = mid + 1

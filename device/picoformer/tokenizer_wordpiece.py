@@ -2,7 +2,7 @@
 
 from .errors import Error
 from .tokenizer import Base
-from .tokenizer_lookup import ALONE, ALONE_BECOMES, DROP, SPACE, Characters, Pieces
+from .tokenizer_lookup import APART, DROP, SPACE, Characters, Pieces
 
 
 class WordPiece(Base):
@@ -38,16 +38,16 @@ class WordPiece(Base):
                 continue
             if most is not None and len(ids) >= most:
                 return ids
-            alone = op in (ALONE, ALONE_BECOMES)
+            alone = op in APART
             if (alone or op == SPACE) and length:
                 ids.extend(self._word(bytes(word), length))
-                word = bytearray()
+                word[:] = b""
                 length = 0
             if op != SPACE and length <= self._limit:  # one too long is unknown anyway
                 length += characters.put(code, p, word)
             if alone:
                 ids.extend(self._word(bytes(word), length))
-                word = bytearray()
+                word[:] = b""
                 length = 0
         if length:
             ids.extend(self._word(bytes(word), length))

@@ -225,7 +225,11 @@ def test_small_frames_of_text(ready, flash, stories):
         assert 2 * len(tokens) > hello.payload
         assert (board.logits(name, tokens) == sim.logits(tokens)[-1]).all()
         for prompt in (PROMPT, PROMPT * 12):
-            for options in ({}, {"temperature": 0.8, "top_p": 0.9, "seed": 7}):
+            for options in (
+                {},
+                {"temperature": 0.8, "top_p": 0.9, "seed": 7},
+                {"temperature": 0.005, "top_p": 0.009},  # as ints refused from users
+            ):
                 text = list(board.generate(name, prompt, max_tokens=20, **options))
                 assert text == list(sim.generate(prompt, 20, **options))
 
@@ -538,7 +542,7 @@ def test_mistakes_in_the_command(ready, stories):
     for option, words in (
         (("--prompt", "\udcff"), "lone surrogate"),
         (("--prompt", "x" * 2000), "expected 1 to 256"),
-        (("--temperature", "101"), "expected 0 to 100"),
+        (("--temperature", "101"), "expected 0.0 to 100.0"),
         (("-n", "0"), "at least 1"),
     ):
         process = picoformer("generate", "--port", ready.port, *option)

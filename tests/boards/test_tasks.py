@@ -159,9 +159,13 @@ def board(own, encoder, tmp_path_factory):
 def test_tasks_over_the_link(board, own, encoder):
     intents = own("intents").sim
     with Board(board) as b:
+        with pytest.raises(Error, match="classify first"):
+            b.probabilities([("a", 1)])
         for text in TEXTS:
             assert b.classify("intents", text) == intents.classify(text)
             np.testing.assert_array_equal(b.embed("encoder", text), encoder.sim.embed(text))
+            found = b.classify("intents", text)
+            assert b.probabilities(found) == intents.probabilities(found)
         assert b.logit_scale == intents.logit_scale
         for ids in ([1], list(range(encoder.sim.context))):
             expected = encoder.sim.logits(ids)[0]
@@ -274,7 +278,7 @@ def test_every_task_over_the_link(special, own, unix, tmp_path):
         sims = {name: a.sim() for name, a in special.items()}
         said = board.translate("bart", "the tea")
         assert said == sims["bart"].translate("the tea") != ""
-        for beams, penalty in (1, 0.5), (3, 0.5), (4, 1.0):
+        for beams, penalty in (1, 0.5), (3, 0.5), (3, 0.007), (4, 1):
             said = board.translate("bart", "the tea", beams, penalty)
             assert said == sims["bart"].translate("the tea", beams, penalty)
         with pytest.raises(Error, match="beams is 9, expected 1 to 8"):
@@ -333,7 +337,7 @@ def test_labels_that_hold_by_themselves_and_those_of_words(tmp_path, capsys, nam
     assert on_board["labels"] == on_pc["labels"]
     for row in on_pc["labels"]:
         exact = 1 / (1 + np.exp(-row["logit"] * sim.logit_scale))
-        assert row["probability"] == pytest.approx(exact)
+        assert row["probability"] == pytest.approx(exact, abs=4e-4)
 
 
 OURS = """

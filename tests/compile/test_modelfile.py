@@ -37,7 +37,7 @@ from picoformer.compile.tables import (
     exp2_table,
     float_parts,
 )
-from picoformer.device import beams, loader, program, regions, sampling
+from picoformer.device import beams, loader, probabilities, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
@@ -1227,6 +1227,7 @@ NAMES = {
     "matrix": matrix,
     "matrix4": matrix4,
     "powers": exp2_table().tolist(),
+    "probabilities": probabilities.probabilities,
     "sampling": sampling.sampling,
     "silu": activation_table("silu").tolist(),
     "tanh": activation_table("tanh").tolist(),

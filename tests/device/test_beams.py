@@ -113,6 +113,7 @@ def test_a_board_finds_the_same(built, name):
     for text, width, penalty in ("the tea", 2, 0.0), ("the tea", 3, 1.0), ("a cup", 3, 1.0):
         said.append(sim.translate(text, width, penalty))
         assert board.translate(text, width, round(1000 * penalty)) == said[-1]
+        assert board.translate(text, width, penalty) == said[-1]
     assert any(said)  # which of them are empty is a matter of the last digits of its weights
     sim.source(sim.encode("the tea"))
     found = sim.search(4, 1.0, 5)
@@ -131,6 +132,8 @@ def test_a_board_finds_the_same(built, name):
         (9, 1000, "beams is 9"),
         (2.5, 1000, "beams is 2.5"),
         (2, -1, "length_penalty is -1"),
+        (2, 1, "length_penalty is 1: write 1.0, or 1000 thousandths"),
+        (2, -0.5, "length_penalty is -0.5"),
         (2, 10001, "length_penalty is 10001"),
     ],
 )
@@ -143,5 +146,5 @@ def test_what_a_user_may_get_wrong(built):
     sim = built("bart one").sim()
     with pytest.raises(Error, match="beams is 9, expected a whole number, 1 to 8"):
         sim.translate("the tea", 9)
-    with pytest.raises(Error, match="length_penalty is 11, expected 0 to 10"):
+    with pytest.raises(Error, match=r"length_penalty is 11\.0, expected 0\.0 to 10\.0$"):
         sim.translate("the tea", 2, 11)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from array import array
 
 import numpy as np
@@ -12,7 +13,7 @@ from picoformer import Error
 from picoformer.compile.tables import exp2_table
 from picoformer.device import kernels_portable as portable
 from picoformer.device.model import Model
-from picoformer.device.sampling import sampling, seed_word
+from picoformer.device.sampling import sampling, seed_word, thousandths
 from picoformer.simulate.sampling import sample
 
 BITS = 12  # fraction bits of these tests' logits
@@ -27,7 +28,7 @@ def softmax(logits, temperature):
 
 def host_draws(logits, temperature, top_p, seed, n):
     """n tokens that the simulator draws, one after the other."""
-    m, s, p = sampling(round(temperature * 1000), round(top_p * 1000), BITS)
+    m, s, p = sampling(float(temperature), float(top_p), BITS)
     state = seed_word(seed) & 0xFFFFFFFF
     out = np.empty(n, np.int64)
     for i in range(n):
@@ -37,7 +38,7 @@ def host_draws(logits, temperature, top_p, seed, n):
 
 def board_draws(logits, temperature, top_p, seed, n):
     """The same from the board's portable kernel, under CPython."""
-    m, s, p = sampling(round(temperature * 1000), round(top_p * 1000), BITS)
+    m, s, p = sampling(float(temperature), float(top_p), BITS)
     tables = array("i", exp2_table().tolist())
     record = array("i", [16 << 6, len(logits), 1, m, s, p, seed_word(seed), 0])
     out = []
@@ -177,6 +178,7 @@ def test_host_and_portable_kernel_draw_the_same(seed):
 
 UNIX = """
 import json
+import re
 from array import array
 from uctypes import addressof
 import picoformer.kernels_viper as kernels
@@ -208,8 +210,8 @@ def test_host_and_native_kernel_draw_the_same(unix, native):
         n = int(rng.integers(1, 130))
         logits = (rng.normal(0, 10.0 ** (i % 5), n) * 2**BITS).astype(np.int64)
         logits = np.clip(logits, -(1 << 29), 1 << 29)
-        temperature = int(rng.choice([0, 1, 200, 800, 1000, 7000, 100000]))
-        top_p = int(rng.choice([1, 300, 900, 999, 1000]))
+        temperature = int(rng.choice([0, 10, 200, 800, 1000, 7000, 100000]))
+        top_p = int(rng.choice([10, 300, 900, 999, 1000]))
         seed = int(rng.integers(-(1 << 40), 1 << 40)) if i else 0
         runs.append([logits.tolist(), temperature, top_p, seed])
         tokens, state = host_draws(logits, temperature / 1000, top_p / 1000, seed, 4)
@@ -239,7 +241,7 @@ def test_the_multiplier_is_exact_to_14_bits():
     """mantissa / 2**shift is log2(e) / temperature, in units of 2**-10 over the logits' bits."""
     for bits in 0, 8, 12, 16:
         for temperature in [*range(1, 3000, 7), 5000, 99999, 100000]:
-            mantissa, shift, _ = sampling(temperature, 1000, bits)
+            mantissa, shift, _ = sampling(temperature / 1000, 1000, bits)
             assert 0 < mantissa < 32768
             exact = np.log2(np.e) * 1000 / temperature * 2.0 ** (10 - bits)
             assert abs(mantissa / 2.0**shift / exact - 1) < 2.0**-13 + 4e-5
@@ -248,8 +250,74 @@ def test_the_multiplier_is_exact_to_14_bits():
 def test_thousandths():
     assert sampling(0, 1000, 12) == (0, 0, 32768)
     assert sampling(800, 900, 12)[2] == 29491
-    assert sampling(800, 1, 12)[2] == 33
+    assert sampling(800, 10, 12)[2] == 328
+    assert sampling(800, 0.001, 12)[2] == 33
     assert sampling(800, 500, 12)[2] == 16384
+
+
+def short(x, bits):
+    """x as a float of 32 bits whose last ones are cut off, as boards have them."""
+    word = np.asarray(x, np.float32).view(np.uint32)
+    cut = np.uint32(32 - bits)
+    return (word >> cut << cut).view(np.float32)
+
+
+@pytest.mark.parametrize("bits", [32, 30])
+def test_short_floats_give_the_same_thousandths(bits):
+    """The rule, step by step in floats of 32 bits, and of 30, which some boards have."""
+    decimals = np.arange(1_000_001)  # all of 0.0000 to 100.0000
+    for x in decimals / 10000, np.arange(100_001) / 1000:
+        product = short(short(x, bits) * np.float32(1000), bits)
+        ours = short(product + short(0.45, bits), bits).astype(np.int64)
+        wide = (x * 1000 + 0.45).astype(np.int64)
+        np.testing.assert_array_equal(ours, wide)
+        assert thousandths("x", float(x[-7]), 0, 100_000) == wide[-7]
+    np.testing.assert_array_equal(ours, np.arange(100_001))
+
+
+# The first line is what the server does with the link's ints, the second what a user writes.
+FLOATS = """
+from picoformer.sampling import sampling, thousandths
+print([k for k in range(100001) if thousandths("x", k / 1000, 0, 100000) != k])
+print([thousandths("x", eval("0.%03d" % k), 0, 1000) for k in range(1000)] == list(range(1000)))
+print(sampling(0.8, 0.9, 12) == sampling(800, 900, 12), sampling(1.0, 1.0, 12))
+"""
+
+
+def test_floats_on_micropython(unix):
+    lines = unix(FLOATS).splitlines()
+    assert lines == ["[]", "True", f"True {sampling(1000, 1000, 12)}"]
+
+
+@pytest.mark.parametrize("x", [0, 0.8, 1.0, 1, 2, 37.5, 100, np.float32(0.8), np.float64(0.1)])
+def test_what_the_pc_says_is_what_a_board_takes(case, x):
+    """On the PC an int is no thousandths."""
+    c = case("size26")
+    model = Model(str(c.file()), kernels="portable")
+    ours = list(c.sim().generate("then", 4, temperature=x, top_p=0.9, seed=3))
+    assert ours == list(model.generate("then", 4, round(1000 * float(x)), 900, 3))
+    assert ours == list(model.generate("then", 4, float(x), 0.9, 3))
+
+
+@pytest.mark.parametrize("name, v, text", [
+    ("temperature", 1, "temperature is 1: write 1.0, or 1000 thousandths"),
+    ("temperature", 9, "temperature is 9: write 9.0, or 9000 thousandths"),
+    ("top_p", 1, "top_p is 1: write 1.0, or 1000 thousandths"),
+    ("top_p", 5, "top_p is 5, expected 0.001 to 1.0, a float, or whole thousandths, 10 to 1000"),
+    ("length_penalty", 2, "length_penalty is 2: write 2.0, or 2000 thousandths"),
+])  # fmt: skip
+def test_ints_that_meant_something_else(name, v, text):
+    high = {"temperature": 100000, "top_p": 1000, "length_penalty": 10000}[name]
+    with pytest.raises(Error) as e:
+        thousandths(name, v, int(name == "top_p"), high)
+    assert str(e.value) == text
+    assert thousandths(name, 10, 0, high) == 10
+    if name != "length_penalty":
+        with pytest.raises(Error, match=re.escape(text)):
+            sampling(*{"temperature": (v, 900), "top_p": (800, v)}[name], 12)
+
+
+NOT_A_NUMBER = [float("nan"), float("inf"), -float("inf")]
 
 
 @pytest.mark.parametrize(
@@ -257,28 +325,36 @@ def test_thousandths():
     [
         ("temperature", -1, 1000),
         ("temperature", 100001, 1000),
-        ("temperature", 0.8, 1000),
+        ("temperature", 100.1, 1000),
+        ("temperature", -0.1, 1000),
+        ("temperature", -0.0001, 1000),
         ("temperature", "hot", 1000),
         ("temperature", None, 1000),
         ("top_p", 800, 0),
+        ("top_p", 800, 0.0),
         ("top_p", 800, 1001),
-        ("top_p", 800, 0.9),
+        ("top_p", 800, 1.01),
         ("top_p", 800, -5),
+        *[("temperature", v, 1000) for v in NOT_A_NUMBER],
+        *[("top_p", 0.8, v) for v in NOT_A_NUMBER],
     ],
 )
 def test_out_of_range(case, name, temperature, top_p):
     value = temperature if name == "temperature" else top_p
-    with pytest.raises(Error, match=f"{name} is {value!r}.*thousandths"):
+    low = "0.0 to 100.0" if name == "temperature" else "0.001 to 1.0"
+    says = f"{name} is {value!r}, expected {low}"
+    says += "$" if isinstance(value, float) else ", a float, or whole thousandths, 10 to 10"
+    with pytest.raises(Error, match=says):
         sampling(temperature, top_p, 12)
     model = Model(str(case("size10").file()), kernels="portable")
-    with pytest.raises(Error, match=f"{name} is {value!r}.*thousandths"):
+    with pytest.raises(Error, match=says):
         next(model.generate("the", 3, temperature, top_p))
 
 
 @pytest.mark.parametrize("options", [{"temperature": -0.1}, {"temperature": 101}, {"top_p": 0},
-                                     {"top_p": 1.01}])  # fmt: skip
+                                     {"temperature": 800}, {"top_p": 1.01}])  # fmt: skip
 def test_out_of_range_on_the_pc(case, options):
-    with pytest.raises(Error, match=next(iter(options))):
+    with pytest.raises(Error, match=rf"{next(iter(options))} is [\d.-]+, expected [\d. to]+$"):
         next(case("size2").sim().generate("the", 3, **options))
 
 

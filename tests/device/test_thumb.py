@@ -875,8 +875,8 @@ def test_sample(cpu):
     for n in range(1, 41):
         sample(cpu, n, n, *sampling(800, 900, 10))
     for seed in range(40):
-        t = (1, 100, 1000, 5000, 100_000)[seed % 5]
-        sample(cpu, seed, 97, *sampling(t, (1, 500, 950, 999, 1000)[seed // 8], seed % 17))
+        t = (0.001, 100, 1000, 5000, 100_000)[seed % 5]
+        sample(cpu, seed, 97, *sampling(t, (0.001, 500, 950, 999, 1000)[seed // 8], seed % 17))
     for m, s in ((16384, -20), (32767, 17), (32767, 60)):
         sample(cpu, s + 20, 33, m, s)
 

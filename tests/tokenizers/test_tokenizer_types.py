@@ -362,6 +362,37 @@ def test_board_equals_pc(trained, tmp_path):
     check_on_board(tmp_path, trained[1].section, MORE_TEXTS)
 
 
+ENCODING = """
+import gc
+from picoformer.binder import tokenizer
+for path, text in GIVEN:
+    with open(path, "rb") as f:
+        t = tokenizer(memoryview(f.read()))
+    t.encode(text)
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    t.encode(text)
+    print(gc.mem_alloc() - before)
+    gc.enable()
+"""
+
+
+def test_what_encoding_allocates(tmp_path, unix):
+    """Something of each word, and nothing of each character or step of a search."""
+    made = {"wordpiece": (wordpiece, 50), "unigram": (unigram, 160), "bytes": (byte_level, 120)}
+    text = "book a table for two in the old town, and don't forget 12 chairs"
+    given = []
+    for name, (make, _) in made.items():
+        (tmp_path / name).mkdir()
+        section = build(read_tokenizer(make(tmp_path / name)[0]))
+        given.append((str(tmp_path / f"{name}.bin"), text))
+        Path(given[-1][0]).write_bytes(section)
+    took = [int(line) / len(text) for line in unix(ENCODING, GIVEN=given).splitlines()]
+    for n, (_, most) in zip(took, made.values(), strict=True):
+        assert 0 < n <= most, took
+
+
 def test_bytes_of_what_is_normalized(tmp_path):
     """Nothing is unknown with byte tokens: what the normalizer makes of any character matters."""
     _, library = unigram(tmp_path, PRECOMPILED, fallback=True)

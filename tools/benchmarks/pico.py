@@ -108,13 +108,12 @@ prompt({{ids}}, machine.mem32)
 READ = f"""
 def read(texts, m):
     call = getattr(model, model.task)
-    wrap = model.tokenizer.wrap
     for text in texts:
         gc.collect()
         start = m[{CYCLES}]
         call(text)
         whole = (m[{CYCLES}] - start) & {MASK}
-        ids = wrap(model.tokenizer.encode(text)[: model.context - len(wrap([]))])
+        ids = model.tokenizer.fit(text, model.context)
         gc.collect()
         start = m[{CYCLES}]
         result = model.logits(ids)

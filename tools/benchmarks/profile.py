@@ -93,8 +93,7 @@ def _encoded(model, text, out, m, off, on):
     gc.collect()
     s = off()
     a = {now}
-    wrap = model.tokenizer.wrap
-    wrap(model.tokenizer.encode(text)[: max(0, model.context - len(wrap([])))])
+    model.tokenizer.fit(text, model.context)
     b = {now}
     out[0] = (b - a) & {mask}
     on(s)

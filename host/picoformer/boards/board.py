@@ -20,6 +20,8 @@ import numpy as np
 
 from ..compile import modelfile
 from ..data.pictures import as_pixels
+from ..device.probabilities import probabilities
+from ..device.sampling import thousandths
 from ..device.spans import named
 from ..device.stops import until
 from ..errors import Error
@@ -28,14 +30,13 @@ from ..planning.planner import Planner
 from ..planning.profiles import known
 from ..runtime.files import readers
 from ..runtime.platforms import Platform
-from ..simulate.sampling import thousandths
 from ..tokenizers.tokenizer import utf8
 from .connection import Connection
 from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
 from .link import Link
 from .repl import EXEC_LIMIT
-from .replies import Info, Loaded, Stats, Stored
+from .replies import Info, Labels, Loaded, Stats, Stored
 
 # Prints a file's first section, which docs/format.md says where to find.
 _METADATA = """
@@ -83,6 +84,7 @@ class Board:
         self.connection = Connection(port)
         self.logit_scale = 1.0  # the real value of one unit of the last logits of labels
         self.several = False  # and whether each of those labels holds or not by itself
+        self._labelled: Labels | None = None  # and what else is known of them
         self._asked = "", 0  # the model and context that load() was asked for
         # Of models whose weights are here: the header's CRC32, and the weights.
         self._weights: dict[str, tuple[int, bytes]] = {}
@@ -341,7 +343,15 @@ class Board:
     def _labels(self, link: Link) -> list[str]:
         found = link.labels()
         self.logit_scale, self.several = 2.0**-found.bits, found.several
+        self._labelled = found
         return found.names
+
+    def probabilities(self, result: Sequence[Any]) -> list[tuple[str, float]]:
+        """[(label, 0 to 1)] for what `classify` gave last."""
+        known = self._labelled
+        if known is None:
+            raise Error("probabilities are those of a result: classify first")
+        return list(probabilities(result, known.names, known.bits, known.several))
 
     def tag(self, name: str, text: str) -> list[tuple[str, str, int]]:
         """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
@@ -375,7 +385,7 @@ class Board:
         beams = operator.index(beams)
         if not 1 <= beams <= 8:
             raise Error(f"beams is {beams}, expected 1 to 8")
-        penalty = thousandths("length_penalty", length_penalty, 0, 10)
+        penalty = thousandths("length_penalty", float(length_penalty), 0, 10000)
         task = self.connection.do(lambda _: _model_of(self._load(name)).task)
         if task != "translate":
             raise Error(f"this model is made to {task}, not to translate")
@@ -414,8 +424,8 @@ class Board:
             if max_tokens > 65535:
                 max_tokens = None
         numbers = (
-            thousandths("temperature", temperature, 0, 100),
-            thousandths("top_p", top_p, 0.001, 1) | bool(raw) << 15,
+            thousandths("temperature", float(temperature), 0, 100000),
+            thousandths("top_p", float(top_p), 1, 1000) | bool(raw) << 15,
             operator.index(seed),
         )
         pieces = self._text(name, prompt, max_tokens, numbers)

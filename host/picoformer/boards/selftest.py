@@ -50,7 +50,7 @@ def selftest():
             from picoformer.images import place
             size = model.image[0] * model.image[1] * model.image[2]
             pixels = bytes([i * 7 % 256 for i in range(size)])
-            place(pixels, model.image, model.context, arena, model._patch, model._stride)
+            place(model, pixels)
         parts = model._encoder if encoder else model._body + model._head
         for i in range(len(steps)):
             kernel, record = parts[i]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -70,29 +69,20 @@ class Bars:
             self._bar.close()
 
 
-def probabilities(logits: list[float], several: bool) -> list[float]:
-    """What logits stand for: a share of 1 each; or, where there may be several, 0 to 1 each."""
-    if several:
-        return [(1 + math.tanh(logit / 2)) / 2 for logit in logits]
-    best = max(logits)
-    weights = [math.exp(logit - best) for logit in logits]
-    return [w / sum(weights) for w in weights]
-
-
 def show_labels(
-    o: argparse.Namespace, pairs: list[tuple[str, int]], scale: float, several: bool, **more: Any
-) -> None:
-    """Print labels, best first, with the probabilities that the logits stand for."""
-    shares = probabilities([logit * scale for _, logit in pairs], several)
+    o: argparse.Namespace, found: list[tuple[str, int]], shares: list[tuple[str, float]],
+    **more: Any,
+) -> None:  # fmt: skip
+    """Print labels, best first, with their probabilities."""
     if o.json:
         rows = [
             {"label": label, "logit": logit, "probability": share}
-            for (label, logit), share in zip(pairs, shares, strict=True)
+            for (label, logit), (_, share) in zip(found, shares, strict=True)
         ]
-        show_json({"label": pairs[0][0], "labels": rows, **more})
+        show_json({"label": found[0][0], "labels": rows, **more})
         return
-    width = max(len(label) for label, _ in pairs)
-    for (label, _), share in zip(pairs, shares, strict=True):
+    width = max(len(label) for label, _ in found)
+    for label, share in shares:
         print(f"{label:{width}}  {share:6.1%}  {bar(share, 1, 30)}".rstrip())
 
 

@@ -117,7 +117,7 @@ def _read(o: argparse.Namespace) -> None:
             "kernels": loaded.kernels,
         }
         if o.task == "classify":
-            show_labels(o, found, board.logit_scale, board.several, **figures)
+            show_labels(o, found, board.probabilities(found), **figures)
         elif o.task == "embed":
             show_embedding(o, found, **figures)
         else:

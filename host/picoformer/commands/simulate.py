@@ -59,7 +59,8 @@ def _simulate(o: argparse.Namespace) -> None:
     shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
     given = picture(o.image, shape) if o.image else o.prompt
     if task == "classify":
-        show_labels(o, sim.classify(given), sim.logit_scale, sim.several)
+        found = sim.classify(given)
+        show_labels(o, found, sim.probabilities(found))
     elif task == "embed":
         show_embedding(o, sim.embed(given))
     elif task == "tag":

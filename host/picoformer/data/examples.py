@@ -132,7 +132,6 @@ COLUMNS = {
 def _lines(
     file: Path, text: str, tokenizer: Tokenizer, context: int, graph: Graph
 ) -> Iterator[Example]:
-    room = max(0, context - len(tokenizer.wrap([])))
     columns = COLUMNS[graph.task]
     if graph.task == "answer" and file.suffix != ".tsv":
         raise Error(f"{file}: expected a .tsv of {', '.join(columns)}")
@@ -150,7 +149,7 @@ def _lines(
             yield _asked(row[0], row[1], row[2:3], tokenizer, context)
             continue
         of = row[0] if graph.encoder or len(row) < 2 else "\t".join(row[1:])
-        ids = np.array(tokenizer.wrap(tokenizer.encode(of)[:room]), np.int64)
+        ids = np.array(tokenizer.fit(of, context), np.int64)
         if not ids.size:
             raise Error(f"{file}, line {number}: no tokens")
         if not graph.encoder:

@@ -62,6 +62,7 @@ def _mapped(size: int) -> Any:
     found.view = memoryview(b"")
     found._path, found._size, found._head = "/", size, 0
     found._at = littlefs_pieces(size)
+    found._seen, found._words = array("I", bytes(16)), bytes(16)
     return found
 
 

@@ -9,16 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..device.beams import costs
-from ..errors import Error
 from ..graph.nodes import Array
 from .integers import exp2, rescale
-
-
-def thousandths(name: str, x: float, low: float, high: float) -> int:
-    """A temperature or top-p as boards take it: a whole number of thousandths. Raises Error."""
-    if not low <= x <= high:
-        raise Error(f"{name} is {x}, expected {low} to {high}")
-    return int(np.floor(x * 1000 + 0.5))
 
 
 def _masses(logits: Array, powers: Array, m: int, s: int) -> Array:

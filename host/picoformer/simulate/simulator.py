@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..compile.modelfile import ModelFile, load
 from ..data.pictures import as_pixels, cut
 from ..device.beams import search
+from ..device.probabilities import probabilities
 from ..device.sampling import samples, sampling, seed_word
 from ..device.spans import answer, named, tag
 from ..device.stops import until
 from ..errors import Error
 from ..graph.nodes import Array
 from .machine import Machine
-from .sampling import likeliest, sample, thousandths
+from .sampling import likeliest, sample
 
 
 class Simulator:
@@ -63,9 +65,7 @@ class Simulator:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as the model takes it: special tokens around it, cut to fit."""
-        wrap = self.tokenizer.wrap
-        room = max(0, self.context - len(wrap([])))
-        return list(wrap(self.tokenizer.encode(text)[:room]))
+        return self.tokenizer.fit(text, self.context)
 
     def classify(self, text: str | Array) -> list[tuple[str, int]]:
         """[(label, int32 logit)] for a text or an image, best first. Raises Error.
@@ -74,6 +74,11 @@ class Simulator:
         """
         logits = self._read(text, "classify").tolist()
         return sorted(zip(self.labels, logits, strict=True), key=lambda pair: -pair[1])
+
+    def probabilities(self, result: Sequence[Any]) -> list[tuple[str, float]]:
+        """[(label, 0 to 1)] for what `classify` gave, or for the logits of one of `tags`."""
+        bits, several = self.model.logit_bits, self.several
+        return list(probabilities(result, self.labels, bits, several))
 
     def embed(self, text: str | Array) -> Array:
         """The embedding of a text or an image, int32 (outputs,); only its direction counts."""
@@ -128,10 +133,9 @@ class Simulator:
             self.machine.run(tokens)
             return likeliest(self.machine.memory.logits[-1], self._powers, m, s, n)
 
-        penalty = thousandths("length_penalty", length_penalty, 0, 10)
         bos, ends = self.model.bos, self.model.ends
         room = self.context if max_tokens is None else min(max_tokens, self.context)
-        return list(search(following, bos, ends, beams, penalty, room))
+        return list(search(following, bos, ends, beams, float(length_penalty), room))
 
     def patches(self, image: Array) -> Array:
         """Pixels less 128, (positions, elements), of an image. Raises Error."""
@@ -177,11 +181,7 @@ class Simulator:
         Raises Error.
         """
         self._made_to("generate")
-        numbers = sampling(
-            thousandths("temperature", temperature, 0, 100),
-            thousandths("top_p", top_p, 0.001, 1),
-            self.model.logit_bits,
-        )
+        numbers = sampling(float(temperature), float(top_p), self.model.logit_bits)
         if numbers[0] and not self._sampled:
             raise Error("this model cannot be sampled from; use temperature 0")
         tokens = (self.tokenizer.encode if raw else self.tokenizer.prompt)(prompt)

@@ -39,6 +39,10 @@ class Tokenizer:
         """The tokens of a text to be continued, as the template has them; of none BOS."""
         return list(self._device.prompt(utf8(text)))
 
+    def fit(self, text: str, positions: int) -> list[int]:
+        """The tokens of a text with the special ones, cut so that they are not too many."""
+        return list(self._device.fit(utf8(text), positions))
+
     def before(self) -> list[int]:
         """The tokens that the template puts in front of a text."""
         wrapped = self.wrap([-1])
