@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
 import serial
 
 import models
-from picoformer.boards.emulated import cable
+from picoformer.boards.emulated import cable, interpreter
 from picoformer.boards.emulated import unix as emulator
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
@@ -342,6 +343,24 @@ def test_an_interpreter_that_dies_comes_back(board):
         assert b"died of signal" in link.until(b"soft reboot\r\n")
         link.enter_raw()
         assert link.run("print(1)") == (b"1\n", b"", b">")
+
+
+def test_input_that_overtakes_the_first_prompt(tmp_path, monkeypatch):
+    """The raw prompt and all that came before it are read at once: nothing is waited for."""
+    monkeypatch.setattr(interpreter, "_start", lambda *_: types.SimpleNamespace(pid=0))
+    monkeypatch.setattr(interpreter.Interpreter, "_running", lambda _: "")
+    inner, slave = cable.open_pty()
+    heard = bytearray()
+    events = threading.Event(), threading.Event()
+    life = interpreter.Interpreter([], tmp_path, inner, slave, False, heard.extend, *events)
+    up, at, ready = life._marks
+    life.receive(up + b"1.29" + at)
+    assert life.settle()  # boot.py may want it: Ctrl-C, Ctrl-A
+    life.receive(ready + b"MicroPython\n>>> \n>>> \nraw REPL; CTRL-B to exit\r\n>")
+    assert life.settle() and life.raw and events[1].is_set()
+    assert heard.endswith(RAW)
+    os.close(inner)
+    os.close(slave)
 
 
 @on_both_ports

@@ -486,6 +486,7 @@ class FakeModel:
     context, vocab, weights, kernels = 512, 26, "ram", "none"
 
     task = "generate"
+    sleep = staticmethod(time.sleep)
 
     def __init__(self, delay=0.0):
         self.delay = delay
@@ -495,7 +496,7 @@ class FakeModel:
         if prompt == "fail":
             raise Error("temperature is odd")
         for i in range(n or self.context):
-            time.sleep(self.delay)
+            self.sleep(self.delay)
             self.written = i + 1
             yield (prompt + LETTERS)[i % 26]
 
@@ -653,8 +654,8 @@ TRIED = Tried()
 class Bench:
     """A board, and a link that starts anew when the board was reset, as connection.py does."""
 
-    def __init__(self, folder, raw):
-        self.folder, self.raw = folder, raw
+    def __init__(self, folder, raw, kind=FakeBoard):
+        self.folder, self.raw, self.kind = folder, raw, kind
         folder.mkdir()
         (folder / "m.pft").write_bytes(OLD)
         self.board = None
@@ -663,7 +664,7 @@ class Bench:
     def plug(self):
         if self.board:
             self.board.interrupt()
-        self.board = FakeBoard(self.folder)
+        self.board = self.kind(self.folder)
         self.board.server._model = FakeModel()
         self.board.server._model.times = 5
         self.board.server._model.server = self.board.server
@@ -693,9 +694,9 @@ class Bench:
         self.board.interrupt()
 
 
-def counts(folder, exchange, raw):
+def counts(folder, exchange, raw, kind=FakeBoard):
     """Bytes of an exchange without faults: to the board, to the PC."""
-    bench = Bench(folder, raw)
+    bench = Bench(folder, raw, kind)
     before = bench.board.to_board.count, bench.board.to_pc.count
     assert bench.run(exchange) == (EXCHANGES[exchange][1], [])
     time.sleep(0.01)  # the last acknowledgement

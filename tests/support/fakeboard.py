@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 from picoformer.boards.link import Link
 from picoformer.device.server import Server
@@ -100,8 +101,8 @@ class FakeBoard:
 
         self.server = Server(
             read,
-            self.to_pc.write,
-            lambda ms: self.to_board.wait(1, ms / 1000),
+            self.say,
+            lambda ms: self.wait(ms / 1000),
             f"{self.folder}/",
             self.readinto,
         )
@@ -111,12 +112,19 @@ class FakeBoard:
     def drain(self, size):
         """So many bytes, or fewer at the end; as they come, so that the line has room for more."""
         data = b""
-        while len(data) < size and self.to_board.wait(1, None):
+        while len(data) < size and self.wait(None):
             some = self.to_board.read(size - len(data))
             if not some:
                 break
             data += some
         return data
+
+    def wait(self, limit):
+        """Whether a byte comes, or the end of all, within so many seconds."""
+        return self.to_board.wait(1, limit)
+
+    def say(self, data):
+        return self.to_pc.write(data)
 
     def readinto(self, buffer, size):
         data = self.drain(size)
@@ -127,7 +135,7 @@ class FakeBoard:
             self.server.run()
         self.server.close()
         self.to_pc.dead = 1 << 62
-        self.to_pc.write(b"\x04\x04>")
+        self.say(b"\x04\x04>")
 
     def read(self, limit):
         self.to_pc.wait(1, limit)
@@ -155,8 +163,8 @@ class FakeBoard:
 
 
 def begin(board, raw=True, payload=1024, credit=4096):
-    link = Link(board)
-    link.start(5)
+    link = Link(board, getattr(board, "clock", time.monotonic))
+    link.start(60)
     link.hello.raw, link.hello.payload, link.hello.credit = raw, payload, credit
     board.server._payload = payload
     return link

@@ -126,7 +126,7 @@ class Board:
         """
         self.connection.stop_server()
         self.connection.fresh = False
-        return self.connection.repl.run(code, timeout)
+        return self.connection.repl.run(code, timeout, altogether=True)
 
     # Models
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from .errors import EndedError
+from .errors import EndedError, SilentError
 from .frames import Decoder, Frame, encode_raw, encode_text
 from .replies import Hello
 
 LOSS = 2048  # bytes that a link may lose at once; a busy board has to read what makes up for them
+DESPERATE = 2, 5  # the times that this much is sent, without an answer
 
 Clock = Callable[[], float]
 
@@ -61,13 +63,23 @@ class Channel:
         """Complete whatever frame the board may be waiting for the rest of.
 
         Where that did not help, it may be one whose damaged length has a good check byte. A UART
-        has no room for so many line feeds, nor for frames that are so long.
+        has no room for so many line feeds, nor for frames that are so long; a board that computes
+        has to read them all when it is done.
         """
         self.stuck += 1
-        if self.stuck > 1 and self.hello.raw:
+        if self.stuck in DESPERATE and self.hello.raw:
             self.longest = max(self.longest, min(self.hello.payload, LOSS))
         self.port.write(b"\n" * (2 * self.longest + 8))
         self.longest = 0
+
+    def repeat(self, frame: bytes) -> None:
+        """Send a frame again that may be lost, behind what completes a broken one.
+
+        That a port takes no more is no news: a board that computes does not read.
+        """
+        with contextlib.suppress(SilentError):
+            self.unstick()
+            self.write(frame)
 
     def answered(self) -> None:
         """The board is in step."""

@@ -23,6 +23,7 @@ from .session import Session
 from .text import Text
 from .upload import Progress, Upload
 
+HELLO = bytes([wire.MAJOR, wire.MINOR])
 ATTEMPTS = 3  # at a result that comes in parts
 
 
@@ -45,20 +46,22 @@ class Link(Session):
         """Wait for the server's READY, and greet it."""
         deadline = self.clock() + limit
         while True:
-            frame = self.receive(deadline - self.clock())
-            if frame is None:
+            frame = self.receive(min(limits.STALL, deadline - self.clock()))
+            if frame is None and self.clock() < deadline:
+                self.write(self.encode(wire.HELLO, 0, HELLO))  # READY may be lost
+            elif frame is None:
                 heard = self.heard()
                 raise SilentError(
                     f"picoformer on the board did not start within {limit:.0f} s"
                     + (f"; it said {heard[-300:]!r}" if heard else "")
                 )
-            if frame.kind == wire.READY:
+            elif frame.kind in (wire.READY, wire.HELLO | 0x80):
                 return self.greet()
 
     def greet(self) -> Hello:
         """Say HELLO: agree on a version and learn what the board takes."""
         self.hello.raw = False
-        self.hello = Hello.of(self.request(wire.HELLO, bytes([wire.MAJOR, wire.MINOR])))
+        self.hello = Hello.of(self.request(wire.HELLO, HELLO))
         return self.hello
 
     def ping(self, body: bytes = b"") -> bytes:

@@ -14,7 +14,8 @@ from serial.tools import list_ports
 
 from .errors import LostError, PortError, SilentError
 
-WRITE_LIMIT = 20.0  # seconds for the board to take what is sent
+WRITE_LIMIT = 20.0  # seconds for the board to take a piece of what is sent
+PIECE = 4096  # bytes
 POLL = 0.05  # seconds between looks for bytes and at the clock
 BAUD = 115200
 
@@ -59,7 +60,8 @@ class SerialPort:
 
     def write(self, data: bytes) -> None:
         try:
-            self._serial.write(data)
+            for i in range(0, len(data), PIECE):
+                self._serial.write(data[i : i + PIECE])
         except serial.SerialTimeoutException as e:
             raise SilentError(
                 f"the board on {self.name} takes nothing for {WRITE_LIMIT:.0f} s; reset it"

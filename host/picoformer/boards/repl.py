@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from typing import Protocol
 
+from .channel import Clock, Port
 from .errors import NoBoardError, ScriptError, SilentError
-from .port import SerialPort
 
-# Time limits, in seconds.
-RAW_LIMIT = 3.0  # for the raw REPL's prompt, each time it is asked for
-RESET_LIMIT = 10.0  # for a soft reset
+# Time limits, in seconds without a word of the board; longer where its answers come late.
+RAW_LIMIT = 3.0  # for the raw REPL's prompt
+RESET_LIMIT = 20.0  # for boot.py, after a soft reset
 EXEC_LIMIT = 10.0  # for a short script of ours
 
-RAW_ATTEMPTS = 3
+ATTEMPTS = 1, 1, 4  # at the prompt, and how many times RAW_LIMIT each of them waits
+PATIENCE = 4  # times that an answer has taken, which the next one may take
+CHATTER = 20  # times a limit, after which words that nobody waits for are no sign of life
 CHUNK = 256  # bytes to the raw REPL at once: it has no flow control
 CHUNK_PAUSE = 0.01
 
@@ -21,30 +25,49 @@ INTERRUPT = b"\r\x03\x03"
 ENTER_RAW = b"\r\x01"
 LEAVE_RAW = b"\r\x02"
 RUN = b"\x04"
+REBOOT = b"soft reboot"
+
+
+class NamedPort(Port, Protocol):
+    """What a REPL needs of a port."""
+
+    name: str
 
 
 class Repl:
-    """The raw REPL of the board on a port."""
+    """The raw REPL of the board on a port. clock: seconds that only grow."""
 
-    def __init__(self, port: SerialPort) -> None:
+    def __init__(self, port: NamedPort, clock: Clock = time.monotonic) -> None:
         self.port = port
+        self.clock = clock
+        self.lag = 0.0
+        """Seconds that the board took to answer, the last time that nothing else was to do."""
         self._seen = bytearray()
 
     def write(self, data: bytes) -> None:
         self.port.write(data)
 
-    def expect(self, mark: bytes, limit: float) -> bytes:
-        """What comes before `mark`. Raises SilentError, with what was seen."""
-        deadline = time.monotonic() + limit
+    def expect(self, mark: bytes, limit: float, altogether: bool = False) -> bytes:
+        """What comes before `mark`. Raises SilentError, with what was seen.
+
+        limit: seconds without a word of the board, or altogether.
+        """
+        limit = max(limit, PATIENCE * self.lag)
+        start = heard = self.clock()
         while mark not in self._seen:
-            left = deadline - time.monotonic()
+            end = start + limit
+            if not altogether:
+                end = min(heard + limit, start + CHATTER * limit)
+            left = end - self.clock()
             if left <= 0:
                 seen = bytes(self._seen[-300:])
                 raise SilentError(
                     f"the board did not answer {mark!r} within {limit:g} s; "
                     + (f"it said {seen!r}" if seen else "it said nothing")
                 )
-            self._seen += self.port.read(left)
+            if data := self.port.read(left):
+                self._seen += data
+                heard = self.clock()
         before, _, after = bytes(self._seen).partition(mark)
         self._seen = bytearray(after)
         return before
@@ -58,22 +81,32 @@ class Repl:
     def drain(self, quiet: float = 0.1) -> None:
         """Drop what is still coming."""
         self._seen.clear()
-        limit = time.monotonic() + 20 * quiet
-        while self.port.read(quiet) and time.monotonic() < limit:
+        limit = self.clock() + CHATTER * quiet
+        while self.port.read(quiet) and self.clock() < limit:
             pass
 
-    def enter(self) -> None:
-        """Interrupt whatever runs and enter the raw REPL. Raises NoBoardError."""
+    def enter(self) -> bytes:
+        """Interrupt whatever runs and enter the raw REPL; what the board said meanwhile.
+
+        A prompt may come after it was asked for once more, and that second Ctrl-C would hit
+        whatever is sent next. So a script of ours is sent behind, and its answer says that the
+        board has read all there was. Raises NoBoardError.
+        """
         seen = b""
-        for _ in range(RAW_ATTEMPTS):
-            self._seen.clear()
+        self._seen.clear()
+        self.lag = 0.0
+        start = self.clock()
+        limits = [times * RAW_LIMIT for times in ATTEMPTS]
+        while limits:
             self.write(INTERRUPT + ENTER_RAW)
             try:
-                self.expect(RAW_PROMPT, RAW_LIMIT)
-                self.drain(0.02)
-                return
+                seen += self.expect(RAW_PROMPT, limits.pop(0))
+                if not self.lag:  # it lives: what fails from now on was lost on its way
+                    self.lag = self.clock() - start
+                    limits = [RAW_LIMIT] * len(ATTEMPTS)
+                return seen + self._echo()
             except SilentError:
-                seen += bytes(self._seen)
+                seen += self.rest()
         heard = seen.decode(errors="replace").strip()
         if not heard and self.port.name.startswith("socket://"):
             raise NoBoardError(
@@ -87,22 +120,34 @@ class Repl:
             "(micropython.org/download)"
         )
 
+    def _echo(self) -> bytes:
+        """Let the board answer what nobody else has asked; what it said before."""
+        answer = secrets.token_hex(6)
+        start = self.clock()
+        # In halves: a friendly REPL says again what it reads.
+        self.write(f"print({answer[:6]!r}{answer[6:]!r},end='')".encode() + RUN)
+        seen = self.expect(answer.encode(), RAW_LIMIT)
+        self.lag = self.clock() - start
+        self.expect(RUN, RAW_LIMIT)
+        self.expect(RUN + b">", RAW_LIMIT)
+        return seen
+
     def reset(self) -> None:
         """Soft reset: a fresh heap, in which nothing is imported."""
-        for left in range(RAW_ATTEMPTS - 1, -1, -1):
+        for left in range(len(ATTEMPTS) - 1, -1, -1):
             self.write(RUN)
             try:
-                self.expect(b"soft reboot", RAW_LIMIT)
+                self.expect(REBOOT, RAW_LIMIT)
                 break
             except SilentError:
+                if REBOOT in self.enter():  # it came late
+                    return
                 if not left:
                     raise
-                self.enter()
         try:
             self.expect(RAW_PROMPT, RESET_LIMIT)
         except SilentError:  # boot.py keeps it busy
             self.enter()
-        self.drain(0.02)
 
     def start(self, code: str) -> None:
         """Start a script; what it prints comes next.
@@ -113,17 +158,22 @@ class Repl:
         self._seen.clear()
         for at in range(0, len(data), CHUNK):
             if at:
-                time.sleep(CHUNK_PAUSE)
+                time.sleep(max(CHUNK_PAUSE, self.lag / 2))
             self.write(data[at : at + CHUNK])
         self.write(RUN)
         self.expect(b"OK", EXEC_LIMIT)
 
-    def finish(self, limit: float | None = EXEC_LIMIT) -> str:
-        """Wait for the script's end; what it printed. Raises ScriptError, TimeoutError's kin."""
+    def finish(self, limit: float | None = EXEC_LIMIT, altogether: bool = False) -> str:
+        """Wait for the script's end; what it printed. Raises ScriptError, TimeoutError's kin.
+
+        limit: seconds without a word of it, or altogether; None for none.
+        """
+        if limit is None:
+            limit = 1e9
         try:
-            output = self.expect(RUN, limit if limit is not None else 1e9)
+            output = self.expect(RUN, limit, altogether)
         except SilentError as e:
-            said = bytes(self._seen).decode(errors="replace")
+            said = self.rest().decode(errors="replace")
             self.enter()
             raise SilentError(
                 f"the script did not end within {limit:g} s, and was interrupted; it had printed "
@@ -134,10 +184,10 @@ class Repl:
             raise ScriptError(lines(trace).strip())
         return lines(output)
 
-    def run(self, code: str, limit: float | None = EXEC_LIMIT) -> str:
-        """Run a script and return what it printed."""
+    def run(self, code: str, limit: float | None = EXEC_LIMIT, altogether: bool = False) -> str:
+        """Run a script and return what it printed; see `finish`."""
         self.start(code)
-        return self.finish(limit)
+        return self.finish(limit, altogether)
 
 
 def lines(data: bytes) -> str:

@@ -12,6 +12,8 @@ from .frames import Frame
 from .replies import Reader, refusal
 from .streaming import Streamer
 
+TRIES = 6  # times that a reply may take what the last one took
+
 
 def restarted() -> EndedError:
     """What a READY means that nobody waits for."""
@@ -25,6 +27,13 @@ class Session(Channel):
         super().__init__(port, clock)
         self.streamer = Streamer(self)
         self.requests = 0  # that were made
+        self.lag = 0.0
+        """Seconds that the board took for the last request that takes no time."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds for a reply to a request that takes no time, before it is repeated."""
+        return limits.RESEND + self.lag
 
     def receive(self, limit: float) -> Frame | None:
         """The next frame that is not about weights, or None after `limit` seconds.
@@ -47,16 +56,18 @@ class Session(Channel):
     ) -> bytes:
         """Send a request until it is answered; the reply's payload.
 
-        `limit`: seconds altogether (default: limits.REPLY).
+        `limit`: seconds without a sign of life (default: limits.REPLY). Every frame is one, but
+        that a frame was damaged says nothing new.
         `parts` takes the parts of a reply that begin with (offset, total) instead; the last
         comes when offset and items reach the total.
         """
-        limit = limits.REPLY if limit is None else limit
+        quick = limit is None
+        limit = max(limits.REPLY if limit is None else limit, TRIES * self.patience)
         self.requests += 1
         seq = self.next_seq()
         frame = self.encode(kind, seq, body)
-        resend = limits.RESEND
-        again = self.clock()
+        resend = self.patience
+        start = again = self.clock()
         end = again + limit
         stuck = False
         self.streamer.begin(kind not in (wire.STOP, wire.BYE))
@@ -71,9 +82,10 @@ class Session(Channel):
                 )
             if now >= again:
                 if stuck:
-                    self.unstick()
+                    self.repeat(frame)
+                else:
+                    self.write(frame)
                 stuck = True
-                self.write(frame)
                 again = now + resend
                 resend *= 2
             answer = self.receive(max(min(again, end) - now, 0))
@@ -88,13 +100,20 @@ class Session(Channel):
                     raise error
             elif answer.kind == wire.READY:
                 raise restarted()
-            elif answer.kind == wire.BUSY and answer.seq == seq:
-                self.stuck = 0
-                end = max(end, self.clock() + limits.REPLY)
             elif answer.kind == kind | 0x80 and answer.seq == seq:
+                if quick:
+                    self.lag = self.clock() - start
                 self.answered()
                 if parts is None or _last(answer.body, parts):
                     return answer.body
+                end = max(end, self.clock() + limit)
+            else:
+                now = self.clock()
+                end = max(end, now + (limits.REPLY if answer.kind == wire.BUSY else limit))
+                if answer.kind == wire.BUSY:
+                    self.stuck = 0
+                elif answer.kind & 0x80:  # ours comes behind the replies to what was before it
+                    again = max(again, now + resend)
 
     def argue(self, argument: bytes, fixed: int) -> bytes:
         """Send ahead what does not fit into one frame beside `fixed` bytes; the rest."""

@@ -23,6 +23,9 @@ class Text:
         self._frame = session.encode(wire.GENERATE, self._seq, body)
         self._done = 0  # tokens that came
         self._taken = 0  # that the board knows to have come
+        self._gap = -1  # the token behind which some were asked for again
+        self._slowest = 0.0  # seconds that the board has been silent
+        self._pace = 0.0  # the most of them between two tokens
         self._finished = False
         self.stats = Stats()
         """The board's figures, once it has ended."""
@@ -33,23 +36,28 @@ class Text:
         session.streamer.begin()
         session.look()
         session.write(self._frame)
-        wait, quiet = limits.RESEND, 0.0
+        wait, quiet = session.patience, 0.0
+        heard = session.clock()
         try:
             while not self._finished:
                 answer = session.receive(wait)
+                self._slowest = max(self._slowest, session.clock() - heard)
                 if answer is None:
                     if session.clock() >= session.streamer.served + limits.STALL:
                         quiet += wait
-                        wait = min(2 * wait, limits.QUIET)
+                        wait = max(wait, min(2 * wait, limits.QUIET))
                         self._ask(quiet)
                 elif answer.kind == wire.ERROR and answer.seq in (0, self._seq):
                     self._fault(answer)
                 elif answer.kind == wire.READY:
                     raise restarted()
                 elif answer.kind == wire.TOKEN and answer.seq == self._seq:
-                    wait, quiet = limits.RESEND, 0.0
+                    if self._done:
+                        self._pace = max(self._pace, session.clock() - heard)
+                    wait, quiet = max(session.patience, min(2 * self._pace, limits.TOKEN / 2)), 0.0
                     session.stuck = 0
                     yield from self._tokens(answer)
+                    heard = session.clock()
                 elif answer.kind == wire.GENERATE | 0x80 and answer.seq == self._seq:
                     self._end(answer)
         except LinkError:
@@ -66,7 +74,9 @@ class Text:
         r = Reader(frame.body)
         (index,) = r.take("H")
         if index > self._done:
-            self._take(again=True)
+            if self._gap != self._done:  # once: more may be on their way
+                self._gap = self._done
+                self._take(again=True)
             return
         while r.left:
             piece = r.raw(r.take("H")[0]).decode(errors="replace")
@@ -111,22 +121,22 @@ class Text:
 
         Line feeds first: the board may have lost step, and would not find it among repeats.
         """
-        self._session.unstick()
-        if self._done:
-            self._take(again)
-        else:
-            self._session.write(self._frame)
+        taken = self._session.encode(wire.TAKEN, self._seq, self._body(again))
+        self._session.repeat(taken if self._done else self._frame)
 
     def _take(self, again: bool = False) -> None:
         """Acknowledge the tokens that came; again: those behind them are to come again."""
-        session, body = self._session, struct.pack("<HB", self._done, again)
-        session.write(session.encode(wire.TAKEN, self._seq, body))
+        self._session.write(self._session.encode(wire.TAKEN, self._seq, self._body(again)))
+
+    def _body(self, again: bool) -> bytes:
+        return struct.pack("<HB", self._done, again)
 
     def _stop(self) -> None:
         """Stop the text, and wait for its end."""
         session = self._session
-        session.request(wire.STOP)
-        while last := session.receive(limits.RESEND):
+        # It is heard between two tokens.
+        session.request(wire.STOP, limit=limits.REPLY + 2 * self._slowest)
+        while last := session.receive(session.patience):
             if (last.kind, last.seq) == (wire.GENERATE | 0x80, self._seq):
                 self.stats = Stats.of(last.body)
                 return

@@ -49,6 +49,7 @@ class Upload:
         self._block = session.hello.payload - 4  # bytes of a block's data
         self._credit = session.hello.credit
         self._failures = self._losses = 0
+        self._patience = session.patience
         self._check = limits.REPLY + len(data) / limits.CHECK_RATE  # seconds
 
     def run(self) -> int:
@@ -58,8 +59,8 @@ class Upload:
             self._reached(at)
             if at == len(self._data):
                 break
-            reached, error = self.send(at)
-            at = reached if error is None else self._resume(reached > at, error)
+            reached, sent, error = self.send(at)
+            at = reached if error is None else self._resume(at, sent, error)
         self._session.request(wire.COMMIT, limit=self._check)
         return resumed
 
@@ -73,9 +74,21 @@ class Upload:
                 break
         return int(at)
 
-    def _resume(self, got_on: bool, error: LinkError) -> int:
-        """Something was lost or damaged: wait for silence, then ask where the board is."""
-        self._failures = 1 if got_on else self._failures + 1
+    def _resume(self, start: int, sent: int, error: LinkError) -> int:
+        """Where the board is, after a silence or something that was damaged.
+
+        start, sent: the offsets from which on and up to which the last blocks were sent.
+        """
+        session = self._session
+        if not isinstance(error, SilentError):
+            session.unstick()
+            while session.receive(limits.DRAIN):
+                pass
+        (at,) = Reader(session.request(wire.DATA, bytes(4))).take("I")
+        if at == sent:  # it was only late
+            self._patience = max(2 * self._patience, session.patience)
+            return int(at)
+        self._failures = 1 if at > start else self._failures + 1
         if self._failures > ATTEMPTS:
             raise error
         if self._failures > 1:
@@ -83,15 +96,11 @@ class Upload:
         self._losses += 1
         if self._losses > ATTEMPTS:
             self._credit = 0  # one block at a time: the board may have less room than it says
-        session = self._session
-        session.unstick()
-        while session.receive(limits.DRAIN):
-            pass
-        (at,) = Reader(session.request(wire.DATA, bytes(4))).take("I")
         return int(at)
 
-    def send(self, at: int) -> tuple[int, LinkError | None]:
-        """Send from `at` on, within the credit; where the board got, and what went wrong."""
+    def send(self, at: int) -> tuple[int, int, LinkError | None]:
+        """Send from `at` on, within the credit; where the board got, up to where blocks were
+        sent, and what went wrong."""
         session, size = self._session, len(self._data)
         flight = _Flight(at)
         done = at
@@ -100,11 +109,11 @@ class Upload:
             if batch:
                 session.look()
                 session.write(*batch)
-            answer = session.receive(0 if batch and flight.sent < size else limits.RESEND)
+            answer = session.receive(0 if batch and flight.sent < size else self._patience)
             if answer is None and batch:
                 continue
             if answer is None:
-                return done, SilentError(
+                return done, flight.sent, SilentError(
                     "the board stopped answering in the middle of the upload; what arrived is "
                     "kept: deploy again to go on"
                 )
@@ -118,11 +127,11 @@ class Upload:
                 refused = refusal(answer.body)
                 if refused.code not in (wire.BAD_CRC, wire.BAD_OFFSET):
                     raise refused
-                return done, LinkError(
+                return done, flight.sent, LinkError(
                     "the upload's blocks arrive damaged, again and again; check the cable, and "
                     "whether another program uses the port. What arrived is kept"
                 )
-        return done, None
+        return done, flight.sent, None
 
     def _batch(self, flight: _Flight) -> list[bytes]:
         """As many more frames as the credit allows, up to BATCH bytes; they count as sent."""

@@ -82,17 +82,18 @@ def start_up(folder, terminal, marks, run_main):
     Module(micropython, "kbd_intr", kbd_intr)
     Module(machine, "reset", lambda: sys.exit(HARD_RESET))
 
-    print(marks[0] + "%d.%d" % sys.implementation.version[:2], end=marks[1])
+    names = ("boot.py", "main.py")[: 1 + run_main]
+    names = [name for name in names if name in os.listdir()]
+    # Where nothing is to run, nothing may be sent to it: input would be lost when it ends.
+    end = marks[1] if names else marks[1] + marks[2]
+    print(marks[0] + "%d.%d" % sys.implementation.version[:2], end=end)
     try:
-        for name in ("/boot.py", "/main.py")[: 1 + run_main]:
-            try:
-                os.stat(name)
-            except OSError:
-                continue
+        for name in names:
             execfile(name)
     except (Exception, KeyboardInterrupt) as error:
         sys.print_exception(error)
-    print(marks[2], end="")
+    if names:
+        print(marks[2], end="")
 
 try:
     start_up(*ARGUMENTS)
@@ -235,7 +236,9 @@ class Interpreter:
             if self._running() and not late:
                 return False
             if self.phase != "starting" and not self._prompted:
-                if not (self._held or self._tail).endswith(PROMPT) and not late:
+                # What came while boot.py ran may have led to the raw prompt.
+                raw = self.phase == "running" and self.raw
+                if not (raw or late or (self._held or self._tail).endswith(PROMPT)):
                     return False
                 self._prompted = True
                 self._ready.set()
