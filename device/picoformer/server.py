@@ -347,8 +347,9 @@ class Server(Frames):
             try:
                 os.remove(p)
                 found = True
-            except OSError:
-                pass
+            except OSError as e:
+                if e.args[0] != 2:  # it is there, and stays
+                    raise
         if not found:
             raise Refused(NO_FILE, 0, name)
         return b""

@@ -383,7 +383,7 @@ def test_a_board_gets_the_tokenizers_of_its_models(tmp_path, capsys):
         for name, data in {"cut": b"\x89PFT", "far": b"\xff" * 72, "none": b""}.items():
             (tmp_path / "flash" / f"{name}.pft").write_bytes(data)
         with Board(unix.port) as board:
-            with pytest.raises(Error, match="more of the runtime: picoformer deploy.*wordpiece"):
+            with pytest.raises(Error, match="more of the runtime: picoformer update.*wordpiece"):
                 board.load("m2")
             assert board.load("m1").task == "classify"
             # In the same session, with the server running.

@@ -12,6 +12,10 @@ RAW_LIMIT = 3.0  # for the raw REPL's prompt, each time it is asked for
 RESET_LIMIT = 10.0  # for a soft reset
 EXEC_LIMIT = 10.0  # for a short script of ours
 
+POLL = 0.1  # between looks at the clock
+HAMMER = 0.5  # of Ctrl-C after Ctrl-C, where one is not enough
+HAMMER_PAUSE = 0.002  # between two of them
+
 RAW_ATTEMPTS = 3
 CHUNK = 256  # bytes to the raw REPL at once: it has no flow control
 CHUNK_PAUSE = 0.01
@@ -21,6 +25,7 @@ INTERRUPT = b"\r\x03\x03"
 ENTER_RAW = b"\r\x01"
 LEAVE_RAW = b"\r\x02"
 RUN = b"\x04"
+BANNER = b'Type "help()" for more'  # of the friendly REPL: when main.py has ended, or boot.py
 
 
 class Repl:
@@ -29,6 +34,8 @@ class Repl:
     def __init__(self, port: SerialPort) -> None:
         self.port = port
         self._seen = bytearray()
+        self.stopped = False
+        """Whether `enter` has stopped the board's own program."""
 
     def write(self, data: bytes) -> None:
         self.port.write(data)
@@ -49,6 +56,15 @@ class Repl:
         self._seen = bytearray(after)
         return before
 
+    def mark(self, mark: bytes, limit: float) -> None:
+        """Wait for a byte that a script says. Raises ScriptError where it has ended instead."""
+        seen, deadline = self._seen, time.monotonic() + limit
+        while mark not in seen and RUN not in seen and time.monotonic() < deadline:
+            seen += self.port.read(POLL)
+        if RUN in seen and mark not in seen.partition(RUN)[0]:
+            self.finish()
+        self.expect(mark, 0)
+
     def rest(self) -> bytes:
         """What has been read too far."""
         rest = bytes(self._seen)
@@ -64,28 +80,34 @@ class Repl:
 
     def enter(self) -> None:
         """Interrupt whatever runs and enter the raw REPL. Raises NoBoardError."""
-        seen = b""
+        seen, talks = b"", 0
         for _ in range(RAW_ATTEMPTS):
             self._seen.clear()
+            if seen:
+                self._hammer()
             self.write(INTERRUPT + ENTER_RAW)
             try:
-                self.expect(RAW_PROMPT, RAW_LIMIT)
+                seen += self.expect(RAW_PROMPT, RAW_LIMIT)
+                self.stopped |= BANNER in seen
                 self.drain(0.02)
                 return
             except SilentError:
                 seen += bytes(self._seen)
-        heard = seen.decode(errors="replace").strip()
-        if not heard and self.port.name.startswith("socket://"):
-            raise NoBoardError(
-                f"{self.port.name} says nothing: another program may have it (an emulated board "
-                "serves one at a time); close that one and try again"
-            )
-        raise NoBoardError(
-            f"no MicroPython answers on {self.port.name}: "
-            + (f"it said {heard[-200:]!r}" if heard else "it said nothing")
-            + "; expected the raw REPL. Check the port, reset the board, or flash MicroPython "
-            "(micropython.org/download)"
-        )
+                talks += bool(self._seen)
+            if talks > 1:
+                break
+        raise unanswered(self.port.name, lines(seen).strip(), talks > 1)
+
+    def _hammer(self) -> None:
+        """Ctrl-C again and again.
+
+        A program that catches one, as a bare `except:` does, may be ended by the next, if that
+        comes while it is about it.
+        """
+        end = time.monotonic() + HAMMER
+        while time.monotonic() < end:
+            self.write(b"\x03")
+            time.sleep(HAMMER_PAUSE)
 
     def reset(self) -> None:
         """Soft reset: a fresh heap, in which nothing is imported."""
@@ -103,6 +125,17 @@ class Repl:
         except SilentError:  # boot.py keeps it busy
             self.enter()
         self.drain(0.02)
+
+    def leave(self) -> None:
+        """To the prompt; the board's own program, where `enter` has stopped one, starts again."""
+        self.write(LEAVE_RAW)
+        if self.stopped:
+            self.restart()
+
+    def restart(self) -> None:
+        """Soft reset from the prompt, so that boot.py and main.py run."""
+        self.write(RUN)
+        self.expect(b"soft reboot\r\n", RAW_LIMIT)
 
     def start(self, code: str) -> None:
         """Start a script; what it prints comes next.
@@ -138,6 +171,29 @@ class Repl:
         """Run a script and return what it printed."""
         self.start(code)
         return self.finish(limit)
+
+
+def unanswered(port: str, heard: str, talks: bool) -> NoBoardError:
+    """What it means that the raw REPL's prompt does not come. talks: something goes on talking."""
+    if talks:
+        return NoBoardError(
+            f"a program that ignores Ctrl-C runs on {port}; it says {heard[-60:]!r}. Reset the "
+            "board and try again at once, before its main.py begins; if that does not help, hold "
+            "its safe-mode button at reset (Pyboard), or erase its flash (RP2: hold BOOTSEL, copy "
+            "flash_nuke.uf2; ESP32: esptool erase_flash) and flash MicroPython anew. A bare "
+            "`except:` catches Ctrl-C, `except Exception:` does not"
+        )
+    if not heard and port.startswith("socket://"):
+        return NoBoardError(
+            f"{port} says nothing: another program may have it (an emulated board serves one at a "
+            "time); close that one and try again"
+        )
+    return NoBoardError(
+        f"no MicroPython answers on {port}: "
+        + (f"it said {heard[-200:]!r}" if heard else "it said nothing")
+        + "; expected the raw REPL. Check the port, reset the board, or flash MicroPython "
+        "(micropython.org/download)"
+    )
 
 
 def lines(data: bytes) -> str:
