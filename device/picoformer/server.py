@@ -230,7 +230,8 @@ class Server(Frames):
 
     def _space(self):
         s = os.statvfs(self._root)
-        return min(s[1] * s[4], 0xFFFFFFFF)
+        # littlefs may count more blocks as used than there are.
+        return min(s[1] * s[4], 0xFFFFFFFF) if 0 <= s[4] <= s[2] else 0
 
     def _list(self, body):
         """Models from number body[0] on: as many as fit. Size, header CRC, name."""

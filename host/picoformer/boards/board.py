@@ -94,7 +94,7 @@ class Board:
         self.stats = Stats()
         """What the last text took on the board."""
         self.notice = ""
-        """Why the board's runtime is .py, where `update` could not send .mpy."""
+        """Why the board's runtime is .py or slow, where it could not be better."""
 
     @property
     def port(self) -> str:
@@ -232,8 +232,8 @@ class Board:
         """The same; section: the tokenizer of the model that is to come, or nothing."""
         sections = [section] * bool(section)
         if self.connection.link:
-            if readers(sections) <= self._readers:
-                return False  # it was up to date, or good enough, when the server started
+            if self._readers and readers(sections) <= self._readers:
+                return False  # it was brought up to date before
             self.connection.stop_server()
             self.connection.reset()
         repl = self.connection.repl
@@ -345,6 +345,11 @@ class Board:
             loaded = link.load(name, context)
         if loaded.weights == "host":
             self._provide(link, name)
+        if loaded.kernels == "portable" and self.platform.architecture and not self.notice:
+            self.notice = (
+                "the board runs the portable kernels, a hundred times slower: its others are for "
+                "another processor, or did not fit its heap; picoformer update"
+            )
         return link
 
     def _provide(self, link: Link, name: str) -> None:

@@ -34,7 +34,9 @@ def picoformer_models():
                     found.append((name, os.stat("/" + name)[6], head, f.read(52)))
             except (OSError, OverflowError):
                 pass
-    print((s[1] * s[3], s[1] * s[2], "main.py" in names, found))
+    # littlefs may count more blocks as used than there are.
+    free = s[3] if 0 <= s[3] <= s[2] else 0
+    print((s[1] * free, s[1] * s[2], "main.py" in names, found))
 picoformer_models()
 del picoformer_models
 """

@@ -62,7 +62,10 @@ class Repl:
         while mark not in seen and RUN not in seen and time.monotonic() < deadline:
             seen += self.port.read(POLL)
         if RUN in seen and mark not in seen.partition(RUN)[0]:
-            self.finish()
+            try:
+                self.finish()
+            finally:
+                self.enter()  # what was on its way to the script is being typed into the REPL
         self.expect(mark, 0)
 
     def rest(self) -> bytes:

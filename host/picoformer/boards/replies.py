@@ -151,7 +151,7 @@ def older(said: str) -> str:
     newer = version and int(version[1]) > int(version[2])
     if not newer and not re.search(r"this version (reads|knows)|unknown step", said):
         return ""
-    told = re.split(r": convert|: picoformer update|; convert", said)[0]
+    told = re.split(r": convert|: install", said)[0]
     return f"the board's runtime is older than this model: picoformer update (it said: {told})"
 
 

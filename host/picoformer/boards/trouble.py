@@ -101,9 +101,12 @@ def explain(repl: Repl, said: str) -> Error | None:
     if number:
         return _refused(repl, int(number[1]))
     if "incompatible .mpy" in said:
-        return NoRuntimeError(
-            "the .mpy files of the board's runtime are for another firmware or processor: "
-            "picoformer update replaces them"
+        found, _ = hiders(repl)
+        return hidden({n: file for n, file in found.items() if file.endswith(".mpy")}) or (
+            NoRuntimeError(
+                "the .mpy files of the board's runtime are for another firmware or processor: "
+                "picoformer update replaces them"
+            )
         )
     if not re.search(r"(Import|Attribute|Name|Type|Syntax|Value)Error|needs more of the", said):
         return None

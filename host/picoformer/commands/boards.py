@@ -135,7 +135,8 @@ def _print_board(row: dict[str, Any]) -> None:
         return
     native = row["architecture"] or "no native code"
     print(f"  MicroPython {row['micropython']} on {row['platform']}, {native}")
-    print(f"  runtime  {_runtime(row['runtime'])}")
+    if row["runtime"] or "error" not in row:
+        print(f"  runtime  {_runtime(row['runtime'])}")
     if "error" in row:
         print(f"  error    {row['error']}")
     if "free_heap" in row:
@@ -167,8 +168,8 @@ def _after_boards(o: argparse.Namespace, row: dict[str, Any]) -> None:
     """The next step with a board."""
     port = f"--port {o.port or row['port']}"
     whole = [m for m in row.get("models", ()) if m["task"]]
-    if "micropython" not in row:
-        return
+    if "error" in row:
+        return  # it has the remedy
     if not (row["runtime"] or {}).get("current"):
         then(o, f"picoformer update {port}")
     elif not whole:
