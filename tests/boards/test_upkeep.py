@@ -22,6 +22,7 @@ from picoformer.device import server_frames as wire
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
 from picoformer.version import __version__
+from turns import some
 
 REASON = models.no_board()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -170,6 +171,8 @@ def test_remove_needs_no_runtime_and_removes_it(tmp_path, small, capsys):
         with Board(unix.port) as board:
             board.deploy(small, "m")
             board.load("m")
+            (flash / "lib" / "picoformer" / "more").mkdir()
+            (flash / "lib" / "picoformer" / "more" / "file").touch()
             board.remove(runtime=True)
             assert not (flash / "lib" / "picoformer").exists()
             assert not board.runtime().sums
@@ -222,28 +225,33 @@ def product(flash):
 def test_main_runs_again_where_it_ran(product, flash, small, capsys):
     with Board(product.port) as board:
         board.deploy(small, "m")
-        assert board.classify and board.load("m")
+        assert board.stopped and board.load("m")
     assert runs(flash, 2)
-    assert run_json(capsys, "boards", "--port", product.port)["boards"][0]["main"]
-    assert runs(flash, 3)
-    # An error, and what another program asks for, change nothing of it.
-    assert "no model 'x'" in failed(capsys, "remove", "x", "--port", product.port)
+    (row,) = run_json(capsys, "boards", "--port", product.port)["boards"]
+    assert row["main"] and row["runs"] and runs(flash, 3)
+    assert main(["deploy", str(small), "--name", "m", "--port", product.port]) == 0
+    assert "its main.py ran, and runs again\n" in capsys.readouterr().out
     assert runs(flash, 4)
+    # An error changes nothing of it.
+    assert "no model 'x'" in failed(capsys, "remove", "x", "--port", product.port)
+    assert runs(flash, 5)
     # A board that is reset in between.
     with Board(product.port) as board:
         board.models()
         product._life.process.kill()
         assert board.models()
-    assert runs(flash, 6)
+    assert runs(flash, 7)
 
 
-def test_where_nothing_ran_nothing_is_started(product, flash):
+def test_where_nothing_ran_nothing_is_started(product, flash, capsys):
     with serial.Serial(product.port, timeout=10) as plain:
         plain.write(b"\x03")
         plain.read_until(b">>> ")
     with Board(product.port) as board:
-        board.contents()
+        assert board.contents().program and not board.stopped
     assert runs(flash, 1)
+    assert main(["boards", "--port", product.port]) == 0
+    assert "main.py  does not run: picoformer reset starts it\n" in capsys.readouterr().out
     with serial.Serial(product.port, timeout=10) as plain:
         plain.write(b"print(6 * 7)\r")
         assert b"42\r\n>>> " in plain.read_until(b"42\r\n>>> ")
@@ -251,22 +259,27 @@ def test_where_nothing_ran_nothing_is_started(product, flash):
 
 @pytest.mark.parametrize("hard", [[], ["--hard"]])
 def test_reset(product, flash, capsys, hard):
+    reset = "reset", *hard, "--port", product.port
+    report = run_json(capsys, *reset)
+    assert report["main"] and report["hard"] == bool(hard) and "main runs" in report["said"]
+    assert runs(flash, 2)
+    (flash / "main.py").write_text("print('begun')\n1 // 0\n")
+    assert main([*reset]) == 0
+    assert "its program ended: ZeroDivisionError: " in capsys.readouterr().out
+
+
+def test_reset_of_a_board_in_use(product, flash, capsys):
     with Board(product.port) as board:
         board.models()
-        board.reset(bool(hard))
+        board.reset()
         with pytest.raises(Error, match="closed"):
             board.models()
     assert runs(flash, 2)
-    report = run_json(capsys, "reset", *hard, "--port", product.port)
-    assert report["main"] and report["hard"] == bool(hard) and "main runs" in report["said"]
-    assert runs(flash, 3)
-    assert main(["reset", *hard, "--port", product.port]) == 0
+    reset = "reset", "--port", product.port
+    assert main([*reset]) == 0
     assert "its main.py runs\n" in capsys.readouterr().out
-    (flash / "main.py").write_text("print('begun')\n1 // 0\n")
-    assert main(["reset", *hard, "--port", product.port]) == 0
-    assert "its program ended: ZeroDivisionError: " in capsys.readouterr().out
     (flash / "main.py").unlink()
-    assert main(["reset", *hard, "--port", product.port]) == 0
+    assert main([*reset]) == 0
     assert "it has no main.py, and is at its prompt" in capsys.readouterr().out
 
 
@@ -285,7 +298,7 @@ def at_once():
     """No message waits for a time limit."""
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 25  # of such a limit are 30
 
 
 def test_a_flash_that_is_read_only(ready, flash, small, case, capsys, at_once):
@@ -326,6 +339,7 @@ def test_refusals_of_a_file_system_are_told_apart(ready):
         assert "flash does not answer" in told("OSError: [Errno 5] EIO")
         assert "none is mounted" in told("OSError: 19")
         assert "flash is full" in told("OSError: 28")
+        assert "in the place of the folder /lib/picoformer" in told("OSError: 20")
         for said in "OSError: [Errno 2] ENOENT", "ZeroDivisionError: ", "the board failed: 5":
             assert trouble.explain(bare, said) is None
 
@@ -549,7 +563,7 @@ PICO = pico.missing()
 
 
 @pytest.mark.skipif(bool(PICO), reason=PICO)
-@pytest.mark.parametrize("handler", ["print('error ignored')", "pass"])
+@pytest.mark.parametrize("handler", some(["pass", "print('error ignored')"], 2, 1))
 def test_ctrl_c_again_and_again_ends_it_on_the_emulated_pico(tmp_path, monkeypatch, handler):
     """And then it runs again, as it did before."""
     from tools.emulation import filesystem

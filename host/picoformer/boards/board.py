@@ -106,6 +106,11 @@ class Board:
         """The board's MicroPython."""
         return self.connection.platform
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the board's main.py (or boot.py) ran, and was stopped: `close` starts it."""
+        return self.connection.repl.stopped
+
     def __enter__(self) -> Board:
         return self
 

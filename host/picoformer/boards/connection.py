@@ -215,7 +215,8 @@ class Connection:
         try:
             yield
         except ScriptError as e:
-            raise explain(self.repl, str(e)) or e from e
+            last = str(e).rpartition("\n")[2]
+            raise explain(self.repl, str(e)) or ScriptError(f"the board says: {last}") from e
         except BoardError as e:
             if e.code != wire.INTERNAL and "needs more of the runtime" not in str(e):
                 raise

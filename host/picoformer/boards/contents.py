@@ -51,7 +51,7 @@ for n in "mpy", "py":
         pass
 """
 
-# Files, and folders of files, whose paths are given; what is not there is left out.
+# Files and folders whose paths are given; what is not there is left out.
 REMOVE = """
 def picoformer_remove(paths):
     import os
@@ -60,8 +60,8 @@ def picoformer_remove(paths):
             folder = os.stat(path)[0] & 0x4000
         except OSError:
             continue
-        for name in os.listdir(path) if folder else ():
-            os.remove(path + "/" + name)
+        if folder:
+            picoformer_remove([path + "/" + name for name in os.listdir(path)])
         (os.rmdir if folder else os.remove)(path)
 picoformer_remove(%r)
 del picoformer_remove
@@ -155,7 +155,7 @@ def runtime(repl: Repl, board: Platform) -> Held:
 
 
 def remove(repl: Repl, paths: list[str]) -> None:
-    """Delete files, or folders of files; what is not there is left out."""
+    """Delete files and folders; what is not there is left out."""
     repl.run(REMOVE % (paths,), LOOK_LIMIT)
 
 
@@ -170,7 +170,7 @@ def full(name: str, size: int, there: Contents) -> NoSpaceError:
         + (
             f"`picoformer remove NAME` frees those of a model: {', '.join(map(str, models))}"
             if models
-            else "there is no model to remove, so other files fill it (mpremote fs ls)"
+            else "there is no model to remove: other files fill it (mpremote fs ls)"
         )
     )
     error.number = there.free

@@ -152,7 +152,10 @@ def older(said: str) -> str:
     if not newer and not re.search(r"this version (reads|knows)|unknown step", said):
         return ""
     told = re.split(r": convert|: install", said)[0]
-    return f"the board's runtime is older than this model: picoformer update (it said: {told})"
+    return (
+        "the board's runtime is older than this model: picoformer update, with the picoformer "
+        f"that made the model (the board said: {told})"
+    )
 
 
 def refusal(body: bytes) -> BoardError:

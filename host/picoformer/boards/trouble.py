@@ -133,6 +133,10 @@ def _refused(repl: Repl, number: int) -> Error | None:
             + ("its flash does not answer" if number == 5 else "none is mounted")
             + "): reset it; if that does not help, erase its flash and flash MicroPython anew"
         )
+    elif number in (17, 20):
+        return DeployError(
+            f"a file on the board is in the place of the folder {FOLDER}, or of /lib: rename it"
+        )
     else:
         return None
     error.number = number

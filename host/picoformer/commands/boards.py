@@ -17,6 +17,8 @@ from ..version import __version__
 from .arguments import PORT, add_json, add_model, add_port, command, then
 from .printing import Bars, show_json, table
 
+RUNS = "ran, and runs again"
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
@@ -112,6 +114,7 @@ def _what_is_on(board: Board) -> dict[str, Any]:
         "free_flash": there.free,
         "flash": there.total,
         "main": there.program,
+        "runs": board.stopped,
         "runtime": None,
     }
     try:
@@ -150,7 +153,7 @@ def _print_board(row: dict[str, Any]) -> None:
     if not row["models"]:
         print("  model    none")
     if row["main"]:
-        print("  main.py  is there")
+        print(f"  main.py  {RUNS if row['runs'] else 'does not run: picoformer reset starts it'}")
 
 
 def _runtime(held: dict[str, Any] | None) -> str:
@@ -210,6 +213,8 @@ def _deploy(o: argparse.Namespace) -> None:
         print(f"its weights stay here: run it with --weights {o.model}")
         return
     print(f"it will need {b.needed:,} bytes of heap beside the server, of {b.heap:,}")
+    if board.stopped:
+        print(f"its main.py {RUNS}")
     if not b.fits:
         print(f"warning: {' '.join([b.verdict, *b.advice])}", file=sys.stderr)
 
