@@ -576,7 +576,7 @@ def test_ctrl_c_again_and_again_ends_it_on_the_emulated_pico(tmp_path, monkeypat
         assert b"tick" in port.read(20)
         port.close()
         with monkeypatch.context() as m:
-            m.setattr(repl, "HAMMER", 0)
+            m.setattr(repl, "HAMMERS", 0)
             with pytest.raises(errors.NoBoardError, match="ignores Ctrl-C.*tick"):
                 Board(emulated.port)
         with Board(emulated.port) as board:

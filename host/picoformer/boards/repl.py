@@ -13,7 +13,7 @@ RESET_LIMIT = 10.0  # for a soft reset
 EXEC_LIMIT = 10.0  # for a short script of ours
 
 POLL = 0.1  # between looks at the clock
-HAMMER = 0.5  # of Ctrl-C after Ctrl-C, where one is not enough
+HAMMERS = 250  # times Ctrl-C, where one is not enough
 HAMMER_PAUSE = 0.002  # between two of them
 
 RAW_ATTEMPTS = 3
@@ -107,8 +107,7 @@ class Repl:
         A program that catches one, as a bare `except:` does, may be ended by the next, if that
         comes while it is about it.
         """
-        end = time.monotonic() + HAMMER
-        while time.monotonic() < end:
+        for _ in range(HAMMERS):
             self.write(b"\x03")
             time.sleep(HAMMER_PAUSE)
 
