@@ -102,6 +102,7 @@ class Connection:
         self.serial = SerialPort(self.port)
         self.repl = Repl(self.serial)
         self.repl.stopped = stopped
+        self.repl.drain(0.02)  # what was said to nobody, long ago: a banner, it may be
         self.repl.enter()
         self.reset()
         self.platform = probe(self.repl)
