@@ -30,7 +30,7 @@ def bind(model, f, parts, context, kernels, source, ample):
         model.kernels = kernels.__name__.rpartition("_")[2]
         model.tokenizer = _tokenizer(f, parts[3], model.vocab)
     except ImportError as e:
-        raise Error("this model needs more of the runtime: picoformer deploy sends it (%s)" % e)
+        raise Error("this model needs more of the runtime: picoformer update sends it (%s)" % e)
     memory = [None, tables, None, model._mapped and model._mapped.view]
     tiles = None
     if tiled:

@@ -31,8 +31,15 @@ def sections(f, cut=False):
     version, total, count = struct.unpack_from("<III", head, 4)
     if not OLD <= version <= VERSION:
         raise Error(
-            "model file has format version %d, this picoformer reads %d and %d: convert the model "
-            "again with the picoformer that matches the board's" % (version, OLD, VERSION)
+            "model file has format version %d, this picoformer reads %d and %d: %s"
+            % (
+                version,
+                OLD,
+                VERSION,
+                "convert it again"
+                if version < OLD
+                else "install a newer one (on a board: picoformer update)",
+            )
         )
     if crc32(head[:96]) & 0xFFFFFFFF != struct.unpack_from("<I", head, 96)[0]:
         raise Error("model file is corrupt: header checksum differs; convert or copy it again")

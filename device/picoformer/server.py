@@ -230,7 +230,8 @@ class Server(Frames):
 
     def _space(self):
         s = os.statvfs(self._root)
-        return min(s[1] * s[4], 0xFFFFFFFF)
+        # littlefs may count more blocks as used than there are.
+        return min(s[1] * s[4], 0xFFFFFFFF) if 0 <= s[4] <= s[2] else 0
 
     def _list(self, body):
         """Models from number body[0] on: as many as fit. Size, header CRC, name."""
@@ -347,8 +348,9 @@ class Server(Frames):
             try:
                 os.remove(p)
                 found = True
-            except OSError:
-                pass
+            except OSError as e:
+                if e.args[0] != 2:  # it is there, and stays
+                    raise
         if not found:
             raise Refused(NO_FILE, 0, name)
         return b""

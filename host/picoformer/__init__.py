@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         NoSpaceError,
         NoWeightsError,
         PortError,
+        ReadOnlyError,
         ScriptError,
     )
     from .boards.selftest import selftest
@@ -45,6 +46,7 @@ _FROM = {
     "NoSpaceError": "boards.errors",
     "NoWeightsError": "boards.errors",
     "PortError": "boards.errors",
+    "ReadOnlyError": "boards.errors",
     "ScriptError": "boards.errors",
     "Simulator": "simulate.simulator",
     "convert": "compile.convert",
@@ -64,6 +66,7 @@ __all__ = [
     "NoSpaceError",
     "NoWeightsError",
     "PortError",
+    "ReadOnlyError",
     "ScriptError",
     "Simulator",
     "convert",

@@ -475,7 +475,7 @@ def test_other_pythons_and_old_ones():
 
 def test_no_runtime_and_no_model_file(unix_board, tmp_path):
     with Board(unix_board.port) as board:
-        with pytest.raises(errors.NoRuntimeError, match="picoformer deploy"):
+        with pytest.raises(errors.NoRuntimeError, match="picoformer update"):
             board.models()
         (tmp_path / "bad.pft").write_bytes(b"no model")
         with pytest.raises(Error, match="not a picoformer model"):

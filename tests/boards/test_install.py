@@ -99,7 +99,7 @@ class Repl:
         with self.path.open("ab") as f:
             f.write(a2b_base64(block))
 
-    def expect(self, _: bytes, limit: float) -> None:
+    def mark(self, _: bytes, limit: float) -> None:
         pass
 
     def finish(self, limit: float) -> str:
@@ -383,7 +383,7 @@ def test_a_board_gets_the_tokenizers_of_its_models(tmp_path, capsys):
         for name, data in {"cut": b"\x89PFT", "far": b"\xff" * 72, "none": b""}.items():
             (tmp_path / "flash" / f"{name}.pft").write_bytes(data)
         with Board(unix.port) as board:
-            with pytest.raises(Error, match="more of the runtime: picoformer deploy.*wordpiece"):
+            with pytest.raises(Error, match="more of the runtime: picoformer update.*wordpiece"):
                 board.load("m2")
             assert board.load("m1").task == "classify"
             # In the same session, with the server running.

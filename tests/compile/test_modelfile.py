@@ -223,7 +223,8 @@ def test_foreign(on_board, data):
 
 @pytest.mark.parametrize("version", [0, 1, 4, 0xFFFFFFFF])
 def test_another_version(on_board, good, version):
-    words = (f"format version {version}", "reads 2 and 3", "convert the model again")
+    remedy = "convert it again" if version < 2 else "picoformer update"
+    words = (f"format version {version}", "reads 2 and 3", remedy)
     refused(on_board, changed(good, 4, version), *words)
 
 

@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import operator
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,15 +29,18 @@ from ..errors import Error
 from ..planning.budget import Budget
 from ..planning.planner import Planner
 from ..planning.profiles import known
-from ..runtime.files import readers
+from ..runtime.files import FOLDER, readers
 from ..runtime.platforms import Platform
 from ..tokenizers.tokenizer import utf8
+from . import contents
 from .connection import Connection
+from .contents import Contents, Held, Kept
 from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
 from .link import Link
-from .repl import EXEC_LIMIT
+from .repl import EXEC_LIMIT, Repl
 from .replies import Info, Labels, Loaded, Stats, Stored
+from .trouble import check
 
 # Prints a file's first section, which docs/format.md says where to find.
 _METADATA = """
@@ -92,7 +96,7 @@ class Board:
         self.stats = Stats()
         """What the last text took on the board."""
         self.notice = ""
-        """Why the board's runtime is .py, where `update` could not send .mpy."""
+        """Why the board's runtime is .py or slow, where it could not be better."""
 
     @property
     def port(self) -> str:
@@ -103,6 +107,11 @@ class Board:
     def platform(self) -> Platform:
         """The board's MicroPython."""
         return self.connection.platform
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the board's main.py (or boot.py) ran, and was stopped: `close` starts it."""
+        return self.connection.repl.stopped
 
     def __enter__(self) -> Board:
         return self
@@ -116,8 +125,18 @@ class Board:
         self.close()
 
     def close(self) -> None:
-        """Leave the board at its prompt and close the port; harmless when done before."""
+        """Close the port; harmless when done before.
+
+        Where the board's main.py ran before, it starts again; else the board is at its prompt.
+        """
         self.connection.close()
+
+    def reset(self, hard: bool = False) -> str:
+        """Reset the board, so that its main.py runs, and close the port.
+
+        hard: as its reset button does. Returns what the board said within a second.
+        """
+        return self.connection.restart(hard)
 
     def exec(self, code: str, timeout: float | None = EXEC_LIMIT) -> str:
         """Run a script on the board's REPL; what it printed. timeout in seconds, None for none.
@@ -158,12 +177,14 @@ class Board:
         try:
             self.connection.do(lambda link: self._put(link, name, data, progress))
         except NoSpaceError as e:
-            if len(front) > e.number or data is front:
-                raise
-            raise NoSpaceError(
-                f"{e}. Or leave its weights on this PC: without them it has {len(front):,} "
-                "bytes (deploy with --weights host)"
-            ) from e
+            there = self.contents()
+            error = contents.full(name, len(data), there)
+            if weights == "board" and len(front) <= there.free:
+                error.args = (
+                    f"{error}. Or leave its weights on this PC: without them it has "
+                    f"{len(front):,} bytes (deploy with --weights host)",
+                )
+            raise error from e
         self._weights.pop(name, None)
         if weights == "host":
             self._weights[name] = modelfile.header_crc(data), rest
@@ -186,7 +207,9 @@ class Board:
             if progress:
                 progress(name, len(data), len(data))
             return
-        self._forget(link, name)
+        if link.loaded and link.loaded[0] == name:
+            link.loaded = None
+        self._forget(name)
         step = (lambda done, total: progress(name, done, total)) if progress else None
         link.upload(utf8(name), data, step)
 
@@ -216,12 +239,17 @@ class Board:
         """The same; section: the tokenizer of the model that is to come, or nothing."""
         sections = [section] * bool(section)
         if self.connection.link:
-            if readers(sections) <= self._readers:
-                return False  # it was up to date, or good enough, when the server started
+            if self._readers and readers(sections) <= self._readers:
+                return False  # it was brought up to date before
             self.connection.stop_server()
             self.connection.reset()
         repl = self.connection.repl
-        runtime, written = install(repl, self.platform, sections, progress)
+        try:
+            with self.connection.explaining():
+                check(repl)
+                runtime, written = install(repl, self.platform, sections, progress)
+        except NoSpaceError as e:
+            raise contents.full_of_runtime(repl, self.platform, sections) from e
         self.notice = runtime.notice
         self._readers = {name.partition(".")[0] for name in runtime.files}
         if written:
@@ -241,20 +269,45 @@ class Board:
         """The models in the board's flash."""
         return self.connection.do(lambda link: link.models())
 
-    def remove(self, name: str) -> None:
-        """Delete a model from the board's flash."""
+    def contents(self) -> Contents:
+        """What is in the board's flash; needs no runtime. A model that is loaded is dropped."""
+        with self._at_rest() as repl:
+            return contents.look(repl)
 
-        def work(link: Link) -> None:
-            link.remove(utf8(name))
-            self._forget(link, name)
+    def runtime(self) -> Held:
+        """The runtime in the board's flash. A model that is loaded is dropped."""
+        with self._at_rest() as repl:
+            check(repl)
+            return contents.runtime(repl, self.platform)
 
-        self.connection.do(work)
-        self._weights.pop(name, None)
+    def remove(self, *names: str, runtime: bool = False) -> list[Kept]:
+        """Delete models, or what is there of them; runtime: and the runtime. Returns the files.
 
-    def _forget(self, link: Link, name: str) -> None:
+        Needs no runtime. A model that is loaded is dropped. Raises NoModelError, and deletes
+        nothing, where one of them is not there.
+        """
+        for name in names:
+            utf8(name)
+        with self._at_rest() as repl:
+            files = contents.look(repl).named(names)
+            contents.remove(repl, [m.path for m in files] + [FOLDER] * runtime)
+        for name in names:
+            self._weights.pop(name, None)
+            self._forget(name)
+        if runtime:
+            self._readers.clear()
+        return files
+
+    @contextlib.contextmanager
+    def _at_rest(self) -> Iterator[Repl]:
+        """The raw REPL, in which nothing of ours runs."""
+        self.connection.stop_server()
+        self.connection.fresh = False
+        with self.connection.explaining():
+            yield self.connection.repl
+
+    def _forget(self, name: str) -> None:
         """The board's model of that name goes."""
-        if link.loaded and link.loaded[0] == name:
-            link.loaded = None
         if self._asked[0] == name:
             self._asked = "", 0
 
@@ -299,6 +352,11 @@ class Board:
             loaded = link.load(name, context)
         if loaded.weights == "host":
             self._provide(link, name)
+        if loaded.kernels == "portable" and self.platform.architecture and not self.notice:
+            self.notice = (
+                "the board runs the portable kernels, a hundred times slower: its others are for "
+                "another processor, or did not fit its heap; picoformer update"
+            )
         return link
 
     def _provide(self, link: Link, name: str) -> None:

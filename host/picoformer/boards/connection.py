@@ -10,16 +10,27 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from ..device import server_frames as wire
 from ..errors import Error
-from .errors import EndedError, LinkError, NoRuntimeError, PortError, SilentError
+from .errors import (
+    BoardError,
+    EndedError,
+    LinkError,
+    NoRuntimeError,
+    PortError,
+    ScriptError,
+    SilentError,
+)
 from .link import Link
 from .port import SerialPort, find_port, usb_of, with_usb
 from .probe import probe
-from .repl import LEAVE_RAW, Repl, lines
+from .repl import Repl, lines
+from .trouble import explain
 
 # Time limits, in seconds.
 START_LIMIT = 60.0  # for the runtime to be imported, as .py on a slow board
 REST = 0.2  # of silence, after which nothing more is on its way
+LISTEN = 1.0  # to what a board says after a reset
 RETURN_LIMIT = 15.0  # for a port to come back after a reset
 
 RECOVERIES = 2  # times that a request goes on after the board was reset
@@ -61,6 +72,7 @@ class Connection:
         """Whether the heap has held nothing since the last reset."""
         self.closed = False
         self.serial: SerialPort | None = None
+        self.repl: Repl
         try:
             # By which to find a port again that has changed its name.
             self._usb = usb_of(self.port)
@@ -70,21 +82,27 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Leave the board at its prompt and close the port; harmless when done before."""
+        """Leave the board as it was, and close the port; harmless when done before.
+
+        Where its main.py ran, that starts again; else the board is at its prompt.
+        """
         if self.closed:
             return
         self.closed = True
         if self.serial:
             with contextlib.suppress(Error):
                 self.stop_server()
-                self.serial.write(LEAVE_RAW)
+                self.repl.leave()
             self.serial.close()
         if self._emulator:
             self._emulator.close()
 
     def _open(self) -> None:
+        stopped = self.serial is not None and self.repl.stopped
         self.serial = SerialPort(self.port)
         self.repl = Repl(self.serial)
+        self.repl.stopped = stopped
+        self.repl.drain(0.02)  # what was said to nobody, long ago: a banner, it may be
         self.repl.enter()
         self.reset()
         self.platform = probe(self.repl)
@@ -120,6 +138,28 @@ class Connection:
                     raise
                 time.sleep(0.2)
 
+    def restart(self, hard: bool = False) -> str:
+        """Reset the board so that its main.py runs; what it says for a moment. Closes the port."""
+        assert self.serial
+        self.stop_server()
+        said = b""
+        with contextlib.suppress(LinkError):  # its port may go with it
+            if hard:
+                self.repl.start("import machine\nmachine.reset()")
+            else:
+                self.repl.stopped = True
+                self.repl.leave()
+            said = self.repl.rest()
+            end = time.monotonic() + LISTEN
+            while time.monotonic() < end and not said.endswith(b"\n>>> "):
+                said += self.serial.read(0.1)
+        self.closed = True
+        self.serial.close()
+        end = time.monotonic() + RETURN_LIMIT
+        while self._usb and not with_usb(self._usb) and time.monotonic() < end:
+            time.sleep(0.1)
+        return lines(said)
+
     # The server
 
     def stop_server(self) -> None:
@@ -152,16 +192,37 @@ class Connection:
                 heard += lines(more)
             heard = " ".join(heard.replace("\x04", "").strip("> ").split())
             self.repl.enter()
+            if error := explain(self.repl, heard):
+                raise error from e
             if "ImportError" in heard:
                 raise NoRuntimeError(
                     "there is no picoformer on the board, or only part of it; `picoformer "
-                    f"deploy` installs it. The board said: {heard[-200:]}"
+                    f"update` installs it. The board said: {heard[-200:]}"
                 ) from e
-            raise NoRuntimeError(f"picoformer does not start on the board: {heard}") from e
-        except SilentError:
+            raise NoRuntimeError(
+                f"picoformer does not start on the board, and `picoformer update` may mend it: "
+                f"{heard[-300:]}"
+            ) from e
+        except SilentError as e:
             self.repl.enter()
+            if error := explain(self.repl, "ImportError"):
+                raise error from e
             raise
         return link
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """What the board refuses is looked into: the error that comes has the reason for it."""
+        try:
+            yield
+        except ScriptError as e:
+            last = str(e).rpartition("\n")[2]
+            raise explain(self.repl, str(e)) or ScriptError(f"the board says: {last}") from e
+        except BoardError as e:
+            if e.code != wire.INTERNAL and "needs more of the runtime" not in str(e):
+                raise
+            self.stop_server()
+            raise explain(self.repl, str(e)) or e from e
 
     def attempts(self) -> Iterator[contextlib.AbstractContextManager[None]]:
         """Attempts at something over the link: another one where the board was reset meanwhile."""
@@ -171,7 +232,8 @@ class Connection:
     @contextlib.contextmanager
     def _attempt(self, left: int) -> Iterator[None]:
         try:
-            yield
+            with self.explaining():
+                yield
         except LinkError:
             if self.closed or not left:
                 raise

@@ -32,6 +32,10 @@ class NoSpaceError(BoardError):
     """The board's file system is full."""
 
 
+class ReadOnlyError(BoardError):
+    """The board's file system takes nothing."""
+
+
 class NoMemoryError(BoardError):
     """The board's heap is too small."""
 

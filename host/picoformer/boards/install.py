@@ -112,6 +112,17 @@ def stored(repl: Repl) -> list[bytes]:
     return [begins for begins in found if len(begins) == 8]
 
 
+def compare(
+    repl: Repl, board: Platform, tokenizers: Iterable[bytes]
+) -> tuple[dict[str, int], Runtime, dict[str, int]]:
+    """What the board has of the runtime, what it is to have, and CRC32 of each file of that."""
+    found = installed(repl)
+    had = {name.partition(".")[0] for name in found if name.startswith(READER)}
+    sections = list(tokenizers)
+    runtime = wanted(board, readers(sections) | had if sections else None)
+    return found, runtime, {name: crc32(data) for name, data in runtime.files.items()}
+
+
 def install(
     repl: Repl,
     board: Platform,
@@ -128,11 +139,7 @@ def install(
     cut, the board has the old runtime, the new one, or one that does not start: files of two
     versions never run together.
     """
-    found = installed(repl)
-    had = {name.partition(".")[0] for name in found if name.startswith(READER)}
-    sections = [*tokenizers, *stored(repl)]
-    runtime = wanted(board, readers(sections) | had if sections else None)
-    sums = {name: crc32(data) for name, data in runtime.files.items()}
+    found, runtime, sums = compare(repl, board, [*tokenizers, *stored(repl)])
     if found == sums:
         return runtime, False
     total = sum(map(len, runtime.files.values()))
@@ -164,16 +171,16 @@ def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:
     block, ahead = (BLOCK, AHEAD) if roomy else (SMALL_BLOCK, 1)
     part = path + ".part"
     repl.start(f"picoformer_receive({part!r}, {len(data)}, {block})")
-    repl.expect(b"!", WRITE_LIMIT)
+    repl.mark(b"!", WRITE_LIMIT)
     waiting = 0
     for at in range(0, len(data), block):
         if waiting == ahead:
-            repl.expect(b".", WRITE_LIMIT)
+            repl.mark(b".", WRITE_LIMIT)
             waiting -= 1
         repl.write(b2a_base64(data[at : at + block], newline=False))
         waiting += 1
     for _ in range(waiting):
-        repl.expect(b".", WRITE_LIMIT)
+        repl.mark(b".", WRITE_LIMIT)
     said = repl.finish(WRITE_LIMIT).strip()
     if said != str(crc32(data)):
         raise DeployError(

@@ -17,6 +17,10 @@ EXEC_LIMIT = 10.0  # for a short script of ours
 ATTEMPTS = 1, 1, 4  # at the prompt, and how many times RAW_LIMIT each of them waits
 PATIENCE = 4  # times that an answer has taken, which the next one may take
 CHATTER = 20  # times a limit, after which words that nobody waits for are no sign of life
+POLL = 0.1  # between looks at the clock
+HAMMERS = 250  # times Ctrl-C, where one is not enough
+HAMMER_PAUSE = 0.002  # between two of them
+
 CHUNK = 256  # bytes to the raw REPL at once: it has no flow control
 CHUNK_PAUSE = 0.01
 
@@ -25,7 +29,9 @@ INTERRUPT = b"\r\x03\x03"
 ENTER_RAW = b"\r\x01"
 LEAVE_RAW = b"\r\x02"
 RUN = b"\x04"
+PROMPT = b">>>"
 REBOOT = b"soft reboot"
+BANNER = b'Type "help()" for more'  # of the friendly REPL: when main.py has ended, or boot.py
 
 
 class NamedPort(Port, Protocol):
@@ -43,6 +49,8 @@ class Repl:
         self.lag = 0.0
         """Seconds that the board took to answer, the last time that nothing else was to do."""
         self._seen = bytearray()
+        self.stopped = False
+        """Whether `enter` has stopped the board's own program."""
 
     def write(self, data: bytes) -> None:
         self.port.write(data)
@@ -72,6 +80,18 @@ class Repl:
         self._seen = bytearray(after)
         return before
 
+    def mark(self, mark: bytes, limit: float) -> None:
+        """Wait for a byte that a script says. Raises ScriptError where it has ended instead."""
+        seen, deadline = self._seen, self.clock() + limit
+        while mark not in seen and RUN not in seen and self.clock() < deadline:
+            seen += self.port.read(POLL)
+        if RUN in seen and mark not in seen.partition(RUN)[0]:
+            try:
+                self.finish()
+            finally:
+                self.enter()  # what was on its way to the script is being typed into the REPL
+        self.expect(mark, 0)
+
     def rest(self) -> bytes:
         """What has been read too far."""
         rest = bytes(self._seen)
@@ -92,33 +112,38 @@ class Repl:
         whatever is sent next. So a script of ours is sent behind, and its answer says that the
         board has read all there was. Raises NoBoardError.
         """
-        seen = b""
+        seen, talks = b"", 0
         self._seen.clear()
         self.lag = 0.0
         start = self.clock()
         limits = [times * RAW_LIMIT for times in ATTEMPTS]
-        while limits:
+        while limits and talks < 2:
+            if talks:
+                self._hammer()
             self.write(INTERRUPT + ENTER_RAW)
             try:
-                seen += self.expect(RAW_PROMPT, limits.pop(0))
+                seen += self.expect(RAW_PROMPT, limits.pop(0), altogether=True)
                 if not self.lag:  # it lives: what fails from now on was lost on its way
                     self.lag = self.clock() - start
                     limits = [RAW_LIMIT] * len(ATTEMPTS)
-                return seen + self._echo()
+                seen += self._echo()
+                self.stopped |= BANNER in seen
+                return seen
             except SilentError:
-                seen += self.rest()
-        heard = seen.decode(errors="replace").strip()
-        if not heard and self.port.name.startswith("socket://"):
-            raise NoBoardError(
-                f"{self.port.name} says nothing: another program may have it (an emulated board "
-                "serves one at a time); close that one and try again"
-            )
-        raise NoBoardError(
-            f"no MicroPython answers on {self.port.name}: "
-            + (f"it said {heard[-200:]!r}" if heard else "it said nothing")
-            + "; expected the raw REPL. Check the port, reset the board, or flash MicroPython "
-            "(micropython.org/download)"
-        )
+                said = self.rest()
+                seen += said
+                talks += bool(said) and PROMPT not in said and not self.lag
+        raise unanswered(self.port.name, lines(seen).strip(), talks > 1)
+
+    def _hammer(self) -> None:
+        """Ctrl-C again and again.
+
+        A program that catches one, as a bare `except:` does, may be ended by the next, if that
+        comes while it is about it.
+        """
+        for _ in range(HAMMERS):
+            self.write(b"\x03")
+            time.sleep(HAMMER_PAUSE)
 
     def _echo(self) -> bytes:
         """Let the board answer what nobody else has asked; what it said before."""
@@ -148,6 +173,17 @@ class Repl:
             self.expect(RAW_PROMPT, RESET_LIMIT)
         except SilentError:  # boot.py keeps it busy
             self.enter()
+
+    def leave(self) -> None:
+        """To the prompt; the board's own program, where `enter` has stopped one, starts again."""
+        self.write(LEAVE_RAW)
+        if self.stopped:
+            self.restart()
+
+    def restart(self) -> None:
+        """Soft reset from the prompt, so that boot.py and main.py run."""
+        self.write(RUN)
+        self.expect(b"soft reboot\r\n", RAW_LIMIT)
 
     def start(self, code: str) -> None:
         """Start a script; what it prints comes next.
@@ -188,6 +224,29 @@ class Repl:
         """Run a script and return what it printed; see `finish`."""
         self.start(code)
         return self.finish(limit, altogether)
+
+
+def unanswered(port: str, heard: str, talks: bool) -> NoBoardError:
+    """What it means that the raw REPL's prompt does not come. talks: something goes on talking."""
+    if talks:
+        return NoBoardError(
+            f"a program that ignores Ctrl-C runs on {port}; it says {heard[-60:]!r}. Reset the "
+            "board and try again at once, before its main.py begins; if that does not help, hold "
+            "its safe-mode button at reset (Pyboard), or erase its flash (RP2: hold BOOTSEL, copy "
+            "flash_nuke.uf2; ESP32: esptool erase_flash) and flash MicroPython anew. A bare "
+            "`except:` catches Ctrl-C, `except Exception:` does not"
+        )
+    if not heard and port.startswith("socket://"):
+        return NoBoardError(
+            f"{port} says nothing: another program may have it (an emulated board serves one at a "
+            "time); close that one and try again"
+        )
+    return NoBoardError(
+        f"no MicroPython answers on {port}: "
+        + (f"it said {heard[-200:]!r}" if heard else "it said nothing")
+        + "; expected the raw REPL. Check the port, reset the board, or flash MicroPython "
+        "(micropython.org/download)"
+    )
 
 
 def lines(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,8 @@ class Reader:
             values = struct.unpack_from("<" + layout, self.body, self.at)
         except struct.error as e:
             raise LinkError(
-                f"the board sent {len(self.body)} bytes where more were expected; its picoformer "
-                "may be another version: deploy again"
+                f"the board sent {len(self.body)} bytes where more were expected; its runtime "
+                "may be another version: picoformer update"
             ) from e
         self.at += struct.calcsize("<" + layout)
         return values
@@ -140,6 +141,23 @@ class Stored:
     crc: int  # of its header, which names all its parts' CRCs
 
 
+def older(said: str) -> str:
+    """What is to be said where a board refuses a model that is newer than its runtime, or "".
+
+    Runtimes on boards may be of any version: said is what one of them says.
+    """
+    # A form of the file, of a tokenizer, flags, steps that it does not know.
+    version = re.search(r"format version (\d+), this picoformer reads (?:\d+ and )?(\d+)", said)
+    newer = version and int(version[1]) > int(version[2])
+    if not newer and not re.search(r"this version (reads|knows)|unknown step", said):
+        return ""
+    told = re.split(r": convert|: install", said)[0]
+    return (
+        "the board's runtime is older than this model: picoformer update, with the picoformer "
+        f"that made the model (the board said: {told})"
+    )
+
+
 def refusal(body: bytes) -> BoardError:
     """What an ERROR frame means, in words."""
     code, number = Reader(body).take("BI")
@@ -162,7 +180,7 @@ def refusal(body: bytes) -> BoardError:
     else:
         words = {
             wire.BAD_VERSION: f"the board speaks version {number} of the link, this PC "
-            f"{wire.MAJOR}: deploy again, with this picoformer",
+            f"{wire.MAJOR}: picoformer update brings its runtime up to date",
             wire.BAD_REQUEST: f"the board does not understand a request ({number}): {text}",
             wire.BAD_STATE: "the board is writing a text: read it to its end or close its iterator"
             if number == wire.GENERATE
@@ -172,9 +190,9 @@ def refusal(body: bytes) -> BoardError:
             "'/', '\\' and control characters, not beginning with '.'",
             wire.BAD_DATA: f"the model in the board's flash has CRC32 {number:08x}, not that of "
             "the file: its flash may be worn; deploy again",
-            wire.BAD_MODEL: text,
-            wire.UNSUPPORTED: f"the board's picoformer does not know request {number}: deploy "
-            "again, with this picoformer",
+            wire.BAD_MODEL: older(text) or text,
+            wire.UNSUPPORTED: f"the board's runtime does not know request {number}: picoformer "
+            "update brings it up to date",
         }.get(code, f"the board failed: {text or f'error {code}, {number}'}")
     error = kind(words)
     error.code, error.number = code, number

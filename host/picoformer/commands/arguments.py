@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +14,31 @@ CONFIG = "description of a PyTorch or Keras file (default: the file beside it, N
 
 
 def command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str
-) -> argparse.ArgumentParser:
-    """Add a command to the subparsers of `picoformer`; what it does is its help, too."""
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str,
+    *examples: str,
+) -> argparse.ArgumentParser:  # fmt: skip
+    """Add a command to the subparsers of `picoformer`; what it does is its help, too.
+
+    examples: command lines for its help.
+    """
+    shown = "\n".join(f"  picoformer {name} {e}".rstrip() for e in examples)
     p: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + "."
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example{'s'[: len(examples) > 1]}:\n{shown}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.set_defaults(run=run)
     return p
+
+
+def then(o: argparse.Namespace, *steps: str) -> None:
+    """Say what comes next: command lines, or what to do, on standard error."""
+    if o.json:
+        return
+    for i, step in enumerate(steps):
+        print(f"{'next' if not i else '':6} {step}", file=sys.stderr)
 
 
 def add_json(p: argparse.ArgumentParser) -> None:

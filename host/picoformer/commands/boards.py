@@ -8,13 +8,16 @@ import time
 from typing import Any
 
 from ..boards.board import Board
+from ..boards.contents import Held
 from ..boards.port import ports
 from ..boards.selftest import SelfTest, selftest
 from ..errors import Error
 from ..planning.profiles import PROFILES, Profile
 from ..version import __version__
-from .arguments import PORT, add_json, add_model, add_port, command
+from .arguments import PORT, add_json, add_model, add_port, command, then
 from .printing import Bars, show_json, table
+
+RUNS = "ran, and runs again"
 
 
 def add_commands(commands: Any) -> None:
@@ -23,7 +26,7 @@ def add_commands(commands: Any) -> None:
     add_json(p)
 
     text = "say what is on the connected boards, and list those of plan"
-    p = command(commands, "boards", _boards, text)
+    p = command(commands, "boards", _boards, text, "--port /dev/ttyACM0", "--json")
     add_json(p)
     p.add_argument("--port", metavar="PORT", help=PORT.replace("the only board", "all"))
 
@@ -88,6 +91,8 @@ def _boards(o: argparse.Namespace) -> None:
         return
     for row in rows:
         _print_board(row)
+    if len(rows) == 1:
+        _after_boards(o, rows[0])
     if not rows:
         print("no board is connected; --port emulator is one that is always there")
     if profiles:
@@ -97,35 +102,85 @@ def _boards(o: argparse.Namespace) -> None:
 
 
 def _what_is_on(board: Board) -> dict[str, Any]:
-    """A board's info; where that does not come, what is known without it, and why."""
+    """What a board is and has; where its runtime does not say the heap, without it, and why."""
+    known, there = board.platform, board.contents()
+    held: Held | None = None
+    row: dict[str, Any] = {
+        "port": board.port,
+        "platform": known.platform,
+        "machine": known.machine,
+        "micropython": ".".join(map(str, known.version)),
+        "architecture": known.architecture,
+        "free_flash": there.free,
+        "flash": there.total,
+        "main": there.program,
+        "runs": board.stopped,
+        "runtime": None,
+    }
     try:
-        return board.info
+        held = board.runtime()
+        if held.sums:
+            row["runtime"] = {
+                "version": held.version,
+                "current": held.current,
+                "compiled": held.compiled,
+            }
+            row = board.info | row
     except Error as e:
-        known = board.platform
-        return {
-            "port": board.port,
-            "platform": known.platform,
-            "machine": known.machine,
-            "micropython": ".".join(map(str, known.version)),
-            "architecture": known.architecture,
-            "error": str(e),
-        }
+        row["error"] = str(e)
+    return row | {"models": [vars(m) for m in there.models]}
 
 
 def _print_board(row: dict[str, Any]) -> None:
     print(f"{row['port']}  {row.get('machine', '')}")
-    if "micropython" in row:
-        native = row["architecture"] or "no native code"
-        print(f"  MicroPython {row['micropython']} on {row['platform']}, {native}")
-    if "error" in row:
+    if "micropython" not in row:
         print(f"  {row['error']}")
         return
-    print(
-        f"  heap   {row['free_heap']:,} bytes free, {row['largest_block']:,} in one piece\n"
-        f"  flash  {row['free_flash']:,} bytes free"
-    )
+    native = row["architecture"] or "no native code"
+    print(f"  MicroPython {row['micropython']} on {row['platform']}, {native}")
+    if row["runtime"] or "error" not in row:
+        print(f"  runtime  {_runtime(row['runtime'])}")
+    if "error" in row:
+        print(f"  error    {row['error']}")
+    if "free_heap" in row:
+        free, largest = row["free_heap"], row["largest_block"]
+        print(f"  heap     {free:,} bytes free, {largest:,} in one piece")
+    print(f"  flash    {row['free_flash']:,} bytes free of {row['flash']:,}")
     for m in row["models"]:
-        print(f"  model  {m['name']}  {m['bytes']:,} bytes")
+        what = f"{m['task']}, {m['context']} positions" if m["task"] else m["state"]
+        host = ", its weights on the PC" if m["weights"] == "host" else ""
+        print(f"  model    {m['name']}  {m['bytes']:,} bytes  {what}{host}")
+    if not row["models"]:
+        print("  model    none")
+    if row["main"]:
+        print(f"  main.py  {RUNS if row['runs'] else 'does not run: picoformer reset starts it'}")
+
+
+def _runtime(held: dict[str, Any] | None) -> str:
+    """What there is of the runtime, in words."""
+    if not held:
+        return "none: picoformer update installs it"
+    version = held["version"] or "a part of one"
+    form = "" if held["compiled"] else ", as .py"
+    if held["current"]:
+        return f"{version}{form}, this PC's"
+    return f"{version}{form}, not this PC's ({__version__}): picoformer update"
+
+
+def _after_boards(o: argparse.Namespace, row: dict[str, Any]) -> None:
+    """The next step with a board."""
+    port = f"--port {o.port or row['port']}"
+    whole = [m for m in row.get("models", ()) if m["task"]]
+    if "error" in row:
+        return  # it has the remedy
+    if not (row["runtime"] or {}).get("current"):
+        then(o, f"picoformer update {port}")
+    elif not whole:
+        then(o, f"picoformer deploy MODEL.pft {port}")
+    else:
+        task, name = whole[0]["task"], whole[0]["name"]
+        given = {"generate": "--prompt TEXT", "answer": "--context TEXT QUESTION"}
+        then(o, f"picoformer {task} {port} --model {name} {given.get(task, 'TEXT')}")
 
 
 def _profile(p: Profile) -> tuple[str, ...]:
@@ -158,6 +213,8 @@ def _deploy(o: argparse.Namespace) -> None:
         print(f"its weights stay here: run it with --weights {o.model}")
         return
     print(f"it will need {b.needed:,} bytes of heap beside the server, of {b.heap:,}")
+    if board.stopped:
+        print(f"its main.py {RUNS}")
     if not b.fits:
         print(f"warning: {' '.join([b.verdict, *b.advice])}", file=sys.stderr)
 

@@ -24,6 +24,7 @@ FAMILIES = {
     "demo": ("demo",),
     "plan": ("plan",),
     "boards": ("ports", "boards", "deploy", "selftest"),
+    "upkeep": ("update", "remove", "reset"),
     "run": ("generate", "classify", "embed", "tag", "translate", "answer"),
 }
 

@@ -129,7 +129,10 @@ def _read(o: argparse.Namespace) -> None:
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
     """Load the model that is meant: its name, and what the board says of it."""
     name = o.model or _only_model(board)
-    return name, board.load(name, o.positions, o.weights)
+    loaded = board.load(name, o.positions, o.weights)
+    if board.notice:
+        print(f"warning: {board.notice}", file=sys.stderr)
+    return name, loaded
 
 
 def _only_model(board: Board) -> str:

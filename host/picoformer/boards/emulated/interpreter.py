@@ -41,7 +41,9 @@ FRIENDLY_BANNER = b'Type "help()" for more information.\r\n'
 # or when boot.py failed.
 START_UP = r"""
 def start_up(folder, terminal, marks, run_main):
-    import machine, micropython, os, sys, termios, vfs
+    import sys
+    sys.path.clear()  # what it needs comes from the firmware, whatever is in the folder
+    import machine, micropython, os, termios, vfs
     open(terminal).close()
     vfs.umount("/")
     vfs.mount(vfs.VfsPosix(folder), "/")

@@ -1,0 +1,145 @@
+"""The commands that look after a board: update, remove and reset."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from ..boards.board import Board
+from ..boards.contents import Held
+from ..errors import Error
+from .arguments import add_json, add_port, command, then
+from .printing import Bars, show_json, size
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers of `picoformer`."""
+    text = "bring a board's runtime up to date, or install it"
+    p = command(commands, "update", _update, text, "--port /dev/ttyACM0")
+    add_json(p)
+    add_port(p)
+
+    text = "delete models, or the runtime, from a board"
+    examples = "stories --port /dev/ttyACM0", "--all --runtime --port emulator"
+    p = command(commands, "remove", _remove, text, *examples)
+    add_json(p)
+    p.add_argument("names", metavar="NAME", nargs="*", help="a model, as `picoformer boards` says")
+    p.add_argument("--all", action="store_true", help="all models")
+    p.add_argument("--runtime", action="store_true", help="the runtime, too, or alone")
+    add_port(p)
+
+    text = "reset a board, so that its main.py runs"
+    p = command(commands, "reset", _reset, text, "--port /dev/ttyACM0", "--hard")
+    add_json(p)
+    p.add_argument(
+        "--hard", action="store_true", help="as its reset button does (default: a soft reset)"
+    )
+    add_port(p)
+
+
+def place(o: argparse.Namespace, board: Board) -> str:
+    """The option that names the same board in the next command."""
+    return f"--port {o.port or board.port}"
+
+
+def _update(o: argparse.Namespace) -> None:
+    bars = Bars(o.json)
+    start = time.perf_counter()
+    try:
+        with Board(o.port) as board:
+            before = board.runtime()
+            board.update(bars)
+            after = board.runtime()
+            models = board.contents().models
+    finally:
+        bars.close()
+    seconds = time.perf_counter() - start
+    written = sorted(n for n, crc in after.sums.items() if before.sums.get(n) != crc)
+    removed = sorted(set(before.sums) - set(after.sums))
+    if o.json:
+        show_json(
+            {
+                "port": board.port,
+                "before": before.version,
+                "after": after.version,
+                "written": written,
+                "removed": removed,
+                "compiled": after.compiled,
+                "notice": board.notice,
+                "seconds": seconds,
+            }
+        )
+        return
+    if board.notice:
+        print(f"warning: {board.notice}", file=sys.stderr)
+    print(_updated(before, after, len(written), len(removed), seconds))
+    if models:
+        then(o, f"picoformer boards {place(o, board)}")
+    else:
+        then(o, f"picoformer deploy MODEL.pft {place(o, board)}")
+
+
+def _updated(before: Held, after: Held, written: int, removed: int, seconds: float) -> str:
+    """What became of a runtime, in words."""
+    if not written and not removed:
+        return f"the runtime is up to date: {after.version}, {len(after.sums)} files"
+    if not before.sums:
+        what = f"the runtime is installed: {after.version}"
+    elif before.version == after.version:
+        what = f"the runtime is up to date now: another {after.version}"
+    else:
+        was = before.version or "a part of one"
+        what = f"the runtime is up to date now: {after.version}, it was {was}"
+    return f"{what}; {written} files written, {removed} removed, in {seconds:.1f} s"
+
+
+def _remove(o: argparse.Namespace) -> None:
+    names = [name.removesuffix(".pft") for name in o.names]
+    with Board(o.port) as board:
+        there = sorted({m.name for m in board.contents().models})
+        if not (names or o.all or o.runtime):
+            listed = ", ".join(there) or "none"
+            raise Error(f"say which: a NAME (on the board: {listed}), --all or --runtime")
+        files = board.remove(*(there if o.all else names), runtime=o.runtime)
+        left = board.contents()
+    if o.json:
+        rows = [{"name": m.name, "bytes": m.bytes} for m in files]
+        free = left.free
+        port = board.port
+        show_json({"port": port, "removed": rows, "runtime": o.runtime, "free_flash": free})
+        return
+    for m in files:
+        print(f"{m.name}: {size(m.bytes)} removed" + f" ({m.odd})" * bool(m.odd))
+    if o.all and not files:
+        print("there was no model on the board")
+    if o.runtime:
+        print("the runtime is removed")
+    print(f"{size(left.free)} of flash are free")
+    if o.runtime:
+        then(o, f"picoformer update {place(o, board)}    # if you want the runtime back")
+    else:
+        then(o, f"picoformer deploy MODEL.pft {place(o, board)}")
+
+
+def _reset(o: argparse.Namespace) -> None:
+    with Board(o.port) as board:
+        program = board.contents().program
+        said = board.reset(o.hard)
+    failed = "Traceback" in said
+    if o.json:
+        show_json({"port": board.port, "hard": o.hard, "main": program, "said": said})
+        return
+    if failed:
+        last = said.partition("Traceback")[2].rstrip("> \r\n").splitlines()
+        error = next((line for line in last if line[:1].isalpha()), last[-1])
+        print(f"the board was reset, and its program ended: {error}")
+        then(o, f"mpremote connect {board.port} soft-reset repl    # to see all that it says")
+        return
+    if program:
+        print("the board was reset: its main.py runs")
+        then(o, f"mpremote connect {board.port} resume repl    # to see what it says")
+    else:
+        print("the board was reset: it has no main.py, and is at its prompt")
+        then(o, f"picoformer boards {place(o, board)}")
