@@ -92,7 +92,8 @@ class Connection:
         if self.serial:
             with contextlib.suppress(Error):
                 self.stop_server()
-                self.repl.leave()
+                if not self._emulator:  # else it is switched off
+                    self.repl.leave()
             self.serial.close()
         if self._emulator:
             self._emulator.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..device.modelfile import MAGIC
@@ -142,7 +142,7 @@ class Held:
     version: str  # empty where there is none, or only part of one
     current: bool  # whether it is this PC's
     compiled: bool  # whether it is .mpy
-    sums: dict[str, int]  # CRC32 of each file, by name
+    sums: Mapping[str, int | None]  # CRC32 of each file, by name
 
 
 def runtime(repl: Repl, board: Platform) -> Held:

@@ -244,8 +244,8 @@ def unanswered(port: str, heard: str, talks: bool) -> NoBoardError:
     return NoBoardError(
         f"no MicroPython answers on {port}: "
         + (f"it said {heard[-200:]!r}" if heard else "it said nothing")
-        + "; expected the raw REPL. Check the port, reset the board, or flash MicroPython "
-        "(micropython.org/download)"
+        + "; expected the raw REPL. Check the port, reset the board (a program on it may ignore "
+        "Ctrl-C), or flash MicroPython (micropython.org/download)"
     )
 
 

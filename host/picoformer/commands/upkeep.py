@@ -135,7 +135,7 @@ def _reset(o: argparse.Namespace) -> None:
         last = said.partition("Traceback")[2].rstrip("> \r\n").splitlines()
         error = next((line for line in last if line[:1].isalpha()), last[-1])
         print(f"the board was reset, and its program ended: {error}")
-        then(o, f"mpremote connect {board.port} soft-reset repl    # to see all that it says")
+        then(o, f"mpremote connect {board.port} resume repl    # Ctrl-D there runs it once more")
         return
     if program:
         print("the board was reset: its main.py runs")
