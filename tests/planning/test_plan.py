@@ -322,7 +322,7 @@ def test_command(files, tmp_path, capsys):
     assert main(["plan", path]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in PROFILES)
-    assert main(["plan", path, "--board", "pico", "--heap", "100000"]) == 0
+    assert main(["plan", path, "--board", "pico", "--heap", "100000"]) == 1
     assert "It does not fit the heap." in capsys.readouterr().out
 
 

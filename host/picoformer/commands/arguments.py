@@ -3,24 +3,87 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from ..errors import Error
 
-PORT = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
+PORT = (
+    "device path, pyserial URL, emulator or emulator:pico (default: PICOFORMER_PORT, or the only "
+    "board)"
+)
 CONFIG = "description of a PyTorch or Keras file (default: the file beside it, NAME.json)"
 
 
+class UsageError(Error):
+    """The command line is not one; the exit status is 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError, with the usage of the command that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+    def refuse(self, unknown: list[str]) -> NoReturn:
+        """Raise UsageError for arguments that there are not, with the near ones that there are."""
+        options = [s for a in self._actions for s in a.option_strings]
+        said = []
+        for given in unknown:
+            near = given.startswith("-") and nearest(given.partition("=")[0], options)
+            said.append(f"{given} (did you mean {near}?)" if near else given)
+        self.error(f"unrecognized arguments: {' '.join(said)}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Those of the names that are like one that there is not, in words; empty if none is."""
+    return " or ".join(get_close_matches(name, list(names), 2, 0.6))
+
+
 def command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str
-) -> argparse.ArgumentParser:
-    """Add a command to the subparsers of `picoformer`; what it does is its help, too."""
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str,
+    *examples: str,
+) -> argparse.ArgumentParser:  # fmt: skip
+    """Add a command to the subparsers of `picoformer`; what it does is its help, too.
+
+    examples: command lines for its help. run returns the exit status, or nothing for 0.
+    """
+    shown = "\n".join(f"  picoformer {name} {e}".rstrip() for e in examples)
     p: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + "."
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example{'s'[: len(examples) > 1]}:\n{shown}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.set_defaults(run=run)
+    p.add_argument("-q", "--quiet", action="store_true", help="no warnings, bars and next steps")
+    p.set_defaults(run=run, parser=p)
     return p
+
+
+def warn(o: argparse.Namespace, text: str) -> None:
+    """Say what may be wrong, in a line on standard error."""
+    if text and not o.quiet:
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def then(o: argparse.Namespace, *steps: str) -> None:
+    """Say what comes next: command lines, or what to do, on standard error."""
+    if o.quiet or getattr(o, "json", False):
+        return
+    for i, step in enumerate(steps):
+        print(f"{'next' if not i else '':6} {step}", file=sys.stderr)
+
+
+def add_positions(
+    p: argparse.ArgumentParser, default: str = "the file's", old: bool = False
+) -> None:
+    """Add --positions; old: by the name --context as well, which it had."""
+    names = ("--positions", "--context") if old else ("--positions",)
+    text = f"of the context (default: {default})"
+    p.add_argument(*names, dest="positions", type=int, metavar="N", help=text)
 
 
 def add_json(p: argparse.ArgumentParser) -> None:
@@ -45,9 +108,7 @@ def add_place(p: argparse.ArgumentParser) -> None:
     """Add where a model is and how it is loaded, for everything that runs one on a board."""
     add_port(p)
     p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
-    p.add_argument(
-        "--positions", type=int, default=0, metavar="N", help="default: the file's context"
-    )
+    add_positions(p)
     p.add_argument(
         "--weights", metavar="MODEL.pft",
         help="the file of a model that was deployed with --weights host",

@@ -13,7 +13,8 @@ from ..boards.selftest import SelfTest, selftest
 from ..errors import Error
 from ..planning.profiles import PROFILES, Profile
 from ..version import __version__
-from .arguments import PORT, add_json, add_model, add_port, command
+from .arguments import PORT, add_json, add_model, add_port, add_positions, command
+from .open import opened
 from .printing import Bars, show_json, table
 
 
@@ -42,7 +43,7 @@ def add_commands(commands: Any) -> None:
     add_json(p)
     add_model(p)
     add_port(p)
-    p.add_argument("--context", type=int, metavar="N", help="positions (default: the file's)")
+    add_positions(p, old=True)
     p.add_argument(
         "--kernels", choices=("thumb", "viper", "portable"), help="default: the board's fastest"
     )
@@ -139,7 +140,7 @@ def _deploy(o: argparse.Namespace) -> None:
     bars = Bars(o.json)
     start = time.perf_counter()
     try:
-        with Board(o.port) as board:
+        with opened(o) as board:
             board.update(bars, o.model)
             b = board.budget(o.model)
             name = board.deploy(o.model, o.name, bars, o.weights)
@@ -171,8 +172,8 @@ def _warn(board: Board) -> None:
 def _selftest(o: argparse.Namespace) -> None:
     bars = Bars(o.json)
     try:
-        with Board(o.port) as board:
-            r = selftest(board, o.model, context=o.context, kernels=o.kernels, progress=bars)
+        with opened(o) as board:
+            r = selftest(board, o.model, context=o.positions, kernels=o.kernels, progress=bars)
     finally:
         bars.close()
     _warn(board)

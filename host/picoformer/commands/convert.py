@@ -13,7 +13,7 @@ from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, convert
 from ..compile.distill import STEPS
 from ..compile.modelfile import ModelFile, load
 from ..compile.report import Report
-from .arguments import add_config, add_json, add_model, command
+from .arguments import add_config, add_json, add_model, add_positions, command
 from .printing import progress, show_json, size, table
 
 
@@ -33,10 +33,7 @@ def _add_convert(commands: Any) -> None:
     p.add_argument("source", help=importers.SOURCES)
     p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
     add_config(p, "source")
-    p.add_argument(
-        "--context", type=int, metavar="N",
-        help=f"positions (default: the model's, at most {DEFAULT_CONTEXT})",
-    )  # fmt: skip
+    add_positions(p, f"the model's, at most {DEFAULT_CONTEXT}", old=True)
     p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default) or 4")
     p.add_argument(
         "--group-size", type=int, metavar="N",
@@ -78,7 +75,7 @@ def _convert(o: argparse.Namespace) -> None:
     report = convert(
         source,
         output,
-        context=o.context,
+        context=o.positions,
         tokenizer=o.tokenizer,
         config=o.config,
         data=o.data,

@@ -13,6 +13,7 @@ from ..data.pictures import picture
 from ..errors import Error
 from .arguments import add_beams, add_json, add_place, add_sampling, command
 from .chat import add_chat, check_chat, converse
+from .open import opened
 from .printing import show_embedding, show_json, show_labels, show_tags
 
 
@@ -54,7 +55,7 @@ def add_commands(commands: Any) -> None:
 
 def _generate(o: argparse.Namespace) -> None:
     check_chat(o)
-    with Board(o.port) as board:
+    with opened(o) as board:
         meta = board.metadata(o.model or _only_model(board)) if o.chat else {}
         name, loaded = _load(board, o)
         if o.chat:
@@ -83,7 +84,7 @@ def _generate(o: argparse.Namespace) -> None:
 
 
 def _write(o: argparse.Namespace) -> None:
-    with Board(o.port) as board:
+    with opened(o) as board:
         name, loaded = _load(board, o)
         start = time.perf_counter()
         if o.task == "translate":
@@ -102,7 +103,7 @@ def _read(o: argparse.Namespace) -> None:
     if (o.text is None) == (o.image is None):
         one = "" if o.task == "tag" else " or an --image, one of them"
         raise Error(f"give a TEXT{one}")
-    with Board(o.port) as board:
+    with opened(o) as board:
         name, loaded = _load(board, o)
         given = o.text if o.image is None else picture(o.image, board.image_shape(name))
         start = time.perf_counter()
@@ -129,7 +130,7 @@ def _read(o: argparse.Namespace) -> None:
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
     """Load the model that is meant: its name, and what the board says of it."""
     name = o.model or _only_model(board)
-    return name, board.load(name, o.positions, o.weights)
+    return name, board.load(name, o.positions or 0, o.weights)
 
 
 def _only_model(board: Board) -> str:
