@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import Error
@@ -92,6 +94,28 @@ def add_json(p: argparse.ArgumentParser) -> None:
 
 def add_model(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL.pft")
+    p.set_defaults(check=_check_model)
+
+
+def _check_model(o: argparse.Namespace, typed: list[str]) -> None:
+    """Raises Error for a MODEL.pft that is a checkpoint, or not there, with what was meant."""
+    path = Path(o.model)
+    if path.is_file() and path.suffix == ".pft":
+        return
+    from ..importers import SUFFIXES
+
+    if path.is_dir() or path.is_file() and path.suffix in SUFFIXES:
+        found = path.resolve()
+        made = (found.name if path.is_dir() else found.stem) + ".pft"
+        again = shlex.join(made if word == o.model else word for word in typed)
+        raise Error(
+            f"{path} is a checkpoint, not a model file; convert it first: picoformer convert "
+            f"{shlex.quote(o.model)} -o {shlex.quote(made)} && picoformer {again}"
+        )
+    if not path.exists():
+        near = nearest(path.stem, (p.stem for p in path.parent.glob("*.pft")))
+        mean = f"; did you mean {near.replace(' or ', '.pft or ')}.pft?" if near else ""
+        raise Error(f"cannot read model file {path}: there is none{mean}")
 
 
 def add_config(p: argparse.ArgumentParser, beside: str) -> None:

@@ -73,7 +73,9 @@ def _run(arguments: list[str]) -> int:
     if not hasattr(options, "run"):
         parser.print_help()
         return 0
-    return options.run(options) or 0
+    if hasattr(options, "check"):
+        options.check(options, arguments)
+    return int(options.run(options) or 0)
 
 
 def _failed(e: Error, json: bool) -> int:
