@@ -71,12 +71,16 @@ def warn(o: argparse.Namespace, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr)
 
 
-def then(o: argparse.Namespace, *steps: str) -> None:
-    """Say what comes next: command lines, or what to do, on standard error."""
+def then(o: argparse.Namespace, *steps: str, data: bool = False) -> None:
+    """Say what comes next: command lines, or what to do.
+
+    data: on standard error, as standard output has what a program may read.
+    """
     if o.quiet or getattr(o, "json", False):
         return
     for i, step in enumerate(steps):
-        print(f"{'next' if not i else '':6} {step}", file=sys.stderr)
+        where = sys.stderr if data else sys.stdout
+        print(f"{'next' if not i else '':6} {step}", file=where, flush=True)
 
 
 def add_positions(

@@ -114,11 +114,11 @@ def _write(o: argparse.Namespace) -> None:
             text = board.answer(name, o.context, o.text)
         ms = round(1000 * (time.perf_counter() - start))
     if o.json:
-        show_json({"text": text, "ms": ms, "heap": loaded.heap, "free_heap": loaded.free_heap})
+        show_json({"text": text, **_figures(ms, loaded)})
         return
     print(text)
     _print_cost(ms, loaded)
-    then(o, in_python(o.task, name))
+    then(o, in_python(o.task, name), data=True)
 
 
 def _read(o: argparse.Namespace) -> None:
@@ -132,14 +132,7 @@ def _read(o: argparse.Namespace) -> None:
         start = time.perf_counter()
         found: Any = getattr(board, o.task)(name, given)
         ms = round(1000 * (time.perf_counter() - start))
-        figures = {
-            "ms": ms,
-            "heap": loaded.heap,
-            "free_heap": loaded.free_heap,
-            "context": loaded.context,
-            "weights": loaded.weights,
-            "kernels": loaded.kernels,
-        }
+        figures = _figures(ms, loaded)
         if o.task == "classify":
             show_labels(o, found, board.logit_scale, board.several, **figures)
         elif o.task == "embed":
@@ -148,7 +141,7 @@ def _read(o: argparse.Namespace) -> None:
             show_tags(o, found, **figures)
     if not o.json:
         _print_cost(ms, loaded)
-        then(o, in_python(o.task, name, o.image is not None))
+        then(o, in_python(o.task, name, o.image is not None), data=True)
 
 
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
@@ -177,6 +170,17 @@ def _only_model(board: Board) -> str:
     if not names:
         raise Error("there is no model on the board; deploy one: picoformer deploy MODEL.pft")
     raise Error(f"there are several models on the board, choose with --model: {', '.join(names)}")
+
+
+def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
+    return {
+        "ms": ms,
+        "heap": loaded.heap,
+        "free_heap": loaded.free_heap,
+        "context": loaded.context,
+        "weights": loaded.weights,
+        "kernels": loaded.kernels,
+    }
 
 
 def _print_cost(ms: int, loaded: Loaded) -> None:
@@ -214,4 +218,4 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         f"{loaded.weights}, {loaded.context} positions), {stats.free_heap:,} free",
         file=sys.stderr,
     )
-    then(o, in_python("generate", name))
+    then(o, in_python("generate", name), data=True)
