@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,7 +41,9 @@ class Parser(argparse.ArgumentParser):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Those of the names that are like one that there is not, in words; empty if none is."""
-    return " or ".join(get_close_matches(name, list(names), 2, 0.6))
+    found = get_close_matches(name, list(names), 2, 0.6)
+    like = [SequenceMatcher(None, name, other).ratio() for other in found]
+    return " or ".join(n for n, r in zip(found, like, strict=True) if r > like[0] - 0.08)
 
 
 def command(
