@@ -7,6 +7,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Not --quiet: a person sees what is fetched, with pip's bars, and that it goes on.
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 # The tests start many a Python, which would compile all that it imports anew.
 export PYTHONDONTWRITEBYTECODE :=
 # Extra arguments for pytest: make test ARGS="-k emulator"
@@ -21,12 +23,13 @@ setup: $(VENV)/.stamp-setup
 
 # Stamps: installed once, and again when the dependencies may have changed.
 $(VENV)/.stamp-setup: pyproject.toml
+	@echo "once, about a minute: picoformer, what it needs and an emulated board, into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[emulator,test]'
+	$(PIP) -e '.[emulator,test]'
 	@touch $@
 
 $(VENV)/.stamp-lint: $(VENV)/.stamp-setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) -e '.[dev]'
 	@touch $@
 
 demo: setup
@@ -43,7 +46,7 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/mypy
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plot]'
+	$(PIP) -e '.[plot]'
 	@touch $@
 
 bench: $(VENV)/.stamp-bench

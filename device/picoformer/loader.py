@@ -95,11 +95,13 @@ def load(model, f, path, context, weights, kernels):
         gc.collect()
         try:
             return _fill(model, f, parts, context, choice, kernels, source, ample)
-        except MemoryError:
-            if (choice, ample) == choices[-1]:
-                raise
+        except MemoryError as e:
             # What there is of the model goes before it is made anew.
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
+            if (choice, ample) == choices[-1]:
+                if "piece" in str(e):
+                    raise
+                raise MemoryError("%s; without the model %s" % (e, _left()))
 
 
 def _going():
@@ -187,16 +189,21 @@ def _allocate(model, words, memory, weights, native):
         memory[0] = regions.array_of(regions.arena_words(words, context))
     except MemoryError:
         del memory[3:]
-        from .errors import largest
-
-        most = largest()  # which collects what was got
-        need = regions.arena_words(words, context) + weights
-        for i in caches:
-            need += regions.cache_words(words, i, context)
+        left = _left()  # which collects what was got
+        need = [regions.cache_words(words, i, context) for i in caches]
+        need += weights, regions.arena_words(words, context)
         raise MemoryError(
-            "a context of %d takes %d bytes%s; %d are free, %d in one piece"
-            % (context, 4 * need, " with the weights" * (weights > 0), free(), most)
-        )
+            "a context of %d takes %d bytes%s, %d of them in one piece; %s%s"
+            % (context, 4 * sum(need), " with the weights" * (weights > 0), 4 * max(need), left,
+               "" if model.image else "; choose a smaller context")
+        )  # fmt: skip
+
+
+def _left():
+    from .errors import largest
+
+    most = largest()
+    return "%d are free, %d in one piece" % (free(), most)
 
 
 def _relocate(model, memory, bias, words, operands):

@@ -65,8 +65,8 @@ class Model:
             if self.weights == "file":
                 self._f = f
         except MemoryError as e:
-            hint = " or weights='file'" if weights == "ram" else ""
-            raise Error("not enough memory: %s; choose a smaller context%s" % (e, hint))
+            hint = "; or weights='file'" if weights == "ram" else ""
+            raise Error("not enough memory: %s%s" % (e, hint))
         except OSError as e:
             raise Error("cannot read model file %s: %s" % (path, e))
         finally:

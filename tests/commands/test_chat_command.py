@@ -106,7 +106,6 @@ def test_ctrl_c_ends_an_answer_only(
     "options, said",
     [
         (["--system", "x"], "--system is for --chat"),
-        (["--chat", "--json"], "--chat --json says one thing: give it with --prompt"),
         (["--chat", "-n", "0"], "-n is 0, expected at least 1"),
         (
             ["--chat", "--prompt", "Tom was sad. " * 20],
@@ -122,6 +121,13 @@ def test_mistakes(
     assert out == "" and err.count("\n") == 1
     with pytest.raises(Error, match=said):
         raise Error(err)
+
+
+def test_json_says_one_thing(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", str(model), "--chat", "--json"]) == 1
+    out, err = capsys.readouterr()
+    said = "--chat --json says one thing: give it with --prompt"
+    assert err == "" and json.loads(out) == {"error": said, "kind": "Error"}
 
 
 def test_a_model_without_a_template(

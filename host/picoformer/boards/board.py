@@ -28,7 +28,7 @@ from ..device.stops import until
 from ..errors import Error
 from ..planning.budget import Budget
 from ..planning.planner import Planner
-from ..planning.profiles import known
+from ..planning.profiles import Profile, known
 from ..runtime.files import FOLDER, readers
 from ..runtime.platforms import Platform
 from ..tokenizers.tokenizer import utf8
@@ -40,6 +40,7 @@ from .install import Progress, install
 from .link import Link
 from .repl import EXEC_LIMIT, Repl
 from .replies import Info, Labels, Loaded, Stats, Stored
+from .room import Room, ask
 from .trouble import check
 
 # Prints a file's first section, which docs/format.md says where to find.
@@ -93,6 +94,7 @@ class Board:
         # Of models whose weights are here: the header's CRC32, and the weights.
         self._weights: dict[str, tuple[int, bytes]] = {}
         self._readers: set[str] = set()  # modules that the board is known to have
+        self._room: Room | None = None  # what was free when it was asked
         self.stats = Stats()
         """What the last text took on the board."""
         self.notice = ""
@@ -145,6 +147,7 @@ class Board:
         """
         self.connection.stop_server()
         self.connection.fresh = False
+        self._room = None  # the script may change boot.py
         return self.connection.repl.run(code, timeout, altogether=True)
 
     # Models
@@ -196,8 +199,8 @@ class Board:
             raise Error(
                 f"{path} does not fit this board ({b.board}) at any context: at {b.context} "
                 f"it takes {b.needed:,} bytes of heap, {b.largest:,} in one piece; there are "
-                f"{b.heap:,} and {b.largest_free:,}. picoformer plan says more; --weights "
-                "host leaves the weights on this PC"
+                f"{b.heap:,} and {b.largest_free:,}. {' '.join(b.advice)} picoformer plan --port "
+                "says more; --weights host leaves the weights on this PC"
             )
 
     def _put(self, link: Link, name: str, data: bytes, progress: Progress | None) -> None:
@@ -216,16 +219,30 @@ class Board:
     def budget(self, path: str | Path) -> Budget:
         """What a model will take of this board's heap beside the server, and whether it fits.
 
-        Where the board has no model loaded, of what is free there; else of what boards of its
-        kind have at boot. Changes nothing. Raises Error for a file that is no model.
+        Of what is free there, piece by piece, once boot.py has run: the first time the board is
+        reset and asked, and drops a model that is loaded. Raises Error for what is no model.
         """
-        kind = known(self.platform)
-        info = self.connection.do(lambda link: link.info())
-        if not info.loaded:
-            # The server has taken its part of what was free at boot.
-            started = kind.code.started
-            kind = kind.with_memory(info.free_heap + started, info.largest_block + started)
-        return Planner(path, kind).budget(server=True)
+        return Planner(path, self.kind()).budget(server=True)
+
+    def kind(self, path: str | Path | None = None) -> Profile:
+        """What plans are made for: this board, with what is free of its heap after boot.py; for
+        the model at `path`, also of its flash.
+        """
+        connection = self.connection
+        for attempt in connection.attempts():
+            with attempt:
+                if self._room is None or path:
+                    if connection.link or not connection.fresh:
+                        connection.stop_server()
+                        connection.reset()
+                    size = Path(path).stat().st_size if path else 0
+                    self._room = ask(connection.repl, size)
+                    connection.fresh = False
+                break
+        assert self._room
+        board, room = known(self.platform), self._room
+        flash = room.flash if path and board.flash.bytes else None
+        return board.asked(self.port, room.heap, room.pieces, flash)
 
     def update(self, progress: Progress | None = None, path: str | Path | None = None) -> bool:
         """Install or update the runtime. Returns whether anything was written.
@@ -341,15 +358,18 @@ class Board:
         fresh, connection.fresh = connection.fresh and not link.requests, False
         try:
             loaded = link.load(utf8(name), context)
-        except NoMemoryError:
+        except NoMemoryError as e:
             if fresh:
-                raise
+                raise self._cramped(e) from e
             # What ran before has left the heap in pieces: again, on a new one.
             connection.stop_server()
             connection.reset()
             link = connection.server()
             connection.fresh = False
-            loaded = link.load(name, context)
+            try:
+                loaded = link.load(utf8(name), context)
+            except NoMemoryError as again:
+                raise self._cramped(again) from again
         if loaded.weights == "host":
             self._provide(link, name)
         if loaded.kernels == "portable" and self.platform.architecture and not self.notice:
@@ -358,6 +378,13 @@ class Board:
                 "another processor, or did not fit its heap; picoformer update"
             )
         return link
+
+    def _cramped(self, e: NoMemoryError) -> NoMemoryError:
+        """The same error, with why there is so little memory, where boot.py is to blame."""
+        note = self.kind().note
+        cramped = NoMemoryError(f"{e}; {note}" if note else str(e))
+        cramped.code, cramped.number = e.code, e.number
+        return cramped
 
     def _provide(self, link: Link, name: str) -> None:
         """Give the link the weights of the model that is loaded."""

@@ -16,6 +16,7 @@ from .errors import (
     BoardError,
     EndedError,
     LinkError,
+    NoMemoryError,
     NoRuntimeError,
     PortError,
     ScriptError,
@@ -41,18 +42,23 @@ T = TypeVar("T")
 
 
 def _emulated(name: str) -> Any:
-    """The emulated board that a name stands for, started; None for the name of a port."""
+    """The emulated board that a name stands for, started, or the port of the one that runs; None
+    for the name of a port.
+    """
+    kind: Any
     if name == "emulator":
-        from .emulated.unix import UnixBoard
-
-        return UnixBoard()
-    if name == "emulator:pico":
-        from .emulated.pico import PicoBoard
-
-        return PicoBoard()
-    if name.startswith("emulator:"):
+        from .emulated.unix import UnixBoard as kind
+        from .emulated.unix import default_folder as flash
+    elif name == "emulator:pico":
+        from .emulated.pico import PicoBoard as kind
+        from .emulated.pico import default_flash as flash
+    elif name.startswith("emulator:"):
         raise PortError(f"no emulated board {name!r}: there are emulator and emulator:pico")
-    return None
+    else:
+        return None
+    from .emulated.flash import running
+
+    return running(flash()) or kind()
 
 
 class Connection:
@@ -64,6 +70,11 @@ class Connection:
     def __init__(self, port: str | None) -> None:
         name = port or find_port()
         self._emulator = _emulated(name)
+        self.found = ""
+        """Which board this is, where the name does not say so."""
+        if isinstance(self._emulator, str):
+            self.found = f"{name} is the one that runs already, on {self._emulator}"
+            name, self._emulator = self._emulator, None
         self.port: str = self._emulator.port if self._emulator else name
         """The port's name."""
         self.link: Link | None = None
@@ -199,6 +210,11 @@ class Connection:
                 raise NoRuntimeError(
                     "there is no picoformer on the board, or only part of it; `picoformer "
                     f"update` installs it. The board said: {heard[-200:]}"
+                ) from e
+            if "MemoryError" in heard:
+                raise NoMemoryError(
+                    "the board has too little memory for picoformer's server: its boot.py has to "
+                    "keep less (picoformer plan MODEL.pft --port PORT says what is free)"
                 ) from e
             raise NoRuntimeError(
                 f"picoformer does not start on the board, and `picoformer update` may mend it: "

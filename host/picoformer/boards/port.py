@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import sys
 import time
@@ -99,14 +100,16 @@ def ports() -> list[Any]:
 
 
 def find_port() -> str:
-    """The port of the only board that is connected. Raises PortError."""
+    """The port that PICOFORMER_PORT names, or that of the only board. Raises PortError."""
+    if named := os.environ.get("PICOFORMER_PORT"):
+        return named
     found = ports()
     if len(found) == 1:
         return str(found[0].device)
     if not found:
         raise PortError(
             "no board is connected (no USB serial port is there); plug one in, name a port, or "
-            "use --port emulator"
+            "use --port emulator (or PICOFORMER_PORT=emulator for all commands)"
         )
     listed = ", ".join(f"{p.device} ({p.description})" for p in found)
     raise PortError(f"several boards may be connected: {listed}; choose one with --port")

@@ -171,9 +171,8 @@ def refusal(body: bytes) -> BoardError:
         )
     elif code == wire.NO_MEMORY or (code == wire.BAD_MODEL and "not enough memory" in text):
         kind = NoMemoryError
-        words = f"the board has too little memory: {text or f'{number:,} bytes are free'}"
-        if "context" not in words:
-            words += "; convert the model with a smaller --context"
+        text = text.removeprefix("not enough memory: ") or f"{number:,} bytes are free"
+        words = f"the board has too little memory: {text}"
     elif code == wire.NO_FILE:
         kind = NoModelError
         words = f"there is no model {text!r} on the board; deploy it first"

@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from difflib import SequenceMatcher, get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
 
 from ..errors import Error
 
-PORT = "device path, pyserial URL, emulator or emulator:pico (default: the only board)"
+PORT = (
+    "device path, pyserial URL, emulator or emulator:pico (default: PICOFORMER_PORT, or the only "
+    "board)"
+)
 CONFIG = "description of a PyTorch or Keras file (default: the file beside it, NAME.json)"
 
 
+class UsageError(Error):
+    """The command line is not one; the exit status is 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError, with the usage of the command that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+    def refuse(self, unknown: list[str]) -> NoReturn:
+        """Raise UsageError for arguments that there are not, with the near ones that there are."""
+        options = [s for a in self._actions for s in a.option_strings]
+        said = []
+        for given in unknown:
+            near = given.startswith("-") and nearest(given.partition("=")[0], options)
+            said.append(f"{given} (did you mean {near}?)" if near else given)
+        self.error(f"unrecognized arguments: {' '.join(said)}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Those of the names that are like one that there is not, in words; empty if none is."""
+    found = get_close_matches(name, list(names), 2, 0.6)
+    like = [SequenceMatcher(None, name, other).ratio() for other in found]
+    return " or ".join(n for n, r in zip(found, like, strict=True) if r > like[0] - 0.08)
+
+
 def command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str,
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str,
     *examples: str,
 ) -> argparse.ArgumentParser:  # fmt: skip
     """Add a command to the subparsers of `picoformer`; what it does is its help, too.
 
-    examples: command lines for its help.
+    examples: command lines for its help. run returns the exit status, or nothing for 0.
     """
     shown = "\n".join(f"  picoformer {name} {e}".rstrip() for e in examples)
     p: argparse.ArgumentParser = commands.add_parser(
@@ -29,16 +62,36 @@ def command(
         epilog=f"example{'s'[: len(examples) > 1]}:\n{shown}" if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.set_defaults(run=run)
+    p.add_argument("-q", "--quiet", action="store_true", help="no warnings, bars and next steps")
+    p.set_defaults(run=run, parser=p)
     return p
 
 
-def then(o: argparse.Namespace, *steps: str) -> None:
-    """Say what comes next: command lines, or what to do, on standard error."""
-    if o.json:
+def warn(o: argparse.Namespace, text: str) -> None:
+    """Say what may be wrong, in a line on standard error."""
+    if text and not o.quiet:
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def then(o: argparse.Namespace, *steps: str, data: bool = False) -> None:
+    """Say what comes next: command lines, or what to do.
+
+    data: on standard error, as standard output has what a program may read.
+    """
+    if o.quiet or getattr(o, "json", False):
         return
     for i, step in enumerate(steps):
-        print(f"{'next' if not i else '':6} {step}", file=sys.stderr)
+        where = sys.stderr if data else sys.stdout
+        print(f"{'next' if not i else '':6} {step}", file=where, flush=True)
+
+
+def add_positions(
+    p: argparse.ArgumentParser, default: str = "the file's", old: bool = False
+) -> None:
+    """Add --positions; old: by the name --context as well, which it had."""
+    names = ("--positions", "--context") if old else ("--positions",)
+    text = f"of the context (default: {default})"
+    p.add_argument(*names, dest="positions", type=int, metavar="N", help=text)
 
 
 def add_json(p: argparse.ArgumentParser) -> None:
@@ -47,6 +100,28 @@ def add_json(p: argparse.ArgumentParser) -> None:
 
 def add_model(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL.pft")
+    p.set_defaults(check=_check_model)
+
+
+def _check_model(o: argparse.Namespace, typed: list[str]) -> None:
+    """Raises Error for a MODEL.pft that is a checkpoint, or not there, with what was meant."""
+    path = Path(o.model)
+    if path.is_file() and path.suffix == ".pft":
+        return
+    from ..importers import SUFFIXES
+
+    if path.is_dir() or path.is_file() and path.suffix in SUFFIXES:
+        found = path.resolve()
+        made = (found.name if path.is_dir() else found.stem) + ".pft"
+        again = shlex.join(made if word == o.model else word for word in typed)
+        raise Error(
+            f"{path} is a checkpoint, not a model file; convert it first: picoformer convert "
+            f"{shlex.quote(o.model)} -o {shlex.quote(made)} && picoformer {again}"
+        )
+    if not path.exists():
+        near = nearest(path.stem, (p.stem for p in path.parent.glob("*.pft")))
+        mean = f"; did you mean {near.replace(' or ', '.pft or ')}.pft?" if near else ""
+        raise Error(f"cannot read model file {path}: there is none{mean}")
 
 
 def add_config(p: argparse.ArgumentParser, beside: str) -> None:
@@ -63,9 +138,7 @@ def add_place(p: argparse.ArgumentParser) -> None:
     """Add where a model is and how it is loaded, for everything that runs one on a board."""
     add_port(p)
     p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
-    p.add_argument(
-        "--positions", type=int, default=0, metavar="N", help="default: the file's context"
-    )
+    add_positions(p)
     p.add_argument(
         "--weights", metavar="MODEL.pft",
         help="the file of a model that was deployed with --weights host",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import Any
 
@@ -11,10 +10,14 @@ from ..boards.board import Board
 from ..boards.contents import Held
 from ..boards.port import ports
 from ..boards.selftest import SelfTest, selftest
+from ..compile.modelfile import load
 from ..errors import Error
 from ..planning.profiles import PROFILES, Profile
 from ..version import __version__
-from .arguments import PORT, add_json, add_model, add_port, command, then
+from .arguments import PORT, add_json, add_model, add_port, add_positions, command, then, warn
+from .describing import how_to_run
+from .doubts import remember
+from .open import opened
 from .printing import Bars, show_json, table
 
 RUNS = "ran, and runs again"
@@ -22,7 +25,8 @@ RUNS = "ran, and runs again"
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
-    p = command(commands, "ports", _ports, "list the serial ports that a board may be on")
+    text = "list the serial ports that a board may be on"
+    p = command(commands, "ports", _ports, text, "")
     add_json(p)
 
     text = "say what is on the connected boards, and list those of plan"
@@ -30,7 +34,11 @@ def add_commands(commands: Any) -> None:
     add_json(p)
     p.add_argument("--port", metavar="PORT", help=PORT.replace("the only board", "all"))
 
-    p = command(commands, "deploy", _deploy, "put a model, and the runtime, on a board")
+    p = command(
+        commands, "deploy", _deploy, "put a model, and the runtime, on a board",
+        "stories.pft --port PORT", "stories.pft --port emulator",
+        "minilm.pft --port PORT --weights host",
+    )  # fmt: skip
     add_json(p)
     add_model(p)
     add_port(p)
@@ -41,11 +49,11 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
 
     text = "compare each step that a board makes with the simulator"
-    p = command(commands, "selftest", _selftest, text)
+    p = command(commands, "selftest", _selftest, text, "stories.pft --port PORT")
     add_json(p)
     add_model(p)
     add_port(p)
-    p.add_argument("--context", type=int, metavar="N", help="positions (default: the file's)")
+    add_positions(p, old=True)
     p.add_argument(
         "--kernels", choices=("thumb", "viper", "portable"), help="default: the board's fastest"
     )
@@ -68,6 +76,8 @@ def _ports(o: argparse.Namespace) -> None:
         print("  ".join(str(v) for v in row.values() if v))
     if not found:
         print("no USB serial port; --port emulator is a board that is always there")
+    port = found[0]["port"] if found else "emulator"
+    then(o, f"picoformer boards --port {port}")
 
 
 def _boards(o: argparse.Namespace) -> None:
@@ -191,10 +201,11 @@ def _profile(p: Profile) -> tuple[str, ...]:
 
 
 def _deploy(o: argparse.Namespace) -> None:
-    bars = Bars(o.json)
+    m = load(o.model)  # a file that is none needs no board
+    bars = Bars(o.json or o.quiet)
     start = time.perf_counter()
     try:
-        with Board(o.port) as board:
+        with opened(o) as board:
             board.update(bars, o.model)
             b = board.budget(o.model)
             name = board.deploy(o.model, o.name, bars, o.weights)
@@ -203,7 +214,8 @@ def _deploy(o: argparse.Namespace) -> None:
     finally:
         bars.close()
     seconds = time.perf_counter() - start
-    _warn(board)
+    warn(o, board.notice)
+    remember(o.model)
     if o.json:
         budget = {"heap_needed": b.needed, "heap": b.heap, "fits": b.fits, "longest": b.longest}
         show_json({"name": name, "bytes": size, "seconds": seconds, "port": port, **budget})
@@ -211,32 +223,29 @@ def _deploy(o: argparse.Namespace) -> None:
     print(f"{name}: {size:,} bytes are on the board and verified, in {seconds:.1f} s")
     if o.weights == "host":
         print(f"its weights stay here: run it with --weights {o.model}")
+        then(o, how_to_run(m, name, o.port, o.model))
         return
     print(f"it will need {b.needed:,} bytes of heap beside the server, of {b.heap:,}")
     if board.stopped:
         print(f"its main.py {RUNS}")
     if not b.fits:
-        print(f"warning: {' '.join([b.verdict, *b.advice])}", file=sys.stderr)
+        warn(o, " ".join([b.verdict, *b.advice]))
+    then(o, how_to_run(m, name, o.port))
 
 
-def _warn(board: Board) -> None:
-    """What is to be said of the board's runtime."""
-    if board.notice:
-        print(f"warning: {board.notice}", file=sys.stderr)
-
-
-def _selftest(o: argparse.Namespace) -> None:
-    bars = Bars(o.json)
+def _selftest(o: argparse.Namespace) -> int:
+    """The exit status is 1 where a step differs."""
+    bars = Bars(o.json or o.quiet)
     try:
-        with Board(o.port) as board:
-            r = selftest(board, o.model, context=o.context, kernels=o.kernels, progress=bars)
+        with opened(o) as board:
+            r = selftest(board, o.model, context=o.positions, kernels=o.kernels, progress=bars)
     finally:
         bars.close()
-    _warn(board)
+    warn(o, board.notice)
     if o.json:
         show_json(r.to_dict())
-    else:
-        _print_selftest(r)
+        return not r.equal
+    _print_selftest(r)
     if d := r.difference:
         where = f" ({d.value})" if d.value else ""
         said = (
@@ -249,6 +258,8 @@ def _selftest(o: argparse.Namespace) -> None:
             f"step {d.step}, {d.op}{where}, is not the simulator's: {said}. Please report it, "
             "with all of the above"
         )
+    then(o, how_to_run(load(o.model), r.model, o.port))
+    return 0
 
 
 def _print_selftest(r: SelfTest) -> None:

@@ -77,7 +77,7 @@ def _answer(
             raise
         raise Error(
             f"the conversation has become too long: {e}; begin a new one, or convert the model "
-            "with a larger --context"
+            "with more --positions"
         ) from e
     finally:
         pieces.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,11 @@ from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, convert
 from ..compile.distill import STEPS
 from ..compile.modelfile import ModelFile, load
 from ..compile.report import Report
-from .arguments import add_config, add_json, add_model, command
-from .printing import progress, show_json, size, table
+from .arguments import add_config, add_json, add_model, add_positions, command, then, warn
+from .describing import how_to_simulate, meta_rows
+from .printing import Stages, show_json, size, table
+
+MUCH = 0.5  # of the weights' size, that rounding has moved them by
 
 
 def add_commands(commands: Any) -> None:
@@ -22,21 +24,22 @@ def add_commands(commands: Any) -> None:
     _add_convert(commands)
 
     text = "say what a model file holds and what it costs a board"
-    p = command(commands, "inspect", _inspect, text)
+    p = command(commands, "inspect", _inspect, text, "stories.pft", "stories.pft --steps")
     add_model(p)
     p.add_argument("--steps", action="store_true", help="list the program, step by step")
     add_json(p)
 
 
 def _add_convert(commands: Any) -> None:
-    p = command(commands, "convert", _convert, "turn a checkpoint into a model file")
+    p = command(
+        commands, "convert", _convert, "turn a checkpoint into a model file",
+        "models/stories -o stories.pft", "models/stories -o half.pft --weight-bits 4",
+        "models/stories -o long.pft --positions 128 --key-bits 8",
+    )  # fmt: skip
     p.add_argument("source", help=importers.SOURCES)
     p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
     add_config(p, "source")
-    p.add_argument(
-        "--context", type=int, metavar="N",
-        help=f"positions (default: the model's, at most {DEFAULT_CONTEXT})",
-    )  # fmt: skip
+    add_positions(p, f"the model's, at most {DEFAULT_CONTEXT}", old=True)
     p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default) or 4")
     p.add_argument(
         "--group-size", type=int, metavar="N",
@@ -64,6 +67,7 @@ def _add_convert(commands: Any) -> None:
         help="examples to calibrate on, as eval takes them (default: what the model writes)",
     )  # fmt: skip
     p.add_argument("--name", metavar="TITLE", help="title kept in the file")
+    p.add_argument("--report", action="store_true", help="list the rounding of each matrix")
     add_json(p)
 
 
@@ -75,36 +79,52 @@ def _stem(source: Path) -> str:
 def _convert(o: argparse.Namespace) -> None:
     source = Path(o.source)
     output = Path(o.output or (_stem(source) + ".pft"))
-    report = convert(
-        source,
-        output,
-        context=o.context,
-        tokenizer=o.tokenizer,
-        config=o.config,
-        data=o.data,
-        name=o.name,
-        weight_bits=o.weight_bits,
-        group_size=o.group_size,
-        max_bytes=o.max_bytes,
-        distill=o.distill,
-        key_bits=o.key_bits,
-        value_bits=o.value_bits,
-        progress=partial(progress, unit=""),
-    )
+    with Stages(o) as stages:
+        report = convert(
+            source,
+            output,
+            context=o.positions,
+            tokenizer=o.tokenizer,
+            config=o.config,
+            data=o.data,
+            name=o.name,
+            weight_bits=o.weight_bits,
+            group_size=o.group_size,
+            max_bytes=o.max_bytes,
+            distill=o.distill,
+            key_bits=o.key_bits,
+            value_bits=o.value_bits,
+            progress=stages,
+        )
     if o.json:
         show_json(report.to_dict())
-    else:
-        _print_report(report)
+        return
+    _print_report(report, o.report)
+    worst = max(report.errors.values())
+    if worst > MUCH:
+        reference = f"picoformer eval {output} --reference {o.source}"
+        warn(
+            o, f"rounding has moved weights by {worst:.0%} of their size, to suit what they saw. "
+            f"See what is lost ({reference}); examples of yours (--data FILE) or 8 bits for the "
+            f"worst matrices (--max-bytes N) mend it",
+        )  # fmt: skip
+    then(o, *after_convert(report))
 
 
-def _print_report(r: Report) -> None:
+def after_convert(r: Report) -> list[str]:
+    """What to do with a new model file: try it here, and put it on a board."""
+    return [how_to_simulate(load(r.path), r.path), f"picoformer deploy {r.path} --port PORT"]
+
+
+def _print_report(r: Report, every: bool) -> None:
     worst = max(r.errors, key=lambda k: r.errors[k])
     floats = 4 * r.parameters
+    more = "; --report lists all" if 4 in r.bits.values() and not every else ""
     print(f"{r.path}: {size(r.bytes)}, in {r.seconds:.1f} s")
     rows = [
         ("parameters", f"{r.parameters:,}: {size(floats)} as float32"),
         ("weights", f"{size(r.sections['weights'])}, {r.sections['weights'] / floats:.0%}"),
-        ("rounding", f"{max(r.errors.values()):.2%} of the weights' size at worst ({worst})"),
+        ("rounding", f"weights are off by {r.errors[worst]:.2%}, at worst (in {worst}){more}"),
         ("calibrated on", r.calibration),
         ("cache", f"{size(r.cache_bytes)} for {r.context} positions"),
         ("arena", size(r.arena_bytes)),
@@ -113,7 +133,7 @@ def _print_report(r: Report) -> None:
         rows.append(("tokenizer", "none: it takes token ids, no text"))
     rows += [("note", note) for note in r.notes]
     print(table(rows))
-    if 4 in r.bits.values():
+    if every:
         print("\nrounding, relative to the weights' size")
         errors = r.errors.items()
         print(table((name, f"{r.bits[name]} bits", f"{e:6.2%}") for name, e in errors))
@@ -152,10 +172,9 @@ def _inspect(o: argparse.Namespace) -> None:
         show_json(d)
         return
     print(f"{o.model}: {size(d['bytes'])}, all checks passed")
-    rows = [(k, str(v)) for k, v in m.meta.items() if v != ""]
+    rows = meta_rows(m)
     rows += [
         ("context", f"{m.context} positions, {m.batch} at a time"),
-        ("vocabulary", f"{m.vocab} tokens, BOS {m.bos}, end tokens {list(m.ends)}"),
         ("steps", f"{len(m.steps)} a token, {d['multiplications']:,} multiplications in matrices"),
     ]
     print(table(rows))
@@ -172,3 +191,4 @@ def _inspect(o: argparse.Namespace) -> None:
         for i, s in enumerate(m.steps):
             head = "  (head)" if i == m.body else ""
             print(f"  {i:3} {s.op:9} {' '.join(map(str, s.fields))}{head}")
+    then(o, f"picoformer plan {o.model}")

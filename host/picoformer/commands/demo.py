@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,14 @@ from ..boards.replies import Loaded, Stats
 from ..compile.convert import convert
 from ..errors import Error
 from ..simulate.simulator import Simulator
-from .arguments import add_json, check_n, command
+from .arguments import add_json, check_n, command, then
 from .printing import Bars, show_json
 
 
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
-    p = command(commands, "demo", _demo, "a story from an emulated board, checked against the PC")
+    text = "a story from an emulated board, checked against the PC"
+    p = command(commands, "demo", _demo, text, "", 'models/stories --prompt "Tom was" -n 50')
     p.add_argument(
         "source", nargs="?", help="a checkpoint (default: the story model of the package)"
     )
@@ -30,13 +32,20 @@ def add_commands(commands: Any) -> None:
     add_json(p)
 
 
-def _demo(o: argparse.Namespace) -> None:
+def _demo(o: argparse.Namespace) -> int:
+    """The exit status is 1 where the board and the simulator differ."""
     check_n(o.n)
     result = _run(o.source, o.prompt, o.n, quiet=o.json)
     if o.json:
         show_json(result)
-    if result["equal"] is False:
+    elif result["equal"] is False:
         raise Error("the board and the simulator differ: please report this, with your system")
+    source = o.source or os.path.relpath(_default_source())
+    then(
+        o, f"picoformer convert {source} -o stories.pft, and deploy it: picoformer ports lists "
+        "the ports of your boards",
+    )  # fmt: skip
+    return result["equal"] is False
 
 
 def _default_source() -> Path:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from ..boards.emulated.flash import announced
 from ..boards.errors import EmulatorError
-from .arguments import command
+from .arguments import command, then
 
 HEAP_KB = 2048  # of the unix board
 STOP_POLL = 0.2  # seconds between looks for a signal that asks to stop
@@ -19,7 +20,10 @@ STOP_POLL = 0.2  # seconds between looks for a signal that asks to stop
 
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
-    p = command(commands, "emulate", _emulate, "run an emulated board behind a serial port")
+    p = command(
+        commands, "emulate", _emulate, "run an emulated board behind a serial port", "",
+        "--board pico", "--folder my-board",
+    )  # fmt: skip
     p.add_argument("--board", default="unix", metavar="BOARD", help="unix (default) or pico")
     p.add_argument(
         "--folder", metavar="PATH",
@@ -39,26 +43,37 @@ def _emulate(o: argparse.Namespace) -> None:
             from ..boards.emulated.pico import PicoBoard
 
             with PicoBoard(o.folder, o.firmware, o.socket) as pico:
-                _serve(pico, f"Raspberry Pi Pico, emulated, flash in {pico.flash}", asked)
+                title = f"Raspberry Pi Pico, emulated, flash in {pico.flash}"
+                with announced(pico.flash, pico.port):
+                    _serve(o, pico, title, _name("emulator:pico", o.folder, pico.port), asked)
         elif o.board == "unix":
             from ..boards.emulated.unix import UnixBoard
 
             with UnixBoard(o.folder, HEAP_KB, o.socket) as unix:
                 title = f"MicroPython's unix port, heap {HEAP_KB} KB, flash in {unix.folder}"
-                _serve(unix, title, asked)
+                with announced(unix.folder, unix.port):
+                    _serve(o, unix, title, _name("emulator", o.folder, unix.port), asked)
             if signal.SIGINT in asked:
                 print()  # after the terminal's ^C
         else:
             raise EmulatorError(
-                f"there is no emulated board {o.board!r} in this version; use --board unix"
+                f"there is no emulated board {o.board!r}; there are --board unix and pico"
             )
 
 
-def _serve(board: Any, title: str, asked: list[int]) -> None:
+def _name(name: str, folder: str | None, port: str) -> str:
+    """What --port takes for it: a name stands for the flash in the user's cache."""
+    return port if folder else name
+
+
+def _serve(
+    o: argparse.Namespace, board: Any, title: str, name: str, asked: list[int]
+) -> None:
     print(f"board  {title}")
     print(f"port   {board.port}")
     print(f"""try    mpremote connect {board.port} exec "print('hello')" """.rstrip())
     print("Ctrl-C here switches it off.", flush=True)
+    then(o, f"in another terminal: picoformer deploy MODEL.pft --port {name}")
     while not asked:
         if why := board.stopped(STOP_POLL):
             raise EmulatorError(why)

@@ -8,13 +8,14 @@ import os
 # reads this when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import argparse  # noqa: E402
-import io
+import io  # noqa: E402
 import sys
 from importlib import import_module
 
 from ..errors import Error
 from ..version import __version__
+from .arguments import Parser, UsageError, nearest
+from .printing import show_json
 
 # The modules of the commands, in the order of the help.
 FAMILIES = {
@@ -30,24 +31,21 @@ FAMILIES = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status. A user's mistake is one line, no traceback."""
+    """Run the command; returns the exit status. A user's mistake is one line, no traceback.
+
+    With --json what comes of it is one JSON object on standard output, a mistake as well.
+    """
     if arguments is None:
         arguments = sys.argv[1:]
-    parser = _parser(arguments[0] if arguments else "")
-    options = parser.parse_args(arguments)
-    if not hasattr(options, "run"):
-        parser.print_help()
-        return 0
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a character gets its code, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        options.run(options)
+        status = _run(arguments)
         sys.stdout.flush()
     except Error as e:
-        print(f"picoformer: error: {e}", file=sys.stderr)
-        return 1
+        return _failed(e, "--json" in arguments)
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
@@ -59,16 +57,48 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"picoformer: error: {e.strerror or e}", file=sys.stderr)
         return 1
-    return 0
+    return status
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _run(arguments: list[str]) -> int:
+    name = next((a for a in arguments if not a.startswith("-")), "")
+    known = [name for names in FAMILIES.values() for name in names]
+    if name and name not in known:
+        near = nearest(name, known)
+        mean = f"did you mean {near}? " if near else ""
+        raise UsageError(f"there is no command {name!r}: {mean}`picoformer --help` lists them")
+    parser = _parser(name)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        getattr(options, "parser", parser).refuse(unknown)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 0
+    if hasattr(options, "check"):
+        options.check(options, arguments)
+    return int(options.run(options) or 0)
+
+
+def _failed(e: Error, json: bool) -> int:
+    """Say what went wrong; the exit status."""
+    usage = isinstance(e, UsageError)
+    text, _, more = str(e).partition("\n") if usage else (str(e), "", "")
+    if json:
+        show_json({"error": text, "kind": type(e).__name__})
+    else:
+        print(*[more] * bool(more), f"picoformer: error: {text}", sep="\n", file=sys.stderr)
+    return 2 if usage else 1
+
+
+def _parser(command: str) -> Parser:
     """The arguments of a command and its family, or of all if it is none: each takes time."""
-    parser = argparse.ArgumentParser(
-        prog="picoformer", description="Transformers on microcontrollers with stock MicroPython."
+    parser = Parser(
+        prog="picoformer",
+        description="Transformers on microcontrollers with stock MicroPython.",
+        epilog="`picoformer COMMAND --help` has examples. The whole way once: picoformer demo",
     )
     parser.add_argument("--version", action="version", version=f"picoformer {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     families = [f for f, names in FAMILIES.items() if command in names] or FAMILIES
     for family in families:
         import_module(f".{family}", __package__).add_commands(commands)

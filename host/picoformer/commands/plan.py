@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..compile.modelfile import load
 from ..errors import Error
 from ..planning.budget import HEAP, Budget
 from ..planning.lifetimes import weights
 from ..planning.page import page
 from ..planning.planner import Planner
-from ..planning.profiles import PROFILES, profile
-from .arguments import add_json, add_model, command
+from ..planning.profiles import PROFILES, Profile, profile
+from .arguments import add_json, add_model, add_positions, command, then
+from .open import opened
 from .printing import bar, show_json, table
 
 WIDE = 50  # characters of a bar
@@ -22,29 +24,38 @@ NAMES = max(map(len, HEAP.values()))  # characters of what a bar is of
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
     text = "say what a model will take on a board, and whether it fits"
-    p = command(commands, "plan", _plan, text)
+    p = command(
+        commands, "plan", _plan, text, "stories.pft", "stories.pft --port PORT",
+        "stories.pft --board pico --html plan.html",
+    )  # fmt: skip
     add_model(p)
     p.add_argument(
         "--board", metavar="BOARD", help=f"{', '.join(PROFILES)} (default: all of them)"
     )
-    p.add_argument("--context", type=int, metavar="N", help="positions (default: the file's)")
+    p.add_argument(
+        "--port", metavar="PORT",
+        help="the board that is there, with what is free of its heap and flash",
+    )  # fmt: skip
+    add_positions(p, old=True)
     p.add_argument("--heap", type=int, metavar="BYTES", help="free at boot, of a board of yours")
     p.add_argument("--largest", type=int, metavar="BYTES", help="its largest single allocation")
     p.add_argument("--html", metavar="FILE", help="write pictures of it to a page")
     add_json(p)
 
 
-def _plan(o: argparse.Namespace) -> None:
+def _plan(o: argparse.Namespace) -> int:
+    """The exit status is 1 where it does not fit, alone in a script; of several boards, any."""
     for name in ("heap", "largest"):
         if getattr(o, name) is not None and getattr(o, name) < 1:
             raise Error(f"--{name} is {getattr(o, name)}, expected bytes")
-    if o.board is None:
+    if o.port and (o.board or o.heap or o.largest):
+        raise Error("--port asks the board: leave out --board, --heap and --largest")
+    if o.board is None and o.port is None:
         if o.html or o.heap or o.largest:
             raise Error("--html, --heap and --largest are for one board: add --board")
-        _all(o)
-        return
-    planner = Planner(o.model, profile(o.board).with_memory(o.heap, o.largest))
-    alone, served = planner.budget(o.context), planner.budget(o.context, server=True)
+        return _all(o)
+    planner = Planner(o.model, _board(o))
+    alone, served = planner.budget(o.positions), planner.budget(o.positions, server=True)
     if o.html:
         try:
             Path(o.html).write_text(page(planner, alone, served), "utf-8")
@@ -52,23 +63,37 @@ def _plan(o: argparse.Namespace) -> None:
             raise Error(f"cannot write {o.html}: {e.strerror}") from e
     if o.json:
         show_json({**alone.to_dict(), "with_server": served.to_dict()})
-        return
+        return not alone.fits
     print(_report(planner, alone, served))
     if o.html:
         print(f"\n{o.html} shows it")
+    elif alone.fits or served.fits:
+        then(o, f"picoformer deploy {o.model} --port {o.port or 'PORT'}")
+    return not alone.fits
 
 
-def _all(o: argparse.Namespace) -> None:
-    budgets = [Planner(o.model, p).budget(o.context) for p in PROFILES.values()]
+def _board(o: argparse.Namespace) -> Profile:
+    if o.port is None:
+        return profile(o.board).with_memory(o.heap, o.largest)
+    load(o.model)  # a file that is none needs no board
+    with opened(o) as board:
+        return board.kind(o.model)
+
+
+def _all(o: argparse.Namespace) -> int:
+    budgets = [Planner(o.model, p).budget(o.positions) for p in PROFILES.values()]
+    none = not any(b.fits for b in budgets)
     if o.json:
         show_json({"boards": [b.to_dict() for b in budgets]})
-        return
+        return none
     rows = [("board", "heap needed", "of", "longest context", "weights", "")]
     for b in budgets:
         row = (b.board, f"{b.needed:,}", f"{b.heap:,}", str(b.longest or "none"), b.weights)
         rows.append((*row, "fits" if b.fits else "does not fit"))
     print(f"{o.model} at {budgets[0].context} positions, alone in a script")
     print(table(rows, right=True))
+    then(o, f"picoformer plan {o.model} --board NAME", "or --port PORT, for a board that is there")
+    return none
 
 
 def _report(planner: Planner, b: Budget, served: Budget) -> str:
@@ -80,9 +105,12 @@ def _report(planner: Planner, b: Budget, served: Budget) -> str:
         _weights(planner, b),
         f"the board's figures\n{_sources(planner)}",
     ]
-    for name, x in (("", b), ("Beside the server: ", served)):
-        if not x.fits:
-            out.append(name + " ".join([x.verdict, *x.advice]))
+    said = [" ".join([x.verdict, *x.advice]) * (not x.fits) for x in (b, served)]
+    if said[0] and said[0] == said[1]:
+        out.append(f"Alone and beside the server: {said[0]}")
+    else:
+        whose = zip(("", "Beside the server: "), said, strict=True)
+        out += [f"{who}{text}" for who, text in whose if text]
     return "\n\n".join(out)
 
 

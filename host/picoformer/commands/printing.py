@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,12 +37,45 @@ def bar(part: float, whole: float, width: int, mark: str = "#") -> str:
     return mark * round(width * part / whole)
 
 
-def progress(items: Iterable[Any], unit: str = "example") -> Iterable[Any]:
-    """The items, with a bar of how many are done, where a person can see it."""
-    from tqdm import tqdm
+class Stages:
+    """What takes long, named, with a bar where it is counted; where a person can see it.
 
-    seen: Iterable[Any] = tqdm(items, unit=unit, leave=False, disable=None)
-    return seen
+    Called with items it gives them, and counts them under the name that was last said.
+    """
+
+    def __init__(self, o: argparse.Namespace, unit: str = "") -> None:
+        self._off = o.quiet or getattr(o, "json", False) or not sys.stderr.isatty()
+        self._unit = unit
+        self._what = ""
+        self._shown = False
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def say(self, what: str) -> None:
+        """What comes next."""
+        self._clear()
+        self._what = what
+        if not self._off:
+            print(f"{what} ...", end="", flush=True, file=sys.stderr)
+            self._shown = True
+
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\033[K", end="", flush=True, file=sys.stderr)
+        self._shown = False
+
+    def __call__(self, items: Iterable[Any]) -> Iterable[Any]:
+        self._clear()
+        if self._off:
+            return items
+        from tqdm import tqdm
+
+        seen: Iterable[Any] = tqdm(items, desc=self._what, unit=self._unit, leave=False)
+        return seen
 
 
 class Bars:

@@ -11,25 +11,39 @@ from ..boards.board import Board
 from ..boards.replies import Loaded, Stats
 from ..data.pictures import picture
 from ..errors import Error
-from .arguments import add_beams, add_json, add_place, add_sampling, command
+from .arguments import add_beams, add_json, add_place, add_sampling, command, then, warn
 from .chat import add_chat, check_chat, converse
-from .printing import show_embedding, show_json, show_labels, show_tags
+from .describing import in_python
+from .doubts import file_of, of_input
+from .open import opened
+from .printing import Stages, show_embedding, show_json, show_labels, show_tags
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
-    p = command(commands, "generate", _generate, "let a board write text")
+    p = command(
+        commands, "generate", _generate, "let a board write text",
+        '--port PORT --model stories --prompt "Once upon a time" -n 100',
+        "--port PORT --model smol --chat",
+    )  # fmt: skip
     add_json(p)
     add_place(p)
     add_sampling(p)
     add_chat(p)
 
-    for name, text in (
-        ("classify", "let a board say what a text is"),
-        ("embed", "let a board turn a text into a vector"),
-        ("tag", "let a board say what each word of a text is"),
-    ):
-        p = command(commands, name, _read, text)
+    picture = "--port PORT --model fashion --image models/fashion/boot.png"
+    for name, text, examples in (
+        (
+            "classify", "let a board say what a text is",
+            ('--port PORT --model intents "will it rain tomorrow?"', picture),
+        ),
+        ("embed", "let a board turn a text into a vector", ('--port PORT "a sentence"',)),
+        (
+            "tag", "let a board say what each word of a text is",
+            ('--port PORT --model names "Anna lives in Lyon"',),
+        ),
+    ):  # fmt: skip
+        p = command(commands, name, _read, text, *examples)
         add_json(p)
         p.add_argument("text", metavar="TEXT", nargs="?")
         if name != "tag":
@@ -37,14 +51,20 @@ def add_commands(commands: Any) -> None:
         add_place(p)
         p.set_defaults(task=name, image=None)
 
-    p = command(commands, "translate", _write, "let a board turn a text into another")
+    p = command(
+        commands, "translate", _write, "let a board turn a text into another",
+        '--port PORT --model fr --beams 4 "I am tired."',
+    )  # fmt: skip
     add_json(p)
     p.add_argument("text", metavar="TEXT")
     add_place(p)
     add_beams(p)
     p.set_defaults(task="translate")
 
-    p = command(commands, "answer", _write, "let a board find the answer to a question in a text")
+    p = command(
+        commands, "answer", _write, "let a board find the answer to a question in a text",
+        '--port PORT --model facts --context "Anna lives in Lyon." "Where does Anna live?"',
+    )  # fmt: skip
     add_json(p)
     p.add_argument("text", metavar="QUESTION")
     p.add_argument("--context", required=True, metavar="TEXT", help="where the answer is")
@@ -54,15 +74,16 @@ def add_commands(commands: Any) -> None:
 
 def _generate(o: argparse.Namespace) -> None:
     check_chat(o)
-    with Board(o.port) as board:
+    with opened(o) as board:
         meta = board.metadata(o.model or _only_model(board)) if o.chat else {}
         name, loaded = _load(board, o)
         if o.chat:
             numbers = o.n, o.temperature, o.top_p, o.seed, o.stop, True
             text = converse(o, meta, name, lambda prompt: board.generate(name, prompt, *numbers))
             if o.prompt:
-                _report(o, text, loaded, board.stats)
+                _report(o, name, text, loaded, board.stats)
             return
+        _doubt(board, o, name, o.prompt)
         text = ""
         pieces = board.generate(name, o.prompt, o.n, o.temperature, o.top_p, o.seed, o.stop)
         interrupted = False
@@ -77,14 +98,15 @@ def _generate(o: argparse.Namespace) -> None:
             interrupted = True
         finally:
             pieces.close()
-        _report(o, text, loaded, board.stats)
+        _report(o, name, text, loaded, board.stats)
     if interrupted:
         raise KeyboardInterrupt
 
 
 def _write(o: argparse.Namespace) -> None:
-    with Board(o.port) as board:
+    with opened(o) as board:
         name, loaded = _load(board, o)
+        _doubt(board, o, name, o.text, o.context if o.task == "answer" else None)
         start = time.perf_counter()
         if o.task == "translate":
             text = board.translate(name, o.text, o.beams, o.length_penalty)
@@ -92,30 +114,25 @@ def _write(o: argparse.Namespace) -> None:
             text = board.answer(name, o.context, o.text)
         ms = round(1000 * (time.perf_counter() - start))
     if o.json:
-        show_json({"text": text, "ms": ms, "heap": loaded.heap, "free_heap": loaded.free_heap})
+        show_json({"text": text, **_figures(ms, loaded)})
         return
     print(text)
     _print_cost(ms, loaded)
+    then(o, in_python(o.task, name), data=True)
 
 
 def _read(o: argparse.Namespace) -> None:
     if (o.text is None) == (o.image is None):
         one = "" if o.task == "tag" else " or an --image, one of them"
         raise Error(f"give a TEXT{one}")
-    with Board(o.port) as board:
+    with opened(o) as board:
         name, loaded = _load(board, o)
         given = o.text if o.image is None else picture(o.image, board.image_shape(name))
+        _doubt(board, o, name, given)
         start = time.perf_counter()
         found: Any = getattr(board, o.task)(name, given)
         ms = round(1000 * (time.perf_counter() - start))
-        figures = {
-            "ms": ms,
-            "heap": loaded.heap,
-            "free_heap": loaded.free_heap,
-            "context": loaded.context,
-            "weights": loaded.weights,
-            "kernels": loaded.kernels,
-        }
+        figures = _figures(ms, loaded)
         if o.task == "classify":
             show_labels(o, found, board.probabilities(found), **figures)
         elif o.task == "embed":
@@ -124,15 +141,28 @@ def _read(o: argparse.Namespace) -> None:
             show_tags(o, found, **figures)
     if not o.json:
         _print_cost(ms, loaded)
+        then(o, in_python(o.task, name, o.image is not None), data=True)
 
 
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
     """Load the model that is meant: its name, and what the board says of it."""
     name = o.model or _only_model(board)
-    loaded = board.load(name, o.positions, o.weights)
-    if board.notice:
-        print(f"warning: {board.notice}", file=sys.stderr)
+    with Stages(o) as stages:
+        stages.say(f"loading {name}")
+        loaded = board.load(name, o.positions or 0, o.weights)
+    warn(o, board.notice)
     return name, loaded
+
+
+def _doubt(
+    board: Board, o: argparse.Namespace, name: str, given: Any, context: str | None = None
+) -> None:
+    """Say what an input has against it, where the model's file is here."""
+    m = None if o.quiet else file_of(board, name, o.weights)
+    if m is None or bool(m.program[14]) == isinstance(given, str):
+        return  # what it cannot read, the board refuses
+    for doubt in of_input(m, given, context):
+        warn(o, doubt)
 
 
 def _only_model(board: Board) -> str:
@@ -144,6 +174,17 @@ def _only_model(board: Board) -> str:
     raise Error(f"there are several models on the board, choose with --model: {', '.join(names)}")
 
 
+def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
+    return {
+        "ms": ms,
+        "heap": loaded.heap,
+        "free_heap": loaded.free_heap,
+        "context": loaded.context,
+        "weights": loaded.weights,
+        "kernels": loaded.kernels,
+    }
+
+
 def _print_cost(ms: int, loaded: Loaded) -> None:
     print(
         f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
@@ -152,7 +193,7 @@ def _print_cost(ms: int, loaded: Loaded) -> None:
     )
 
 
-def _report(o: argparse.Namespace, text: str, loaded: Loaded, stats: Stats) -> None:
+def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: Stats) -> None:
     figures = {
         "tokens": stats.tokens,
         "tokens_per_second": stats.tokens_per_second,
@@ -179,3 +220,4 @@ def _report(o: argparse.Namespace, text: str, loaded: Loaded, stats: Stats) -> N
         f"{loaded.weights}, {loaded.context} positions), {stats.free_heap:,} free",
         file=sys.stderr,
     )
+    then(o, in_python("generate", name), data=True)

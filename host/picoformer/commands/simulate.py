@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.pictures import picture
 from ..errors import Error
-from .arguments import add_beams, add_config, add_json, add_model, add_sampling, command
+from .arguments import (
+    add_beams,
+    add_config,
+    add_json,
+    add_model,
+    add_sampling,
+    command,
+    then,
+    warn,
+)
 from .chat import add_chat, check_chat, converse
-from .printing import bar, progress, show_embedding, show_json, show_labels, show_tags, table
+from .doubts import of_input
+from .printing import Stages, bar, show_embedding, show_json, show_labels, show_tags, table
 
 if TYPE_CHECKING:
     from ..simulate.evaluation import Scores
@@ -19,7 +29,12 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
-    p = command(commands, "simulate", _simulate, "run a model on the PC with a board's integers")
+    p = command(
+        commands, "simulate", _simulate, "run a model on the PC with a board's integers",
+        'stories.pft --prompt "Once upon a time" -n 50', 'intents.pft --prompt "will it rain?"',
+        "fashion.pft --image boot.png",
+        'facts.pft --context "Anna lives in Lyon." --prompt "Where does Anna live?"',
+    )  # fmt: skip
     add_model(p)
     p.add_argument("--image", metavar="PNG", help="in place of a prompt, for a model of images")
     p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
@@ -29,7 +44,10 @@ def add_commands(commands: Any) -> None:
     add_json(p)
 
     text = "compare a model file with the float checkpoint it was made of"
-    p = command(commands, "eval", _eval, text)
+    p = command(
+        commands, "eval", _eval, text, "stories.pft --reference models/stories",
+        "intents.pft --reference models/intents --data test.tsv --layers --plot scores.png",
+    )  # fmt: skip
     add_model(p)
     p.add_argument("--reference", required=True, metavar="SOURCE", help="the checkpoint")
     add_config(p, "reference")
@@ -56,8 +74,13 @@ def _simulate(o: argparse.Namespace) -> None:
     sim = Simulator(o.model)
     check_chat(o)
     task = sim.model.task
+    if task == "answer" and o.context is None:
+        raise Error("this model answers questions: give the text with --context")
     shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
     given = picture(o.image, shape) if o.image else o.prompt
+    if not shape[0] or o.image:
+        for doubt in of_input(sim.model, given, o.context if task == "answer" else None):
+            warn(o, doubt)
     if task == "classify":
         found = sim.classify(given)
         show_labels(o, found, sim.probabilities(found))
@@ -68,8 +91,6 @@ def _simulate(o: argparse.Namespace) -> None:
     elif task == "generate" or o.chat:
         _generate(o, sim)
     else:
-        if task == "answer" and o.context is None:
-            raise Error("this model answers questions: give the text with --context")
         if task == "translate":
             text = sim.translate(o.prompt, o.beams, o.length_penalty)
         else:
@@ -78,6 +99,7 @@ def _simulate(o: argparse.Namespace) -> None:
             show_json({"prompt": o.prompt, "text": text})
         else:
             print(text)
+    then(o, f"picoformer deploy {o.model} --port PORT", data=True)
 
 
 def _generate(o: argparse.Namespace, sim: Simulator) -> None:
@@ -111,10 +133,12 @@ def _eval(o: argparse.Namespace) -> None:
     if o.plot:
         plotter()  # what is missing is better said before the work than after it
     start = time.perf_counter()
-    s = evaluate(
-        o.model, o.reference, data=o.data, expect=o.expect, tokenizer=o.tokenizer,
-        config=o.config, progress=progress,
-    )  # fmt: skip
+    with Stages(o, "example") as stages:
+        stages.say("float model and integers")
+        s = evaluate(
+            o.model, o.reference, data=o.data, expect=o.expect, tokenizer=o.tokenizer,
+            config=o.config, progress=stages,
+        )  # fmt: skip
     if o.plot:
         plot(s, o.plot)
     if o.json:
@@ -139,6 +163,7 @@ def _eval(o: argparse.Namespace) -> None:
     if o.plot:
         print(f"\n{o.plot} shows it")
     print(f"in {time.perf_counter() - start:.1f} s")
+    then(o, f"picoformer plan {o.model}")
 
 
 def _figures(s: Scores) -> list[tuple[str, str, str]]:

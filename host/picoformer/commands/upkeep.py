@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import Any
 
 from ..boards.board import Board
 from ..boards.contents import Held
 from ..errors import Error
-from .arguments import add_json, add_port, command, then
+from .arguments import add_json, add_port, command, then, warn
+from .open import opened
 from .printing import Bars, show_json, size
 
 
@@ -45,10 +45,10 @@ def place(o: argparse.Namespace, board: Board) -> str:
 
 
 def _update(o: argparse.Namespace) -> None:
-    bars = Bars(o.json)
+    bars = Bars(o.json or o.quiet)
     start = time.perf_counter()
     try:
-        with Board(o.port) as board:
+        with opened(o) as board:
             before = board.runtime()
             board.update(bars)
             after = board.runtime()
@@ -72,8 +72,7 @@ def _update(o: argparse.Namespace) -> None:
             }
         )
         return
-    if board.notice:
-        print(f"warning: {board.notice}", file=sys.stderr)
+    warn(o, board.notice)
     print(_updated(before, after, len(written), len(removed), seconds))
     if models:
         then(o, f"picoformer boards {place(o, board)}")
@@ -97,7 +96,7 @@ def _updated(before: Held, after: Held, written: int, removed: int, seconds: flo
 
 def _remove(o: argparse.Namespace) -> None:
     names = [name.removesuffix(".pft") for name in o.names]
-    with Board(o.port) as board:
+    with opened(o) as board:
         there = sorted({m.name for m in board.contents().models})
         if not (names or o.all or o.runtime):
             listed = ", ".join(there) or "none"
@@ -124,7 +123,7 @@ def _remove(o: argparse.Namespace) -> None:
 
 
 def _reset(o: argparse.Namespace) -> None:
-    with Board(o.port) as board:
+    with opened(o) as board:
         program = board.contents().program
         said = board.reset(o.hard)
     failed = "Traceback" in said

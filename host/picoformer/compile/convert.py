@@ -56,7 +56,8 @@ def convert(
     `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
     of the matrices that suffer most get 8 bits as fit in it. distill: steps of training behind
     the rounding, for a model that generates (needs torch). key_bits: 12 or 8, value_bits: 8 or 4,
-    of what the cache keeps. progress: wraps the iteration over what takes long. Raises Error.
+    of what the cache keeps. progress: wraps the iteration over what takes long; where it has a
+    method `say`, that is told the name of what comes next. Raises Error.
     """
     start = time.perf_counter()
     _check_bits(weight_bits, key_bits, value_bits, group_size, max_bytes, distill)
@@ -64,12 +65,15 @@ def convert(
     for used in (source, tokenizer, config, data):
         if used is not None and os.path.realpath(used) == target:
             raise Error(f"the output {output} is an input as well; give it another name")
+    say: Callable[[str], object] = getattr(progress, "say", str)
+    say("reading the checkpoint")
     graph, vocabulary = importers.read(source, tokenizer, config)
     if context is None:
         context = min(graph.context, DEFAULT_CONTEXT)
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
+    say("calibrating")
     amax = calibrate(graph, rows)
 
     def made(graph: Graph, rounded: dict[int, Rounded]) -> tuple[Compiled, bytes]:
@@ -82,6 +86,7 @@ def convert(
             graph, rows, DEFAULT_GROUP if group_size is None else group_size, max_bytes, distill,
             lambda r: len(made(graph, r)[1]), progress,
         )  # fmt: skip
+    say("compiling")
     compiled, content = made(graph, rounded)
     model = modelfile.parse(content)  # what cannot be read back is not written
     modelfile.write(Path(output), content)
@@ -130,15 +135,19 @@ def _to_4_bits(
 
     size: bytes of the file with these matrices. Others as `convert`'s.
     """
+    say: Callable[[str], object] = getattr(progress, "say", str)
     given = inputs(graph, rows)
     keep = None
     if steps is not None:
         training.needed(graph)
     if max_bytes is not None:
+        say("choosing matrices for 8 bits")
         keep = choose(graph, given, span, max_bytes, size, progress)
+    say("rounding to 4 bits")
     rounded = round_graph(graph, given, span, keep, progress)
     if steps is None:
         return graph, rounded
+    say("distilling")
     return training.distill(graph, rounded, steps, progress=progress)
 
 

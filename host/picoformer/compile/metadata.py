@@ -31,6 +31,8 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
         meta["chat"] = graph.chat
     if graph.image:
         meta["image"] = list(graph.image)
+    if graph.meta.get("pixels"):
+        meta["pixels"] = graph.meta["pixels"]
     return meta
 
 

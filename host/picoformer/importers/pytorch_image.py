@@ -12,7 +12,7 @@ from ..graph.nodes import Array, Graph, Node
 from .description import Description
 from .pytorch_embeddings import find_positions
 from .pytorch_modules import Modules
-from .vit import channel_values, embed_patches, normalized
+from .vit import brightness, channel_values, embed_patches, normalized
 
 _IMAGE = "height", "width", "channels", "patch", "mean", "std", "order"
 _ORDERS = "chw", "hwc"
@@ -44,6 +44,7 @@ def embed_image(m: Modules, made: Graph, dim: int) -> tuple[list[Node], int]:
     )
     bias = np.zeros(dim, np.float32) if bias is None else bias
     scale = normalized(1 / 255, mean, std)
+    made.meta.update(brightness(scale))
     return embed_patches(weight, bias, name + ".weight", scale, table, token), context
 
 

@@ -42,12 +42,13 @@ def read(config: Config, tensors: Tensors) -> Graph:
             "supported: square ones that fill the image"
         )
     name = "embeddings.patch_embeddings.projection"
+    normalization = _normalization(config, channels)
     context = 1 + height // patch * (width // patch)
     nodes = embed_patches(
         tensors.get(name + ".weight", dim, channels, patch, patch),
         tensors.get(name + ".bias", dim),
         name + ".weight",
-        _normalization(config, channels),
+        normalization,
         tensors.get("embeddings.position_embeddings", 1, context, dim)[0],
         tensors.get("embeddings.cls_token", 1, 1, dim)[0, 0],
     )
@@ -63,7 +64,7 @@ def read(config: Config, tensors: Tensors) -> Graph:
         nodes,
         1,
         context,
-        meta={"architecture": "vit"},
+        meta={"architecture": "vit", **brightness(normalization)},
         task="classify",
         labels=labels,
         several=config.several(),
@@ -135,6 +136,16 @@ def embed_patches(
 def normalized(factor: float, mean: Array, std: Array) -> tuple[Array, Array]:
     """(scale, offset): (pixel * factor - mean) / std, of a pixel less 128."""
     return factor / std, (_MIDDLE * factor - mean) / std
+
+
+def brightness(normalization: tuple[Array, Array]) -> dict[str, list[int]]:
+    """{"pixels": [mean, deviation]} of the pixels that a model was trained on, 0 to 255, where
+    they were mostly dark or mostly bright: then their negatives are something else to it.
+    """
+    scale, offset = normalization
+    mean, deviation = float((_MIDDLE - offset / scale).mean()), float((1 / scale).mean())
+    one_sided = 0 < mean < 255 and not 0.4 < mean / 255 < 0.6 and deviation < 128
+    return {"pixels": [round(mean), round(deviation)]} if one_sided else {}
 
 
 def channel_values(v: list[Any], channels: int, least: float) -> Array | None:

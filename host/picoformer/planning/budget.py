@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,14 +20,37 @@ HEAP = {
 }
 
 
+CRUMBS = 4096  # bytes of small free pieces that are used up, where there are no more
+PARTED = 3000  # bytes that another piece costs, as what comes next does not end where it ends
+
+
+def packs(needed: int, large: Iterable[int], heap: int, free: Sequence[int]) -> bool:
+    """Whether what is needed in all has room in a heap of so many free bytes, in such pieces.
+
+    The large single allocations go where they just fit, largest first. Of all that is small some
+    lies in their pieces as well; in pieces that are too small for the largest it hardly does.
+    """
+    left = sorted(free)
+    wanted = sorted(large, reverse=True)
+    for n in wanted:
+        i = bisect_left(left, n)
+        if i == len(left):
+            return False
+        insort(left, left.pop(i) - n)
+    used = [n for n in free if n >= wanted[0]]
+    rest = heap - sum(used)
+    return needed <= sum(used) - PARTED * (len(used) - 1) + rest * (rest <= CRUMBS)
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a model takes on a board, in bytes, and what there is.
 
     parts: the objects of the model in the heap, by name; code: the runtime's; loading, running:
     the most that is in use then; needed: the least heap that will do; largest: the largest single
-    allocation, and `largest_part` what it is. model_flash, runtime_flash: in the filesystem.
-    longest: the longest context that fits, 0 where none does. advice: what to do, if anything.
+    allocation, and `largest_part` what it is; pieces: all the large ones; free_pieces: what is
+    free, piece by piece. model_flash, runtime_flash: in the filesystem. longest: the longest
+    context that fits, 0 where none does. advice: what to do, if anything.
     """
 
     model: str
@@ -49,6 +74,8 @@ class Budget:
     flash: int
     longest: int
     float_bytes: int
+    pieces: list[int]
+    free_pieces: list[int]
     advice: list[str] = field(default_factory=list)
 
     @property
@@ -57,7 +84,9 @@ class Budget:
 
     @property
     def fits_block(self) -> bool:
-        return self.largest <= self.largest_free
+        if not self.fits_heap:
+            return self.largest <= self.largest_free
+        return packs(self.needed, self.pieces, self.heap, self.free_pieces)
 
     @property
     def fits_flash(self) -> bool:
@@ -75,8 +104,10 @@ class Budget:
         where = [] if self.fits_flash else ["the filesystem"]
         if not self.fits_heap:
             where.append("the heap")
-        if not self.fits_block:
+        if self.largest > self.largest_free:
             where.append(f"the largest block of the heap (its {self.largest_part})")
+        elif not self.fits_block:
+            where.append("the large blocks of the heap")
         return f"It does not fit {' nor '.join(where)}."
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 STYLE = """
@@ -29,7 +29,8 @@ p { margin: .3rem 0 .8rem; max-width: 46rem; }
 .bad { color: var(--bad); } .good { color: var(--good); }
 .wide { overflow-x: auto; margin: .4rem 0; }
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; }
-.wide svg { min-width: 40rem; }
+@media (max-width: 40rem) { .desk { display: none; } }
+@media not all and (max-width: 40rem) { .phone { display: none; } }
 svg text { fill: var(--ink); } svg .soft { fill: var(--soft); } svg .on { fill: #14161a; }
 svg .rule { stroke: var(--line); } svg .limit { stroke: var(--bad); stroke-width: 2; }
 svg .curve { fill: none; stroke: var(--c2); stroke-width: 2.5; }
@@ -47,6 +48,9 @@ i.key { display: inline-block; width: .8em; height: .8em; border-radius: .15em;
 ul.keys { list-style: none; margin: .5rem 0; padding: 0; display: flex; flex-wrap: wrap;
   gap: .2rem 1.2rem; }
 """
+
+
+LETTER = 7.2  # pixels of a letter, at most
 
 
 def grouped(n: float) -> str:
@@ -75,11 +79,27 @@ def text(x: float, y: float, s: str, kind: str = "", anchor: str = "start") -> s
     )
 
 
-def svg(width: int, height: float, inside: Iterable[str], label: str) -> str:
-    return (
-        f'<div class="wide"><svg viewBox="0 0 {width} {height:.0f}" role="img" '
+DESK, PHONE = 960, 328  # pixels of a picture's width, on a desk and on a phone of 360
+
+
+def drawn(draw: Callable[[int], tuple[float, Iterable[str]]], label: str) -> str:
+    """A picture, whole on a wide screen and on a narrow one: draw(width) gives height and content.
+
+    In each the letters have 12 pixels.
+    """
+    return "".join(
+        f'<div class="{kind}"><svg viewBox="0 0 {width} {height:.0f}" role="img" '
         f'aria-label="{escape(label)}">{"".join(inside)}</svg></div>'
+        for kind, width in (("desk", DESK), ("phone", PHONE))
+        for height, inside in (draw(width),)
     )
+
+
+def beside(x: float, y: float, s: str, width: int, kind: str = "") -> str:
+    """Words beside a vertical line at x, on the side that has room."""
+    if x + LETTER * len(s) + 6 > width:
+        return text(x - 6, y, s, kind, "end")
+    return text(x + 6, y, s, kind)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int]) -> str:
@@ -111,7 +131,7 @@ def bar(
         if n > 0:
             out.append(rect(x, y, w, height, colour, f"{name}: {grouped(n)} bytes"))
         label = short(n)
-        if w > 7.2 * len(label) + 6:
+        if w > LETTER * len(label) + 6:
             kind = {"free": "soft", "c8": ""}.get(colour, "on")
             out.append(text(x + w / 2, y + height / 2 + 4, label, kind, "middle"))
         x += w

@@ -25,8 +25,8 @@ class Footprint:
     """Bytes of the heap that the objects of a model take, without code.
 
     parts: what stays while the model is there, by name; checking, binding: all of the model that
-    is there at the two moments of loading when most is; pieces: the large single allocations;
-    transient: what one run of the model takes besides.
+    is there at the two moments of loading when most is; pieces: the large single allocations, of
+    the caches the largest; caches: each; transient: what one run of the model takes besides.
     """
 
     parts: dict[str, int]
@@ -34,6 +34,12 @@ class Footprint:
     binding: int
     transient: int
     pieces: dict[str, int] = field(default_factory=dict)
+    caches: list[int] = field(default_factory=list)
+
+    @property
+    def large(self) -> list[int]:
+        """All the large single allocations."""
+        return [n for k, n in self.pieces.items() if k != "cache"] + self.caches
 
     @property
     def resident(self) -> int:
@@ -81,9 +87,10 @@ def resized(f: Footprint, m: ModelFile, context: int, layout: Layout) -> Footpri
         "rest": f.parts["rest"] + layout.array(2 * context) - layout.array(2 * m.context),
     }
     pieces = {**f.pieces, "arena": layout.blocks(arena)}
-    pieces["cache"] = max(map(layout.blocks, sizes), default=0)
+    caches = list(map(layout.blocks, sizes))
+    pieces["cache"] = max(caches, default=0)
     more = sum(parts.values()) - f.resident
-    return replace(f, parts=parts, binding=f.binding + more, pieces=pieces)
+    return replace(f, parts=parts, binding=f.binding + more, pieces=pieces, caches=caches)
 
 
 def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Layout) -> Footprint:
@@ -117,9 +124,10 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     checking = parts["program"] + parts["tables"]
     operands = program.operands(m.program.tolist())
     binding = sum(parts.values()) + layout.array(4 * operands)
+    each = [layout.blocks(4 * len(c)) for c in caches]
     pieces = {
         "arena": layout.blocks(4 * len(arena)),
-        "cache": max((layout.blocks(4 * len(c)) for c in caches), default=0),
+        "cache": max(each, default=0),
         "tokenizer": layout.blocks(m.sizes["tokenizer"]),
         "tables": layout.blocks(m.sizes["tables"]),
         "program": layout.blocks(m.sizes["program"]),
@@ -129,4 +137,4 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     elif weights == "file":
         pieces["weights"] = layout.blocks(4 * len(matrices))
     transient = 0 if m.task in ("generate", "translate") else layout.array(4 * m.outputs)
-    return Footprint(parts, checking, binding, transient, pieces)
+    return Footprint(parts, checking, binding, transient, pieces, each)

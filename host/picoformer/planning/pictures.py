@@ -9,7 +9,7 @@ from html import escape
 from math import ceil
 
 from .budget import HEAP, Budget
-from .drawing import bar, grouped, keys, rect, short, svg, table, text
+from .drawing import bar, beside, drawn, grouped, keys, rect, short, table, text
 from .lifetimes import ATTENTION, EMBEDDING, FORWARD, OUTPUT, Buffer, buffers, layers
 from .lifetimes import weights as weights_of
 from .planner import Planner
@@ -26,15 +26,19 @@ BUFFERS = (
 
 
 def heap(b: Budget) -> str:
-    width = 960
-    scale = width / max(b.heap, b.needed)
     parts = [(HEAP[k], n, f"c{i}") for i, (k, n) in enumerate(b.in_heap().items(), 1)]
     parts.append(("free", max(0, b.heap - b.needed), "free"))
-    inside = bar(2, parts, scale, 44)
-    if b.needed > b.heap:
+
+    def draw(width: int) -> tuple[float, list[str]]:
+        scale = width / max(b.heap, b.needed)
+        inside = bar(2, parts, scale, 44)
+        if b.needed <= b.heap:
+            return 50, inside
         x = b.heap * scale
         inside.append(f'<line class="limit" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="64"/>')
-        inside.append(text(x - 4, 62, f"the heap ends here: {grouped(b.heap)}", "", "end"))
+        inside.append(beside(x, 62, f"the heap ends: {grouped(b.heap)}", width))
+        return 68, inside
+
     rows = [
         (f'<i class="key {c}"></i>{escape(name)}', grouped(n), f"{n / b.heap:.1%}")
         for name, n, c in parts
@@ -44,7 +48,7 @@ def heap(b: Budget) -> str:
         "<h2>The board's heap at its fullest</h2><p>That is while the model is loaded: the "
         "loader's code and lists are there besides, and are given back when the model runs. What "
         "the heap loses by being in pieces is counted with them.</p>"
-        + svg(width, 50 if b.needed <= b.heap else 68, inside, "the heap as a bar")
+        + drawn(draw, "the heap as a bar")
         + table(("", "bytes", "of the heap"), rows, (1, 2))
     )
 
@@ -72,26 +76,31 @@ def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
 
 def originals(planner: Planner, b: Budget) -> str:
     rows = _naive(planner, b)
-    width, left = 960, 110
-    scale = (width - left) / max(sum(r[1] for r in rows), 1)
     here = [(r[0], float(r[2]), r[3]) for r in rows]
     lines = [("float32", [(r[0], float(r[1]), r[3]) for r in rows])]
     if b.weights == "ram":
         lines.append(("here, heap", here))
     else:
         lines += [("here, flash", here[:1]), ("here, heap", here[1:])]
-    inside = []
-    for i, (name, parts) in enumerate(lines):
-        y = 4 + 40 * i
-        inside.append(text(0, y + 20, name))
-        inside.append(f'<g transform="translate({left} 0)">{"".join(bar(y, parts, scale))}</g>')
-    low = 4 + 40 * len(lines)
-    x = left + b.heap * scale
-    if x < width:
-        inside.append(
-            f'<line class="limit" x1="{x:.1f}" y1="{low - 46}" x2="{x:.1f}" y2="{low + 14}"/>'
-        )
-        inside.append(text(x + 6, low + 12, f"the heap: {short(b.heap)}", "soft"))
+
+    def draw(width: int) -> tuple[float, list[str]]:
+        left = 80
+        scale = (width - left) / max(sum(r[1] for r in rows), 1)
+        inside = []
+        for i, (name, parts) in enumerate(lines):
+            y = 4 + 40 * i
+            inside.append(text(0, y + 20, name))
+            made = "".join(bar(y, parts, scale))
+            inside.append(f'<g transform="translate({left} 0)">{made}</g>')
+        low = 4 + 40 * len(lines)
+        x = left + b.heap * scale
+        if x < width:
+            inside.append(
+                f'<line class="limit" x1="{x:.1f}" y1="{low - 46}" x2="{x:.1f}" y2="{low + 14}"/>'
+            )
+            inside.append(beside(x, low + 12, f"the heap: {short(b.heap)}", width, "soft"))
+        return low + 18, inside
+
     cells = [
         (f'<i class="key {r[3]}"></i>{r[0]}', grouped(r[1]), grouped(r[2]),
          f"{r[1] / max(r[2], 1):.1f}")
@@ -102,7 +111,7 @@ def originals(planner: Planner, b: Budget) -> str:
         "<h2>Where the saving comes from</h2><p>Above, the model as float32, with memory of its "
         "own for each value and for each head's scores; below, as it is here, to the same "
         "scale.</p>"
-        + svg(width, low + 18, inside, "float32 and picoformer to the same scale")
+        + drawn(draw, "float32 and picoformer to the same scale")
         + table(("", "float32", "here", "times"), cells, (1, 2, 3))
         + f"<ul>{levers}</ul>"
     )
@@ -114,39 +123,43 @@ def contexts(planner: Planner, b: Budget) -> str:
     points = sorted({2, *range(step, limit, step), b.context, limit})
     needs = [(c, planner.needed(c)) for c in points]
     top = max(b.heap, *(n for _, n in needs)) * 1.05
-    width, height, left, low = 960, 220, 70, 180
 
-    def x(c: float) -> float:
-        return left + (width - left - 30) * (c - 2) / max(limit - 2, 1)
+    def draw(width: int) -> tuple[float, list[str]]:
+        left, low = 56, 180
 
-    def y(n: float) -> float:
-        return low - (low - 12) * n / top
+        def x(c: float) -> float:
+            return left + (width - left - 30) * (c - 2) / max(limit - 2, 1)
 
-    inside = [f'<line class="rule" x1="{left}" y1="{low}" x2="{width - 30}" y2="{low}"/>']
-    inside += [text(left - 8, low + 4, "0", "soft", "end")]
-    inside.append(
-        f'<line class="limit" x1="{left}" y1="{y(b.heap):.1f}" x2="{width - 30}" '
-        f'y2="{y(b.heap):.1f}"/>'
-    )
-    inside.append(text(left - 8, y(b.heap) + 4, short(b.heap), "soft", "end"))
-    inside.append(text(left + 6, y(b.heap) + 15, "the heap", "soft"))
-    curve = " ".join(f"{x(c):.1f},{y(n):.1f}" for c, n in needs)
-    inside.append(f'<polyline class="curve" points="{curve}"/>')
-    for c, n in needs:
+        def y(n: float) -> float:
+            return low - (low - 12) * n / top
+
+        inside = [f'<line class="rule" x1="{left}" y1="{low}" x2="{width - 30}" y2="{low}"/>']
+        inside += [text(left - 8, low + 4, "0", "soft", "end")]
         inside.append(
-            f'<circle class="c2" cx="{x(c):.1f}" cy="{y(n):.1f}" r="4">'
-            f"<title>{c} positions: {grouped(n)} bytes</title></circle>"
+            f'<line class="limit" x1="{left}" y1="{y(b.heap):.1f}" x2="{width - 30}" '
+            f'y2="{y(b.heap):.1f}"/>'
         )
-    shown = [c for c in (2, b.longest, limit) if c]
-    for i, c in enumerate(shown):
-        if i == 0 or x(c) - x(shown[i - 1]) > 40:
-            inside.append(text(x(c), low + 18, str(c), "soft", "middle"))
-    inside.append(text(width - 30, low + 36, "positions of the context", "soft", "end"))
+        inside.append(text(left - 8, y(b.heap) + 4, short(b.heap), "soft", "end"))
+        inside.append(text(left + 6, y(b.heap) + 15, "the heap", "soft"))
+        curve = " ".join(f"{x(c):.1f},{y(n):.1f}" for c, n in needs)
+        inside.append(f'<polyline class="curve" points="{curve}"/>')
+        for c, n in needs:
+            inside.append(
+                f'<circle class="c2" cx="{x(c):.1f}" cy="{y(n):.1f}" r="4">'
+                f"<title>{c} positions: {grouped(n)} bytes</title></circle>"
+            )
+        shown = [c for c in (2, b.longest, limit) if c]
+        for i, c in enumerate(shown):
+            if i == 0 or x(c) - x(shown[i - 1]) > 40:
+                inside.append(text(x(c), low + 18, str(c), "soft", "middle"))
+        inside.append(text(width - 30, low + 36, "positions of the context", "soft", "end"))
+        return 220, inside
+
     return (
         "<h2>Heap against the context</h2><p>The KV cache grows with the context, and so do the "
         "scores of an attention and, where an input is run at once, the activations. The context "
         f"is chosen when a model is loaded; the longest that fits is {b.longest or 'none'}.</p>"
-        + svg(width, height, inside, "heap needed against the context")
+        + drawn(draw, "heap needed against the context")
     )
 
 
@@ -156,18 +169,23 @@ def weights(planner: Planner) -> str:
     for w in weights_of(planner.model):
         row = rows.setdefault(w.layer, {})
         row[w.kind] = row.get(w.kind, 0) + w.bytes
-    width, left, high = 960, 110, 26
-    scale = (width - left - 80) / max((sum(r.values()) for r in rows.values()), default=1)
-    inside = []
-    for i, layer in enumerate(sorted(rows)):
-        y = 2 + i * (high + 6)
-        name = "embedding" if not layer else "output" if layer > count else f"layer {layer}"
-        inside.append(text(0, y + 18, name))
-        parts = [(kind, float(n), KINDS[kind]) for kind, n in rows[layer].items()]
-        made = "".join(bar(y, parts, scale, high))
-        inside.append(f'<g transform="translate({left} 0)">{made}</g>')
-        total = sum(rows[layer].values())
-        inside.append(text(left + total * scale + 8, y + 18, short(total), "soft"))
+    high = 26
+
+    def draw(width: int) -> tuple[float, list[str]]:
+        left = 70
+        scale = (width - left - 56) / max((sum(r.values()) for r in rows.values()), default=1)
+        inside = []
+        for i, layer in enumerate(sorted(rows)):
+            y = 2 + i * (high + 6)
+            name = "embedding" if not layer else "output" if layer > count else f"layer {layer}"
+            inside.append(text(0, y + 18, name))
+            parts = [(kind, float(n), KINDS[kind]) for kind, n in rows[layer].items()]
+            made = "".join(bar(y, parts, scale, high))
+            inside.append(f'<g transform="translate({left} 0)">{made}</g>')
+            total = sum(rows[layer].values())
+            inside.append(text(left + total * scale + 8, y + 18, short(total), "soft"))
+        return len(rows) * (high + 6) + 4, inside
+
     used = [
         (kind, colour) for kind, colour in KINDS.items() if any(kind in r for r in rows.values())
     ]
@@ -175,7 +193,7 @@ def weights(planner: Planner) -> str:
         "<h2>Weights</h2><p>By layer and kind, as they lie in the file. A matrix that is used "
         "twice, as an embedding that also makes the logits, is there once.</p>"
         + keys(used)
-        + svg(width, len(rows) * (high + 6) + 4, inside, "weights by layer and kind")
+        + drawn(draw, "weights by layer and kind")
     )
 
 
@@ -183,26 +201,32 @@ def timeline(planner: Planner, b: Budget) -> str:
     m = planner.model
     found = buffers(m)
     steps, stride = len(m.steps), m.stride
-    width, left, top, high = 960, 60, 22, 300
-    dx, dy = (width - left) / max(steps, 1), high / stride
-    inside = [rect(left, top, width - left, high, "free", "free")]
-    for f in found:
-        x, w = left + f.first * dx, (f.last - f.first + 1) * dx
-        y, h = top + high - (f.at + f.words) * dy, f.words * dy
-        inside.append(rect(x, y, w, h, COLOURS.get(f.op, "c4"), _hint(f, m.steps[f.first].op)))
-        if w > 7 * len(f.name) + 6 and h > 13:
-            inside.append(text(x + w / 2, y + h / 2 + 4, f.name, "on", "middle"))
-    inside.append(text(left - 6, top + high, "0", "soft", "end"))
-    inside.append(text(left - 6, top + 10, f"{stride}", "soft", "end"))
-    inside.append(text(left - 6, top + high / 2, "words", "soft", "end"))
-    last = -100.0
-    for i, s in enumerate(layers(m)[0]):
-        x = left + s * dx
-        inside.append(f'<line class="rule" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{top + high}"/>')
-        if x - last > 60:
-            inside.append(text(x + 3, 14, f"layer {i + 1}", "soft"))
-            last = x
-    inside.append(text(width, top + high + 16, f"{steps} steps of the program", "soft", "end"))
+
+    def draw(width: int) -> tuple[float, list[str]]:
+        left, top, high = 48, 22, 300
+        dx, dy = (width - left) / max(steps, 1), high / stride
+        inside = [rect(left, top, width - left, high, "free", "free")]
+        for f in found:
+            x, w = left + f.first * dx, (f.last - f.first + 1) * dx
+            y, h = top + high - (f.at + f.words) * dy, f.words * dy
+            inside.append(rect(x, y, w, h, COLOURS.get(f.op, "c4"), _hint(f, m.steps[f.first].op)))
+            if w > 7 * len(f.name) + 6 and h > 13:
+                inside.append(text(x + w / 2, y + h / 2 + 4, f.name, "on", "middle"))
+        inside.append(text(left - 6, top + high, "0", "soft", "end"))
+        inside.append(text(left - 6, top + 10, f"{stride}", "soft", "end"))
+        inside.append(text(left - 6, top + high / 2, "words", "soft", "end"))
+        last = -100.0
+        for i, s in enumerate(layers(m)[0]):
+            x = left + s * dx
+            inside.append(
+                f'<line class="rule" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{top + high}"/>'
+            )
+            if x - last > 60 and x + 60 < width:
+                inside.append(text(x + 3, 14, f"layer {i + 1}", "soft"))
+                last = x
+        inside.append(text(width, top + high + 16, f"{steps} steps of the program", "soft", "end"))
+        return top + high + 22, inside
+
     apart = sum(f.words for f in found)
     frames = min(m.batch, b.context)
     return (
@@ -212,7 +236,7 @@ def timeline(planner: Planner, b: Budget) -> str:
         f"words do with {grouped(stride)}. There are {frames} such frames, so that one sweep of "
         "the weights serves as many positions, and behind them the scores of one head.</p>"
         + keys(BUFFERS)
-        + svg(width, top + high + 22, inside, "buffers over the steps")
+        + drawn(draw, "buffers over the steps")
     )
 
 

@@ -11,7 +11,7 @@ from ..device import program
 from ..errors import Error
 from ..runtime.files import readers, wanted
 from ..tokenizers.added import FLAG_ADDED
-from .budget import Budget
+from .budget import Budget, packs
 from .footprint import Footprint, footprint, resized
 from .profiles import Profile
 
@@ -92,15 +92,26 @@ class Planner:
 
     def _fits(self, f: Footprint, needed: int) -> bool:
         board = self.board
-        return needed <= board.heap.bytes and max(f.pieces.values()) <= board.largest.bytes
+        heap = board.heap.bytes
+        return needed <= heap and packs(needed, f.large, heap, board.pieces)
+
+    @property
+    def reads_images(self) -> bool:
+        return bool(self.model.program[14])
 
     def needed(self, context: int, server: bool = False) -> int:
         """The least heap, in bytes, for a context."""
         return self._at(context, server)[-1]
 
     def longest(self, server: bool = False) -> int:
-        """The longest context that fits the heap, 0 where none does."""
+        """The longest context that fits the heap, 0 where none does.
+
+        Images take all their positions: the file's context or none.
+        """
         low, high = 0, self.model.context // 2
+        if self.reads_images:
+            _, f, _, _, _, needed = self._at(2 * high, server)
+            return 2 * high if self._fits(f, needed) else 0
         while low < high:
             middle = (low + high + 1) // 2
             _, f, _, _, _, needed = self._at(2 * middle, server)
@@ -176,6 +187,8 @@ class Planner:
             flash=board.flash.bytes,
             longest=self.longest(server),
             float_bytes=4 * self._parameters(),
+            pieces=sorted(f.large, reverse=True),
+            free_pieces=list(board.pieces),
         )
         out.advice.extend(self._advice(out))
         return out
@@ -185,14 +198,20 @@ class Planner:
         out = []
         if not b.fits_flash:
             over = b.model_flash + b.runtime_flash - b.flash
-            out.append(f"The filesystem is {over:,} bytes too small: take a smaller model.")
+            free = "remove another (picoformer remove), or " if self.board.connected else ""
+            out.append(f"The filesystem is {over:,} bytes too small: {free}take a smaller model.")
         if not (b.fits_heap and b.fits_block):
-            narrower = self._narrower(b)
+            if self.board.note:
+                out.append(f"{self.board.note[:1].upper()}{self.board.note[1:]}.")
+            narrower = [] if self.reads_images else self._narrower(b)
             if b.longest:
                 alone = f"Model(path, context={b.longest})"
                 how = f"--positions {b.longest}" if b.server else alone
                 out.append(f"Load it with a context of at most {b.longest}: {how}.")
-            elif not narrower:
-                out.append("No context fits: take a smaller model.")
+            elif not narrower and not self.board.note:
+                none = "No context fits"
+                if self.reads_images:
+                    none = "An image takes all its positions"
+                out.append(f"{none}: take a smaller model.")
             out += narrower
         return out

@@ -7,6 +7,7 @@ the others. Nothing here was measured on silicon.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import Error
@@ -82,6 +83,8 @@ class Profile:
     heap: free in the heap at boot, with nothing imported; largest: the largest single allocation
     then; flash: of the filesystem, 0 bytes for as much as the PC has. mapped: whether files are
     seen as memory; kernels: the family it runs. machine: how sys.implementation._machine begins.
+    found: bytes of its free pieces, largest first, where it was asked; note: what is to be said of
+    them; connected: whether this is the board that was asked.
     """
 
     name: str
@@ -97,6 +100,19 @@ class Profile:
     layout: Layout = Layout()
     code_how: str = "estimated"
     block: int = 4096  # of the filesystem
+    found: tuple[int, ...] = ()
+    note: str = ""
+    connected: bool = False
+
+    @property
+    def pieces(self) -> tuple[int, ...]:
+        """Bytes of the free pieces of its heap: those that were found, or the largest and such
+        as would make up the rest.
+        """
+        if self.found:
+            return self.found
+        whole, rest = divmod(self.heap.bytes, max(self.largest.bytes, 1))
+        return (self.largest.bytes,) * whole + (rest,) * bool(rest)
 
     @property
     def mpy(self) -> int:
@@ -116,6 +132,29 @@ class Profile:
         if given[0] and not given[1] and self.largest.bytes >= self.heap.bytes - 1024:
             block = given[0]  # a heap in one piece
         return replace(self, heap=given[0] or self.heap, largest=block)
+
+    def asked(self, port: str, heap: int, pieces: Sequence[int], flash: int | None) -> Profile:
+        """The same board as it was found: free bytes, free pieces, bytes of its filesystem."""
+        figures = [
+            Figure(n, "measured", f"the board on {port}, when it was asked")
+            for n in (heap, max(pieces, default=0), flash or 0)
+        ]
+        most, usual = figures[1].bytes, self.largest.bytes / self.heap.bytes
+        note = ""
+        if most < heap * usual * 0.75:
+            note = (
+                f"the board's heap is in pieces: {heap:,} bytes are free after its boot.py, the "
+                f"largest piece has {most:,}; boot.py has to keep less, or allocate it later"
+            )
+        elif heap < self.heap.bytes * 0.9 and self.name != "unix":
+            note = (
+                f"the board has {heap:,} bytes free after its boot.py, others of its kind "
+                f"{self.heap.bytes:,}; boot.py has to keep less"
+            )
+        return replace(
+            self, heap=figures[0], largest=figures[1], note=note, connected=True,
+            flash=self.flash if flash is None else figures[2], found=tuple(pieces) or (most,),
+        )  # fmt: skip
 
 
 def _figure(n: int, how: str, source: str) -> Figure:

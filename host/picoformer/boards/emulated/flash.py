@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import EmulatorError
@@ -26,6 +27,46 @@ def claim(file: int, board: str, flash: Path, advice: str) -> None:
         raise EmulatorError(
             f"another emulated {board}{_holder(file)} is using {flash} as its flash; {advice}"
         ) from e
+
+
+@contextlib.contextmanager
+def announced(flash: Path, port: str) -> Iterator[None]:
+    """Tell others, meanwhile, on which port the board with this flash is."""
+    path = _told(flash)
+    with contextlib.ExitStack() as files:
+        try:
+            file = files.enter_context(open(path, "w"))
+            files.callback(path.unlink, missing_ok=True)
+            file.write(port)
+            file.flush()
+            file.seek(_MARK)
+            _lock(file.fileno())
+        except OSError:
+            pass  # nobody is told, and all else goes on
+        yield
+
+
+def running(flash: Path) -> str:
+    """The port on which a board with this flash was announced and runs; empty if none does."""
+    path = _told(flash)
+    try:
+        with open(path, "r+") as file:
+            port = file.read()
+            file.seek(_MARK)
+            try:
+                _lock(file.fileno())
+            except OSError:
+                return port
+    except OSError:
+        pass
+    return ""
+
+
+_MARK = 4096  # behind what is read, as Windows keeps others from locked bytes
+
+
+def _told(flash: Path) -> Path:
+    return flash.with_name(flash.name + ".port")
 
 
 def _lock(file: int) -> None:
