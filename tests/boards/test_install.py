@@ -99,7 +99,7 @@ class Repl:
         with self.path.open("ab") as f:
             f.write(a2b_base64(block))
 
-    def expect(self, _: bytes, limit: float) -> None:
+    def mark(self, _: bytes, limit: float) -> None:
         pass
 
     def finish(self, limit: float) -> str:
