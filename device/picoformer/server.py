@@ -286,11 +286,16 @@ class Server(Frames):
         at = 0
         try:
             at = os.stat(path)[6]
-            if fresh or at > size:
-                os.remove(path)
-                at = 0
+            old = path[:-5]
+            # On FAT a rename that was cut leaves two names of one file, which goes with either.
+            if os.stat(old)[6] == at and self._sum(old, at) == self._sum(path, at):
+                os.remove(old)
+                fresh = 1
         except OSError:
             pass
+        if at and (fresh or at > size):
+            os.remove(path)
+            at = 0
         free = self._space()
         if size - at > free:
             raise Refused(NO_SPACE, free, "")
@@ -332,11 +337,7 @@ class Server(Frames):
             raise Refused(BAD_DATA, seen, "")
         if self._loaded and self._loaded[0] == name:
             self._unload()
-        try:
-            os.rename(path + ".part", path)
-        except OSError:  # FAT does not replace
-            os.remove(path)
-            os.rename(path + ".part", path)
+        os.rename(path + ".part", path)
         return b""
 
     def _remove(self, body):

@@ -15,7 +15,7 @@ import pytest
 import serial
 
 import models
-from picoformer.boards import errors, frames, port, probe, repl
+from picoformer.boards import errors, frames, limits, port, probe, repl
 from picoformer.boards.board import Board
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
@@ -25,6 +25,7 @@ from picoformer.compile import modelfile
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
 from picoformer.runtime.platforms import Platform
+from tools.sweeps.late import LateCable
 from turns import some
 
 PROMPT = "Once upon a time"
@@ -356,6 +357,24 @@ def test_exec_reports_and_interrupts(ready):
         long = "# a long script\n" * 500 + "print('end')"
         assert board.exec(long) == "end\n"
         assert board.exec("") == ""
+
+
+@pytest.mark.parametrize("times", [0.9, 1.5, 2.4])
+def test_a_board_behind_a_late_cable(ready, monkeypatch, case, times):
+    """The real ones, ten times quicker: the prompt comes late, `times` its limit."""
+    monkeypatch.setattr(repl, "RAW_LIMIT", 0.3)
+    monkeypatch.setattr(limits, "RESEND", 0.15)
+    c = case("size2")
+    tokens = c.tokens(4)
+    with LateCable(ready.port, 0.15 * times) as late, Board(late.port) as board:
+        name = board.deploy(c.file(), "late")
+        assert (board.logits(name, tokens) == c.sim().logits(tokens)[-1]).all()
+        text = list(board.generate(name, "the", max_tokens=40))
+        assert text == list(c.sim().generate("the", 40))
+        assert board.exec("print(6 * 7)") == "42\n"
+        late.delay = 0.0
+        ready._life.process.kill()
+        assert [m.name for m in board.models()] == ["late"]
 
 
 # Over the network

@@ -29,9 +29,10 @@ from .repl import Repl, lines
 from .trouble import explain
 
 # Time limits, in seconds.
-START_LIMIT = 60.0  # for the runtime to be imported, as .py on a slow board
+START_LIMIT = 120.0  # for the runtime to be imported, as .py on a slow board
 REST = 0.2  # of silence, after which nothing more is on its way
 LISTEN = 1.0  # to what a board says after a reset
+TRACE_LIMIT = 5.0  # for a traceback to come
 RETURN_LIMIT = 15.0  # for a port to come back after a reset
 
 RECOVERIES = 2  # times that a request goes on after the board was reset
@@ -128,11 +129,10 @@ class Connection:
     def reconnect(self) -> None:
         """Find the board again after it was reset."""
         self.link = None
-        deadline = time.monotonic() + RETURN_LIMIT
-        lost = False
+        deadline = 0.0  # for a port that is gone
         while True:
             try:
-                if lost:
+                if deadline:
                     if self.serial:
                         self.serial.close()
                     self.port = (self._usb and with_usb(self._usb)) or self.port
@@ -145,9 +145,9 @@ class Connection:
                 return
             except LinkError:
                 # Its port may have gone and come back, under another name.
-                lost = True
-                if time.monotonic() > deadline:
+                if deadline and time.monotonic() > deadline:
                     raise
+                deadline = deadline or time.monotonic() + RETURN_LIMIT
                 time.sleep(0.2)
 
     def restart(self, hard: bool = False) -> str:
@@ -194,14 +194,16 @@ class Connection:
     def _start_server(self) -> Link:
         assert self.serial
         link = Link(self.serial)
+        link.lag = self.repl.lag
         self.repl.start(SERVE)
         try:
             link.feed(self.repl.rest())
             link.start(START_LIMIT)
         except EndedError as e:
             heard = link.heard()
-            while more := self.serial.read(0.1):  # the traceback
-                heard += lines(more)
+            end = time.monotonic() + TRACE_LIMIT
+            while time.monotonic() < end and (more := self.serial.read(REST + link.lag)):
+                heard += lines(more)  # the traceback
             heard = " ".join(heard.replace("\x04", "").strip("> ").split())
             self.repl.enter()
             if error := explain(self.repl, heard):

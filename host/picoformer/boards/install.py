@@ -18,7 +18,7 @@ from .repl import Repl
 BLOCK = 768  # bytes of a file in one line; a multiple of 3
 SMALL_BLOCK = 144  # where the link drops what the board does not read in time
 AHEAD = 3  # blocks on their way, where nothing is dropped
-WRITE_LIMIT = 30.0  # seconds for a board to write a block
+WRITE_LIMIT = 60.0  # seconds without a word, for a board to write a block or read a file
 
 SUMS = """
 def picoformer_sums(folder):
@@ -39,9 +39,10 @@ def picoformer_sums(folder):
                     if not n:
                         break
                     crc = crc32(memoryview(block)[:n], crc)
+            sums[name] = crc & 0xFFFFFFFF
         except OSError:
-            continue
-        sums[name] = crc & 0xFFFFFFFF
+            sums[name] = None
+        print(end=" ")
     print(sums)
 picoformer_sums(%r)
 del picoformer_sums
@@ -94,21 +95,39 @@ def picoformer_receive(path, size, block):
     print(crc & 0xFFFFFFFF)
 """
 
+# Says a word of each file: a board may take its time.
+REMOVE = """
+import os
+for name in {names!r}:
+    os.remove({folder!r} + name)
+    print(name)
+"""
+
+REPLACE = """
+import os
+try:
+    os.remove({path!r})
+except OSError:
+    pass
+os.rename({part!r}, {path!r})
+"""
+
+PART = ".part"
 DOORS = "server", "__init__"  # the modules without which no other is imported
 
 Progress = Callable[[str, int, int], object]
 
 
-def installed(repl: Repl) -> dict[str, int]:
-    """CRC32 of each file of the board's runtime, by name."""
-    sums = ast.literal_eval(repl.run(SUMS % FOLDER, 30.0).strip())
+def installed(repl: Repl) -> dict[str, int | None]:
+    """CRC32 of each file of the board's runtime, by name; None of what cannot be read."""
+    sums = ast.literal_eval(repl.run(SUMS % FOLDER, WRITE_LIMIT).strip())
     assert isinstance(sums, dict)
     return sums
 
 
 def stored(repl: Repl) -> list[bytes]:
     """The first 8 bytes of the tokenizer's section of each model in the board's flash."""
-    found = ast.literal_eval(repl.run(TOKENIZERS, 30.0).strip())
+    found = ast.literal_eval(repl.run(TOKENIZERS, WRITE_LIMIT).strip())
     return [begins for begins in found if len(begins) == 8]
 
 
@@ -144,12 +163,13 @@ def install(
         return runtime, False
     total = sum(map(len, runtime.files.values()))
     done = 0
-    repl.run(FOLDERS)
+    repl.run(FOLDERS, WRITE_LIMIT)
     # What starts it goes first and comes last. A .py hides the .mpy of its name, and goes behind
     # it; nothing else belongs here, and first of all it makes room.
     doors = [module + form for module in DOORS for form in (".mpy", ".py")]
-    others = sorted(set(found) - set(sums) - set(doors))
-    _remove(repl, [n for n in doors if n in found] + others)
+    _forget_twins(found)
+    others = sorted(name for name in found if name not in sums or found[name] is None)
+    _remove(repl, [n for n in doors if n in found] + [n for n in others if n not in doors])
     repl.run(RECEIVE)
     for name in sorted(sums, key=lambda name: (name in doors, name)):
         data = runtime.files[name]
@@ -161,15 +181,22 @@ def install(
     return runtime, True
 
 
+def _forget_twins(found: dict[str, int | None]) -> None:
+    """On FAT a rename that was cut leaves two names of one file, which goes with either."""
+    for name, crc in list(found.items()):
+        if crc is not None and found.get(name + PART) == crc:
+            found[name] = None
+
+
 def _remove(repl: Repl, names: list[str]) -> None:
     if names:
-        repl.run(f"import os\nfor n in {names!r}: os.remove({FOLDER + '/'!r} + n)")
+        repl.run(REMOVE.format(names=names, folder=FOLDER + "/"), WRITE_LIMIT)
 
 
 def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:
     roomy = board.platform in wire.PATIENT
     block, ahead = (BLOCK, AHEAD) if roomy else (SMALL_BLOCK, 1)
-    part = path + ".part"
+    part = path + PART
     repl.start(f"picoformer_receive({part!r}, {len(data)}, {block})")
     repl.mark(b"!", WRITE_LIMIT)
     waiting = 0
@@ -187,6 +214,4 @@ def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:
             f"{path} arrived damaged (CRC32 {said}, expected {crc32(data)}); check the cable and "
             "deploy again"
         )
-    repl.run(
-        f"try:\n    os.remove({path!r})\nexcept OSError:\n    pass\nos.rename({part!r}, {path!r})"
-    )
+    repl.run(REPLACE.format(path=path, part=part), WRITE_LIMIT)

@@ -60,9 +60,26 @@ class Repl:
 
         limit: seconds without a word of the board, or altogether.
         """
+        self._wait((mark,), limit, altogether)
+        before, _, after = bytes(self._seen).partition(mark)
+        self._seen = bytearray(after)
+        return before
+
+    def mark(self, mark: bytes, limit: float) -> None:
+        """Wait for what a script says. Raises ScriptError where it has ended instead."""
+        self._wait((mark, RUN), limit)
+        if RUN in self._seen.partition(mark)[0]:
+            try:
+                self.finish()
+            finally:
+                self.enter()  # what was on its way to the script is being typed into the REPL
+        self.expect(mark, limit)
+
+    def _wait(self, marks: tuple[bytes, ...], limit: float, altogether: bool = False) -> None:
+        """Read until one of the marks has come."""
         limit = max(limit, PATIENCE * self.lag)
         start = heard = self.clock()
-        while mark not in self._seen:
+        while not any(mark in self._seen for mark in marks):
             end = start + limit
             if not altogether:
                 end = min(heard + limit, start + CHATTER * limit)
@@ -70,15 +87,12 @@ class Repl:
             if left <= 0:
                 seen = bytes(self._seen[-300:])
                 raise SilentError(
-                    f"the board did not answer {mark!r} within {limit:g} s; "
+                    f"the board did not answer {marks[0]!r} within {limit:g} s; "
                     + (f"it said {seen!r}" if seen else "it said nothing")
                 )
             if data := self.port.read(left):
                 self._seen += data
                 heard = self.clock()
-        before, _, after = bytes(self._seen).partition(mark)
-        self._seen = bytearray(after)
-        return before
 
     def mark(self, mark: bytes, limit: float) -> None:
         """Wait for a byte that a script says. Raises ScriptError where it has ended instead."""
