@@ -241,7 +241,7 @@ def test_many_models_are_listed(board):
 
 def test_another_major_is_refused(board):
     link = begin(board)
-    with pytest.raises(errors.BoardError, match="speaks version 1 .* deploy again"):
+    with pytest.raises(errors.BoardError, match="speaks version 1 .* picoformer update"):
         link.request(wire.HELLO, bytes([2, 0]))
     assert link.ping(b"1") == b"1"
 

@@ -21,6 +21,7 @@ from fakeboard import FakeBoard, Line, begin, double, drop, flip
 from picoformer import Error, Simulator, convert
 from picoformer.boards import errors, limits, streaming
 from picoformer.boards.board import Board
+from picoformer.boards.contents import Contents
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.frames import RAW_MARK, encode_raw
@@ -563,8 +564,9 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     device._install = lambda progress, section: False
     device.budget = lambda path: SimpleNamespace(longest=256)
     device.connection = SimpleNamespace(do=lambda work: work(link))
+    device.contents = lambda: Contents(board.server._space(), 1 << 20, False, [])
     count = board.to_board.count
-    with pytest.raises(errors.NoSpaceError, match="100,000 bytes are free.*with --weights host"):
+    with pytest.raises(errors.NoSpaceError, match="100,000 are free.*with --weights host"):
         device.deploy(stories.path)
     assert board.to_board.count < count + 100
     assert list(board.folder.iterdir()) == []
@@ -572,5 +574,5 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     assert [m.bytes for m in link.models()] == [len(modelfile.split(stories.path)[0])]
     monkeypatch.setattr(board.server, "_space", lambda: 1000)
     link.remove(stories.path.stem)
-    with pytest.raises(errors.NoSpaceError, match="remove one that is there .*[^t]$"):
+    with pytest.raises(errors.NoSpaceError, match="1,000 are free.*other files fill it.*[^t]$"):
         device.deploy(stories.path)
