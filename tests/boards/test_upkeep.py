@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import pytest
 import serial
 
 import models
-from picoformer.boards import errors, repl, trouble
+from picoformer.boards import connection, errors, repl, trouble
 from picoformer.boards.board import Board
 from picoformer.boards.emulated import pico
 from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.boards.frames import Decoder
 from picoformer.boards.port import SerialPort
 from picoformer.boards.replies import older, refusal
 from picoformer.commands.main import main
 from picoformer.compile import modelfile
 from picoformer.device import server_frames as wire
+from picoformer.device.server import Server
 from picoformer.errors import Error
 from picoformer.runtime import files as runtime
 from picoformer.version import __version__
@@ -132,11 +135,14 @@ def test_boards_without_a_runtime_and_with_another(tmp_path, small, capsys):
         (row,) = run_json(capsys, "boards", "--port", unix.port)["boards"]
         assert row["runtime"] == {"version": "0.0.9", "current": False, "compiled": True}
         assert main(["boards", "--port", unix.port]) == 0
-        assert f"0.0.9, not this PC's ({__version__}): picoformer up" in capsys.readouterr().out
+        assert f"0.0.9, this PC's is {__version__}: picoformer up" in capsys.readouterr().out
         report = run_json(capsys, "update", "--port", unix.port)
         assert (report["before"], report["after"]) == ("0.0.9", __version__)
         assert report["removed"] == ["gone.mpy"]
         assert report["written"] == ["__init__.mpy", "model.mpy"]
+        (lib / "sampling.mpy").unlink()
+        assert main(["boards", "--port", unix.port]) == 0
+        assert f"{__version__}, with other files than this PC's: picof" in capsys.readouterr().out
 
 
 def test_remove(ready, flash, small, capsys):
@@ -258,12 +264,14 @@ def test_where_nothing_ran_nothing_is_started(product, flash, capsys):
 
 
 @pytest.mark.parametrize("hard", [[], ["--hard"]])
-def test_reset(product, flash, capsys, hard):
+def test_reset(product, flash, monkeypatch, capsys, hard):
+    monkeypatch.setattr(connection, "LISTEN", 3.0)
     reset = "reset", *hard, "--port", product.port
     report = run_json(capsys, *reset)
     assert report["main"] and report["hard"] == bool(hard) and "main runs" in report["said"]
     assert runs(flash, 2)
     (flash / "main.py").write_text("print('begun')\n1 // 0\n")
+    monkeypatch.setattr(connection, "LISTEN", 20.0)  # or to the prompt
     assert main([*reset]) == 0
     assert "its program ended: ZeroDivisionError: " in capsys.readouterr().out
 
@@ -342,6 +350,34 @@ def test_refusals_of_a_file_system_are_told_apart(ready):
         assert "in the place of the folder /lib/picoformer" in told("OSError: 20")
         for said in "OSError: [Errno 2] ENOENT", "ZeroDivisionError: ", "the board failed: 5":
             assert trouble.explain(bare, said) is None
+
+
+def test_a_server_that_may_not_remove(tmp_path, monkeypatch):
+    """It is not said that the model is not there. Nor is a full flash an empty one."""
+    sent = []
+    server = Server(None, sent.append, None, f"{tmp_path}/")
+
+    def answer(kind, body):
+        sent.clear()
+        server._last = None
+        server._answer(kind, 1, memoryview(body))
+        (frame,) = Decoder().feed(sent[0])
+        return frame
+
+    def refused(_):
+        raise OSError(30, "EROFS")
+
+    assert refusal(answer(wire.REMOVE, b"m").body).code == wire.NO_FILE
+    (tmp_path / "m.pft").write_bytes(b"x")
+    with monkeypatch.context() as m:
+        m.setattr(os, "remove", refused)
+        error = refusal(answer(wire.REMOVE, b"m").body)
+    assert error.code == wire.INTERNAL and "OSError(30" in str(error)
+    assert answer(wire.REMOVE, b"m").kind == wire.REMOVE | 0x80
+    # littlefs counts more blocks as used than it has, when few are left.
+    for free, said in (3, 3 * 4096), (2**32 - 2, 0), (-2, 0):
+        monkeypatch.setattr(os, "statvfs", lambda _, free=free: (4096, 4096, 9, free, free))
+        assert server._space() == said
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def stored(repl: Repl) -> list[bytes]:
 
 def compare(
     repl: Repl, board: Platform, tokenizers: Iterable[bytes]
-) -> tuple[dict[str, int], Runtime, dict[str, int]]:
+) -> tuple[dict[str, int | None], Runtime, dict[str, int]]:
     """What the board has of the runtime, what it is to have, and CRC32 of each file of that."""
     found = installed(repl)
     had = {name.partition(".")[0] for name in found if name.startswith(READER)}

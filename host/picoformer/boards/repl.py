@@ -17,7 +17,6 @@ EXEC_LIMIT = 10.0  # for a short script of ours
 ATTEMPTS = 1, 1, 4  # at the prompt, and how many times RAW_LIMIT each of them waits
 PATIENCE = 4  # times that an answer has taken, which the next one may take
 CHATTER = 20  # times a limit, after which words that nobody waits for are no sign of life
-POLL = 0.1  # between looks at the clock
 HAMMERS = 250  # times Ctrl-C, where one is not enough
 HAMMER_PAUSE = 0.002  # between two of them
 
@@ -93,18 +92,6 @@ class Repl:
             if data := self.port.read(left):
                 self._seen += data
                 heard = self.clock()
-
-    def mark(self, mark: bytes, limit: float) -> None:
-        """Wait for a byte that a script says. Raises ScriptError where it has ended instead."""
-        seen, deadline = self._seen, self.clock() + limit
-        while mark not in seen and RUN not in seen and self.clock() < deadline:
-            seen += self.port.read(POLL)
-        if RUN in seen and mark not in seen.partition(RUN)[0]:
-            try:
-                self.finish()
-            finally:
-                self.enter()  # what was on its way to the script is being typed into the REPL
-        self.expect(mark, 0)
 
     def rest(self) -> bytes:
         """What has been read too far."""

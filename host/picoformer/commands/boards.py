@@ -174,7 +174,9 @@ def _runtime(held: dict[str, Any] | None) -> str:
     form = "" if held["compiled"] else ", as .py"
     if held["current"]:
         return f"{version}{form}, this PC's"
-    return f"{version}{form}, not this PC's ({__version__}): picoformer update"
+    if version == __version__:
+        return f"{version}{form}, with other files than this PC's: picoformer update"
+    return f"{version}{form}, this PC's is {__version__}: picoformer update"
 
 
 def _after_boards(o: argparse.Namespace, row: dict[str, Any]) -> None:
