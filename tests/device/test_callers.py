@@ -256,7 +256,7 @@ class UART:
     def __init__(self, number, rate):
         self.lines = iter(LINES)
 
-    def readline(self):
+    def read(self):
         line = next(self.lines)
         if line == "Ctrl-C":
             raise KeyboardInterrupt
@@ -290,10 +290,12 @@ def test_a_product_in_the_guide(unix, own, tmp_path):
     main = main.replace('os.listdir("/")', f"os.listdir({str(tmp_path)!r})")
     ends = "\nexcept KeyboardInterrupt:\n    print(said, fed)\n"
     script = f"{MACHINE}try:\n    exec({main!r}){ends}"
-    lines = [b"will it rain tomorrow?\n", None, b"\xff\xfe\n", b"a deal is a deal\n", "Ctrl-C"]
+    lines = [b"will it", b" rain tomorrow?\n", None, b"\xff\xfe\n", b"a deal is a deal\n"]
+    lines += [b"no " * 67, "Ctrl-C"]
     error, result = unix(script, LINES=lines).splitlines()
     assert error.startswith("error: ")
-    assert result == r"['GetWeather\n', 'none of these\n'] [1, 1, 2]"
+    other = "none of these\\n"
+    assert result == rf"['GetWeather\n', '{other}', '{other}'] [0, 1, 1, 2, 3]"
     (tmp_path / "setup").touch()  # which keeps it from all that
     assert unix(script, LINES=lines) == ""
     told = unix(
