@@ -42,12 +42,16 @@ def probabilities(result, labels, bits, several):
         coarse = POWERS[a] | POWERS[a + 1] << 8
         return (coarse * (POWERS[b] | POWERS[b + 1] << 8) + 16384) >> 15 + (d >> 10)
 
-    mass = sum([weight(best - logit) for _, logit in result])
     found = []
-    for label, logit in result:
-        if several:  # a share of what it has with one of logit 0
+    for _, logit in result:
+        if several:
             best = max(logit, 0)
-            mass = weight(best - logit) + weight(best)
-        share = ((weight(best - logit) << 15) + (mass >> 1)) // mass
-        found.append((label, share / 32768))
+        found.append(weight(best - logit))
+    mass = sum(found)
+    for i in range(len(found)):
+        label, logit = result[i]
+        part = found[i]
+        if several:  # a share of what it has with one of logit 0
+            mass = part + weight(max(logit, 0))
+        found[i] = label, ((part << 15) + (mass >> 1)) // mass / 32768
     return found

@@ -211,17 +211,100 @@ def test_ctrl_c_gives_the_model_back(unix, own):
     assert unix(INTERRUPTED, FILE=str(own("stories").path), TOKENS=[1, 5, 9]) == "True\n"
 
 
-def test_the_examples_of_the_guide(unix, own):
-    """docs/board.md, with the paths of these models."""
+def example(heading: str, own) -> list[str]:
+    """The programs of a section of docs/board.md, with the paths of these models."""
     page = (models.ROOT / "docs" / "board.md").read_text("utf-8")
-    first, second = (part.partition("```")[0] for part in page.split("```python\n")[1:])
-    intents, stories = str(own("intents").path), str(own("stories").path)
-    said = unix(first.replace("/intents.pft", intents) + "tick(0)\nmodel._take()\ntick(0)\n")
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    found = [part.partition("```")[0] for part in section.split("```python\n")[1:]]
+    assert found
+    for name in "intents", "stories":
+        if any(f"/{name}.pft" in part for part in found):
+            path = str(own(name).path)
+            found = [part.replace(f"/{name}.pft", path) for part in found]
+    return found
+
+
+def test_callers_in_the_guide(unix, own):
+    first, second = example("From callbacks, threads and asyncio", own)
+    said = unix(first + "tick(0)\nmodel._take()\ntick(0)\n")
     assert said.startswith("('PlayMusic', ") and "\nbusy: the model is running" in said
-    said = unix(second.replace("/stories.pft", stories))
+    said = unix(second)
     assert said.count("*") == 5 and "*" not in said[-20:], said
     told = "".join(own("stories").sim.generate("Once upon a time", 20))
     assert said.replace("*", "") == told
+
+
+def test_a_threshold_in_the_guide(unix, own):
+    (code,) = example("How sure it is", own)
+    sim = own("intents").sim
+    rain, deal = (
+        sim.probabilities(sim.classify(text))[0]
+        for text in ("will it rain tomorrow?", "a deal is a deal")
+    )
+    assert rain == ("GetWeather", rain[1]) and deal[1] < 0.98 < rain[1]
+    assert unix(code) == f"GetWeather {rain[1]!r}\nnone of these {deal[1]!r}\n"
+
+
+MACHINE = """
+import sys
+
+fed = []
+said = []
+
+
+class UART:
+    def __init__(self, number, rate):
+        self.lines = iter(LINES)
+
+    def read(self):
+        line = next(self.lines)
+        if line == "Ctrl-C":
+            raise KeyboardInterrupt
+        return line
+
+    def write(self, text):
+        said.append(text)
+
+
+class WDT:
+    def __init__(self, timeout):
+        assert timeout <= 8388
+
+    def feed(self):
+        fed.append(len(said))
+
+
+class Machine:
+    UART = UART
+    WDT = WDT
+
+
+sys.modules["machine"] = Machine
+"""
+
+
+def test_a_product_in_the_guide(unix, own, tmp_path):
+    """Its main.py: a line that is no text does no harm, and feeds nothing; Ctrl-C ends it."""
+    main, tell = example("A product", own)
+    assert 'os.listdir("/")' in main
+    main = main.replace('os.listdir("/")', f"os.listdir({str(tmp_path)!r})")
+    ends = "\nexcept KeyboardInterrupt:\n    print(said, fed)\n"
+    script = f"{MACHINE}try:\n    exec({main!r}){ends}"
+    lines = [b"will it", b" rain tomorrow?\n", None, b"\xff\xfe\n", b"a deal is a deal\n"]
+    lines += [b"no " * 67, "Ctrl-C"]
+    error, result = unix(script, LINES=lines).splitlines()
+    assert error.startswith("error: ")
+    other = "none of these\\n"
+    assert result == rf"['GetWeather\n', '{other}', '{other}'] [0, 1, 1, 2, 3]"
+    (tmp_path / "setup").touch()  # which keeps it from all that
+    assert unix(script, LINES=lines) == ""
+    told = unix(
+        f"{MACHINE}{tell}from picoformer import Model\nmodel = Model(FILE)\n"
+        "print(tell(model, WDT(5), 'Once upon a time'))\nprint(len(fed))\n",
+        FILE=str(own("stories").path),
+    )
+    text = list(own("stories").sim.generate("Once upon a time", 50, 0.8, 0.9))
+    assert told == "".join(text) + f"\n{len(text)}\n"
 
 
 def test_a_port_without_threads(monkeypatch, own):
