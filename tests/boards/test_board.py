@@ -359,14 +359,16 @@ def test_exec_reports_and_interrupts(ready):
         assert board.exec("") == ""
 
 
-@pytest.mark.parametrize("times", [0.9, 1.5, 2.4])
+@pytest.mark.parametrize(
+    "times", [1.5, *(pytest.param(t, marks=pytest.mark.slow) for t in (0.9, 2.4))]
+)
 def test_a_board_behind_a_late_cable(ready, monkeypatch, case, times):
-    """The real ones, ten times quicker: the prompt comes late, `times` its limit."""
-    monkeypatch.setattr(repl, "RAW_LIMIT", 0.3)
-    monkeypatch.setattr(limits, "RESEND", 0.15)
+    """The real ones, with limits 30 times shorter: the prompt comes after `times` its limit."""
+    monkeypatch.setattr(repl, "RAW_LIMIT", 0.1)
+    monkeypatch.setattr(limits, "RESEND", 0.05)
     c = case("size2")
     tokens = c.tokens(4)
-    with LateCable(ready.port, 0.15 * times) as late, Board(late.port) as board:
+    with LateCable(ready.port, 0.05 * times) as late, Board(late.port) as board:
         name = board.deploy(c.file(), "late")
         assert (board.logits(name, tokens) == c.sim().logits(tokens)[-1]).all()
         text = list(board.generate(name, "the", max_tokens=40))

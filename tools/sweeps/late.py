@@ -7,6 +7,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 from picoformer.boards.emulated.cable import CHUNK, CLIENT_POLL, Pty
@@ -47,14 +48,23 @@ class LateCable:
                 self._send(coming, self._client.read())
             if self._board in readable:
                 self._send(going, os.read(self._board, CHUNK))
-            while coming and coming[0][0] <= time.monotonic():
-                os.write(self._board, coming.popleft()[1])
-            while going and going[0][0] <= time.monotonic():
-                data = going.popleft()[1]
-                rest = data[self._client.write(data) :]
-                if rest:
-                    going.appendleft((time.monotonic() + CLIENT_POLL, rest))
-                    break
+            self._deliver(coming, self._type)
+            self._deliver(going, self._client.write)
+
+    def _type(self, data: bytes) -> int:
+        try:
+            return os.write(self._board, data)
+        except BlockingIOError:
+            return 0
+
+    def _deliver(self, queue: deque[tuple[float, bytes]], write: Callable[[bytes], int]) -> None:
+        """Hand on what has arrived, as much as there is room for."""
+        while queue and queue[0][0] <= time.monotonic():
+            data = queue.popleft()[1]
+            rest = data[write(data) :]
+            if rest:
+                queue.appendleft((time.monotonic() + CLIENT_POLL, rest))
+                break
 
     def _send(self, queue: deque[tuple[float, bytes]], data: bytes) -> None:
         for i in range(0, len(data), 256):
