@@ -231,11 +231,11 @@ def unanswered(port: str, heard: str, talks: bool) -> NoBoardError:
     """What it means that the raw REPL's prompt does not come. talks: something goes on talking."""
     if talks:
         return NoBoardError(
-            f"a program that ignores Ctrl-C runs on {port}; it says {heard[-60:]!r}. Reset the "
-            "board and try again at once, before its main.py begins; if that does not help, hold "
-            "its safe-mode button at reset (Pyboard), or erase its flash (RP2: hold BOOTSEL, copy "
-            "flash_nuke.uf2; ESP32: esptool erase_flash) and flash MicroPython anew. A bare "
-            "`except:` catches Ctrl-C, `except Exception:` does not"
+            f"a program that ignores Ctrl-C runs on {port}; it says {heard[-60:]!r}. Where the "
+            "port outlives a reset (ESP32), reset the board and try again at once, before its "
+            "main.py begins; on a Pyboard hold USR at reset, for its safe mode; on a Pico hold "
+            "BOOTSEL and copy flash_nuke.uf2, which erases all files, and then MicroPython. In "
+            "main.py a bare `except:` catches Ctrl-C, `except Exception:` does not"
         )
     if not heard and port.startswith("socket://"):
         return NoBoardError(
