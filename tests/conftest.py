@@ -61,8 +61,8 @@ def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
 
 @pytest.fixture(scope="session")
 def cpu():
-    """A Cortex-M0 with the assembler's kernels in its flash; see cortex.py."""
-    from cortex import Cortex
+    """A Cortex-M0 with the assembler's kernels in its flash; see cores.py."""
+    from cores import Cortex
 
     return Cortex(*models.THUMB)
 
