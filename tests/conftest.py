@@ -62,9 +62,9 @@ def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
 @pytest.fixture(scope="session")
 def cpu():
     """A Cortex-M0 with the assembler's kernels in its flash; see cores.py."""
-    from cores import Cortex
+    from cores import core
 
-    return Cortex(*models.THUMB)
+    return core("thumb", "M0")
 
 
 @pytest.fixture(scope="session")

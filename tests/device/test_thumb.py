@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-import models
-from cores import RAM, Memory
+from cores import KERNELS, MODELS, RAM, Memory, core
 from emulatedmodel import BIAS, emulated
 from models import ARCHITECTURES
 from mpyfile import functions
 from picoformer.device.sampling import sampling
 from records import (
     BITS,
+    ENDS,
     GATES,
     attend,
     bias,
@@ -25,14 +25,29 @@ from records import (
     like_portable,
     linear,
     linear4,
+    logits,
     norm,
-    packed,
     pool,
     sample,
-    signed,
     store,
 )
 from turns import some
+
+OTHERS = [
+    *(("thumb", name) for name in ("M3", "M4", "M7", "M33")),
+    *(("viper", name) for name in MODELS),
+]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("thumb", "M0"), *(pytest.param(which, marks=pytest.mark.slow) for which in OTHERS)],
+    ids="-".join,
+)
+def cpu(request):
+    """A Cortex-M0 with the assembler's kernels; the slow tests try every family and core."""
+    return core(*request.param)
+
 
 # What the file says about itself
 
@@ -64,7 +79,7 @@ def encoded(text: str) -> int:
 
 
 def test_comments_say_what_the_code_is():
-    lines = [x for s in models.THUMB for x in s.read_text(encoding="utf-8").splitlines()]
+    lines = [x for s in KERNELS["thumb"] for x in s.read_text(encoding="utf-8").splitlines()]
     found = [re.fullmatch(r"    data\(2, (0x\w{4})\)  # ([^;:]*).*", line) for line in lines]
     assert sum(map(bool, found)) > 500
     for m in filter(None, found):
@@ -80,7 +95,7 @@ def test_comments_say_what_the_code_is():
     [("linear", [(26, 2), (70, 8)]), ("attend", [(14, 2), (34, 4)]), ("linear4", [(64, 8)])],
 )
 def test_unrolled_columns_are_alike(name, copies):
-    code = functions(*models.THUMB)[name].code
+    code = functions(*KERNELS["thumb"])[name].code
     for size, times in copies:
         assert any(
             code[i : i + size * times] == code[i : i + size] * times and code[i + 1] == 0xC8
@@ -89,7 +104,7 @@ def test_unrolled_columns_are_alike(name, copies):
 
 
 def test_attend_sums_as_linear_does():
-    code = {name: f.code for name, f in functions(*models.THUMB).items()}
+    code = {name: f.code for name, f in functions(*KERNELS["thumb"]).items()}
     i = code["attend"].index(bytes.fromhex("10c8230a"))  # ldmia r0!, {r4}; lsrs r3, r4, 8
     assert code["attend"][i : i + 58 + 4 * 70] in code["linear"]
 
@@ -123,8 +138,7 @@ def test_linear_with_a_matrix_in_many_runs(cpu):
         rng = np.random.default_rng(seed)
         cols, groups = int(rng.integers(1, 80)), int(rng.integers(1, 6))
         words = groups * (cols + 2)
-        # Some cuts fall together: a run may be empty.
-        cuts = sorted(rng.integers(1, words, int(rng.integers(1, 12))).tolist())
+        cuts = np.unique(rng.integers(1, words, int(rng.integers(1, 12)))).tolist()
         linear(cpu, seed, cols, groups, int(rng.integers(1, 4)), cuts, seed & 1, watch=True)
     linear(cpu, 0, 9, 3, 2, list(range(1, 33)), watch=True)
 
@@ -184,8 +198,7 @@ def test_linear4_with_a_matrix_in_many_runs(cpu):
         cols, groups = int(rng.integers(1, 80)), int(rng.integers(1, 8))
         span = int(rng.choice([16, 32, 1024]))
         words = (groups + 1) // 2 * (cols + (cols + span - 1) // span + 4)
-        # Some cuts fall together: a run may be empty.
-        cuts = sorted(rng.integers(1, words, int(rng.integers(1, 12))).tolist())
+        cuts = np.unique(rng.integers(1, words, int(rng.integers(1, 12)))).tolist()
         total = int(rng.integers(1, 4))
         linear4(cpu, seed, cols, groups, total, span, cuts, seed & 1, watch=True)
     linear4(cpu, 0, 19, 3, 2, cuts=list(range(1, 50)), watch=True)
@@ -224,21 +237,7 @@ def test_linear_into_the_logits(cpu):
     for cols in (1, 2, 3, 7, 24):
         for groups in (1, 2, 9):
             for add in (0, 1):
-                rng = np.random.default_rng([cols, groups])
-                stride = 1 + cols + 4
-                q = rng.integers(-128, 128, (4 * groups, cols))
-                matrix = signed(packed(q, rng.integers(1, 32768, 4 * groups)).reshape(-1))
-                x = rng.integers(-2047, 2048, cols)
-                frame = [5, 12345, 3, int(x.sum()), 0, *x]
-                logits = rng.integers(-(1 << 24), 1 << 24, 4 * groups)
-                record = [
-                    17 << 6, 16 + stride << 6, 2, cols, groups, 24, 2, add, 0, groups
-                ]  # fmt: skip
-                arena = [*header(3, 1, 8, stride), *frame, *logits]
-                runs = [3, len(matrix)]
-                like_portable(
-                    cpu, rng, "linear", record, arena, runs=runs, matrix=matrix, watch=True
-                )
+                logits(cpu, [cols, groups], cols, groups, add)
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -477,8 +476,7 @@ def test_bias(cpu, add):
     for seed in range(40):
         rng = np.random.default_rng(seed)
         n = int(rng.integers(1, 30))
-        # Some cuts fall together: a run may be empty.
-        cuts = sorted(rng.integers(0, n + 1, int(rng.integers(1, 12))).tolist())
+        cuts = np.unique(rng.integers(1, n + 1, int(rng.integers(1, 12)))).tolist()
         bias(cpu, seed, n, 1 + seed % 3, add, cuts, 1)
     bias(cpu, 0, 9, 2, add, range(1, 9))
 
@@ -519,6 +517,7 @@ def test_sample(cpu):
         sample(cpu, seed, 97, *sampling(t, (1, 500, 950, 999, 1000)[seed // 8], seed % 17))
     for m, s in ((16384, -20), (32767, 17), (32767, 60)):
         sample(cpu, s + 20, 33, m, s)
+        sample(cpu, s + 20, 9, m, s, logits=np.array([*ENDS, 0, -1, 1, -5, *ENDS[::-1]]))
 
 
 # Whole models

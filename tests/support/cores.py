@@ -14,12 +14,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mpyfile import FUN_TABLE, functions
+
+DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
+KERNELS = {  # family: its modules
+    "thumb": sorted(DEVICE.glob("kernels_thumb*.py")),
+    "viper": [*sorted(DEVICE.glob("kernels_viper*.py")), DEVICE / "kernels_embed4.py"],
+}
 
 CODE = 0x10000000  # where flash is on an RP2040; what is called returns here
 CODE_SIZE = 1 << 17
@@ -74,6 +81,9 @@ class Memory:
         self.allowed.append((RAM + 4 * start, RAM + 4 * (start + len(w) + extra)))
         return RAM + 4 * start
 
+    def index(self, address: int) -> int:
+        return (address - RAM) >> 2
+
     def gaps(self) -> Iterator[tuple[int, int]]:
         """Where nothing may be touched: first address, end."""
         end = RAM
@@ -86,7 +96,7 @@ class Memory:
 
     def set(self, address: int, words: Iterable[int] | np.ndarray) -> None:
         w = (np.asarray(words, np.int64) & 0xFFFFFFFF).astype(np.uint32).reshape(-1)
-        at = (address - RAM) >> 2
+        at = self.index(address)
         self.words[at : at + len(w)] = w
 
 
@@ -419,3 +429,21 @@ class Xtensa(Core):
         finally:
             for (a, b), c in zip(closed, code, strict=True):
                 vm.mem_protect(a, b - a, rights.ExecuteRead if c else rights.ReadWrite)
+
+
+MODELS = {  # name: (class, mpy-cross's architecture, what else the class takes)
+    "M0": (Cortex, "armv6m", {"model": "M0"}),
+    "M3": (Cortex, "armv7m", {"model": "M3"}),
+    "M4": (Cortex, "armv7em", {"model": "M4"}),
+    "M7": (Cortex, "armv7emdp", {"model": "M7"}),
+    "M33": (Cortex, "armv7emsp", {"model": "M33"}),
+    "RV32": (RiscV, "rv32imc", {}),
+    "Xtensa": (Xtensa, "xtensawin", {}),
+}
+
+
+@cache
+def core(family: str, name: str) -> Core:
+    """A core with a family of kernels: "thumb" or "viper", and one of MODELS."""
+    kind, architecture, more = MODELS[name]
+    return kind(*KERNELS[family], architecture=architecture, **more)

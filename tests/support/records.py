@@ -15,6 +15,8 @@ from picoformer.compile.matrices import Matrix4
 from picoformer.device import kernels_portable as portable
 from picoformer.simulate.integers import rescale
 
+ENDS = -(1 << 31), (1 << 31) - 1  # of a word
+
 
 def check(memory: Memory, left: np.ndarray, expected: np.ndarray) -> None:
     """Whether a call left the words that it should have."""
@@ -161,14 +163,28 @@ def linear4(
         if extreme & 2:
             x[:, 1::2] *= -1
     words = signed(Matrix4(q, scale, m, 0, span).words().reshape(-1))
-    ends = [0, *cuts, len(words)]
-    runs = [v for a, b in zip(ends, ends[1:], strict=False) for v in (a << 6 | 3, b - a)]
+    runs, words = cut(rng, words, cuts)
     out = rng.integers(-(1 << 28), 1 << 28, (total, 4 * (groups + first) + 3))
     frames = np.concatenate([np.ones((total, 1), np.int64), heads, x, out], 1)
     count = groups if count is None else count
     record = [17 << 6, (21 + cols) << 6, 2, cols, groups, s0, room, add, first, count, span]
     arena = [*header(0, total, 32, frames.shape[1]), *frames.reshape(-1)]
     like_portable(cpu, rng, "linear4", record, arena, runs=runs, matrix=words, watch=watch)
+
+
+def logits(cpu: Core, seed: object, cols: int, groups: int, add: int = 0) -> None:
+    """A product whose results lie behind the first frame."""
+    rng = np.random.default_rng(seed)
+    stride = 1 + cols + 4
+    q = rng.integers(-128, 128, (4 * groups, cols))
+    matrix = signed(packed(q, rng.integers(1, 32768, 4 * groups)).reshape(-1))
+    x = rng.integers(-2047, 2048, cols)
+    frame = [5, 12345, 3, int(x.sum()), 0, *x]
+    results = rng.integers(-(1 << 24), 1 << 24, 4 * groups)
+    record = [17 << 6, 16 + stride << 6, 2, cols, groups, 24, 2, add, 0, groups]
+    arena = [*header(3, 1, 8, stride), *frame, *results]
+    runs = [3, len(matrix)]
+    like_portable(cpu, rng, "linear", record, arena, runs=runs, matrix=matrix, watch=True)
 
 
 def cached(heads: int, size: int, context: int, bits: tuple[int, int]) -> tuple[int, int]:
@@ -342,9 +358,9 @@ def cut(rng: np.random.Generator, words: np.ndarray, cuts: object) -> tuple[list
 
 def embed(
     cpu: Core, seed: object, n: int, shift: int = 6, total: int = 1, cuts: object = (),
-    window: tuple[int, int, int] = (0, 0, 0), position: int | None = None,
+    window: tuple[int, int, int] = (0, 0, 0), position: int | None = None, types: bool = False,
 ) -> None:  # fmt: skip
-    """position: the first one, whose row is added to what is there."""
+    """position: the first one, whose row is added to what is there; types: theirs instead."""
     rng = np.random.default_rng(seed)
     groups = 5
     q = rng.integers(-127, 128, (4 * groups, n))
@@ -353,9 +369,32 @@ def embed(
     stride = n + 4
     frames = rng.integers(-(1 << 31), 1 << 31, (total, stride))
     frames[:, 0] = rng.integers(4 * window[2], 4 * groups, total)
-    record = [17 << 6, 2, n, shift, *window, int(position is not None)]
+    if types:
+        frames[:, 0] = rng.integers(0, 2, total) << 16 | 1
+    record = [17 << 6, 2, n, shift, *window, int(position is not None) + types]
     arena = [*header(position or 0, total, 2, stride), *frames.reshape(-1)]
     like_portable(cpu, rng, "embed", record, arena, runs=runs, matrix=matrix, watch=True)
+
+
+def embed4(
+    cpu: Core, seed: object, n: int, shift: int = 6, total: int = 1, span: int = 16,
+    cuts: object = (), window: tuple[int, int, int] = (0, 0, 0), position: int | None = None,
+) -> None:  # fmt: skip
+    """Rows of a matrix with weights of 4 bits; the arguments are those of `embed`."""
+    rng = np.random.default_rng(seed)
+    groups = 3
+    q = rng.integers(-8, 8, (8 * groups, n))
+    scale = rng.integers(0, 16, (8 * groups, (n + span - 1) // span))
+    words = Matrix4(q, scale, rng.integers(0, 1 << 15, 8 * groups), 0, span).words().reshape(-1)
+    runs, matrix = cut(rng, words, cuts)
+    stride = n + 4
+    frames = rng.integers(-(1 << 31), 1 << 31, (total, stride))
+    frames[:, 0] = rng.integers(8 * window[2], 8 * groups, total)
+    if position == 2:
+        frames[:, 0] = rng.integers(0, 2, total) << 16
+    record = [17 << 6, 2, n, shift, *window, position or 0, span]
+    arena = [*header(5, total, 2, stride), *frames.reshape(-1)]
+    like_portable(cpu, rng, "embed4", record, arena, runs=runs, matrix=matrix, watch=True)
 
 
 def bias(
