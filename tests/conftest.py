@@ -61,10 +61,10 @@ def built(tmp_path_factory) -> Callable[[str], models.Architecture]:
 
 @pytest.fixture(scope="session")
 def cpu():
-    """A Cortex-M0 with the assembler's kernels in its flash; see cortex.py."""
-    from cortex import Cortex
+    """A Cortex-M0 with the assembler's kernels in its flash; see cores.py."""
+    from cores import core
 
-    return Cortex(*models.THUMB)
+    return core("thumb", "M0")
 
 
 @pytest.fixture(scope="session")

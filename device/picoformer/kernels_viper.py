@@ -296,13 +296,12 @@ def linear(rec: ptr32, arena: ptr32):
                     a3 += int(uint(w[0]) >> 24) * x[0]
                     w = ptr32(int(w) + 4)
                     x = ptr32(int(x) + 4)
-            # s and k: how far to shift; see _rescale.
+            # s and k: how far to shift; see _rescale. Where k is not 0, s becomes 17.
             k = 17 - s
             if k < 0:
                 k = 0
             if k > room:
                 k = room
-            s += k
             if s < 17:
                 s = 17
             if s > 47:
@@ -709,7 +708,6 @@ def attend(rec: ptr32, arena: ptr32):
                 k = 0
             if k > room:
                 k = room
-            s += k
             if s < 17:
                 s = 17
             if s > 47:
@@ -894,18 +892,15 @@ def pool(rec: ptr32, arena: ptr32):
             x = ptr32(int(x) + 4)
             n -= 1
         arena[0] += count - 1
-    elif rec[2] == 2:
+    elif rec[2] == 2 and count > 1:
+        # One more bit for 2 and 3 than the definition has keeps sums of 32 bits in range, and
+        # changes nothing; one vector is its own mean.
         s = 14
-        v = count
+        v = count | 4
         while v > 0:
             v >>= 1
             s += 1
         mul = (1 << s) // count
-        k = 17 - s
-        if k < 0:
-            k = 0
-        s += k
-        rnd = 1 << (s - 17)
         s -= 16
         while n:
             x = to
@@ -916,8 +911,8 @@ def pool(rec: ptr32, arena: ptr32):
                 x = ptr32(int(x) + stride)
                 t -= 1
             v = ((v & mask) ^ m) - m
-            v <<= k
-            to[0] = ((v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16) + rnd) >> s
+            v = (v >> 16) * mul + int(uint((v & 0xFFFF) * mul) >> 16)
+            to[0] = (v >> s) + ((v >> (s - 1)) & 1)
             to = ptr32(int(to) + 4)
             n -= 1
     arena[1] = 1
@@ -1110,7 +1105,6 @@ def sample(rec: ptr32, arena: ptr32):
         k = 0
     if k > 6:
         k = 6
-    s += k
     if s < 17:
         s = 17
     if s > 47:
@@ -1120,7 +1114,7 @@ def sample(rec: ptr32, arena: ptr32):
     x = ptr32(start)
     while int(x) < end:
         d = best - ((x[0] ^ m) - m)
-        if d > 0x1000000:
+        if d < 0 or d > 0x1000000:  # 32 bits wrap
             d = 0x1000000
         d <<= k
         d = ((d >> 16) * mul + (((d & 0xFFFF) * mul) >> 16) + (1 << (s - 17))) >> (s - 16)

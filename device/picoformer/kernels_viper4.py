@@ -136,7 +136,6 @@ def linear4(rec: ptr32, arena: ptr32):
                 k = 0
             if k > room:
                 k = room
-            s += k
             if s < 17:
                 s = 17
             if s > 47:

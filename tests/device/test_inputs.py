@@ -67,7 +67,7 @@ def run(request, built, tmp_path):
         def load(file, **_):
             if kernels == "PC":
                 return Model(file, kernels="portable")
-            from cortexmodel import emulated
+            from emulatedmodel import emulated
 
             return emulated(request.getfixturevalue("cpu"), files[file], set())
 

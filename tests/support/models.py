@@ -44,7 +44,6 @@ from picoformer.tokenizers.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = ROOT / "device"
-THUMB = sorted((DEVICE / "picoformer").glob("kernels_thumb*.py"))
 STORIES = ROOT / "models" / "stories"
 STORIES260K = ROOT.parent / "shared" / "data" / "stories260K"
 

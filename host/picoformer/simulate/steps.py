@@ -63,7 +63,7 @@ def norm(
     b = integers.bits(c) - 14
     to = m.value(out, 4 + n)
     to[:, 0:1] = integers.shift(c, b)
-    to[:, 1:2] = e + s + b
+    to[:, 1:2] = fit(e + s + b)
     to[:, 2] = y.sum(-1)
     to[:, 4:] = y
 
@@ -104,7 +104,7 @@ def _product(
     """The sums (positions, rows) of a matrix with these mantissas, to the result."""
     source = m.value(x, 2)
     mul = fit(mantissa * source[:, 0:1] + 0x2000) >> 14
-    y = rescale(acc, mul, shift - source[:, 1:2], room)
+    y = rescale(acc, mul, fit(shift - source[:, 1:2]), room)
     if out == m.logits_at:
         y = y[:, : m.outputs]
         m.logits = fit(m.logits + y) if add else y

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortex import RAM, Memory
+from cores import RAM, Memory
 from models import Architecture
 from picoformer.device import program
 from picoformer.device.model import Model

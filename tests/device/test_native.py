@@ -1,0 +1,222 @@
+"""The kernels as machine code of every instruction set of boards, on emulated cores.
+
+What mpy-cross makes of the viper and the assembler kernels runs record by record, and must leave
+what numpy or plain Python leaves: on 32 bits, where the unix port has 64. `test_thumb.py` has many
+more records; with `-m slow` they run here too, as all families and cores do there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import records
+from cores import Core, Memory, core
+from emulatedmodel import FIELDS, placed
+from picoformer.device.sampling import sampling
+from records import BITS, ENDS, GATES
+
+QUICK = [
+    *(("viper", name) for name in ("Xtensa", "RV32", "M0", "M3", "M33")),
+    *(("thumb", name) for name in ("M3", "M4", "M7", "M33")),
+]
+
+
+@pytest.fixture(scope="module", params=QUICK, ids="-".join)
+def cpu(request) -> Core:
+    return core(*request.param)
+
+
+def linear(cpu):
+    for cols in (1, 2, 8, 9, 23, 31):
+        total = 1 + cols % 3
+        records.linear(cpu, cols, cols, 2, total, [cols // 2 + 1, cols + 3], cols & 1, watch=True)
+    records.linear(cpu, 0, 6, 9, 3, list(range(3, 70, 5)), first=2, count=8, watch=True)
+    for extreme in (1, 2, 3):
+        records.linear(cpu, extreme, 64, 2, extreme=extreme)
+        records.linear(cpu, extreme, 256, 2, 2, extreme=extreme, bits=12, s0=33, room=0)
+    for s0 in (-8, 10, 17, 47, 59):
+        records.linear(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=1)
+        records.linear(cpu, s0 + 8, 1, 1, 2, s0=s0, room=14)
+    records.logits(cpu, 0, 7, 2, 1)
+
+
+def linear4(cpu):
+    for cols in (1, 4, 15, 17, 39):
+        span, total = (16, 32, 1024)[cols % 3], 1 + cols % 3
+        cuts = range(1, cols + 5, 1 + cols // 4)
+        records.linear4(cpu, cols, cols, 1 + cols % 4, total, span, cuts, cols & 1, watch=True)
+    records.linear4(cpu, 0, 19, 5, 2, 16, list(range(3, 60, 5)), first=2, count=5, watch=True)
+    for extreme in (1, 2, 3):
+        records.linear4(cpu, extreme, 64, 3, extreme=extreme)
+    for s0 in (-8, 17, 47, 59):
+        records.linear4(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=1)
+        records.linear4(cpu, s0 + 8, 1, 1, 2, s0=s0, room=10)
+
+
+def attend(cpu):
+    for i, bits in enumerate(BITS):
+        for length in (1, 2, 7, 8):
+            records.attend(cpu, length, length, 4 + 2 * i, watch=True, bits=bits, se=70)
+        records.attend(cpu, i, 9, 7, 3, 6, 2, False, watch=True, bits=bits, se=72)
+        records.attend(cpu, i, 6, 8, 2, 2, 2, end=7, watch=True, bits=bits, se=74, ve=6)
+        records.attend(cpu, i, 9, 8, extreme=True, amax=(1 << 30) - 1, bits=bits)
+    records.attend(cpu, 0, 9, 6, 2, 2, 1, lean=20000, watch=True)
+    records.attend(cpu, 0, 9, 6, 2, 2, 1, lean=1 << 24, end=11, watch=True)
+    for amax in (0, 1, (1 << 15) - 1, 1 << 15, (1 << 31) - 1 - (1 << 15)):
+        records.attend(cpu, amax, 3, 5, rope=False, amax=amax, se=amax.bit_length() + 50)
+    for e in (0, 24, 44, 60, 90):
+        records.attend(cpu, e, 5, 4, se=e, ve=e // 2, mc=32767, vn=(1 << 30) - 1, ps=e % 9)
+        records.attend(cpu, e, 5, 4, se=e + 9, vn=1 << 28, ps=8)
+
+
+def store(cpu):
+    for i, bits in enumerate(BITS):
+        for size in (1, 4, 9):
+            records.store(cpu, size, size % 5, size, rope=size % 2 == 0, bits=bits)
+        records.store(cpu, i, 3, 6, 3, 2, bits=bits)
+        for amax in (0, 1, 2047, 2048, 2047 * 16 + 15, (1 << 30) - 1, (1 << 31) - 1 - (1 << 15)):
+            records.store(cpu, amax, 1, 7, rope=False, amax=amax, bits=bits)
+            records.store(cpu, amax, 2, 4, amax=amax, extreme=True, bits=bits)
+
+
+def norm(cpu):
+    for n in (1, 2, 9):
+        for gain in (False, True):
+            records.norm(cpu, n, n, 2 + n, 1 + n % 3, dyn=n > 1, gain=gain)
+            for amax in (0, 1, 3 << 14, (1 << 31) - 1 - (1 << 15)):
+                records.norm(cpu, amax, n, gain=gain, amax=amax)
+                records.norm(cpu, amax, n, 12, gain=gain, amax=amax, extreme=True, c=32767)
+    for eps_e in (-40, -9, 4, 60):
+        for amax in (0, 3, 1 << 25):
+            records.norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
+
+
+def layernorm(cpu):
+    for n in (1, 2, 13):
+        for kind in ({}, {"place": True}, {"bias": False}):
+            records.layernorm(cpu, n, n, 1 + n % 3, **kind)
+        for amax in (0, 1, 3 << 14, (1 << 31) - 1 - (1 << 15)):
+            records.layernorm(cpu, amax, n, amax=amax, extreme=True, scale=32767)
+            records.layernorm(cpu, 0, n, amax=amax, extreme=True)
+    for e in (-4096, -20, 12, 30, 47, 90):
+        records.layernorm(cpu, e + 5000, 7, e=e)
+    for eps_e in (-70, -62, -40, 4, 60):
+        for amax in (0, 3, 1 << 25):
+            eps = 0 if amax == 3 else 30000
+            records.layernorm(cpu, 99 + eps_e, 8, amax=amax, eps_e=eps_e, eps=eps)
+
+
+def gate(cpu):
+    for kind in GATES:
+        records.gate(cpu, 9, 9, total=2, **kind)
+        for f in (8, 15, 16):
+            records.gate(cpu, f, 30, f, amax=(1 << 9 + f - 5) + 50, **kind)
+            records.gate(cpu, f, 2, f, amax=512 << f - 5, extreme=1 - f % 2 * 2, **kind)
+        for sign in (-1, 1):
+            records.gate(cpu, 0, 3, 16, amax=(1 << 30) - 1, extreme=sign, **kind)
+        if kind.get("up", True) is False:
+            records.gate(cpu, 0, 3, amax=1 << 31, extreme=-1, **kind)
+
+
+def embed(cpu):
+    for position in (None, 3):
+        for n in (1, 6):
+            cuts = range(2, 5 * (n + 2), 1 + n // 2)
+            records.embed(cpu, n, n, 6, 1 + n % 3, cuts, position=position)
+        for shift in (-8, 0, 1, 30):
+            records.embed(cpu, 8 + shift, 5, shift, 3, position=position)
+        records.embed(cpu, 0, 5, total=4, window=(1, 3, 0), position=position)
+    records.embed(cpu, 0, 5, total=4, window=(3, 4, 2))
+    records.embed(cpu, 0, 5, total=4, window=(3, 4, 2), position=8)
+    records.embed(cpu, 0, 5, total=3, position=0, types=True)
+
+
+def embed4(cpu):
+    for position in (None, 1, 2):
+        for n in (1, 6, 35):
+            cuts = range(2, 3 * (n + 5), 1 + n // 2)
+            records.embed4(cpu, n, n, 6, 1 + n % 3, 16, cuts, position=position)
+        for shift in (-8, 0, 1, 30):
+            records.embed4(cpu, 8 + shift, 5, shift, 3, position=position)
+        records.embed4(cpu, 0, 20, total=4, span=32, window=(1, 3, 0), position=position)
+    records.embed4(cpu, 0, 5, total=4, window=(3, 4, 2))
+
+
+def bias(cpu):
+    for add in (0, 1):
+        for n in (1, 7):
+            records.bias(cpu, n, n, 1 + n % 3, add)
+            records.bias(cpu, n, n, 1 + n % 3, add, range(1, n), more=n % 5)
+        records.bias(cpu, 9, 9, 1, add, logits=True)
+
+
+def pool(cpu):
+    for how in (0, 1, 2):
+        for total in (1, 2, 3, 4, 9):
+            records.pool(cpu, total, 5, total, how)
+    for total in (31, 32, 33):
+        records.pool(cpu, total, 3, total, 2, 1 << 26)
+
+
+def sample(cpu):
+    for n in (1, 2, 17):
+        records.sample(cpu, n, n)
+    for n, t, p in ((5, 800, 900), (16, 100, 999), (33, 5000, 500), (97, 100_000, 1000)):
+        records.sample(cpu, n, n, *sampling(t, p, 10))
+    for seed in range(8):
+        records.sample(cpu, seed, 50, *sampling(5000, 1000 - 90 * (seed & 1), seed * 2))
+    for m, s in ((16384, -20), (32767, 17), (32767, 60)):
+        records.sample(cpu, s + 20, 33, m, s)
+        # As far apart as words can be
+        records.sample(cpu, s + 20, 6, m, s, logits=np.array([*ENDS, 0, -1, 1 << 30, ENDS[1] - 9]))
+    records.sample(cpu, 0, 4, logits=np.array([ENDS[0]] * 4))
+
+
+RECORDS = {
+    f.__name__: f
+    for f in (
+        linear, linear4, attend, store, norm, layernorm, gate, embed, embed4, bias, pool, sample
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_kernels_equal_the_definition(cpu, name):
+    if name not in cpu.at:
+        assert name == "embed4"  # which is viper for all
+        return
+    RECORDS[name](cpu)
+
+
+def wild(cpu, rng, name, record, arena, tables=(), cache=(), runs=(), matrix=(), **_) -> None:
+    """`records.like_portable` with any words in the frames: nobody cares what comes out."""
+    regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]
+    words = regions[0]
+    stride = words[3]
+    for i in range(17, len(words)):
+        if (i - 16) % stride and rng.random() < 0.7:  # tokens stay
+            some = *ENDS, -1, 0, 1, 1 << 30, -(1 << 30), int(rng.integers(*ENDS))
+            words[i] = some[rng.integers(len(some))]
+    memory = Memory(rng)
+    at = [memory.put(part) for part in regions]
+    memory.set(at[2], placed(regions[2], "o-" * (len(runs) // 2), at))
+    memory.set(at[5], placed(record, FIELDS[name], at))
+    left = cpu.call(name, memory, at[5], at[0], watch=True)
+    changed = left != memory.words
+    # In the arena, the cache, and what is no operand in a record
+    for i in (0, 4, 5):
+        start = memory.index(at[i])
+        changed[start : start + len(regions[i])] = False
+    assert not changed.any()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_whatever_the_words_are(cpu, name, monkeypatch):
+    """Kernels end and stay in their memory."""
+    monkeypatch.setattr(records, "like_portable", wild)
+    if name == "linear":  # whose records are numpy's, but for these
+        for cols in (1, 7, 24):
+            records.logits(cpu, cols, cols, 2, cols & 1)
+    elif name in cpu.at:
+        RECORDS[name](cpu)
