@@ -220,7 +220,7 @@ def test_a_models_near_name(stories, tmp_path, capsys):
             said = failed(capsys, "generate", "--port", unix.port, "--model", name, status=1)
             assert f"no model {name!r} on the board: did you mean stories?" in said
         said = failed(capsys, "generate", "--port", unix.port, "--model", "qwen", status=1)
-        assert "it has stories; picoformer deploy" in said and "mean" not in said
+        assert "it has stories; else deploy it first" in said and "mean" not in said
 
 
 def readme_commands() -> list[list[str]]:
