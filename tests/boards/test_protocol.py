@@ -394,7 +394,7 @@ def test_too_little_memory(board, monkeypatch):
     link = begin(board)
     board.server._handlers[wire.LOAD] = load
     error = MemoryError("memory allocation failed, allocating 5000 bytes")
-    with pytest.raises(errors.NoMemoryError, match="allocating 5000 bytes; convert .* --context"):
+    with pytest.raises(errors.NoMemoryError, match="5000 bytes; .* free .picoformer plan"):
         link.load("m")
     error = Error("not enough memory for the model; choose a smaller context")
     with pytest.raises(errors.NoMemoryError, match="smaller context"):

@@ -155,7 +155,7 @@ def test_mistakes_are_one_line(
     if "OTHER" in arguments:
         shape = models.Shape(12, 20, 2, 2, 1, 512, 64, size=6)
         folder = models.write_hf(tmp_path / "hf", models.random_checkpoint(shape))
-        assert main(["convert", str(folder), "-o", str(other)]) == 0
+        assert main(["convert", str(folder), "-o", str(other), "--quiet"]) == 0
     before = model.read_bytes()
     names = {"MODEL": str(model), "OTHER": str(other)}
     assert main([names.get(a, a) for a in arguments]) == 1

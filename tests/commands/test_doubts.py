@@ -125,7 +125,7 @@ def test_a_board_whose_model_is_known(own, cache, tmp_path, capsys, monkeypatch)
 
         assert not warned()
         assert main(["deploy", str(path), "--port", unix.port]) == 0
-        said = capsys.readouterr().out
+        said = capsys.readouterr().err
         assert f"next   picoformer classify --port {unix.port} --model intents" in said
         assert warned() and not warned("--quiet")
         (cache / "picoformer" / "deployed.json").write_text("[]")

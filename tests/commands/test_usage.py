@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from picoformer.boards.emulated.flash import announced, running
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import PortError
 from picoformer.boards.port import find_port
-from picoformer.commands.main import FAMILIES, main
+from picoformer.commands.main import FAMILIES, _parser, main
 
 COMMANDS = [name for names in FAMILIES.values() for name in names]
 LIMIT = 30.0  # seconds for an emulated board to be there
@@ -103,7 +104,7 @@ def test_what_comes_next(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["convert", str(models.ROOT / "models" / "facts"), "-o", "facts.pft"]
     assert main(given) == 0
-    said = capsys.readouterr().out.splitlines()[-2:]
+    said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("next   picoformer simulate facts.pft --context ")
     assert said[1] == "       picoformer deploy facts.pft --port PORT"
     command = said[0].removeprefix("next   ")
@@ -112,9 +113,9 @@ def test_what_comes_next(tmp_path, capsys, monkeypatch):
     )
     assert done.stdout == "Lyon\n" and "next   picoformer deploy facts.pft" in done.stderr
     assert main([*given, "--quiet"]) == 0
-    assert "next" not in capsys.readouterr().out
+    assert capsys.readouterr().err == ""
     assert main(["plan", "facts.pft"]) == 0
-    assert "next   picoformer plan facts.pft --board NAME" in capsys.readouterr().out
+    assert "next   picoformer plan facts.pft --board NAME" in capsys.readouterr().err
 
 
 def test_inspect_has_no_raw_lists(own, capsys):
@@ -135,15 +136,15 @@ def test_4_bits_without_a_row_for_each_matrix(tmp_path, capsys, monkeypatch):
     given = ["convert", folder, "-o", str(tmp_path / "m.pft"), "--weight-bits", "4"]
     assert main(given) == 0
     short = capsys.readouterr()
-    assert short.out.count("4 bits") == 0 and "--report lists all" in short.out
+    assert " 4 bits " not in short.out and "--report lists all" in short.out
     assert main([*given, "--report"]) == 0
     long = capsys.readouterr().out
-    assert long.count("4 bits") > 5 and "--report" not in long
+    assert long.count(" 4 bits ") > 5 and "--report" not in long
     # Much is said with what it means and the ways out.
     monkeypatch.setattr("picoformer.commands.convert.MUCH", 0.0)
     assert main(given) == 0
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and said.startswith("warning: rounding has moved weights by ")
+    assert said.startswith("warning: rounding has moved weights by ")
     assert all(way in said for way in ("picoformer eval", "--data FILE", "--max-bytes N"))
 
 
@@ -183,26 +184,27 @@ def test_an_emulated_board_that_runs_already_is_used(tmp_path, stories):
         return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
 
     command = [sys.executable, "-m", "picoformer", "emulate"]
-    emulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    emulator = subprocess.Popen(command, text=True, env=env, **pipes)
     try:
         assert emulator.stdout
-        lines = [emulator.stdout.readline() for _ in range(5)]
+        lines = [emulator.stdout.readline() for _ in range(4)]
         port = lines[1].split()[1]
-        assert lines[4].endswith("picoformer deploy MODEL.pft --port emulator\n")
         end = time.monotonic() + LIMIT
         while running(tmp_path / "picoformer" / "unix") != port:
             assert time.monotonic() < end
             time.sleep(0.05)
         done = run("deploy", str(stories.path), "--port", "emulator")
         assert done.returncode == 0, done.stderr
-        assert done.stderr == f"emulator is the one that runs already, on {port}\n"
+        assert done.stderr.startswith(f"emulator is the one that runs already, on {port}\n")
         assert (tmp_path / "picoformer" / "unix" / "stories.pft").is_file()
         done = run("generate", "--port", "emulator", "-n", "5", "--quiet")
         assert done.returncode == 0 and "already" not in done.stderr
         assert emulator.poll() is None  # it is not ours to switch off
     finally:
         emulator.send_signal(signal.SIGTERM)
-        emulator.communicate(timeout=LIMIT)
+        said = emulator.communicate(timeout=LIMIT)[1]
+        assert said.endswith("picoformer deploy MODEL.pft --port emulator\n")
     done = run("generate", "--port", "emulator", "-n", "5")  # now one of its own
     assert done.returncode == 0 and "already" not in done.stderr
 
@@ -218,4 +220,60 @@ def test_a_models_near_name(stories, tmp_path, capsys):
             said = failed(capsys, "generate", "--port", unix.port, "--model", name, status=1)
             assert f"no model {name!r} on the board: did you mean stories?" in said
         said = failed(capsys, "generate", "--port", unix.port, "--model", "qwen", status=1)
-        assert "it has stories; picoformer deploy" in said and "mean" not in said
+        assert "it has stories; else deploy it first" in said and "mean" not in said
+
+
+def readme_commands() -> list[list[str]]:
+    """The command lines of picoformer in README's blocks, in order, taken apart as shells do."""
+    page = (models.ROOT / "README.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    ours = (line for line in lines if line.startswith("picoformer "))
+    parts = (part for line in ours for part in line.split("&&"))
+    words = (shlex.split(part, comments=True) for part in parts)
+    return [w[1:] for w in words]
+
+
+def test_the_readmes_commands_are_commands() -> None:
+    """Each is taken, options and all; what it reads was made by one before."""
+    listed = readme_commands()
+    assert len(listed) > 20
+    made = {"models"}
+    for words in listed:
+        options, unknown = _parser(words[0]).parse_known_args(words)
+        assert not unknown, words
+        file = getattr(options, "source", None) or words[1]
+        if file.endswith(".pft"):
+            assert file in made, words
+        elif words[0] == "convert":
+            assert (models.ROOT / file).exists()
+            made.add(options.output)
+        if words[0] in ("generate", "classify", "translate", "answer"):
+            assert options.model in made, words
+        if words[0] == "deploy":
+            made.add(options.name or options.model.removesuffix(".pft"))
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_in_order(tmp_path, monkeypatch, capsys):
+    """With an emulated board that runs already."""
+    reason = models.no_board()
+    if reason:
+        pytest.skip(reason)
+    pytest.importorskip("PIL")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PICOFORMER_PORT", "emulator")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").symlink_to(models.ROOT / "models")
+    with UnixBoard() as unix, announced(unix.folder, unix.port):
+        for words in readme_commands():
+            assert main(words) == 0, (words, capsys.readouterr().err)
+            said = capsys.readouterr()
+            if words[0] in ("deploy", "generate", "classify", "translate", "answer", "selftest"):
+                assert "emulator is the one that runs already" in said.err, words
+            if "boot.png" in words[-1]:
+                assert said.out.startswith("Ankle boot    98.3%")
+            if words[0] == "answer":
+                assert said.out == "Anna\n"
+            if words[0] == "translate":
+                assert said.out == "Je suis fatiguée.\n"

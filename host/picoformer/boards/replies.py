@@ -171,8 +171,9 @@ def refusal(body: bytes) -> BoardError:
         )
     elif code == wire.NO_MEMORY or (code == wire.BAD_MODEL and "not enough memory" in text):
         kind = NoMemoryError
-        text = text.removeprefix("not enough memory: ") or f"{number:,} bytes are free"
-        words = f"the board has too little memory: {text}"
+        words = f"the board has too little memory: {text.removeprefix('not enough memory: ')}"
+        if code == wire.NO_MEMORY:
+            words += f"; {number:,} bytes are free (picoformer plan --port says what is needed)"
     elif code == wire.NO_FILE:
         kind = NoModelError
         words = f"there is no model {text!r} on the board; deploy it first"

@@ -73,16 +73,13 @@ def warn(o: argparse.Namespace, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr)
 
 
-def then(o: argparse.Namespace, *steps: str, data: bool = False) -> None:
-    """Say what comes next: command lines, or what to do.
-
-    data: on standard error, as standard output has what a program may read.
-    """
+def then(o: argparse.Namespace, *steps: str) -> None:
+    """Say what comes next: command lines, or what to do, on standard error."""
     if o.quiet or getattr(o, "json", False):
         return
+    sys.stdout.flush()  # what it comes after
     for i, step in enumerate(steps):
-        where = sys.stderr if data else sys.stdout
-        print(f"{'next' if not i else '':6} {step}", file=where, flush=True)
+        print(f"{'next' if not i else '':6} {step}", file=sys.stderr)
 
 
 def add_positions(

@@ -38,7 +38,7 @@ def _which(board: Board, said: str, name: str) -> str:
     near = stem if stem in names else nearest(name, names)
     mean = f"did you mean {near}? " if near else ""
     there = f"it has {', '.join(names)}" if names else "it has none"
-    return f"there is no model {name!r} on the board: {mean}{there}; picoformer deploy MODEL.pft"
+    return f"there is no model {name!r} on the board: {mean}{there}; else deploy it first"
 
 
 def at(o: argparse.Namespace) -> str:

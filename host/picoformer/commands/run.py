@@ -118,7 +118,7 @@ def _write(o: argparse.Namespace) -> None:
         return
     print(text)
     _print_cost(ms, loaded)
-    then(o, in_python(o.task, name), data=True)
+    then(o, in_python(o.task, name))
 
 
 def _read(o: argparse.Namespace) -> None:
@@ -141,7 +141,7 @@ def _read(o: argparse.Namespace) -> None:
             show_tags(o, found, **figures)
     if not o.json:
         _print_cost(ms, loaded)
-        then(o, in_python(o.task, name, o.image is not None), data=True)
+        then(o, in_python(o.task, name, o.image is not None))
 
 
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
@@ -220,4 +220,4 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         f"{loaded.weights}, {loaded.context} positions), {stats.free_heap:,} free",
         file=sys.stderr,
     )
-    then(o, in_python("generate", name), data=True)
+    then(o, in_python("generate", name))
