@@ -164,7 +164,8 @@ class Pieces:
     """The tokens that a text may give, sorted by their bytes: 16-bit ids at byte `at`."""
 
     def __init__(self, tokenizer, at, count):
-        self._t = tokenizer
+        self._start = tokenizer._start  # made once: a method is an object for each look at it
+        self._size = tokenizer.vocab_size
         self._s = tokenizer._s
         self._at = at
         self.count = count
@@ -174,9 +175,9 @@ class Pieces:
         last = b""
         for i in range(self.count):
             token = self.token(i)
-            if token >= self._t.vocab_size:
+            if token >= self._size:
                 raise Error("tokenizer: sorted token %d is out of range" % token)
-            piece = bytes(s[self._t._start(token) : self._t._start(token + 1)])
+            piece = bytes(s[self._start(token) : self._start(token + 1)])
             if piece <= last:
                 raise Error("tokenizer: sorted token %d is out of order" % token)
             last = piece
@@ -188,7 +189,7 @@ class Pieces:
     def ends(self, i, k):
         """Whether piece i has k bytes."""
         token = self.token(i)
-        return self._t._start(token + 1) - self._t._start(token) == k
+        return self._start(token + 1) - self._start(token) == k
 
     def find(self, raw, i, j):
         """Which piece the bytes raw[i:j] are, or -1."""
@@ -202,12 +203,12 @@ class Pieces:
     def first(self, low, high, k, value):
         """Of pieces that share k bytes, low to high: the first whose next is >= value, or high."""
         s = self._s
-        t = self._t  # and not its method, which would be an object for each call
+        start = self._start
         while low < high:
             mid = (low + high) >> 1
             token = self.token(mid)
-            p = t._start(token) + k
-            if p < t._start(token + 1) and s[p] >= value:
+            p = start(token) + k
+            if p < start(token + 1) and s[p] >= value:
                 high = mid
             else:
                 low = mid + 1

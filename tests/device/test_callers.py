@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import models
 
 TEXTS = ["turn on the light", "what is the weather like", "play some music"]
@@ -222,6 +224,19 @@ def example(heading: str, own) -> list[str]:
             path = str(own(name).path)
             found = [part.replace(f"/{name}.pft", path) for part in found]
     return found
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/api.md"])
+def test_the_board_in_other_pages(unix, own, name):
+    """The first example is the board's; then the PC is asked for the same text."""
+    page = (models.ROOT / name).read_text("utf-8")
+    code = page.split("```python\n")[1].partition("```")[0]
+    assert "from picoformer import Model" in code
+    said = unix(code.replace("/stories.pft", str(own("stories").path)))
+    options = {"temperature": 0.8, "top_p": 0.9, "seed": 7}
+    for value in options.values():
+        assert f"={value}" in code
+    assert said == "".join(own("stories").sim.generate("Tom was", 50, **options))
 
 
 def test_callers_in_the_guide(unix, own):
