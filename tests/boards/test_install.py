@@ -82,7 +82,7 @@ class Repl:
             **vars(__import__("builtins")),
             "__import__": importing,
             "open": lambda path, mode: self.at(path).open(mode),
-            "print": lambda text="", end="\n": out.write(f"{text}{end}"),
+            "print": lambda *texts, end="\n": out.write(" ".join(map(str, texts)) + end),
         }
         exec(script, {"__builtins__": names, "os": self.os})
         return out.getvalue()

@@ -18,6 +18,7 @@ from picoformer.boards.install import install
 from picoformer.runtime import files as runtime
 from test_install import OLD as RUNTIMES
 from test_install import SMALL, platform
+from test_protocol import TRIED
 
 REASON = models.no_micropython()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -93,6 +94,7 @@ def test_a_models_way(board, change, every):
     for k in cuts(board.ask("flash.done"), every):
         board.repl.run(f"back(); power({k})")
         assert not request(board, ask)
+        TRIED.faults["power"] += 1
         board.repl.run("power(-1); cut = bytes(flash.bytes)")
         found = on(board)
         part = found.pop("m.pft.part", b"")
@@ -140,6 +142,7 @@ def test_an_update_of_the_runtime(board, monkeypatch, old, every):
         with pytest.raises((errors.ScriptError, errors.SilentError)):
             install(board.repl, rp2)
         board.repl.enter()
+        TRIED.faults["power"] += 1
         board.repl.run("power(-1)")
         assert whole(board.files(LIB), (before, FILES)), k
         install(board.repl, rp2)

@@ -1,7 +1,7 @@
 """Many requests of mixed kinds to an emulated board: answers are checked, no heap may be lost.
 
     python -m tools.sweeps.soak [--board unix] [--requests 10000] [--seed 1] [--reconnect 500]
-                                [--json]
+                                [--late 0] [--json]
 
 Small random models of seven kinds lie on the board. Texts are written, sampled and broken off;
 labels, embeddings, answers, translations and logits asked for; models replaced, removed and loaded
@@ -9,7 +9,8 @@ with other contexts; scripts run; and requests made that must be refused. Every 
 simulator's. After each --reconnect requests the port is closed and opened again. Every 50
 requests one and the same model is loaded and the free heap noted: within a session it may not
 shrink by more than 2 KB between the third look and the last, or the tool ends with 1. --board pico
-is the emulated Raspberry Pi Pico, for which 200 requests take some minutes.
+is the emulated Raspberry Pi Pico, for which 200 requests take some minutes. --late SECONDS puts a
+cable between that takes so long, in each direction.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from picoformer import Board, Error, Simulator
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import LinkError
 from tools.command import finish
+from tools.sweeps.late import LateCable
 from tools.sweeps.small_models import IMAGE, made
 from tools.sweeps.support import models
 
@@ -272,6 +274,7 @@ def run() -> int:
     parser.add_argument("--requests", type=int, default=10000, help="(default 10000)")
     parser.add_argument("--reconnect", type=int, default=500, help="requests of one session")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--late", type=float, default=0.0, help="seconds, each way (default 0)")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     arguments = parser.parse_args()
 
@@ -286,6 +289,8 @@ def run() -> int:
             from picoformer.boards.emulated.pico import PicoBoard
 
             port = stack.enter_context(PicoBoard(files / "flash.bin")).port
+        if arguments.late:
+            port = stack.enter_context(LateCable(port, arguments.late)).port
         soak = Soak(port, files, arguments.seed)
         report = soak.run(arguments.requests, arguments.reconnect, say)
     if arguments.json:
