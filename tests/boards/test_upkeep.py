@@ -627,3 +627,52 @@ def test_ctrl_c_again_and_again_ends_it_on_the_emulated_pico(tmp_path, monkeypat
         port = SerialPort(emulated.port)
         assert ticks(port)
         port.close()
+
+
+WATCHED = """
+import machine, time
+dog = machine.WDT(timeout=8000)
+while True:
+    dog.feed()
+    print("tick")
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.skipif(bool(PICO), reason=PICO)
+def test_a_watchdog_is_off_while_we_work_on_the_emulated_pico(tmp_path):
+    """And on again with main.py. In one write: an idle emulated board's clock leaps to its end."""
+    from tools.emulation import filesystem
+
+    path = tmp_path / "flash"
+    path.write_bytes(filesystem.flash_image({"/main.py": WATCHED.encode()}))
+    with pico.PicoBoard(path) as emulated:
+        port = SerialPort(emulated.port)
+        assert b"tick" in port.read(20)
+        script = connection.CALM + "print('cal' + 'med', machine.mem32[at] >> 30 & 1)"
+        port.write(repl.INTERRUPT + repl.ENTER_RAW + script.encode() + repl.RUN)
+        bare = repl.Repl(port)
+        assert bare.expect(b"calmed 0", 20)
+        time.sleep(1)
+        assert b"tick" not in port.read(0.5)
+        bare.leave()
+        bare.restart()
+        bare.expect(b"tick", 20)
+        script = "import machine; print('on', machine.mem32[0x40058000] >> 30 & 1)"
+        port.write(repl.INTERRUPT + repl.ENTER_RAW + script.encode() + repl.RUN)
+        bare.expect(b"on 1", 20)
+        port.close()
+
+
+def test_the_watchdog_of_what_was_stopped_is_asked_for(product, monkeypatch):
+    ran = []
+    run = repl.Repl.run
+    monkeypatch.setattr(repl.Repl, "run", lambda r, code, *a: ran.append(code) or run(r, code, *a))
+    with Board(product.port) as board:
+        assert board.stopped and ran[0] == connection.CALM
+    ran.clear()
+    with serial.Serial(product.port, timeout=10) as plain:
+        plain.write(b"\x03")
+        plain.read_until(b">>> ")
+    with Board(product.port):
+        assert connection.CALM not in ran

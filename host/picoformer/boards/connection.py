@@ -39,6 +39,16 @@ RECOVERIES = 2  # times that a request goes on after the board was reset
 
 SERVE = "from picoformer.server import serve\nserve()"
 
+# The watchdog of a main.py that was stopped would reset the board in the middle of our work.
+# Where that can be, it is switched off until main.py starts it again: this bit enables it.
+CALM = """
+import sys
+if sys.platform == "rp2":
+    import machine
+    at = 0x400D8000 if "RP2350" in sys.implementation._machine else 0x40058000
+    machine.mem32[at + 0x3000] = 1 << 30
+"""
+
 T = TypeVar("T")
 
 
@@ -123,6 +133,8 @@ class Connection:
 
     def reset(self) -> None:
         """Soft reset, from the raw REPL to the raw REPL."""
+        if self.repl.stopped:
+            self.repl.run(CALM)
         self.repl.reset()
         self.fresh = True
 
