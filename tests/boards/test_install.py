@@ -44,7 +44,7 @@ class Repl:
         self.root = root
         self.left = dies
         self.sent: list[str] = []
-        names = "listdir", "mkdir", "remove", "rename"
+        names = "listdir", "mkdir", "remove", "rename", "stat"
         self.os = types.SimpleNamespace(**{name: getattr(self, name) for name in names})
 
     def step(self) -> None:
@@ -57,6 +57,9 @@ class Repl:
 
     def listdir(self, path: str) -> list[str]:
         return [p.name for p in self.at(path).iterdir()]
+
+    def stat(self, path: str) -> tuple[int]:
+        return (0x4000 * self.at(path).is_dir(),)
 
     def mkdir(self, path: str) -> None:
         self.at(path).mkdir()
@@ -172,6 +175,14 @@ def test_a_cut_never_lets_two_versions_run_together(lib, monkeypatch, old, form)
     assert on(lib) == new and cuts > 10 and missing > 5
     again = Repl(lib.parents[1])
     assert not install(again, board)[1] and not again.sent
+
+
+def test_a_folder_among_the_runtimes_files_stays(lib, monkeypatch):
+    monkeypatch.setattr(boards_install, "wanted", lambda *_: runtime.Runtime(SMALL))
+    (lib / "mine").mkdir()
+    board = platform("xtensawin")
+    assert install(Repl(lib.parents[1]), board)[1] and (lib / "mine").is_dir()
+    assert not install(Repl(lib.parents[1]), board)[1]
 
 
 # Which files

@@ -41,6 +41,11 @@ def picoformer_sums(folder):
                     crc = crc32(memoryview(block)[:n], crc)
             sums[name] = crc & 0xFFFFFFFF
         except OSError:
+            try:
+                if os.stat(folder + "/" + name)[0] & 0x4000:
+                    continue
+            except OSError:
+                pass
             sums[name] = None
         print(end=" ")
     print(sums)

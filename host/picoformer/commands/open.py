@@ -31,8 +31,10 @@ def opened(o: argparse.Namespace) -> Iterator[Board]:
 
 def _which(board: Board, said: str, name: str) -> str:
     """What to say of a model that the board does not have: those that it has."""
+    if not name:
+        return said
     names = [m.name for m in board.models()]
-    if not name or name in names:
+    if name in names:
         return said
     stem = Path(name).name.removesuffix(".pft")
     near = stem if stem in names else nearest(name, names)

@@ -6,11 +6,10 @@ import argparse
 import time
 from typing import Any
 
-from ..boards.board import Board
 from ..boards.contents import Held
 from ..errors import Error
 from .arguments import add_json, add_port, command, then, warn
-from .open import opened
+from .open import at, opened
 from .printing import Bars, show_json, size
 
 
@@ -37,11 +36,6 @@ def add_commands(commands: Any) -> None:
         "--hard", action="store_true", help="as its reset button does (default: a soft reset)"
     )
     add_port(p)
-
-
-def place(o: argparse.Namespace, board: Board) -> str:
-    """The option that names the same board in the next command."""
-    return f"--port {o.port or board.port}"
 
 
 def _update(o: argparse.Namespace) -> None:
@@ -75,9 +69,9 @@ def _update(o: argparse.Namespace) -> None:
     warn(o, board.notice)
     print(_updated(before, after, len(written), len(removed), seconds))
     if models:
-        then(o, f"picoformer boards {place(o, board)}")
+        then(o, f"picoformer boards{at(o)}")
     else:
-        then(o, f"picoformer deploy MODEL.pft {place(o, board)}")
+        then(o, f"picoformer deploy MODEL.pft{at(o)}")
 
 
 def _updated(before: Held, after: Held, written: int, removed: int, seconds: float) -> str:
@@ -117,9 +111,9 @@ def _remove(o: argparse.Namespace) -> None:
         print("the runtime is removed")
     print(f"{size(left.free)} of flash are free")
     if o.runtime:
-        then(o, f"picoformer update {place(o, board)}    # if you want the runtime back")
+        then(o, f"picoformer update{at(o)}    # if you want the runtime back")
     else:
-        then(o, f"picoformer deploy MODEL.pft {place(o, board)}")
+        then(o, f"picoformer deploy MODEL.pft{at(o)}")
 
 
 def _reset(o: argparse.Namespace) -> None:
@@ -141,4 +135,4 @@ def _reset(o: argparse.Namespace) -> None:
         then(o, f"mpremote connect {board.port} resume repl    # to see what it says")
     else:
         print("the board was reset: it has no main.py, and is at its prompt")
-        then(o, f"picoformer boards {place(o, board)}")
+        then(o, f"picoformer boards{at(o)}")
