@@ -363,6 +363,30 @@ def test_input_that_overtakes_the_first_prompt(tmp_path, monkeypatch):
     os.close(slave)
 
 
+def test_ctrl_c_waits_for_code_that_has_just_ended(tmp_path, monkeypatch):
+    """Its handler is gone and the terminal still makes interrupts: one would end the process."""
+    monkeypatch.setattr(interpreter, "_start", lambda *_: types.SimpleNamespace(pid=0))
+    inner, slave = cable.open_pty()
+    events = threading.Event(), threading.Event()
+    life = interpreter.Interpreter([], tmp_path, inner, slave, False, bytearray().extend, *events)
+    states = iter([("interruptible", False)] * 30 + [("", False)] * 9)
+    state = []
+
+    def running(_):
+        state[:] = next(states)
+        return state[0]
+
+    monkeypatch.setattr(interpreter.Interpreter, "_running", running)
+    monkeypatch.setattr(interpreter, "_catches_interrupt", lambda _: state[1])
+    data = bytearray(b"\r\x03\x03\r\x01")
+    assert not life.overtake(data)
+    life.send(data)
+    assert state == ["", False] and not data and not life.polling
+    assert os.read(slave, 99) == b"\r\x03\x03\r\x01"
+    os.close(inner)
+    os.close(slave)
+
+
 @on_both_ports
 def test_output_without_a_listener_is_dropped(board):
     with Link(board) as link:

@@ -19,7 +19,7 @@ class LateCable:
     delay: seconds that bytes are on their way, in each direction. rate: bytes a second.
     """
 
-    def __init__(self, port: str, delay: float, rate: float = 1e9) -> None:
+    def __init__(self, port: str, delay: float = 0.0, rate: float = 1e9) -> None:
         self.delay, self.rate = delay, rate
         self._client = Pty()
         self.port = self._client.name

@@ -289,9 +289,10 @@ def run() -> int:
             from picoformer.boards.emulated.pico import PicoBoard
 
             port = stack.enter_context(PicoBoard(files / "flash.bin")).port
-        if arguments.late:
-            port = stack.enter_context(LateCable(port, arguments.late)).port
-        soak = Soak(port, files, arguments.seed)
+        cable = stack.enter_context(LateCable(port)) if arguments.late else None
+        soak = Soak(cable.port if cable else port, files, arguments.seed)
+        if cable:
+            cable.delay = arguments.late  # once the models are there
         report = soak.run(arguments.requests, arguments.reconnect, say)
     if arguments.json:
         print(

@@ -24,6 +24,7 @@ with contextlib.suppress(ImportError):  # on Windows: said when a board is asked
 PROMPT_LIMIT = 20.0  # for the first prompt, on a busy machine
 EXIT_LIMIT = 2.0  # for the process to end after it has closed its terminal
 INTERRUPT_LIMIT = 0.25  # for running code to return to the prompt after a Ctrl-C
+SETTLE_LIMIT = 2.0  # for code to begin or to end
 PROMPT_POLL = 0.001  # between looks for the interpreter reaching its prompt
 
 HARD_RESET = 94  # the interpreter's exit code that stands for machine.reset()
@@ -258,7 +259,7 @@ class Interpreter:
         count = data.find(CTRL_C) + 1
         if not count:
             return False
-        running = self._running()
+        running = self._settled()
         full = not select.select([], [self.inner], [], 0)[1]
         if running != "pasted" and not (running == "interruptible" and full):
             return False
@@ -271,11 +272,7 @@ class Interpreter:
     def send(self, data: bytearray) -> None:
         """Send input, up to a Ctrl-C that interrupts something."""
         count = data.find(CTRL_C) + 1
-        interrupts = count and self._running() == "interruptible"
-        if interrupts and _catches_interrupt(self.process.pid) is False:
-            # Code is about to run or has just ended: an interrupt would kill the interpreter.
-            time.sleep(PROMPT_POLL)
-            interrupts = self._running() == "interruptible"
+        interrupts = count and self._settled() == "interruptible"
         sent = _write(self.inner, data[:count] if interrupts else data)
         del data[:sent]
         if interrupts and sent == count:
@@ -284,6 +281,18 @@ class Interpreter:
     def _wait_for_prompt(self, limit: float) -> None:
         self.polling = True
         self._deadline = time.monotonic() + limit
+
+    def _settled(self) -> str:
+        """What `_running` says, but not of code that is about to run or has just ended.
+
+        An interrupt would kill the interpreter then, which a busy PC may keep there for long.
+        """
+        limit = time.monotonic() + SETTLE_LIMIT
+        while (running := self._running()) == "interruptible":
+            if _catches_interrupt(self.process.pid) is not False or time.monotonic() > limit:
+                break
+            time.sleep(PROMPT_POLL)
+        return running
 
     def _running(self) -> str:
         """What the code that runs does with a Ctrl-C; empty when none runs.
