@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -9,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 import pytest
 
 import models
-from picoformer import Board
+from picoformer import Board, convert
 from picoformer.boards.emulated.flash import announced, running
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import PortError
 from picoformer.boards.port import find_port
 from picoformer.commands.main import FAMILIES, _parser, main
+from picoformer.commands.printing import Stages
 
 COMMANDS = [name for names in FAMILIES.values() for name in names]
 LIMIT = 30.0  # seconds for an emulated board to be there
@@ -277,3 +280,42 @@ def test_the_readmes_commands_in_order(tmp_path, monkeypatch, capsys):
                 assert said.out == "Anna\n"
             if words[0] == "translate":
                 assert said.out == "Je suis fatiguée.\n"
+
+
+def test_what_takes_long_has_a_name(tmp_path):
+    """Each stage of convert is told to who wants to show it, and items go through."""
+    told: list[str] = []
+
+    class Told:
+        def say(self, what: str) -> None:
+            told.append(what)
+
+        def __call__(self, items: Iterable[object]) -> Iterable[object]:
+            told.append("items")
+            return items
+
+    shape = models.Shape(32, 64, 2, 2, 1, 512, 64, size=16)
+    folder = models.write_hf(tmp_path / "hf", models.random_checkpoint(shape))
+    convert(folder, tmp_path / "a.pft", weight_bits=4, progress=Told())
+    assert told[:2] == ["reading the checkpoint", "calibrating"] and told[-1] == "compiling"
+    assert told[told.index("rounding to 4 bits") + 1] == "items"
+    convert(folder, tmp_path / "b.pft", weight_bits=4)
+    assert (tmp_path / "a.pft").read_bytes() == (tmp_path / "b.pft").read_bytes()
+
+
+def test_bars_are_for_people(tmp_path, capsys):
+    """On a terminal a stage is there until the next one; elsewhere nothing is written."""
+    o = argparse.Namespace(quiet=False, json=False)
+    with Stages(o) as stages:
+        stages.say("calibrating")
+        assert list(stages([1, 2])) == [1, 2]
+    assert capsys.readouterr().err == ""
+    stages = Stages(o)
+    stages._off = False
+    with stages:
+        stages.say("calibrating")
+        assert list(stages([1, 2])) == [1, 2]
+        stages.say("compiling")
+    said = capsys.readouterr().err
+    assert said.startswith("calibrating ...\r") and "calibrating: " in said
+    assert said.endswith("compiling ...\r\033[K")
