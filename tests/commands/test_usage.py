@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -9,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 import pytest
 
 import models
-from picoformer import Board
+from picoformer import Board, convert
 from picoformer.boards.emulated.flash import announced, running
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import PortError
 from picoformer.boards.port import find_port
 from picoformer.commands.main import FAMILIES, _parser, main
+from picoformer.commands.printing import Stages
 
 COMMANDS = [name for names in FAMILIES.values() for name in names]
 LIMIT = 30.0  # seconds for an emulated board to be there
@@ -188,7 +191,8 @@ def test_an_emulated_board_that_runs_already_is_used(tmp_path, stories):
     emulator = subprocess.Popen(command, text=True, env=env, **pipes)
     try:
         assert emulator.stdout
-        lines = [emulator.stdout.readline() for _ in range(4)]
+        lines = [emulator.stdout.readline() for _ in range(5)]
+        assert lines[3].startswith("next   picoformer deploy MODEL.pft --port emulator, ")
         port = lines[1].split()[1]
         end = time.monotonic() + LIMIT
         while running(tmp_path / "picoformer" / "unix") != port:
@@ -203,8 +207,7 @@ def test_an_emulated_board_that_runs_already_is_used(tmp_path, stories):
         assert emulator.poll() is None  # it is not ours to switch off
     finally:
         emulator.send_signal(signal.SIGTERM)
-        said = emulator.communicate(timeout=LIMIT)[1]
-        assert said.endswith("picoformer deploy MODEL.pft --port emulator\n")
+        assert emulator.communicate(timeout=LIMIT)[1] == ""
     done = run("generate", "--port", "emulator", "-n", "5")  # now one of its own
     assert done.returncode == 0 and "already" not in done.stderr
 
@@ -277,3 +280,42 @@ def test_the_readmes_commands_in_order(tmp_path, monkeypatch, capsys):
                 assert said.out == "Anna\n"
             if words[0] == "translate":
                 assert said.out == "Je suis fatiguée.\n"
+
+
+def test_what_takes_long_has_a_name(tmp_path):
+    """Each stage of convert is told to who wants to show it, and items go through."""
+    told: list[str] = []
+
+    class Told:
+        def say(self, what: str) -> None:
+            told.append(what)
+
+        def __call__(self, items: Iterable[object]) -> Iterable[object]:
+            told.append("items")
+            return items
+
+    shape = models.Shape(32, 64, 2, 2, 1, 512, 64, size=16)
+    folder = models.write_hf(tmp_path / "hf", models.random_checkpoint(shape))
+    convert(folder, tmp_path / "a.pft", weight_bits=4, progress=Told())
+    assert told[:2] == ["reading the checkpoint", "calibrating"] and told[-1] == "compiling"
+    assert told[told.index("rounding to 4 bits") + 1] == "items"
+    convert(folder, tmp_path / "b.pft", weight_bits=4)
+    assert (tmp_path / "a.pft").read_bytes() == (tmp_path / "b.pft").read_bytes()
+
+
+def test_bars_are_for_people(tmp_path, capsys):
+    """On a terminal a stage is there until the next one; elsewhere nothing is written."""
+    o = argparse.Namespace(quiet=False, json=False)
+    with Stages(o) as stages:
+        stages.say("calibrating")
+        assert list(stages([1, 2])) == [1, 2]
+    assert capsys.readouterr().err == ""
+    stages = Stages(o)
+    stages._off = False
+    with stages:
+        stages.say("calibrating")
+        assert list(stages([1, 2])) == [1, 2]
+        stages.say("compiling")
+    said = capsys.readouterr().err
+    assert said.startswith("calibrating ...\r") and "calibrating: " in said
+    assert said.endswith("compiling ...\r\033[K")

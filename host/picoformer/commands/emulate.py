@@ -12,7 +12,7 @@ from typing import Any
 
 from ..boards.emulated.flash import announced
 from ..boards.errors import EmulatorError
-from .arguments import command, then
+from .arguments import command
 
 HEAP_KB = 2048  # of the unix board
 STOP_POLL = 0.2  # seconds between looks for a signal that asks to stop
@@ -72,8 +72,9 @@ def _serve(
     print(f"board  {title}")
     print(f"port   {board.port}")
     print(f"""try    mpremote connect {board.port} exec "print('hello')" """.rstrip())
+    if not o.quiet:
+        print(f"next   picoformer deploy MODEL.pft --port {name}, in another terminal")
     print("Ctrl-C here switches it off.", flush=True)
-    then(o, f"in another terminal: picoformer deploy MODEL.pft --port {name}")
     while not asked:
         if why := board.stopped(STOP_POLL):
             raise EmulatorError(why)
