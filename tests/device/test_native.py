@@ -7,11 +7,14 @@ more records; with `-m slow` they run here too, as all families and cores do the
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
 import records
-from cores import Core, Memory, core
+from cores import KERNELS, Core, Cortex, Memory, core
 from emulatedmodel import FIELDS, placed
 from picoformer.device.sampling import sampling
 from records import BITS, ENDS, GATES
@@ -31,6 +34,7 @@ def linear(cpu):
     for cols in (1, 2, 8, 9, 23, 31):
         total = 1 + cols % 3
         records.linear(cpu, cols, cols, 2, total, [cols // 2 + 1, cols + 3], cols & 1, watch=True)
+    records.linear(cpu, 0, 5, 17, 2)
     records.linear(cpu, 0, 6, 9, 3, list(range(3, 70, 5)), first=2, count=8, watch=True)
     for extreme in (1, 2, 3):
         records.linear(cpu, extreme, 64, 2, extreme=extreme)
@@ -46,6 +50,8 @@ def linear4(cpu):
         span, total = (16, 32, 1024)[cols % 3], 1 + cols % 3
         cuts = range(1, cols + 5, 1 + cols // 4)
         records.linear4(cpu, cols, cols, 1 + cols % 4, total, span, cuts, cols & 1, watch=True)
+    records.linear4(cpu, 0, 5, 17, 2)
+    records.linear4(cpu, 0, 39, 2, cuts=[17, 18, 30, 34, 50, 61])
     records.linear4(cpu, 0, 19, 5, 2, 16, list(range(3, 60, 5)), first=2, count=5, watch=True)
     for extreme in (1, 2, 3):
         records.linear4(cpu, extreme, 64, 3, extreme=extreme)
@@ -58,6 +64,7 @@ def attend(cpu):
     for i, bits in enumerate(BITS):
         for length in (1, 2, 7, 8):
             records.attend(cpu, length, length, 4 + 2 * i, watch=True, bits=bits, se=70)
+        records.attend(cpu, i, 21, 32, 1, 1, watch=True, bits=bits, se=74)
         records.attend(cpu, i, 9, 7, 3, 6, 2, False, watch=True, bits=bits, se=72)
         records.attend(cpu, i, 6, 8, 2, 2, 2, end=7, watch=True, bits=bits, se=74, ve=6)
         records.attend(cpu, i, 9, 8, extreme=True, amax=(1 << 30) - 1, bits=bits)
@@ -89,7 +96,9 @@ def norm(cpu):
                 records.norm(cpu, amax, n, 12, gain=gain, amax=amax, extreme=True, c=32767)
     for eps_e in (-40, -9, 4, 60):
         for amax in (0, 3, 1 << 25):
-            records.norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=0 if amax == 3 else 30000)
+            eps = 0 if amax == 3 else 30000
+            records.norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e, eps=eps)
+            records.norm(cpu, 41 + eps_e, 8, amax=amax, eps_e=eps_e + 16, eps=eps, lg=20)
 
 
 def layernorm(cpu):
@@ -105,6 +114,7 @@ def layernorm(cpu):
         for amax in (0, 3, 1 << 25):
             eps = 0 if amax == 3 else 30000
             records.layernorm(cpu, 99 + eps_e, 8, amax=amax, eps_e=eps_e, eps=eps)
+            records.layernorm(cpu, 99 + eps_e, 8, amax=amax, eps_e=eps_e + 46, eps=eps, lg=20)
 
 
 def gate(cpu):
@@ -122,7 +132,7 @@ def gate(cpu):
 def embed(cpu):
     for position in (None, 3):
         for n in (1, 6):
-            cuts = range(2, 5 * (n + 2), 1 + n // 2)
+            cuts = range(2, 5 * (n + 2), 1 + n // 4)
             records.embed(cpu, n, n, 6, 1 + n % 3, cuts, position=position)
         for shift in (-8, 0, 1, 30):
             records.embed(cpu, 8 + shift, 5, shift, 3, position=position)
@@ -135,7 +145,7 @@ def embed(cpu):
 def embed4(cpu):
     for position in (None, 1, 2):
         for n in (1, 6, 35):
-            cuts = range(2, 3 * (n + 5), 1 + n // 2)
+            cuts = range(2, 3 * (n + 5), 1 + n // 6)
             records.embed4(cpu, n, n, 6, 1 + n % 3, 16, cuts, position=position)
         for shift in (-8, 0, 1, 30):
             records.embed4(cpu, 8 + shift, 5, shift, 3, position=position)
@@ -164,8 +174,9 @@ def sample(cpu):
         records.sample(cpu, n, n)
     for n, t, p in ((5, 800, 900), (16, 100, 999), (33, 5000, 500), (97, 100_000, 1000)):
         records.sample(cpu, n, n, *sampling(t, p, 10))
-    for seed in range(8):
-        records.sample(cpu, seed, 50, *sampling(5000, 1000 - 90 * (seed & 1), seed * 2))
+    for bits in range(0, 16, 2):
+        logits = np.random.default_rng(bits).integers(-5, 6, 50) << bits
+        records.sample(cpu, bits, 50, *sampling(5000, 1000 - 45 * (bits & 2), bits), logits)
     for m, s in ((16384, -20), (32767, 17), (32767, 60)):
         records.sample(cpu, s + 20, 33, m, s)
         # As far apart as words can be
@@ -220,3 +231,98 @@ def test_whatever_the_words_are(cpu, name, monkeypatch):
             records.logits(cpu, cols, cols, 2, cols & 1)
     elif name in cpu.at:
         RECORDS[name](cpu)
+
+
+# Whether these records find faults
+
+SWAPPED = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Sub,
+    ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitAnd, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+}  # fmt: skip
+
+
+def viper_mutants(name: str) -> Iterator[tuple[str, str]]:
+    """(what was changed, source) of a kernel with another constant, operator or assignment."""
+    for path in KERNELS["viper"]:
+        for f in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(f, ast.FunctionDef) or f.name != name:
+                continue
+            for node in ast.walk(f):
+                kept = dict(vars(node))
+                if isinstance(node, ast.Constant) and isinstance(node.value, int):
+                    node.value += 1
+                elif isinstance(node, ast.BinOp | ast.AugAssign):
+                    node.op = SWAPPED[type(node.op)]()
+                elif isinstance(node, ast.Compare):
+                    node.ops = [SWAPPED[type(node.ops[0])]()]
+                elif isinstance(node, ast.While | ast.If | ast.For):
+                    lines = [s for s in node.body if not isinstance(s, ast.Assign)]
+                    node.body = lines or [ast.Pass()]
+                else:
+                    continue
+                yield f"line {node.lineno}", "import micropython\n" + ast.unparse(f)
+                vars(node).update(kept)
+
+
+def thumb_mutants(code: bytes) -> Iterator[tuple[int, bytes]]:
+    """(place, code) of an instruction that does nothing; the pairs of `bl` stay."""
+    at = 0
+    while at < len(code):
+        if code[at + 1] >> 3 >= 0x1D:
+            at += 4
+            continue
+        yield at, b"\x00\xbf"
+        at += 2
+
+
+def found(check: Callable[[Core], None], cpu: Core) -> bool:
+    cpu.seconds = 0.3
+    try:
+        check(cpu)
+    except (AssertionError, pytest.fail.Exception):
+        return True
+    return False
+
+
+# Of these, most that live change nothing: `<=` for `<` where both give the same, a sign that 32
+# bits have anyway, one bit of rounding.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_changed_line_is_found(name, tmp_path):
+    alive = []
+    mutants = list(viper_mutants(name))[::9]
+    for what, source in mutants:
+        path = tmp_path / "mutant.py"
+        path.write_text(source, encoding="utf-8")
+        try:
+            mutant = Cortex(path, model="M33", architecture="armv7emsp")
+        except ValueError:
+            continue  # it does not compile
+        if not found(RECORDS[name], mutant):
+            alive.append(what)
+    assert len(alive) <= 0.25 * len(mutants), alive
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in RECORDS if n not in ("embed4", "layernorm")])
+def test_an_instruction_left_out_is_found(name):
+    """`norm` is `layernorm` too."""
+
+    def check(cpu):
+        RECORDS[name](cpu)
+        if name == "norm":
+            layernorm(cpu)
+
+    cpu = Cortex(*KERNELS["thumb"], model="M33", architecture="armv7emsp")
+    start = cpu.at[name]
+    code = cpu.read(start, cpu.size[name])
+    alive = []
+    mutants = list(thumb_mutants(code))[::9]
+    for at, other in mutants:
+        cpu.change(start + at, other)
+        if not found(check, cpu):
+            alive.append(hex(at))
+        cpu.change(start + at, code[at : at + len(other)])
+    assert len(alive) <= 0.1 * len(mutants), alive

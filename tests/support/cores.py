@@ -278,6 +278,11 @@ class _Unicorn(Core):
     def set(self, register: str, value: int) -> None:
         self.uc.reg_write(self.number(register), value)
 
+    def change(self, address: int, code: bytes) -> None:
+        """Write other instructions where some may have run."""
+        self.write(address, code)
+        self.uc.ctl_remove_cache(address, address + len(code))
+
     def trapped(self, uc, address: int, _size, _data) -> None:
         if address & 15 == 0:
             self.said = self.answer(address)
