@@ -25,6 +25,10 @@ QUICK = [
 ]
 
 
+# The others of QUICK run the same code, or nearly.
+WILD = [("viper", "Xtensa"), ("viper", "RV32"), ("viper", "M0"), ("thumb", "M33")]
+
+
 @pytest.fixture(scope="module", params=QUICK, ids="-".join)
 def cpu(request) -> Core:
     return core(*request.param)
@@ -225,6 +229,7 @@ def wild(cpu, rng, name, record, arena, tables=(), cache=(), runs=(), matrix=(),
     assert not changed.any()
 
 
+@pytest.mark.parametrize("cpu", WILD, ids="-".join, indirect=True)
 @pytest.mark.parametrize("name", RECORDS)
 def test_whatever_the_words_are(cpu, name, monkeypatch):
     """Kernels end and stay in their memory."""
