@@ -517,7 +517,7 @@ def test_sample(cpu):
         sample(cpu, seed, 97, *sampling(t, (1, 500, 950, 999, 1000)[seed // 8], seed % 17))
     for m, s in ((16384, -20), (32767, 17), (32767, 60)):
         sample(cpu, s + 20, 33, m, s)
-        sample(cpu, s + 20, 9, m, s, logits=np.array([*ENDS, 0, -1, 1, -5, *ENDS[::-1]]))
+        sample(cpu, s + 20, 8, m, s, logits=np.array([*ENDS, 0, -1, 1, -5, *ENDS[::-1]]))
 
 
 # Whole models
