@@ -1,4 +1,7 @@
-"""The assembler kernels, on an emulated Cortex-M0, against the simulator's arithmetic."""
+"""The kernels, on an emulated Cortex-M0 in assembler, against the simulator's arithmetic.
+
+With `-m slow` the viper kernels too, and every core.
+"""
 
 from __future__ import annotations
 
