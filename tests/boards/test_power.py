@@ -19,6 +19,7 @@ from picoformer.runtime import files as runtime
 from test_install import OLD as RUNTIMES
 from test_install import SMALL, platform
 from test_protocol import TRIED
+from turns import some
 
 REASON = models.no_micropython()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -124,7 +125,7 @@ def whole(there, new):
 
 
 @ALL
-@pytest.mark.parametrize("old", RUNTIMES)
+@pytest.mark.parametrize("old", some(RUNTIMES, 2))
 def test_an_update_of_the_runtime(board, monkeypatch, old, every):
     monkeypatch.setattr(boards_install, "wanted", lambda *_: runtime.Runtime(FILES))
     monkeypatch.setattr(boards_install, "SMALL_BLOCK", 4096)

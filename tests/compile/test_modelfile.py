@@ -900,7 +900,7 @@ def swept(folder, todo, board: bool) -> fuzz.Totals:
     return totals
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_mutated_files(tmp_path, on_micropython, count):
     """Each ends in an Error or a run that equals the simulator's; no word outside is touched."""
     todo = fuzz.cases(0, count, 6, fuzz.ALL, fuzz.WEIGHTED)

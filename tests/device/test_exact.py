@@ -280,7 +280,7 @@ def test_portable_steps_equal_the_simulators_on_extreme_values(case, name):
 # The unix port
 
 @pytest.mark.parametrize("kernels", ["viper", "portable"])
-@pytest.mark.parametrize("name", some(CASES, 2))
+@pytest.mark.parametrize("name", some(CASES, 3))
 def test_unix_equals_the_simulator(case, unix, families, tmp_path, name, kernels):
     if kernels not in families:
         pytest.skip(f"no {kernels} kernels on this port")

@@ -105,7 +105,7 @@ SMALL = ["bart one", "t5 gated"]
 TRANSLATORS = ["bart", "bart one", "bart one four", "t5", "t5 gated"]
 
 
-@pytest.mark.parametrize("name", some(TRANSLATORS, 2))
+@pytest.mark.parametrize("name", some(TRANSLATORS, 3, 1))
 def test_translators(built, run, name):
     a = built(name)
     sim = a.sim()
@@ -122,7 +122,7 @@ def test_translators(built, run, name):
     assert run(TRANSLATE, name, PAIRS=pairs, TEXT=text) == expected
 
 
-@pytest.mark.parametrize("name", some(SMALL, 2, 1))
+@pytest.mark.parametrize("name", some(SMALL, 2))
 def test_beams(built, run, name):
     sim = built(name).sim()
     searches = [(2, 1000), (3, 0), (8, 500)][: 1 if slow(run) else 3]
@@ -130,7 +130,7 @@ def test_beams(built, run, name):
     assert run(BEAMS, name, SEARCHES=searches) == expected
 
 
-@pytest.mark.parametrize("name", ["vit", "vit four"])
+@pytest.mark.parametrize("name", some(["vit", "vit four"], 2, 1))
 def test_images(built, run, name):
     a = built(name)
     rng = np.random.default_rng(1)

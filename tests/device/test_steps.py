@@ -16,7 +16,7 @@ from turns import some
 
 
 @pytest.mark.parametrize("seed", some(range(3), 3))
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", some(ARCHITECTURES, 3, 1))
 def test_close_to_the_float_model_with_the_same_weights(built, name, seed):
     a = built(name)
     sim = a.sim()
@@ -52,7 +52,7 @@ def test_portable_kernels_equal_the_simulator(built, name, weights):
 
 
 @pytest.mark.parametrize("kernels", ["viper", "portable"])
-@pytest.mark.parametrize("name", some(ARCHITECTURES, 2))
+@pytest.mark.parametrize("name", some(ARCHITECTURES, 3))
 def test_unix_equals_the_simulator(built, unix, families, tmp_path, name, kernels):
     if kernels not in families:
         pytest.skip(f"no {kernels} kernels on this port")

@@ -526,7 +526,7 @@ def test_sample(cpu):
 # Whole models
 
 
-@pytest.mark.parametrize("name", some(ARCHITECTURES, 2, 1))
+@pytest.mark.parametrize("name", some(ARCHITECTURES, 4, 1))
 def test_architectures(cpu, built, name):
     """Every step of a model gives the same logits."""
     a = built(name)
