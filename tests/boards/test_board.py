@@ -587,7 +587,7 @@ def test_ports_as_a_table(capsys, monkeypatch):
         device, description, vid, pid, serial_number = "/dev/ttyX", "Board in FS mode", 1, 2, "E6"
 
     monkeypatch.setattr(boards_cli, "ports", lambda: [Found])
-    boards_cli._ports(type("Options", (), {"json": False}))
+    boards_cli._ports(type("Options", (), {"json": False, "quiet": True}))
     assert capsys.readouterr().out == "/dev/ttyX  Board in FS mode  0001:0002  E6\n"
 
 

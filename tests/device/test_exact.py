@@ -361,7 +361,7 @@ SAMPLED = [
 
 
 def test_seeded_text(stories, unix, families):
-    runs = [[8, round(t * 1000), round(p * 1000), seed] for t, p, seed in SAMPLED]
+    runs = [[8, *given] for given in SAMPLED]
     expected = [list(stories.sim.generate(PROMPT, 8, t, p, seed)) for t, p, seed in SAMPLED]
     assert len({"".join(e) for e in expected}) > 3, "seeds should give different stories"
     for kernels in families:

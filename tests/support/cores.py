@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpyfile import FUN_TABLE, functions
+from mpyfile import FUN_TABLE, Function, functions
 
 DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
 KERNELS = {  # family: its modules
@@ -134,10 +134,13 @@ class Core:
         for i in range(3, len(TABLE)):
             self.write(TRAPS + 16 * i, self.TRAP)
         end = CODE + 16
+        where: dict[Function, int] = {}  # a function may have two names
         for name, f in functions(*sources, architecture=architecture).items():
-            self.write(end, f.code)
-            self.at[name], self.size[name] = end, len(f.code)
-            end += (len(f.code) + 31) & ~15
+            if f not in where:
+                where[f] = end
+                self.write(end, f.code)
+                end += (len(f.code) + 31) & ~15
+            self.at[name], self.size[name] = where[f], len(f.code)
             if f.kind == "viper":
                 at = TABLES + 4 * len(words)
                 self.object[name] = at

@@ -1,4 +1,4 @@
-"""A model whose steps run on the emulated Cortex-M0."""
+"""A model whose steps run on an emulated core."""
 
 from __future__ import annotations
 

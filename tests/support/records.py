@@ -13,7 +13,7 @@ from cores import RAM, Core, Memory
 from emulatedmodel import BIAS, FIELDS, placed
 from picoformer.compile.matrices import Matrix4
 from picoformer.device import kernels_portable as portable
-from picoformer.simulate.integers import rescale
+from picoformer.simulate.integers import exp2, rescale
 
 ENDS = -(1 << 31), (1 << 31) - 1  # of a word
 
@@ -420,13 +420,27 @@ def pool(cpu: Core, seed: object, n: int, total: int, how: int, top: int = 1 << 
     like_portable(cpu, rng, "pool", [17 << 6, n, how], arena, watch=n * total < 1000)
 
 
+def closest(logits: np.ndarray, m: int, s: int, rng: np.random.Generator) -> list[int]:
+    """States of the generator that draw the last of a token's share, and the first."""
+    d = np.minimum(logits.max() - logits, 1 << 24)
+    mass = np.cumsum(exp2(rescale(d, m, s, 6), powers()))
+    states = rng.integers(1, 1 << 32, 1 << 15)
+    x = (states ^ states << 13) & 0xFFFFFFFF
+    x ^= x >> 17
+    x = (x ^ x << 5) & 0xFFFFFFFF
+    left = (mass[-1] * (x >> 2)) >> 30
+    to_end = mass[np.searchsorted(mass, left, side="right")] - left
+    since = left - np.append(0, mass)[np.searchsorted(mass, left, side="right")]
+    return [int(states[np.argmin(far)]) for far in (to_end, since)]
+
+
 def sample(
     cpu: Core, seed: object, n: int, m: int = 0, s: int = 0, top_p: int = 32768,
-    logits: np.ndarray | None = None,
+    logits: np.ndarray | None = None, state: int = 0,
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     if logits is None:
         logits = rng.integers(-5000, 5000, n)
-    state = int(rng.integers(-(1 << 31), 1 << 31))
+    state = state or int(rng.integers(-(1 << 31), 1 << 31))
     record = [16 << 6, n, 1, m, s, top_p, state, -1]
     like_portable(cpu, rng, "sample", record, [*header(0, 1, 2, 1), *logits], powers(), watch=True)

@@ -78,8 +78,8 @@ class Report:
         )
         if free:
             lines.append(
-                f"Heap free with one model loaded, bytes: {self.heap[0][0]:,} at the start, least "
-                f"{min(free):,}, {self.heap[-1][-1]:,} at the end, median "
+                f"Heap free with one model loaded, bytes: {free[0]:,} at the start, least "
+                f"{min(free):,}, {free[-1]:,} at the end, median "
                 f"{statistics.median(free):,.0f}; a session lost {max(self.grown, default=0):,} "
                 "at most."
             )

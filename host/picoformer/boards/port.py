@@ -20,6 +20,8 @@ PIECE = 4096  # bytes
 POLL = 0.05  # seconds between looks for bytes and at the clock
 BAUD = 115200
 
+PORT = "PICOFORMER_PORT"  # in the environment: the port of whoever names none
+
 Usb = tuple[int, int, str | None]  # vendor, product and serial number
 
 
@@ -101,7 +103,7 @@ def ports() -> list[Any]:
 
 def find_port() -> str:
     """The port that PICOFORMER_PORT names, or that of the only board. Raises PortError."""
-    if named := os.environ.get("PICOFORMER_PORT"):
+    if named := os.environ.get(PORT):
         return named
     found = ports()
     if len(found) == 1:

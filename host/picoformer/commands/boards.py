@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from typing import Any
 
 from ..boards.board import Board
 from ..boards.contents import Held
+from ..boards.port import PORT as NAMED
 from ..boards.port import ports
 from ..boards.selftest import SelfTest, selftest
 from ..compile.modelfile import load
@@ -81,6 +83,7 @@ def _ports(o: argparse.Namespace) -> None:
 
 
 def _boards(o: argparse.Namespace) -> None:
+    o.port = o.port or os.environ.get(NAMED)
     rows: list[dict[str, Any]] = []
     for port in [o.port] if o.port else [str(p.device) for p in ports()]:
         try:

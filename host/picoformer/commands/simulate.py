@@ -77,10 +77,12 @@ def _simulate(o: argparse.Namespace) -> None:
     if task == "answer" and o.context is None:
         raise Error("this model answers questions: give the text with --context")
     shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
+    if shape[0] and not o.image:
+        size = f"{shape[0]} x {shape[1]} pixels"
+        raise Error(f"this model reads images: give one with --image ({size}, or it is scaled)")
     given = picture(o.image, shape) if o.image else o.prompt
-    if not shape[0] or o.image:
-        for doubt in of_input(sim.model, given, o.context if task == "answer" else None):
-            warn(o, doubt)
+    for doubt in of_input(sim.model, given, o.context if task == "answer" else None):
+        warn(o, doubt)
     if task == "classify":
         found = sim.classify(given)
         show_labels(o, found, sim.probabilities(found))
