@@ -15,8 +15,8 @@ def bind(model, f, parts, context, kernels, source, ample):
     """Fill in `model` from its open file, whose sections are `parts`.
 
     source, ample: what else than the file the weights are read from, and by how much memory.
-    Returns the program's words, which of them are operands, the list of its regions, and what
-    reads tiles, or None. Raises Error.
+    Returns the program's words, which of them are operands, the list of its regions, what reads
+    tiles, or None, and the runs of each matrix. Raises Error.
     """
     words, tables = _proved(f, parts)
     regions.threshold(regions.EARLY)
@@ -41,13 +41,14 @@ def bind(model, f, parts, context, kernels, source, ample):
     model._batch = min(words[1], model.context)
     # What is small now fills the holes that imports have left, so that nothing lies high.
     gc.collect()
+    matrices = ()
     if tiles:
         memory[2] = array("i", (regions.WEIGHTS, tiles.words))
     else:
-        memory[2] = _runs(model, words, parts[4][0])
+        memory[2], matrices = _runs(model, words, parts[4][0])
         gc.collect()
     operands = _steps(model, kernels, four, words, tiles)
-    return words, operands, memory, tiles
+    return words, operands, memory, tiles, matrices
 
 
 def _proved(f, parts):
@@ -218,8 +219,12 @@ def _runs(model, words, offset):
     """Where the matrices lie: runs (operand, words), one of each matrix or of each piece of flash.
 
     Operands of matrices become those of their first runs. offset: of the weights in the file.
+    Also returns where the runs of each matrix begin and end; what is swept for every token stands
+    in front of what is looked up.
     """
     runs = []
+    swept = []
+    looked = []
     for op, i in program.walk(words):
         k = program.OPS[op][1].find("w")
         if k > 0:
@@ -229,10 +234,13 @@ def _runs(model, words, offset):
             if model.weights == "flash":
                 pieces = model._mapped.section(offset + at, 4 * groups * size)
             words[i + k] = len(runs) << 6 | regions.RUNS
+            part = looked if program.OPS[op][0][:5] == "embed" else swept
+            part.append(len(runs))
             for at, size in pieces:
                 runs.append(at >> 2 << 6 | regions.WEIGHTS)
                 runs.append(size >> 2)
-    return array("i", runs)
+            part.append(len(runs))
+    return array("i", runs), array("H", swept + looked)
 
 
 def _steps(model, kernels, four, words, tiles):

@@ -67,7 +67,7 @@ def _zeros(n, native):
     return bytearray(4 * n) if native else regions.array_of(n)
 
 
-def load(model, f, path, context, weights, kernels):
+def load(model, f, path, context, weights, kernels, spare):
     """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
     kernels = _family(kernels)
     source = weights if hasattr(weights, "fill") else None
@@ -75,6 +75,8 @@ def load(model, f, path, context, weights, kernels):
         raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
     from . import modelfile
 
+    if not isinstance(spare, int) or spare < 0:
+        raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
     parts = modelfile.sections(f, source)
     modelfile = None
     mapped = None
@@ -94,7 +96,8 @@ def load(model, f, path, context, weights, kernels):
     for choice, ample in choices:
         gc.collect()
         try:
-            return _fill(model, f, parts, context, choice, kernels, source, ample)
+            room = None if weights else spare
+            return _fill(model, f, parts, context, choice, kernels, source, ample, room)
         except MemoryError as e:
             # What there is of the model goes before it is made anew.
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
@@ -129,12 +132,15 @@ def _binder():
     return binder
 
 
-def _fill(model, f, parts, context, weights, kernels, source, ample):
+def _fill(model, f, parts, context, weights, kernels, source, ample, spare=None):
     model.weights = weights
     binder = _binder()
     gc.collect()
-    words, operands, memory, tiles = binder.bind(model, f, parts, context, kernels, source, ample)
+    words, operands, memory, tiles, matrices = binder.bind(
+        model, f, parts, context, kernels, source, ample
+    )
     ram = parts[4][1] >> 2 if weights == "ram" else 0
+    model.in_ram = 4 * ram
     binder = None
     regions.forget(*_GOING)
     _reread(f, parts[3], model.tokenizer._s)
@@ -151,7 +157,10 @@ def _fill(model, f, parts, context, weights, kernels, source, ample):
         tiles.arena = arena
     model._space = memory
     if native:
-        _relocate(model, memory, kernels.BIAS, words, operands)
+        held = ()
+        if weights == "flash" and spare is not None:
+            held = _bring(model, memory, matrices, spare)
+        _relocate(model, memory, kernels.BIAS, words, operands, held)
         model._memory = memory  # keeps the regions alive
         model._space = arena
 
@@ -206,8 +215,53 @@ def _left():
     return "%d are free, %d in one piece" % (free(), most)
 
 
-def _relocate(model, memory, bias, words, operands):
-    """Turn operands into byte distances from the arena, `bias` added."""
+def _bring(model, memory, matrices, spare):
+    """Copy matrices from mapped flash, which is slower, while `spare` bytes of the heap are free.
+
+    matrices: where the runs of each begin and end. Returns [(place in the runs, copy)].
+    """
+    runs = memory[regions.RUNS]
+    view = memory[3]
+    gc.collect()
+    room = free() - spare
+    held = []
+    copies = {}  # by the first word in flash: a head may be the embedding
+    for i in range(0, len(matrices), 2):
+        first, end = matrices[i], matrices[i + 1]
+        n = 0
+        for k in range(first + 1, end, 2):
+            n += 4 * runs[k]
+        block = copies.get(runs[first])
+        if not block or len(block) != n:
+            if n + 64 > room:
+                continue
+            try:
+                block = bytearray(n)
+            except MemoryError:
+                continue
+            room -= n + 64
+            at = 0
+            for k in range(first, end, 2):
+                size = 4 * runs[k + 1]
+                start = runs[k] >> 6 << 2
+                block[at : at + size] = view[start : start + size]
+                at += size
+            copies[runs[first]] = block
+            memory.append(block)
+            model.in_ram += n
+        runs[first + 1] = n >> 2
+        held.append((first, block))
+    if 2 * len(held) == len(matrices):
+        model.weights = "ram"
+        model._mapped = memory[3] = None
+    return held
+
+
+def _relocate(model, memory, bias, words, operands, held):
+    """Turn operands into byte distances from the arena, `bias` added.
+
+    held: [(place in the runs, copy)] of matrices that have one.
+    """
     from uctypes import addressof
 
     home = addressof(memory[0])
@@ -215,15 +269,22 @@ def _relocate(model, memory, bias, words, operands):
     wide = home >> 32 or addressof(memory[1]) >> 32
 
     def place(operand):
-        d = addressof(memory[operand & 63]) + 4 * (operand >> 6) - home + bias
+        return far(addressof(memory[operand & 63]) + 4 * (operand >> 6))
+
+    def far(address):
+        d = address - home + bias
         if wide and not 0 <= d < 0x80000000:
             raise Error("the heap is too scattered for 32-bit operands")
         d &= 0xFFFFFFFF
         return d - 0x100000000 if d & 0x80000000 else d
 
     runs = memory[regions.RUNS]
+    copies = dict(held)
     for i in range(0, len(runs), 2):
-        runs[i] = place(runs[i])
+        if i in copies:
+            runs[i] = far(addressof(copies[i]))
+        elif memory[3]:
+            runs[i] = place(runs[i])
     for i in operands:
         # Operand 0, the arena's own header, stands for "none".
         if words[i]:

@@ -40,10 +40,12 @@ class Model:
     file's. weights: "flash" (used where they lie, if the board maps its files into memory),
     "ram", "file" (read in tiles for every token), or None for the first of these that can be; or
     an object with a method fill, as weights.File has it, that reads them from elsewhere.
-    kernels: "thumb", "viper", "portable" or None for the fastest. Raises Error.
+    kernels: "thumb", "viper", "portable" or None for the fastest. spare: bytes of heap to leave
+    free: where None finds the weights in flash, which is slower, as many matrices are copied as
+    there is room for. `in_ram` says how many bytes they are. Raises Error.
     """
 
-    def __init__(self, path, context=None, weights=None, kernels=None):
+    def __init__(self, path, context=None, weights=None, kernels=None, spare=32768):
         self._f = self._mapped = None
         # Whoever runs the model has it: a callback or a thread would write into the same frames.
         self._lock = allocate_lock()
@@ -61,7 +63,7 @@ class Model:
             regions.threshold(regions.EARLY)
             from .loader import load
 
-            load(self, f, path, context, weights, kernels)
+            load(self, f, path, context, weights, kernels, spare)
             if self.weights == "file":
                 self._f = f
         except MemoryError as e:

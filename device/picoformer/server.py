@@ -394,6 +394,7 @@ class Server(Frames):
             + _text(model.weights)
             + _text(model.kernels)
             + _text(model.task)
+            + struct.pack("<I", model.in_ram)
         )  # fmt: skip
 
     def _keep(self, body):

@@ -196,16 +196,69 @@ from picoformer import Error, Model
 with open({str(image)!r}, "rb") as f:
     rom = f.read()
 vfs.mount(vfs.VfsRom(rom), "/rom")
-model = Model("/rom/m.pft", context=32)
-print(model.weights)
-print(*model.logits([1, 400, 300, 500]))
 try:
-    print(Model("/rom/m.pft", weights="flash").weights)
+    model = Model("/rom/m.pft", 32, "flash")
+    print(model.weights, model.in_ram)
+    print(*model.logits([1, 400, 300, 500]))
 except Error as e:
     print(e)
 """
-    where, logits, forced = unix(script).splitlines()
-    assert where == place
+    where, *logits = unix(script).splitlines()
+    if place == "ram":
+        assert "map" in where
+        return
+    assert where == "flash 0"
     expected = Simulator(stories.path).logits([1, 400, 300, 500])[-1]
-    assert list(map(int, logits.split())) == expected.tolist()
-    assert forced == "flash" if place == "flash" else "map" in forced
+    assert list(map(int, logits[0].split())) == expected.tolist()
+
+
+@pytest.mark.parametrize("name", ["stories", "english-french", "intents"])
+def test_as_many_matrices_as_the_heap_can_spare_are_copied(
+    tmp_path, native, own, unix, name: str
+) -> None:
+    """All, some, none: the same results, and the rest of the heap stays free."""
+    model = own(name)
+    image = tmp_path / "rom.img"
+    image.write_bytes(romfs_image(model.path.read_bytes(), 0))
+    ids = model.sim.tokenizer.wrap([5, 9, 7])
+    read = ids if name != "english-french" else [0]
+    script = f"""
+import gc, vfs
+from picoformer import Error, Model
+with open({str(image)!r}, "rb") as f:
+    rom = f.read()
+vfs.mount(vfs.VfsRom(rom), "/rom")
+def load(**given):
+    gc.collect()
+    m = Model("/rom/m.pft", 16, **given)
+    gc.collect()
+    if m.task == "translate":
+        m.source({ids})
+    print(m.weights, m.in_ram, gc.mem_free(), *m.logits({read}))
+    m.close()
+load()
+gc.collect()
+free = gc.mem_free()
+load(spare=free - 150000)
+load(spare=1 << 24)
+load(weights="flash")
+for spare in (-1, 0.5, None):
+    try:
+        load(spare=spare)
+    except Error as e:
+        print(e)
+"""
+    lines = unix(script).splitlines()
+    rows = [line.split() for line in lines[:4]]
+    weights = model.sim.model.sizes["weights"]
+    assert rows[0][0] == "ram" and 0.9 * weights < int(rows[0][1]) <= weights
+    assert rows[1][0] == "flash" and 20_000 < int(rows[1][1]) < 150_000
+    assert [row[:2] for row in rows[2:]] == [["flash", "0"]] * 2
+    assert int(rows[0][2]) < int(rows[1][2]) < int(rows[2][2])
+    assert rows[0][3:] == rows[1][3:] == rows[2][3:] == rows[3][3:]
+    if name != "english-french":
+        logits = model.sim.logits(ids)
+        assert list(map(int, rows[0][3:])) == logits.reshape(-1, logits.shape[-1])[-1].tolist()
+    assert [line.split(",")[0] for line in lines[4:]] == [
+        "spare is -1", "spare is 0.5", "spare is None"
+    ]  # fmt: skip

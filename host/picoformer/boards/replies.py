@@ -93,12 +93,22 @@ class Loaded:
     weights: str
     kernels: str
     task: str
+    in_ram: int = 0  # bytes of the weights; of those in flash, such as were copied
 
     @classmethod
     def of(cls, body: bytes) -> Loaded:
         r = Reader(body)
         context, vocab, free, heap, ms = r.take("HIIII")
-        return cls(context, vocab, free, heap, ms, r.text(), r.text(), r.text())
+        loaded = cls(context, vocab, free, heap, ms, r.text(), r.text(), r.text())
+        if r.left:  # of runtimes that copy any
+            (loaded.in_ram,) = r.take("I")
+        return loaded
+
+    @property
+    def place(self) -> str:
+        """Where the weights are, in words."""
+        copied = self.weights == "flash" and self.in_ram
+        return f"flash, {self.in_ram:,} bytes of them in RAM" if copied else self.weights
 
 
 @dataclass

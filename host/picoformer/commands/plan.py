@@ -99,7 +99,7 @@ def _all(o: argparse.Namespace) -> int:
 def _report(planner: Planner, b: Budget, served: Budget) -> str:
     out = [
         f"{b.model or 'the model'} on {planner.board.title}, {b.context} positions, weights in "
-        f"{b.weights}, {b.kernels} kernels",
+        f"{b.place}, {b.kernels} kernels",
         _needs(b, served),
         f"heap at its fullest, alone\n{_heap(b)}",
         _weights(planner, b),

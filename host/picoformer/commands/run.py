@@ -181,6 +181,7 @@ def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
         "free_heap": loaded.free_heap,
         "context": loaded.context,
         "weights": loaded.weights,
+        "in_ram": loaded.in_ram,
         "kernels": loaded.kernels,
     }
 
@@ -188,7 +189,7 @@ def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
 def _print_cost(ms: int, loaded: Loaded) -> None:
     print(
         f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
-        f"({loaded.kernels} kernels, weights in {loaded.weights}), {loaded.free_heap:,} free",
+        f"({loaded.kernels} kernels, weights in {loaded.place}), {loaded.free_heap:,} free",
         file=sys.stderr,
     )
 
@@ -204,6 +205,7 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         "free_heap": stats.free_heap,
         "context": loaded.context,
         "weights": loaded.weights,
+        "in_ram": loaded.in_ram,
         "kernels": loaded.kernels,
     }
     if o.json:
@@ -217,7 +219,7 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
     )
     print(
         f"model {loaded.heap:,} bytes of heap ({loaded.kernels} kernels, weights in "
-        f"{loaded.weights}, {loaded.context} positions), {stats.free_heap:,} free",
+        f"{loaded.place}, {loaded.context} positions), {stats.free_heap:,} free",
         file=sys.stderr,
     )
     then(o, in_python("generate", name))

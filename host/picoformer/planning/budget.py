@@ -46,11 +46,13 @@ def packs(needed: int, large: Iterable[int], heap: int, free: Sequence[int]) -> 
 class Budget:
     """What a model takes on a board, in bytes, and what there is.
 
-    parts: the objects of the model in the heap, by name; code: the runtime's; loading, running:
-    the most that is in use then; needed: the least heap that will do; largest: the largest single
-    allocation, and `largest_part` what it is; pieces: all the large ones; free_pieces: what is
-    free, piece by piece. model_flash, runtime_flash: in the filesystem. longest: the longest
-    context that fits, 0 where none does. advice: what to do, if anything.
+    weights: where they are; in_ram: of those in flash, bytes that are copied, because the heap
+    can spare them. parts: the objects of the model in the heap, by name, without those; code: the
+    runtime's; loading, running: the most that is in use then; needed: the least heap that will
+    do; largest: the largest single allocation, and `largest_part` what it is; pieces: all the
+    large ones; free_pieces: what is free, piece by piece. model_flash, runtime_flash: in the
+    filesystem. longest: the longest context that fits, 0 where none does. advice: what to do, if
+    anything.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Budget:
     context: int
     file_context: int
     weights: str
+    in_ram: int
     kernels: str
     server: bool
     parts: dict[str, int]
@@ -95,6 +98,11 @@ class Budget:
     @property
     def fits(self) -> bool:
         return self.fits_heap and self.fits_block and self.fits_flash
+
+    @property
+    def place(self) -> str:
+        """Where the weights are, in words."""
+        return self.weights + f", {self.in_ram:,} bytes of them in RAM" * bool(self.in_ram)
 
     @property
     def verdict(self) -> str:

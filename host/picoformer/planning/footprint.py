@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 from array import array
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 from ..compile.modelfile import ModelFile
-from ..device import flash, loader, modelfile, program, regions
+from ..device import binder, flash, loader, modelfile, program, regions
 from ..device import kernels_portable as portable
 from ..device.model import Model
 from .heap import Layout
@@ -138,3 +139,16 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
         pieces["weights"] = layout.blocks(4 * len(matrices))
     transient = 0 if m.task in ("generate", "translate") else layout.array(4 * m.outputs)
     return Footprint(parts, checking, binding, transient, pieces, each)
+
+
+def copied(m: ModelFile, room: int) -> int:
+    """Bytes of the matrices that the loader copies from mapped flash into so much room."""
+    runs, matrices = binder._runs(SimpleNamespace(weights="ram"), array("i", m.program), 0)
+    seen = set()
+    total = 0
+    for first in matrices[::2]:
+        n = 4 * runs[first + 1]
+        if runs[first] not in seen and n + 64 <= room - total:
+            seen.add(runs[first])
+            total += n + 64
+    return total - 64 * len(seen)

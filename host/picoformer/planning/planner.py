@@ -12,11 +12,12 @@ from ..errors import Error
 from ..runtime.files import readers, wanted
 from ..tokenizers.added import FLAG_ADDED
 from .budget import Budget, packs
-from .footprint import Footprint, footprint, resized
+from .footprint import Footprint, copied, footprint, resized
 from .profiles import Profile
 
 # Narrower caches, by what they lose: bits of keys and values.
 NARROWER = (8, 8), (8, 4)
+SPARE = 32768  # bytes of the heap that Model leaves free where it copies weights from flash
 
 
 def _on_disk(size: int, board: Profile) -> int:
@@ -121,6 +122,13 @@ class Planner:
                 high = middle - 1
         return 2 * low
 
+    def _copied(self, f: Footprint, weights: str, code: int) -> int:
+        """Bytes of weights in flash of which there will be copies in RAM."""
+        if weights != "flash":
+            return 0
+        taken = f.resident + code + self.board.code.binding + SPARE
+        return copied(self.model, self.board.heap.bytes - taken)
+
     def with_cache(self, key_bits: int, value_bits: int) -> Planner:
         """Plans for the same model converted with these bits of keys and values."""
         other = copy(self)
@@ -171,6 +179,7 @@ class Planner:
             context=context,
             file_context=limit,
             weights=weights,
+            in_ram=self._copied(f, weights, code),
             kernels=board.kernels,
             server=server,
             parts=f.parts,
