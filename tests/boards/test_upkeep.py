@@ -263,6 +263,24 @@ def test_where_nothing_ran_nothing_is_started(product, flash, capsys):
         assert b"42\r\n>>> " in plain.read_until(b"42\r\n>>> ")
 
 
+def test_a_board_that_has_just_begun_ran_nothing(product, flash, monkeypatch):
+    """Its banner is that of a program that was stopped: there must be one."""
+    enter = repl.Repl.enter
+
+    def late(self):
+        monkeypatch.undo()
+        said = enter(self) + repl.BANNER  # as if it had just been plugged in
+        self.stopped = True
+        return said
+
+    for there in True, False:
+        monkeypatch.setattr(repl.Repl, "enter", late)
+        with Board(product.port) as board:
+            assert board.stopped is there
+        assert runs(flash, 2)
+        (flash / "main.py").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("hard", [[], ["--hard"]])
 def test_reset(product, flash, monkeypatch, capsys, hard):
     monkeypatch.setattr(connection, "LISTEN", 3.0)

@@ -39,6 +39,8 @@ RECOVERIES = 2  # times that a request goes on after the board was reset
 
 SERVE = "from picoformer.server import serve\nserve()"
 
+PROGRAMS = "import os\nprint([n for n in os.listdir() if n in ('boot.py', 'main.py')])"
+
 # The watchdog of a main.py that was stopped would reset the board in the middle of our work.
 # Where that can be, it is switched off until main.py starts it again: this bit enables it.
 CALM = """
@@ -128,6 +130,8 @@ class Connection:
         self.repl.drain(0.02)  # what was said to nobody, long ago: a banner, it may be
         self.repl.enter()
         self.reset()
+        if self.repl.stopped:  # a banner alone is said by each board that has just begun
+            self.repl.stopped = "py" in self.repl.run(PROGRAMS)
         self.platform = probe(self.repl)
         """The board's MicroPython."""
 
