@@ -58,7 +58,7 @@ from picoformer import Model
 gc.collect()
 imported = gc.mem_free()
 start = time.ticks_ms()
-model = Model("/model.pft")
+model = Model("/model.pft", spare=1 << 29)  # no copies of weights: the least that it needs
 took = time.ticks_diff(time.ticks_ms(), start)
 gc.collect()
 version = "v" + ".".join(str(n) for n in sys.implementation.version[:3])
