@@ -439,6 +439,8 @@ def test_a_socket_that_breaks(networked, flash, stories):
 
 
 def test_errors_of_the_port(ready, tmp_path, monkeypatch):
+    with pytest.raises(errors.PortError, match="/dev/null is no serial port; `picoformer ports`"):
+        Board("/dev/null")
     with pytest.raises(errors.PortError, match="there is no port .*picoformer ports"):
         Board(str(tmp_path / "none"))
     with Board(ready.port), pytest.raises(errors.PortError, match="in use by another"):

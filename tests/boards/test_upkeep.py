@@ -167,6 +167,9 @@ def test_remove(ready, flash, small, capsys):
     assert report["removed"] == [{"name": "c", "bytes": size}] and report["free_flash"] > 0
     assert not list(flash.glob("*.pft*")) and not report["runtime"]
     assert "there are none" in failed(capsys, "remove", "a", *port)
+    # What reads tokenizers stays for the next model: the runtime is no less the PC's.
+    with Board(ready.port) as board:
+        assert board.runtime().current and not board.update()
 
 
 def test_remove_needs_no_runtime_and_removes_it(tmp_path, small, capsys):

@@ -60,6 +60,9 @@ def test_names_of_files(stories, tmp_path, capsys, monkeypatch):
     said = failed(capsys, "simulate", "storis.pft", status=1)
     assert "cannot read model file storis.pft: there is none; did you mean stories.pft?" in said
     folder = str(models.ROOT / "models" / "stories")
+    part = f"{folder}/model.safetensors"
+    said = failed(capsys, "deploy", part, status=1)
+    assert f"{part} is a part of the checkpoint {folder}; convert that first: picoform" in said
     said = failed(capsys, "deploy", folder, "--port", "emulator", status=1)
     assert said.endswith(
         f"{folder} is a checkpoint, not a model file; convert it first: picoformer convert "

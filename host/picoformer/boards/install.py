@@ -143,7 +143,7 @@ def compare(
     found = installed(repl)
     had = {name.partition(".")[0] for name in found if name.startswith(READER)}
     sections = list(tokenizers)
-    runtime = wanted(board, readers(sections) | had if sections else None)
+    runtime = wanted(board, readers(sections) | had if sections or had else None)
     return found, runtime, {name: crc32(data) for name, data in runtime.files.items()}
 
 

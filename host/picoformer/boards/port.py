@@ -92,6 +92,8 @@ def _cannot_open(name: str, e: Exception) -> PortError:
         )
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO) or "FileNotFound" in words:
         return PortError(f"there is no port {name}; `picoformer ports` lists those that are there")
+    if code == errno.ENOTTY or "Inappropriate ioctl" in words:
+        return PortError(f"{name} is no serial port; `picoformer ports` lists them")
     return PortError(f"cannot open {name}: {words}")
 
 

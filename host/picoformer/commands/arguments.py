@@ -107,6 +107,11 @@ def _check_model(o: argparse.Namespace, typed: list[str]) -> None:
         return
     from ..importers import SUFFIXES
 
+    if path.is_file() and path.suffix in SUFFIXES and (path.parent / "config.json").is_file():
+        raise Error(
+            f"{path} is a part of the checkpoint {path.parent}; convert that first: picoformer "
+            f"convert {shlex.quote(str(path.parent))} -o MODEL.pft"
+        )
     if path.is_dir() or path.is_file() and path.suffix in SUFFIXES:
         found = path.resolve()
         made = (found.name if path.is_dir() else found.stem) + ".pft"

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Error as e:
         return _failed(e, "--json" in arguments)
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        print("\ninterrupted: the same command may be given again", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader has gone, as `| head` does; keep Python from complaining at exit.

@@ -118,7 +118,7 @@ def _write(o: argparse.Namespace) -> None:
         return
     print(text)
     _print_cost(ms, loaded)
-    then(o, in_python(o.task, name))
+    _then(o, loaded, in_python(o.task, name))
 
 
 def _read(o: argparse.Namespace) -> None:
@@ -130,7 +130,12 @@ def _read(o: argparse.Namespace) -> None:
         given = o.text if o.image is None else picture(o.image, board.image_shape(name))
         _doubt(board, o, name, given)
         start = time.perf_counter()
-        found: Any = getattr(board, o.task)(name, given)
+        try:
+            found: Any = getattr(board, o.task)(name, given)
+        except Error as e:
+            if "reads images" in str(e):
+                raise Error(f"{name} reads images: give one with --image FILE") from e
+            raise
         ms = round(1000 * (time.perf_counter() - start))
         figures = _figures(ms, loaded)
         if o.task == "classify":
@@ -141,7 +146,7 @@ def _read(o: argparse.Namespace) -> None:
             show_tags(o, found, **figures)
     if not o.json:
         _print_cost(ms, loaded)
-        then(o, in_python(o.task, name, o.image is not None))
+        _then(o, loaded, in_python(o.task, name, o.image is not None))
 
 
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
@@ -152,6 +157,12 @@ def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
         loaded = board.load(name, o.positions or 0, o.weights)
     warn(o, board.notice)
     return name, loaded
+
+
+def _then(o: argparse.Namespace, loaded: Loaded, step: str) -> None:
+    """Say how a program on the board does it, if it can."""
+    if loaded.weights != "host":
+        then(o, step)
 
 
 def _doubt(
@@ -222,4 +233,4 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         f"{loaded.place}, {loaded.context} positions), {stats.free_heap:,} free",
         file=sys.stderr,
     )
-    then(o, in_python("generate", name))
+    _then(o, loaded, in_python("generate", name))

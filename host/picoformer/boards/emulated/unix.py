@@ -163,7 +163,8 @@ class UnixBoard:
             raise EmulatorError(f"no folder for the board's flash: {error}") from error
         self._files.callback(os.close, folder)
         try:
-            claim(folder, "board", self.folder, "stop that one, or choose another folder")
+            advice = "use it (--port emulator), stop it, or choose another folder (--folder PATH)"
+            claim(folder, "board", self.folder, advice)
         except EmulatorError:
             self._files.close()
             raise
