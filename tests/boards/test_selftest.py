@@ -29,7 +29,7 @@ def board(tmp_path_factory):
 OWN = ["stories", "intents", "facts", "fashion", "english-french"]
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", some(OWN, 2))
 def test_every_step_is_the_simulators(board, own, families, name):
     model = own(name)
     for kernels in families:
@@ -47,7 +47,7 @@ def test_every_step_is_the_simulators(board, own, families, name):
 OTHERS = ["bart", "t5", "vit", "asked", "t5 gated", "tagged", "gpt2 odd narrow", "gpt2 deep"]
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", some(OTHERS, 2))
 def test_every_step_of_other_kinds(board, built, name):
     assert selftest(board, built(name).file()).equal
 

@@ -31,7 +31,7 @@ WORD = 1 << 31
 
 
 @pytest.mark.parametrize("seed", some(range(3), 3))
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 2, 1))
 def test_close_to_the_float_model_with_the_same_weights(case, name, seed):
     """What activations, cache, softmax and so on lose; the weights are the integers' own."""
     c = case(name)
@@ -139,7 +139,7 @@ def test_gates_of_any_size(tmp_path):
 # The simulator against itself
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 2))
 def test_a_sequence_equals_its_positions_one_by_one(case, name):
     c = case(name)
     sim = c.sim()
@@ -188,7 +188,7 @@ def prefixes(model, tokens, steps):
 @pytest.mark.parametrize(
     "batch, weights, steps", [(1, "ram", [2]), (3, "file", [3, 5]), (4, "ram", [1, 6, 7])]
 )
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 2))
 def test_portable_kernels_equal_the_simulator(case, name, batch, weights, steps):
     c = case(name)
     tokens = c.tokens(11)
@@ -708,7 +708,7 @@ def test_bias_on_hand_made_records(unix, native, tmp_path):
 # Every kernel on values that no model gives it: native against portable, step by step
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n != "long"])
+@pytest.mark.parametrize("name", some([n for n in CASES if n != "long"], 2))
 def test_kernels_agree_on_extreme_values(case, unix, native, name):
     c = case(name)
     said = unix(EXTREMES, FILE=str(c.file()), NATIVE=native, POSITIONS=16, SEED=1)

@@ -38,7 +38,7 @@ def lengths(a) -> list[int]:
     return [1, 2, 3, 5, 8, a.graph.context] if a.whole else [1, 6, 7, 11]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", some(ARCHITECTURES, 2, 1))
 @pytest.mark.parametrize("weights", ["ram", pytest.param("file", marks=pytest.mark.slow)])
 def test_portable_kernels_equal_the_simulator(built, name, weights):
     """Weights in a file are read by the same code as a board's: that is tested there."""

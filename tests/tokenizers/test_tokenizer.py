@@ -135,7 +135,7 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=some(VARIANTS, 2))
 def trained(request, tmp_path_factory):
     path, library = train(tmp_path_factory.mktemp("hf"), **VARIANTS[request.param])
     return path, Tokenizer(build(read_tokenizer_json(path))), library

@@ -288,7 +288,7 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module", params=some(VARIANTS, 3))
+@pytest.fixture(scope="module", params=some(VARIANTS, 4))
 def trained(request, tmp_path_factory):
     folder, library = VARIANTS[request.param](tmp_path_factory.mktemp(request.param))
     return folder, Tokenizer(build(read_tokenizer(folder))), library
