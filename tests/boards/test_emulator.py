@@ -39,7 +39,7 @@ def board(tmp_path, request):
         yield unix
 
 
-both = {"argvalues": [False, True], "ids": ["pty", "socket"], "indirect": True}
+both = {"argvalues": some([False, True], 2), "ids": ["pty", "socket"], "indirect": True}
 on_both_ports = pytest.mark.parametrize("board", **both)
 
 

@@ -284,7 +284,7 @@ def test_a_board_that_has_just_begun_ran_nothing(product, flash, monkeypatch):
         (flash / "main.py").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("hard", [[], ["--hard"]])
+@pytest.mark.parametrize("hard", some([[], ["--hard"]], 2))
 def test_reset(product, flash, monkeypatch, capsys, hard):
     monkeypatch.setattr(connection, "LISTEN", 3.0)
     reset = "reset", *hard, "--port", product.port
