@@ -157,7 +157,7 @@ def _fill(model, f, parts, context, weights, kernels, source, ample, spare=None)
         tiles.arena = arena
     model._space = memory
     if native:
-        held = ()
+        held = {}
         if weights == "flash" and spare is not None:
             held = _bring(model, memory, matrices, spare)
         _relocate(model, memory, kernels.BIAS, words, operands, held)
@@ -218,13 +218,13 @@ def _left():
 def _bring(model, memory, matrices, spare):
     """Copy matrices from mapped flash, which is slower, while `spare` bytes of the heap are free.
 
-    matrices: where the runs of each begin and end. Returns [(place in the runs, copy)].
+    matrices: where the runs of each begin and end. Returns the copies, by place in the runs.
     """
     runs = memory[regions.RUNS]
     view = memory[3]
     gc.collect()
     room = free() - spare
-    held = []
+    held = {}
     copies = {}  # by the first word in flash: a head may be the embedding
     for i in range(0, len(matrices), 2):
         first, end = matrices[i], matrices[i + 1]
@@ -250,7 +250,7 @@ def _bring(model, memory, matrices, spare):
             memory.append(block)
             model.in_ram += n
         runs[first + 1] = n >> 2
-        held.append((first, block))
+        held[first] = block
     if 2 * len(held) == len(matrices):
         model.weights = "ram"
         model._mapped = memory[3] = None
@@ -260,7 +260,7 @@ def _bring(model, memory, matrices, spare):
 def _relocate(model, memory, bias, words, operands, held):
     """Turn operands into byte distances from the arena, `bias` added.
 
-    held: [(place in the runs, copy)] of matrices that have one.
+    held: copies of matrices, by place in the runs.
     """
     from uctypes import addressof
 
@@ -279,10 +279,9 @@ def _relocate(model, memory, bias, words, operands, held):
         return d - 0x100000000 if d & 0x80000000 else d
 
     runs = memory[regions.RUNS]
-    copies = dict(held)
     for i in range(0, len(runs), 2):
-        if i in copies:
-            runs[i] = far(addressof(copies[i]))
+        if i in held:
+            runs[i] = far(addressof(held[i]))
         elif memory[3]:
             runs[i] = place(runs[i])
     for i in operands:

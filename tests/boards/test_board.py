@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -368,7 +369,8 @@ def test_a_board_behind_a_late_cable(ready, monkeypatch, case, times):
     monkeypatch.setattr(limits, "RESEND", 0.05)
     c = case("size2")
     tokens = c.tokens(4)
-    with LateCable(ready.port, 0.05 * times) as late, Board(late.port) as board:
+    cable = contextlib.closing(LateCable(ready.port, 0.05 * times))
+    with cable as late, Board(late.port) as board:
         name = board.deploy(c.file(), "late")
         assert (board.logits(name, tokens) == c.sim().logits(tokens)[-1]).all()
         text = list(board.generate(name, "the", max_tokens=40))

@@ -8,13 +8,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 
 from picoformer.boards.emulated.cable import CHUNK, CLIENT_POLL, Pty
 
 
 class LateCable:
-    """A pseudo-terminal before the one of a board; a context manager.
+    """A pseudo-terminal before the one of a board, until `close`.
 
     delay: seconds that bytes are on their way, in each direction. rate: bytes a second.
     """
@@ -79,14 +78,3 @@ class LateCable:
         self._client.close()
         for file in (self._board, self._woken, self._wake):
             os.close(file)
-
-    def __enter__(self) -> LateCable:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -289,7 +289,9 @@ def run() -> int:
             from picoformer.boards.emulated.pico import PicoBoard
 
             port = stack.enter_context(PicoBoard(files / "flash.bin")).port
-        cable = stack.enter_context(LateCable(port)) if arguments.late else None
+        cable = LateCable(port) if arguments.late else None
+        if cable:
+            stack.callback(cable.close)
         soak = Soak(cable.port if cable else port, files, arguments.seed)
         if cable:
             cable.delay = arguments.late  # once the models are there

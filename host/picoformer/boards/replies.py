@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..device import server_frames as wire
+from ..planning.budget import placed
 from .errors import BoardError, LinkError, NoMemoryError, NoModelError, NoSpaceError
 
 
@@ -107,8 +108,7 @@ class Loaded:
     @property
     def place(self) -> str:
         """Where the weights are, in words."""
-        copied = self.weights == "flash" and self.in_ram
-        return f"flash, {self.in_ram:,} bytes of them in RAM" if copied else self.weights
+        return placed(self.weights, self.in_ram)
 
 
 @dataclass

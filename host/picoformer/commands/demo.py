@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,9 @@ def _run(source: str | None, prompt: str, n: int, quiet: bool) -> dict[str, Any]
         except EmulatorError as e:
             say(f"2. board     none: {e}")
             say("3. story     told by this PC, with a board's integers:\n")
-            return {"text": _told(sim, prompt, n, say), "equal": None}
+            text = _told(prompt, sim.generate(prompt, n), say)
+            say()
+            return {"text": text, "equal": None}
         expected = "".join(sim.generate(prompt, n))
         ids = sim.tokenizer.encode(prompt) or [max(sim.tokenizer.bos, 0)]
         text, loaded, stats, logits = _on_a_board(model, prompt, n, ids, say, Bars(quiet))
@@ -107,14 +109,13 @@ def _run(source: str | None, prompt: str, n: int, quiet: bool) -> dict[str, Any]
     }
 
 
-def _told(sim: Simulator, prompt: str, n: int, say: Callable[..., None]) -> str:
-    """The text that the simulator writes."""
+def _told(prompt: str, pieces: Iterable[str], say: Callable[..., None]) -> str:
+    """The text of the pieces, said as they come."""
     say(prompt, end="")
     text = ""
-    for piece in sim.generate(prompt, n):
+    for piece in pieces:
         text += piece
         say(piece, end="")
-    say()
     return text
 
 
@@ -129,9 +130,5 @@ def _on_a_board(
         say("3. deploy    the runtime and the model are on the board, verified")
         loaded = board.load(name)
         say("4. story     told by the board, as it comes:\n")
-        say(prompt, end="")
-        text = ""
-        for piece in board.generate(name, prompt, n):
-            text += piece
-            say(piece, end="")
+        text = _told(prompt, board.generate(name, prompt, n), say)
         return text, loaded, board.stats, board.logits(name, ids)

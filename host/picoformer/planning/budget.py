@@ -20,6 +20,12 @@ HEAP = {
 }
 
 
+def placed(weights: str, in_ram: int) -> str:
+    """Where weights are, in words. in_ram: bytes of them in RAM, of those in flash as copies."""
+    copied = weights == "flash" and in_ram
+    return f"flash, {in_ram:,} bytes of them in RAM" if copied else weights
+
+
 CRUMBS = 4096  # bytes of small free pieces that are used up, where there are no more
 PARTED = 3000  # bytes that another piece costs, as what comes next does not end where it ends
 
@@ -102,7 +108,7 @@ class Budget:
     @property
     def place(self) -> str:
         """Where the weights are, in words."""
-        return self.weights + f", {self.in_ram:,} bytes of them in RAM" * bool(self.in_ram)
+        return placed(self.weights, self.in_ram)
 
     @property
     def verdict(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..compile import modelfile
 from ..device import program
+from ..device.model import Model
 from ..errors import Error
 from ..runtime.files import readers, wanted
 from ..tokenizers.added import FLAG_ADDED
@@ -17,7 +18,8 @@ from .profiles import Profile
 
 # Narrower caches, by what they lose: bits of keys and values.
 NARROWER = (8, 8), (8, 4)
-SPARE = 32768  # bytes of the heap that Model leaves free where it copies weights from flash
+# Bytes of the heap that Model leaves free where it copies weights from flash: its `spare`.
+SPARE = Model.__init__.__defaults__[-1]
 
 
 def _on_disk(size: int, board: Profile) -> int:
