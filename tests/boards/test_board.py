@@ -108,12 +108,12 @@ def test_stop_texts_and_a_raw_prompt(ready, stories):
     sim = stories.sim
     with Board(ready.port) as board:
         name = board.deploy(stories.path)
-        for stop in (["\n", "a red ball"], " Lily", "no such text", "."):
-            said = "".join(board.generate(name, PROMPT, 200, stop=stop))
-            assert said == "".join(sim.generate(PROMPT, 200, stop=stop))
+        for stop in (["\n", " little"], " Lily", "no such text", "."):
+            said = "".join(board.generate(name, PROMPT, 70, stop=stop))
+            assert said == "".join(sim.generate(PROMPT, 70, stop=stop))
             # It is never more than a window ahead.
             assert board.stats.stopped == (stop != "no such text")
-            assert board.stats.tokens == 200 or board.stats.stopped
+            assert board.stats.tokens == 70 or board.stats.stopped
         raw = "".join(board.generate(name, PROMPT, 20, raw=True, seed=3, temperature=0.9))
         assert raw == "".join(sim.generate(PROMPT, 20, raw=True, seed=3, temperature=0.9))
         assert raw != "".join(board.generate(name, PROMPT, 20, seed=3, temperature=0.9))

@@ -107,7 +107,7 @@ def wait_for(path):
 def test_exec_eval_and_many_sessions(board):
     assert mpremote(board, "exec", "print('hello', 6 * 7)") == "hello 42\n"
     assert mpremote(board, "eval", "[1, 'two', b'3']") == "[1, 'two', b'3']\n"
-    for i in range(3):
+    for i in range(2):
         assert mpremote(board, "exec", f"print({i})") == f"{i}\n"
 
 
@@ -124,7 +124,7 @@ def test_the_folder_is_the_root(board):
 
 
 def test_cp_to_the_board_and_back(board, tmp_path):
-    data = bytes(range(256)) * 400
+    data = bytes(range(256)) * 100
     sent, back = tmp_path / "sent.bin", tmp_path / "back.bin"
     sent.write_bytes(data)
     mpremote(board, "cp", sent, ":data.bin")
@@ -240,13 +240,11 @@ def test_a_new_client_interrupts_what_a_dead_one_left(board, tmp_path, body, end
     script = tmp_path / "loop.py"
     script.write_text(f"open('/started', 'w').close()\nwhile True: {body}\n")
     command = [sys.executable, "-m", "mpremote", "connect", board.port, "run", str(script)]
-    for _ in range(2):
-        client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(board.folder / "started")
-        client.send_signal(end)
-        client.wait(10)
-        assert mpremote(board, "exec", "print('alive')") == "alive\n"
-        (board.folder / "started").unlink()
+    client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(board.folder / "started")
+    client.send_signal(end)
+    client.wait(10)
+    assert mpremote(board, "exec", "print('alive')") == "alive\n"
 
 
 @needs_proc

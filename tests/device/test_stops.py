@@ -91,11 +91,11 @@ def stops_of(text):
 
 def test_model_and_simulator(stories):
     model = Model(str(stories.path), kernels="portable")
-    text = "".join(model.generate("Tom was", 8))
+    text = "".join(model.generate("Tom was", 5))
     for stop in stops_of(text):
         wanted = cut(text, [stop] if isinstance(stop, str) else stop)
-        assert "".join(model.generate("Tom was", 8, stop=stop)) == wanted
-        assert "".join(stories.sim.generate("Tom was", 8, stop=stop)) == wanted
+        assert "".join(model.generate("Tom was", 5, stop=stop)) == wanted
+        assert "".join(stories.sim.generate("Tom was", 5, stop=stop)) == wanted
     with pytest.raises(Error, match="a stop text"):
         next(model.generate("Tom", stop=[""]))
 
@@ -105,7 +105,7 @@ import json, sys
 from picoformer import Model
 m = Model(FILE)
 before = "picoformer.stops" in sys.modules
-out = ["".join(m.generate("Tom was", 40, 800, stop=stop)) for stop in STOPS]
+out = ["".join(m.generate("Tom was", 24, 800, stop=stop)) for stop in STOPS]
 out += ["".join(m.generate("Tom", 20, raw=True)), before, "picoformer.stops" in sys.modules]
 print(json.dumps(out))
 """
@@ -114,11 +114,11 @@ print(json.dumps(out))
 @pytest.mark.skipif(bool(models.no_micropython()), reason=models.no_micropython())
 def test_micropython(stories):
     sim = stories.sim
-    stops = stops_of("".join(sim.generate("Tom was", 40, 0.8)))
+    stops = stops_of("".join(sim.generate("Tom was", 24, 0.8)))
     *said, raw, before, after = json.loads(
         models.run_unix(SCRIPT, FILE=str(stories.path), STOPS=stops)
     )
-    assert said == ["".join(sim.generate("Tom was", 40, 0.8, stop=stop)) for stop in stops]
+    assert said == ["".join(sim.generate("Tom was", 24, 0.8, stop=stop)) for stop in stops]
     assert len(set(said)) == 5
     assert (before, after) == (False, True)
     assert raw == "".join(sim.generate("Tom", 20, raw=True))

@@ -33,6 +33,7 @@ from .vocabulary import Action
 Runs = list[tuple[int, int, Action]]
 
 _CODES = 0x110000
+_KEPT: list[Action] = [(KEEP,)] * 1024
 _HANGUL = 0xAC00, 0xD7A3
 _JAMO = 0x1100, 0x11FF
 _SPACE = 0x2581  # SentencePiece's visible space
@@ -56,12 +57,17 @@ def _put(actions: list[Action], ranges: Iterable[tuple[int, int]], action: Actio
 def _runs(actions: list[Action]) -> Runs:
     """Runs of equal actions; what becomes of a character is one run each."""
     runs: Runs = []
-    code = 0
-    for action, group in groupby(actions):
-        count = sum(1 for _ in group)
-        if action != (KEEP,):
-            runs.append((code, code + count - 1, action))
-        code += count
+    for start in range(0, _CODES, len(_KEPT)):
+        block = actions[start : start + len(_KEPT)]
+        if block == _KEPT:  # nearly all of Unicode
+            continue
+        code = start
+        for action, group in groupby(block):
+            first, code = code, code + len(list(group))
+            if runs and runs[-1][1:] == (first - 1, action):
+                first = runs.pop()[0]
+            if action != (KEEP,):
+                runs.append((first, code - 1, action))
     return runs
 
 
@@ -74,7 +80,7 @@ def bert_characters(
 ) -> Runs:
     """BertNormalizer and BertPreTokenizer in one, for pieces of the characters in `alphabet`."""
     # what the pre-tokenizer does with a normalized character
-    split: list[Action] = [(KEEP,)] * _CODES
+    split: list[Action] = _KEPT * (_CODES // len(_KEPT))
     _put(split, unicode_data.punctuation(), (ALONE,))
     _put(split, unicode_data.spaces(), (SPACE,))
     actions = list(split)
@@ -121,7 +127,7 @@ def word_characters(standardize: str | None) -> Runs:
 
     standardize: "lower", "strip_punctuation", "lower_and_strip_punctuation" or None.
     """
-    actions: list[Action] = [(KEEP,)] * _CODES
+    actions: list[Action] = _KEPT * (_CODES // len(_KEPT))
     _put(actions, _BLANKS, (SPACE,))
     if standardize in ("strip_punctuation", "lower_and_strip_punctuation"):
         _put(actions, _PUNCTUATION, (DROP,))
@@ -170,7 +176,7 @@ def mapped_characters(
     precompiled: the characters among them that replace the whole of a small grapheme cluster,
     where the normalizer has clusters.
     """
-    actions: list[Action] = [(KEEP,)] * _CODES
+    actions: list[Action] = _KEPT * (_CODES // len(_KEPT))
     if strip:
         _put(actions, [(c, c) for c in space_map() if c not in maps], (SPACE,))
     dropped = {} if precompiled is None else precompiled
@@ -207,7 +213,7 @@ def _members(ranges: Iterable[tuple[int, int]]) -> list[int]:
 
 def byte_level_characters(normal: bool = False) -> Runs:
     """The classes of GPT-2's regular expression; normal: also what normal form C needs of them."""
-    actions: list[Action] = [(KEEP,)] * _CODES
+    actions: list[Action] = _KEPT * (_CODES // len(_KEPT))
     _put(actions, unicode_data.spaces(), (SPACE,))
     _put(actions, unicode_data.letters(), (LETTER,))
     _put(actions, unicode_data.numbers(), (NUMBER,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,6 +20,7 @@ _CLUSTER = 6  # bytes, above which the tokenizers library finds no rule
 _DAMAGED = "a precompiled_charsmap that is damaged"
 
 
+@lru_cache(4)  # many models have the same
 def _rules(data: bytes) -> dict[str, str]:
     """What texts become. The trie is a double array, walked level by level. Raises Error."""
     if len(data) < 8:
@@ -103,6 +105,7 @@ class Composition:
     differ: int = 0
 
 
+@lru_cache(4)
 def composition(data: bytes) -> Composition:
     """The rules of a precompiled_charsmap, none where there is none. Raises Error."""
     rules = _rules(data) if data else {}
