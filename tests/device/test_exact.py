@@ -100,7 +100,7 @@ def test_our_model_is_accurate(stories, tmp_path):
     accurate(stories, tmp_path / "ids.npy")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 2))
 def test_sums_are_proven_to_fit(case, name):
     """Whatever the input, no sum of a row leaves 32 bits, even with the room it is shifted by."""
     sim = case(name).sim()
@@ -153,7 +153,7 @@ def test_a_sequence_equals_its_positions_one_by_one(case, name):
         np.testing.assert_array_equal(sim.machine.result(), together[start:end])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 3, 2))
 def test_greedy_text_is_the_largest_logits(case, name):
     c = case(name)
     sim = c.sim()
@@ -166,7 +166,7 @@ def test_greedy_text_is_the_largest_logits(case, name):
         tokens.append(token)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 3))
 def test_the_batch_changes_nothing(case, name):
     c = case(name)
     tokens = c.tokens(13)

@@ -153,7 +153,7 @@ def without_controls(text):
     return text.replace("<s>", "").replace("</s>", "").replace("<unk>", "")
 
 
-@pytest.mark.parametrize("text", some(ODD_TEXTS, 2), ids=range(len(ODD_TEXTS)))
+@pytest.mark.parametrize("text", some(ODD_TEXTS, 4), ids=range(len(ODD_TEXTS)))
 def test_odd_text_equals_the_library(trained, text):
     check_against_library(trained, without_controls(text))
 
