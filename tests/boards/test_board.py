@@ -450,7 +450,7 @@ def test_errors_of_the_port(ready, tmp_path, monkeypatch):
     monkeypatch.setattr(port, "ports", list)
     with pytest.raises(errors.PortError, match="--port emulator"):
         Board()
-    with pytest.raises(errors.PortError, match="there are emulator and emulator:pico"):
+    with pytest.raises(errors.PortError, match="there are emulator, emulator:pico and"):
         Board("emulator:atari")
     with pytest.raises(errors.PortError, match="cannot open"):
         Board("strange://port")
@@ -597,7 +597,7 @@ def test_ports_as_a_table(capsys, monkeypatch):
 
 # The emulated Pico
 
-PICO = pico.missing()
+PICO = pico.PicoBoard.missing()
 
 
 @pytest.mark.skipif(bool(PICO), reason=PICO)

@@ -429,7 +429,7 @@ def test_default_folder_is_in_the_users_cache(monkeypatch, tmp_path):
         assert unix.folder == tmp_path / "picoformer" / "unix"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert emulator.default_folder() == tmp_path / ".cache" / "picoformer" / "unix"
+    assert UnixBoard.default_flash() == tmp_path / ".cache" / "picoformer" / "unix"
 
 
 def test_heap_size(tmp_path):

@@ -115,7 +115,7 @@ def test_a_wrong_rounding_is_named(families, own, tmp_path, monkeypatch, capsys,
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_every_step_on_the_emulated_pico(own, tmp_path, name):
-    if reason := pico.missing():
+    if reason := pico.PicoBoard.missing():
         pytest.skip(reason)
     with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:
         r = selftest(b, own(name).path)

@@ -405,7 +405,7 @@ def test_all_minilm_l6_v2_on_a_heap_of_2_mb(tmp_path):
 @pytest.mark.slow
 def test_a_llama_that_the_emulated_pico_has_no_room_for(tmp_path):
     """1.6 million random parameters, 16 tokens in one sweep."""
-    if reason := pico.missing():
+    if reason := pico.PicoBoard.missing():
         pytest.skip(reason)
     source = models.write_llama2c(tmp_path / "llama", models.random_checkpoint(LARGE))
     path = tmp_path / "llama.pft"

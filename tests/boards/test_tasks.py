@@ -229,7 +229,7 @@ def test_the_wrong_task_in_the_command(board, capsys, arguments, words):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_our_models_over_the_link_on_the_emulated_pico(own, tmp_path, name):
-    if reason := pico.missing():
+    if reason := pico.PicoBoard.missing():
         pytest.skip(reason)
     model = own(name)
     with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:
@@ -383,7 +383,7 @@ def test_the_board_says_what_the_simulator_does(own, unix, families, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["facts", "fashion", "english-french"])
 def test_the_others_over_the_link_on_the_emulated_pico(own, tmp_path, name):
-    if reason := pico.missing():
+    if reason := pico.PicoBoard.missing():
         pytest.skip(reason)
     model = own(name)
     with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:

@@ -616,7 +616,7 @@ def test_a_program_that_ignores_ctrl_c(tmp_path, monkeypatch, capsys):
         assert "no MicroPython" not in said
 
 
-PICO = pico.missing()
+PICO = pico.PicoBoard.missing()
 
 
 @pytest.mark.skipif(bool(PICO), reason=PICO)

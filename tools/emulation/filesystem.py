@@ -5,36 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from picoformer import Error
+from picoformer.boards.emulated.filesystem import BLOCK
+from picoformer.boards.emulated.rp2040 import VOLUME
+from picoformer.boards.errors import EmulatorError
 from tools import ROOT
 from tools.emulation.errors import RP2040Error
 
-# Filesystem of the 2 MB RPI_PICO board: the last 1408 KB of flash (MicroPython's
-# ports/rp2/boards/RPI_PICO/mpconfigboard.h), formatted as littlefs 2 with prog size 256
-# (ports/rp2/modules/_boot.py). `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
-FS_BLOCK = 4096
-FS_BLOCKS = 352
-
-
-def _littlefs(disk_version: int = 0) -> Any:
-    """An unmounted littlefs volume of the board's geometry (0: the newest on-disk format)."""
-    from littlefs import LittleFS, UserContext
-
-    context = UserContext(FS_BLOCK * FS_BLOCKS)
-    return LittleFS(
-        context=context,
-        block_size=FS_BLOCK,
-        block_count=FS_BLOCKS,
-        # The sizes that VfsLfs2 uses on the board, so that small files are inlined alike.
-        read_size=32,
-        prog_size=256,
-        cache_size=1024,
-        lookahead_size=32,
-        disk_version=disk_version,
-        mount=False,
-    )
+# The last 1408 KB of flash. `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
+FS_BLOCK, FS_BLOCKS = BLOCK, VOLUME.blocks
 
 
 def flash_image(files: Mapping[str, bytes]) -> bytes:
@@ -44,45 +24,18 @@ def flash_image(files: Mapping[str, bytes]) -> bytes:
     bytes, at FS_OFFSET in flash), which the firmware mounts as it is. `main.py` and `boot.py` run
     at boot, as always.
     """
-    from littlefs import LittleFSError
-
-    # Format 2.0, which every firmware mounts; the board itself moves it to 2.1 when it writes.
-    volume = _littlefs(0x00020000)
-    volume.format()
-    volume.mount()
-    for name, content in files.items():
-        path = "/" + name.strip("/")
-        folder = path.rpartition("/")[0]
-        try:
-            if folder:
-                volume.makedirs(folder, exist_ok=True)
-            with volume.open(path, "wb") as file:
-                file.write(content)
-        except LittleFSError as error:
-            total = sum(map(len, files.values()))
-            raise RP2040Error(
-                f"cannot store {path} ({len(content)} bytes; {total} in all) in the board's "
-                f"{FS_BLOCKS * FS_BLOCK} byte filesystem: {error}"
-            ) from error
-    volume.unmount()
-    return bytes(volume.context.buffer)
+    try:
+        return VOLUME.image(files)
+    except EmulatorError as e:
+        raise RP2040Error(str(e)) from e
 
 
 def read_image(image: bytes | bytearray) -> dict[str, bytes]:
     """The files of a filesystem image (the inverse of `flash_image`), by absolute path."""
-    if len(image) != FS_BLOCKS * FS_BLOCK:
-        raise RP2040Error(f"the image has {len(image)} bytes, expected {FS_BLOCKS * FS_BLOCK}")
-    volume = _littlefs()
-    volume.context.buffer[:] = image
-    volume.mount()
-    files = {}
-    for folder, _, names in volume.walk("/"):
-        for name in names:
-            path = f"{folder.rstrip('/')}/{name}"
-            with volume.open(path, "rb") as file:
-                files[path] = file.read()
-    volume.unmount()
-    return files
+    try:
+        return VOLUME.read(bytes(image))
+    except EmulatorError as e:
+        raise RP2040Error(str(e)) from e
 
 
 def host_files(host: str | Path, board: str) -> dict[str, bytes]:

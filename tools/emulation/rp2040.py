@@ -64,7 +64,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from picoformer import Error
-from picoformer.boards.emulated.pico import find_firmware
+from picoformer.boards.emulated.pico import RPI_PICO
 from picoformer.boards.emulated.rp2040 import Chip
 from picoformer.boards.errors import EmulatorError
 from tools.emulation.errors import BoardError, RP2040Error
@@ -84,7 +84,7 @@ def missing() -> str | None:
         if importlib.util.find_spec(module) is None:
             return f"the Python package {package} is not installed"
     try:
-        find_firmware()
+        RPI_PICO.find()
     except EmulatorError as e:
         return str(e)
     return None
@@ -95,7 +95,7 @@ def checked() -> Path:
     reason = missing()
     if reason:
         raise Error(reason)
-    firmware = find_firmware()
+    firmware = RPI_PICO.find()
     with firmware.open("rb") as f:
         if f.read(4) != b"UF2\n":
             raise Error(f"{firmware} is no UF2 file; use MicroPython's official RPI_PICO")
@@ -129,7 +129,7 @@ class RP2040(Chip):
     """An emulated Pico with `files` (board path -> bytes) in its flash; a context manager.
 
     `filesystem` gives a whole filesystem image instead (`flash_image`, or an earlier board's
-    `filesystem`). `firmware` defaults to `find_firmware()`. The board boots on `with` or
+    `filesystem`). `firmware` defaults to `RPI_PICO.find()`. The board boots on `with` or
     `start()`. Emulation advances only inside this object's methods and does not depend on wall
     time, so the same calls on a new board give the same cycle counts.
     """
@@ -145,7 +145,7 @@ class RP2040(Chip):
             raise ValueError("give files or filesystem, not both")
         if importlib.util.find_spec("rp2040py") is None:
             raise RP2040Error("the Python package rp2040py is not installed")
-        chosen = Path(firmware) if firmware is not None else find_firmware()
+        chosen = Path(firmware) if firmware is not None else RPI_PICO.find()
         if filesystem is None:
             filesystem = flash_image(files or {})
         if len(filesystem) != FS_BLOCKS * FS_BLOCK:
@@ -382,7 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="HOST:BOARD",
         help="file or folder to put into the board's flash before it boots (repeatable)",
     )
-    parser.add_argument("--firmware", help="RPI_PICO .uf2 (default: see find_firmware)")
+    parser.add_argument("--firmware", help="RPI_PICO .uf2 (default: see RPI_PICO.find)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds of the board (600)")
     parser.add_argument("--pty", action="store_true", help="serve a serial port until Ctrl-C")
     options = parser.parse_args(arguments)

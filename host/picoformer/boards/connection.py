@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from ..device import server_frames as wire
 from ..errors import Error
+from . import emulated
+from .emulated.flash import running
 from .errors import (
     BoardError,
     EndedError,
@@ -58,20 +60,13 @@ def _emulated(name: str) -> Any:
     """The emulated board that a name stands for, started, or the port of the one that runs; None
     for the name of a port.
     """
-    kind: Any
-    if name == "emulator":
-        from .emulated.unix import UnixBoard as kind
-        from .emulated.unix import default_folder as flash
-    elif name == "emulator:pico":
-        from .emulated.pico import PicoBoard as kind
-        from .emulated.pico import default_flash as flash
-    elif name.startswith("emulator:"):
-        raise PortError(f"no emulated board {name!r}: there are emulator and emulator:pico")
-    else:
+    if name.partition(":")[0] != emulated.PORT:
         return None
-    from .emulated.flash import running
-
-    return running(flash()) or kind()
+    if name not in emulated.PORTS:
+        there = emulated.listed(emulated.PORTS)
+        raise PortError(f"no emulated board {name!r}: there are {there}")
+    kind = emulated.board(emulated.PORTS[name])
+    return running(kind.default_flash()) or kind()
 
 
 class Connection:

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 from ..errors import Error
 
 PORT = (
-    "device path, pyserial URL, emulator or emulator:pico (default: PICOFORMER_PORT, or the only "
-    "board)"
+    "device path, pyserial URL, emulator, or emulator:BOARD of `picoformer emulate` (default: "
+    "PICOFORMER_PORT, or the only board)"
 )
 CONFIG = "description of a PyTorch or Keras file (default: the file beside it, NAME.json)"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from ..boards import emulated
 from ..boards.emulated.flash import announced
 from ..boards.errors import EmulatorError
 from .arguments import command
@@ -24,12 +25,21 @@ def add_commands(commands: Any) -> None:
         commands, "emulate", _emulate, "run an emulated board behind a serial port", "",
         "--board pico", "--folder my-board",
     )  # fmt: skip
-    p.add_argument("--board", default="unix", metavar="BOARD", help="unix (default) or pico")
+    p.add_argument(
+        "--board", default="unix", metavar="BOARD",
+        help=f"{emulated.listed(emulated.NAMES)}; unix by default",
+    )  # fmt: skip
     p.add_argument(
         "--folder", metavar="PATH",
-        help="its flash: a folder, for pico a file (default: in the user's cache)",
+        help="its flash: of unix a folder, else a file (default: in the user's cache)",
     )  # fmt: skip
-    p.add_argument("--firmware", metavar="UF2", help="for pico: MicroPython's official RPI_PICO")
+    p.add_argument(
+        "--firmware", metavar="FILE", help="MicroPython's official one (default: docs/boards.md)"
+    )
+    p.add_argument(
+        "--put", metavar="FILE", action="append", default=[],
+        help="a file that lies in its flash before it starts; may be repeated",
+    )  # fmt: skip
     p.add_argument(
         "--socket", action="store_true",
         help="a TCP port of this computer instead of a pseudo-terminal",
@@ -38,32 +48,21 @@ def add_commands(commands: Any) -> None:
 
 def _emulate(o: argparse.Namespace) -> None:
     """Serve an emulated board until Ctrl-C or SIGTERM."""
+    if o.board not in emulated.NAMES:
+        there = emulated.listed(emulated.NAMES)
+        raise EmulatorError(f"there is no emulated board {o.board!r}; there are --board {there}")
+    kind = emulated.board(o.board)
     with _stop_signals() as asked:
-        if o.board == "pico":
-            from ..boards.emulated.pico import PicoBoard
-
-            with PicoBoard(o.folder, o.firmware, o.socket) as pico:
-                title = f"Raspberry Pi Pico, emulated, flash in {pico.flash}"
-                with announced(pico.flash, pico.port):
-                    _serve(o, pico, title, _name("emulator:pico", o.folder, pico.port), asked)
-        elif o.board == "unix":
-            from ..boards.emulated.unix import UnixBoard
-
-            with UnixBoard(o.folder, HEAP_KB, o.socket) as unix:
-                title = f"MicroPython's unix port, heap {HEAP_KB} KB, flash in {unix.folder}"
-                with announced(unix.folder, unix.port):
-                    _serve(o, unix, title, _name("emulator", o.folder, unix.port), asked)
-            if signal.SIGINT in asked:
-                print()  # after the terminal's ^C
+        if o.board == "unix":
+            started = kind(o.folder, HEAP_KB, o.socket, o.put)
         else:
-            raise EmulatorError(
-                f"there is no emulated board {o.board!r}; there are --board unix and pico"
-            )
-
-
-def _name(name: str, folder: str | None, port: str) -> str:
-    """What --port takes for it: a name stands for the flash in the user's cache."""
-    return port if folder else name
+            started = kind(o.folder, o.firmware, o.socket, o.put)
+        with started as board, announced(board.flash, board.port):
+            # A name stands for the flash in the user's cache.
+            name = board.port if o.folder else emulated.port(o.board)
+            _serve(o, board, f"{board.described}, flash in {board.flash}", name, asked)
+        if o.board == "unix" and signal.SIGINT in asked:
+            print()  # after the terminal's ^C
 
 
 def _serve(

@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import select
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +16,8 @@ from pathlib import Path
 from ...compile.modelfile import write
 from ..errors import EmulatorError
 from .cable import CLIENT_POLL, Cable, plug
-from .flash import claim
-from .rp2040 import FS_BYTES, START_LIMIT, Chip
+from .process import claimed, input_end, ready, run
+from .rp2040 import FS_BYTES, START_LIMIT, VOLUME, Chip
 
 IDLE_POLL = 0.1  # seconds between looks at a board that waits
 SAVE_DELAY = 1.0  # seconds of rest after which the flash is kept
@@ -29,61 +26,46 @@ QUEUE = 4096  # bytes on their way to the board, before the client is made to wa
 OUTPUT_LIMIT = 65536  # bytes that nobody reads, before the board is made to wait
 
 
-def _load(flash: Path) -> bytes:
+def _load(flash: Path, put: list[Path]) -> bytes:
     try:
         data = flash.read_bytes()
     except FileNotFoundError:
-        return b"\xff" * FS_BYTES  # erased: the firmware formats it
+        data = b"\xff" * FS_BYTES  # erased: the firmware formats it
+        if put:
+            data = VOLUME.image({})
     if len(data) != FS_BYTES:
         raise EmulatorError(
             f"{flash} has {len(data)} bytes, expected {FS_BYTES}: it is not a Pico's flash; "
             "remove it or choose another"
         )
-    return data
+    return VOLUME.put(data, {path.name: path.read_bytes() for path in put}) if put else data
 
 
-def serve(
-    flash: Path, firmware: Path, ready: Callable[[str], object], over_socket: bool = False
-) -> None:
-    """Emulate until standard input ends. ready gets the serial port's name."""
-    flash.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{flash}.lock", "w") as mine:
-        claim(mine.fileno(), "Pico", flash, "stop that one first")
-        kept = _load(flash)
+def serve(o: argparse.Namespace) -> None:
+    """Emulate until standard input ends."""
+    with claimed(o.flash, "Pico"):
+        kept = _load(o.flash, o.put)
         output = bytearray()
-        chip = Chip(kept, firmware, output.extend)
+        chip = Chip(kept, o.firmware, output.extend)
         deadline = time.monotonic() + START_LIMIT
         while not chip.connected:
             chip.step()
             if time.monotonic() > deadline:
-                raise EmulatorError(f"{firmware} does not start: is it a build for RPI_PICO?")
-        cable = plug(over_socket)
+                raise EmulatorError(f"{o.firmware} does not start: is it a build for RPI_PICO?")
+        cable = plug(o.socket)
         ready(cable.name)
         try:
-            _carry(chip, cable, output, lambda: _keep(flash, chip))
+            _carry(chip, cable, output, lambda: _keep(o.flash, chip))
         finally:
             cable.close()
-            if chip.filesystem != kept:
-                _keep(flash, chip)
+            if o.put or chip.filesystem != kept:
+                _keep(o.flash, chip)
 
 
 def _keep(flash: Path, chip: Chip) -> None:
     data = chip.filesystem
     if not flash.exists() or flash.read_bytes() != data:
         write(flash, data)
-
-
-def _input_end() -> socket.socket:
-    """What becomes readable when standard input ends: select takes that one everywhere."""
-    ended, end = socket.socketpair()
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        end.close()
-
-    threading.Thread(target=wait, daemon=True).start()
-    return ended
 
 
 def _carry(chip: Chip, cable: Cable, output: bytearray, rest: Callable[[], object]) -> None:
@@ -94,7 +76,7 @@ def _carry(chip: Chip, cable: Cable, output: bytearray, rest: Callable[[], objec
     wall, own = time.monotonic(), chip.seconds
     sleep_until = busy = wall
     kept = False
-    ended = _input_end()
+    ended = input_end()
     while not select.select([ended], [], [], 0)[0]:
         now = time.monotonic()
         if chip.queued < QUEUE:
@@ -131,21 +113,5 @@ def _carry(chip: Chip, cable: Cable, output: bytearray, rest: Callable[[], objec
         select.select(readers, [cable] if output else [], [], max(limit, 0))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """What PicoBoard starts: FLASH FIRMWARE [--socket]."""
-    parser = argparse.ArgumentParser(description=serve.__doc__)
-    parser.add_argument("flash", type=Path)
-    parser.add_argument("firmware", type=Path)
-    parser.add_argument("--socket", action="store_true")
-    o = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        serve(o.flash, o.firmware, lambda port: print(port, flush=True), o.socket)
-    except (EmulatorError, OSError) as e:
-        print(e, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))

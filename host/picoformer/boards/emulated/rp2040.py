@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EmulatorError
+from .filesystem import Volume
 
 FLASH_BASE = 0x10000000
 FS_OFFSET = 0xA0000  # the filesystem of RPI_PICO: the last 1408 KB of 2 MB
-FS_BYTES = 352 * 4096
+VOLUME = Volume(352, 256)
+FS_BYTES = VOLUME.size
 
 START_LIMIT = 60.0  # seconds for the firmware to set up its serial port
 

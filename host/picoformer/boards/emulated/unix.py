@@ -33,6 +33,7 @@ import select
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -49,11 +50,6 @@ RESTART_DELAY = 0.5  # between attempts to start an interpreter that will not co
 
 QUEUE_LIMIT = 65536  # bytes buffered in either direction before the sender is made to wait
 SOFT_REBOOT = b"MPY: soft reboot\r\n"
-
-
-def default_folder() -> Path:
-    """The folder that holds the unix board's flash from one run to the next."""
-    return cache() / "unix"
 
 
 def find_micropython() -> str:
@@ -78,7 +74,8 @@ class UnixBoard:
     `folder` is the board's flash (default: one in the user's cache, which persists); the board
     sees it as `/`. One emulator at a time may use a folder. `heap_kb` is the size of the board's
     heap, where pointers take twice the room that they take on a microcontroller. `socket` makes
-    the port a TCP socket of this computer, with a URL for pyserial and mpremote.
+    the port a TCP socket of this computer, with a URL for pyserial and mpremote. `put`: files that
+    are copied to `/` before it starts.
     """
 
     def __init__(
@@ -86,6 +83,7 @@ class UnixBoard:
         folder: str | os.PathLike[str] | None = None,
         heap_kb: int = 2048,
         socket: bool = False,
+        put: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if not cable.has_pty():
             raise EmulatorError(
@@ -95,11 +93,13 @@ class UnixBoard:
             )
         self._program = find_micropython()
         self._heap_kb = heap_kb
-        self.folder = Path(folder or default_folder()).expanduser().absolute()
+        self.folder = Path(folder or self.default_flash()).expanduser().absolute()
         """The folder that is the board's flash."""
         self._files = contextlib.ExitStack()  # what close() closes
         self._lock_folder()
         try:
+            for path in put:
+                shutil.copy(path, self.folder)
             self._cable = cable.plug(socket)
             self._files.callback(self._cable.close)
             self.port = self._cable.name
@@ -109,7 +109,7 @@ class UnixBoard:
             self._files.callback(os.close, self._wake)
         except OSError as error:
             self._files.close()
-            raise EmulatorError(f"no port for the emulated board: {error}") from error
+            raise EmulatorError(f"the emulated board does not start: {error}") from error
 
         self._closing = False
         self._life: Interpreter | None = None
@@ -128,6 +128,21 @@ class UnixBoard:
             self.close()
             raise EmulatorError(f"{self._program} does not start: {self._failure}")
         self._ready.wait(READY_LIMIT)
+
+    @classmethod
+    def default_flash(cls) -> Path:
+        """The folder that holds the flash from one run to the next."""
+        return cache() / "unix"
+
+    @property
+    def flash(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    @property
+    def described(self) -> str:
+        """What it is, in a few words."""
+        return f"MicroPython's unix port, heap {self._heap_kb} KB"
 
     def __enter__(self) -> UnixBoard:
         return self
