@@ -54,7 +54,8 @@ def _family(name):
             "(picoformer deploy), or use kernels='portable'"
         )
     if name in ("thumb", "viper"):
-        raise Error("this port cannot run %s kernels; use kernels='portable'" % name)
+        can = _family(None).__name__.rpartition("_")[2]
+        raise Error("this port cannot run %s kernels; use kernels=%r" % (name, can))
     if name not in (None, "portable"):
         raise Error("no kernels %r: there are 'thumb', 'viper' and 'portable'" % name)
     from . import kernels_portable as portable
@@ -80,12 +81,10 @@ def load(model, f, path, context, weights, kernels, spare):
     parts = modelfile.sections(f, source)
     modelfile = None
     mapped = None
-    if kernels.BIAS and weights in (None, "flash"):
+    if weights == "flash" or kernels.BIAS and not weights:
         from . import flash
 
-        mapped = flash.find(f, path, parts[4])
-    if weights == "flash" and not mapped:
-        raise Error("this board does not map the file into memory; use weights='file'")
+        mapped = flash.find(f, path, parts[4], weights, kernels.BIAS)
     model._mapped = mapped
     if source:
         # With less and less of what only saves time.

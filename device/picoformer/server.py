@@ -24,6 +24,7 @@ from .server_frames import (
     BAD_STATE,
     BAD_VERSION,
     BEGIN,
+    BLOCK,
     BUSY,
     BYE,
     COMMIT,
@@ -78,9 +79,8 @@ class Server(Frames):
     """
 
     def __init__(self, read, write, ready, root="/", readinto=None):
-        Frames.__init__(self, read, write, ready)
+        Frames.__init__(self, read, write, ready, readinto)
         self._root = root
-        self._readinto = readinto
         self._nonce = os.urandom(4)
         self.patient = False  # does the link make the PC wait?
         self._now = None  # kind and sequence number of the request that is being done
@@ -181,15 +181,15 @@ class Server(Frames):
     # What needs no model
 
     def _greeting(self):
-        payload, credit, can = 128, 256, 0
+        payload, credit = 128, 256
         self.patient = sys.platform in PATIENT
         if self.patient:
-            payload, credit, can = 1024, 4096, RAW
+            payload, credit = 1024, 4096
             if PATIENT.index(sys.platform) > 3:
                 payload, credit = 32768, 1 << 20
         self._payload = payload
         return (
-            struct.pack("<BBHHI", MAJOR, MINOR, can, payload, credit)
+            struct.pack("<BBHHI", MAJOR, MINOR, RAW, payload, credit)
             + self._nonce
             + struct.pack("<I", free())
             + _text(sys.platform)
@@ -300,10 +300,19 @@ class Server(Frames):
         if size - at > free:
             raise Refused(NO_SPACE, free, "")
         prefix = self._sum(path, at) if at else 0
+        block = self._payload
+        self._buffer = b""
+        if not self.patient:
+            try:
+                # Some of it for the 3s, which are two bytes each on their way.
+                self._buffer = bytearray(BLOCK + 256)
+                block = BLOCK
+            except MemoryError:
+                pass
         self._file = open(path, "ab")
         self._upload = name, size, crc
         self._at = at
-        return struct.pack("<II", at, prefix)
+        return struct.pack("<IIH", at, prefix, block)
 
     def _data(self, body):
         if not self._file:
@@ -330,6 +339,7 @@ class Server(Frames):
             raise Refused(BAD_OFFSET, self._at, "")
         self._file.close()
         self._file = None
+        self._buffer = b""
         path = self._root + name + ".pft"
         seen = self._sum(path + ".part", size)
         if seen != crc:
@@ -361,6 +371,7 @@ class Server(Frames):
     def _unload(self):
         model = self._model
         self._model = self._loaded = self._stream = None
+        self._buffer = b""
         if model:
             model.close()
         model = None

@@ -24,6 +24,7 @@ BAD_CRC, BAD_VERSION, BAD_REQUEST, BAD_STATE, BAD_OFFSET, BAD_NAME = 1, 2, 3, 4,
 NO_FILE, NO_SPACE, NO_MEMORY, BAD_DATA, BAD_MODEL, UNSUPPORTED, INTERNAL = 7, 8, 9, 10, 11, 12, 13
 
 RAW = 1  # capability: raw frames
+BLOCK = 2048  # payload of an upload's frames where the link drops what is not read in time
 # Platforms whose link makes the sender wait while the board is busy; others drop bytes.
 PATIENT = ("rp2", "samd", "mimxrt", "pyboard", "linux", "darwin")
 
@@ -45,14 +46,16 @@ class Refused(Exception):
 class Frames:
     """Takes frames from a line and puts them on it.
 
-    read(n) blocks until n bytes; ready(ms) waits for the first.
+    read(n) and readinto(buffer, n) block until n bytes; ready(ms) waits for the first.
     """
 
-    def __init__(self, read, write, ready):
+    def __init__(self, read, write, ready, readinto=None):
         self._read = read
+        self._readinto = readinto
         self._write = write
         self._ready = ready
         self._payload = 32768  # the largest of a request
+        self._buffer = b""  # for the longer frames of an upload
         self._stream = None  # of a model whose weights are on the PC
         self.streaming = None  # the same, while it waits for a tile
         self._seq = 0  # of the request that is being done
@@ -80,7 +83,7 @@ class Frames:
                     more = head[9] - 4 + (head[10] - 4) * 252
                     head = head[1:7].replace(head[:1], b"\x03")
                     n = self._size(head)
-                    body = read(n + 4 + min(max(more, 0), n + 4)).replace(pair, b"\x03")
+                    body = self._long(n + 4 + min(max(more, 0), n + 4)).replace(pair, b"\x03")
                 elif c:
                     if self.streaming and c != b"\n":
                         return LOST, 0, b""
@@ -103,6 +106,14 @@ class Frames:
             self._fail(0, BAD_CRC, 0, "")
         return None
 
+    def _long(self, n):
+        """n bytes that come now. No memory is asked for: to collect it may take too long."""
+        buffer = self._buffer
+        if n > len(buffer):
+            return self._read(n)
+        self._readinto(buffer, n)
+        return bytes(memoryview(buffer)[:n])
+
     def _size(self, head):
         """Bytes of the payload behind a frame's first six: what is no such head is not waited for.
 
@@ -110,7 +121,8 @@ class Frames:
         """
         if len(head) == 6 and crc32(head[:5]) & 255 == head[5]:
             n = head[3] | head[4] << 8
-            if (head[0] == MAJOR or head[1] == HELLO) and n <= self._payload:
+            most = BLOCK if self._buffer and head[1] == DATA else self._payload
+            if (head[0] == MAJOR or head[1] == HELLO) and n <= most:
                 return n
         raise ValueError
 

@@ -13,6 +13,7 @@ from picoformer.boards import errors
 from picoformer.boards.link import Link
 from picoformer.device import server as server_module
 from test_protocol import DATA, EXCHANGES, TRIED, Bench, FakeModel, counts, spoil
+from uartboard import modelled
 
 LATE = {
     "slow": {"work": 0.4, "rate": 600},
@@ -22,9 +23,14 @@ LATE = {
 }
 
 
-@pytest.fixture(params=LATE)
+@pytest.fixture(params=[*LATE, "uart"])
 def kind(request, monkeypatch):
     """A late board; its clock is the server's, too."""
+    if request.param == "uart":
+        with modelled() as made:
+            made.name = request.param
+            yield made
+        return
 
     def made(folder):
         board = LateBoard(folder, **LATE[request.param])
@@ -32,7 +38,7 @@ def kind(request, monkeypatch):
         return board
 
     made.name = request.param
-    return made
+    yield made
 
 
 SIZES = {}
@@ -58,7 +64,7 @@ def test_what_comes_late_is_right(tmp_path, kind, exchange, raw):
 def test_an_upload_of_many_blocks(tmp_path, kind):
     """Nothing is lost, so nothing is sent twice, nor in smaller blocks."""
     board = kind(tmp_path)
-    link = begin(board)
+    link = begin(board, credit=256 if board.to_board.room else 4096)
     before = board.to_board.count
     link.upload("m", DATA * 8)
     assert (tmp_path / "m.pft").read_bytes() == DATA * 8

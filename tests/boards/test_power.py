@@ -128,7 +128,7 @@ def whole(there, new):
 @pytest.mark.parametrize("old", some(RUNTIMES, 2))
 def test_an_update_of_the_runtime(board, monkeypatch, old, every):
     monkeypatch.setattr(boards_install, "wanted", lambda *_: runtime.Runtime(FILES))
-    monkeypatch.setattr(boards_install, "SMALL_BLOCK", 4096)
+    monkeypatch.setattr(boards_install, "LONE_BLOCK", 4096)
     rp2 = platform("armv6m")
     for folder in "/lib", LIB:
         board.repl.run(f"os.mkdir({folder!r})")

@@ -425,17 +425,29 @@ def uart(board, monkeypatch):
 
 
 def test_nothing_is_lost_on_a_uart(uart, monkeypatch):
-    # What a busy PC repeats would be too much for the ring.
+    # What a busy PC repeats would be too much for the ring, and so are frames that come at once.
     monkeypatch.setattr(limits, "RESEND", 2)
+    monkeypatch.setattr(server_module, "BLOCK", 128)
     link = Link(uart)
     hello = link.start(5)
-    assert (hello.raw, hello.payload, hello.credit) == (False, 128, 256)
+    assert (hello.raw, hello.payload, hello.credit) == (True, 128, 256)
     link.upload("m", DATA)
     assert (uart.folder / "m.pft").read_bytes() == DATA
     assert link.logits(list(range(200))).tolist() == [t * 1000 - 5 for t in range(200)] * 100
     for prompt in ("p", "p" * 1000):
         assert list(link.generate(prompt, 300, 0, 1000, 1)) == expected(300, prompt)
     assert uart.to_board.lost == 0
+
+
+def test_long_frames_that_come_at_once_are_given_up(uart, monkeypatch):
+    """As native USB may bring them, into a ring that drops what it has no room for."""
+    link = Link(uart)
+    link.start(5)
+    link.upload("m", DATA)
+    assert (uart.folder / "m.pft").read_bytes() == DATA
+    lost = uart.to_board.lost
+    assert 0 < lost < 8 * wire.BLOCK  # not of each frame
+    assert link.ping(b"x") == b"x"
 
 
 def test_slow_tokens_can_be_stopped_on_a_uart(uart, monkeypatch):
@@ -463,11 +475,12 @@ def test_slow_tokens_can_be_stopped_on_a_uart(uart, monkeypatch):
     assert uart.server._model.written < 8
 
 
-def test_a_small_ring_behind_large_frames(uart):
+def test_a_small_ring_behind_large_frames(uart, monkeypatch):
     """A link that was taken for one that makes the sender wait: slow, but whole."""
+    monkeypatch.setattr(server_module, "BLOCK", 150)
     link = Link(uart)
     link.start(5)
-    link.hello.payload, link.hello.credit = 150, 1024
+    link.hello.credit = 1024
     link.upload("m", DATA)
     assert (uart.folder / "m.pft").read_bytes() == DATA
     lost = uart.to_board.lost

@@ -474,7 +474,7 @@ def test_a_file_that_goes_away_is_noticed(case, tmp_path):
 # On MicroPython
 
 
-def test_errors_on_the_board(case, unix, tmp_path):
+def test_errors_on_the_board(case, unix, tmp_path, families):
     """The same errors in the subset, one line each."""
     c = case("size26")
     data = c.file().read_bytes()
@@ -497,6 +497,7 @@ for name in ("cut", "broken", "foreign", "missing"):
 attempt(lambda: Model(FILE, context=1))
 attempt(lambda: Model(FILE, kernels="gpu"))
 attempt(lambda: Model(FILE, weights="tape"))
+attempt(lambda: Model(FILE, kernels="thumb"))
 m = Model(FILE)
 attempt(lambda: m.logits([]))
 attempt(lambda: m.logits([300]))
@@ -510,8 +511,9 @@ attempt(lambda: m.logits([1]))
     lines = unix(script, FILE=str(c.file()), FOLDER=str(tmp_path)).splitlines()
     wanted = [
         "truncated", "checksum of its weights", "not a picoformer model", "cannot open",
-        "context is 1", "no kernels 'gpu'", "'tape'", "0 tokens", "token 300", "token -1",
-        "expected 1 to 34", "write 1.0, or 1000", "top_p is nan", "closed",
+        "context is 1", "no kernels 'gpu'", "'tape'", f"use kernels='{families[0]}'", "0 tokens",
+        "token 300", "token -1", "expected 1 to 34", "write 1.0, or 1000", "top_p is nan",
+        "closed",
     ]  # fmt: skip
     assert len(lines) == len(wanted), lines
     for line, word in zip(lines, wanted, strict=True):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import sys
+from binascii import crc32
+from types import SimpleNamespace
 
 import pytest
 
 from picoformer import Simulator
 from picoformer.device import flash
+from picoformer.device.errors import Error
 from picoformer.device.flash import Mapped, pieces
 
 littlefs = pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
@@ -185,9 +189,9 @@ def romfs_image(data: bytes, shift: int) -> bytes:
     raise AssertionError("no padding aligns the file")
 
 
-@pytest.mark.parametrize(("shift", "place"), [(0, "flash"), (2, "ram")])
-def test_romfs(tmp_path, native, stories, unix, shift: int, place: str) -> None:
-    """An aligned file in a ROMFS is used in place; a crooked one is not."""
+@pytest.mark.parametrize("shift", [0, 2])
+def test_romfs(tmp_path, native, stories, unix, shift: int) -> None:
+    """An aligned file in a ROMFS is used in place; a crooked one is not, which is said."""
     image = tmp_path / "rom.img"
     image.write_bytes(romfs_image(stories.path.read_bytes(), shift))
     script = f"""
@@ -196,20 +200,64 @@ from picoformer import Error, Model
 with open({str(image)!r}, "rb") as f:
     rom = f.read()
 vfs.mount(vfs.VfsRom(rom), "/rom")
+for weights in "flash", None:
+    try:
+        model = Model("/rom/m.pft", 32, weights)
+        print(model.weights)
+        print(*model.logits([1, 400, 300, 500]))
+    except Error as e:
+        print(e)
+"""
+    lines = unix(script).splitlines()
+    expected = " ".join(map(str, Simulator(stories.path).logits([1, 400, 300, 500])[-1]))
+    if shift:
+        note = "the file lies unaligned in its ROMFS, which picoformer romfs mends"
+        told = f"no weights in flash: {note}; leave weights= out"
+        assert lines == [f"picoformer: {note}", told, f"picoformer: {note}", "ram", expected]
+    else:
+        assert lines[:2] == ["flash", expected] and lines[3:] == [expected]
+
+
+@pytest.mark.parametrize("kernels, why", [(None, "this MicroPython shows no file as memory"),
+                                          ("portable", "portable kernels read none")])  # fmt: skip
+def test_why_weights_are_not_in_flash(stories, unix, native, kernels, why: str) -> None:
+    script = """
+from picoformer import Error, Model
 try:
-    model = Model("/rom/m.pft", 32, "flash")
-    print(model.weights, model.in_ram)
-    print(*model.logits([1, 400, 300, 500]))
+    Model(FILE, weights="flash", kernels=KERNELS)
 except Error as e:
     print(e)
 """
-    where, *logits = unix(script).splitlines()
-    if place == "ram":
-        assert "map" in where
-        return
-    assert where == "flash 0"
-    expected = Simulator(stories.path).logits([1, 400, 300, 500])[-1]
-    assert list(map(int, logits[0].split())) == expected.tolist()
+    said = unix(script, FILE=str(stories.path), KERNELS=kernels)
+    assert said.startswith(f"no weights in flash: {why}") and said.count("\n") == 1
+
+
+def test_why_a_file_is_not_found_in_a_picos_flash(tmp_path, monkeypatch) -> None:
+    fs = filesystem()
+    data = random.Random(3).randbytes(30_000)
+    for path in "/m.pft", "/n.pft":
+        write(fs, path, data)
+    view = bytes(fs.context.buffer)
+    monkeypatch.setitem(sys.modules, "rp2", SimpleNamespace(Flash=lambda: view))
+    monkeypatch.setitem(sys.modules, "uctypes", SimpleNamespace(addressof=lambda view: 0x10000000))
+
+    def why(path: str, offset: int, n: int, crc: int) -> str:
+        section = offset, n, crc
+        found = flash.find(None, path, section, None, True)
+        try:
+            assert flash.find(None, path, section, "flash", True) and found
+        except Error as e:
+            assert found is None
+            return str(e)
+        return ""
+
+    crc = crc32(data[1000:])
+    assert why("/m.pft", 1000, 29_000, crc) == ""
+    for path in "/sd/m.pft", "/m.pft/x", "/other.pft":
+        assert "the file is not in the board's own littlefs; leave" in why(path, 1000, 29_000, crc)
+    assert "another file lies in its place" in why("/m.pft", 1000, 29_000, crc ^ 1)
+    monkeypatch.setitem(sys.modules, "rp2", SimpleNamespace(Flash=object))
+    assert "(a Pico's does since 1.25)" in why("/m.pft", 1000, 29_000, crc)
 
 
 @pytest.mark.parametrize("name", ["stories", "english-french", "intents"])

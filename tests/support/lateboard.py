@@ -11,19 +11,18 @@ import threading
 
 from fakeboard import FakeBoard
 
-PIECE = 64  # bytes that arrive together
-
 
 class LateBoard(FakeBoard):
     """A port whose `now` is its clock.
 
     delay: seconds that bytes are on their way, in each direction. rate: bytes a second. burst:
     what the board says comes all at once, every so many seconds. work: seconds that it takes to
-    look at a frame.
+    look at a frame. piece: bytes that arrive together.
     """
 
-    def __init__(self, folder, delay=0.0, rate=math.inf, burst=0.0, work=0.0):
+    def __init__(self, folder, delay=0.0, rate=math.inf, burst=0.0, work=0.0, piece=64):
         self.now = 0.0
+        self.piece = piece
         self.delay, self.rate, self.burst, self.work = delay, rate, burst, work
         self.turn = threading.Condition()
         self.blocked = False  # does the board wait, and until when?
@@ -82,8 +81,8 @@ class LateBoard(FakeBoard):
 
     def send(self, queue, data, burst=0.0):
         """Put bytes on their way."""
-        for i in range(0, len(data), PIECE):
-            piece = data[i : i + PIECE]
+        for i in range(0, len(data), self.piece):
+            piece = data[i : i + self.piece]
             last = queue[-1][0] if queue else 0.0
             at = max(last, self.now + self.delay) + len(piece) / self.rate
             if burst:

@@ -2,6 +2,7 @@
 
     python -m tools.benchmarks.link [--port emulator] [--port emulator:pico] [--json]
     python -m tools.benchmarks.link --stream MODEL.pft [--tokens 16] [--context N] ...
+    python -m tools.benchmarks.link --modelled [--bytes N]
 
 upload    bytes a second into the board's flash, verified, with the link; and what a bare loop
           on the board reaches that reads the same bytes from the same port and writes them,
@@ -12,6 +13,10 @@ stream    one sweep of a model that stays on the PC over the first tokens of its
           bytes of weights that it takes, the bytes a second of a bare loop on the board that reads
           as many into a buffer, the seconds of the same sweep with nothing to wait for, and those
           of the real one, all by the PC's clock; its share of what the first three make
+
+modelled  the same of an ESP32 behind its UART, on a clock of its own (tests/support/uartboard.py):
+          uploads by the link, and files of the runtime by the REPL, each also as it was before
+          frames were long; and a PING
 
 Emulated boards start with an empty flash of their own. Medians of --runs turns; of a stream the
 quickest of each.
@@ -31,11 +36,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from picoformer import convert
+from picoformer.boards import install
 from picoformer.boards.board import Board
 from picoformer.boards.emulated.pico import PicoBoard
 from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.boards.link import Link
+from picoformer.boards.repl import Repl
+from picoformer.runtime.platforms import Platform
 from tools import ROOT
 
 PROMPT = "Once upon a time"
@@ -235,6 +245,39 @@ def text(board: Board, name: str, n: int) -> tuple[float, float]:
     return count / (time.perf_counter() - start), board.stats.tokens_per_second
 
 
+def modelled(size: int) -> dict[str, float]:
+    """Bytes a second into a modelled ESP32, as it is and as it was; milliseconds of a PING."""
+    from tools.sweeps.support import uartboard
+
+    data = random.Random(1).randbytes(size)
+    rows: dict[str, float] = {}
+    for name in ("", ", as it was"):
+        with tempfile.TemporaryDirectory() as folder, uartboard.modelled() as made:
+            board = made(Path(folder))
+            if name:
+                uartboard.older(board)
+            link = Link(board, board.clock)
+            link.start(60)
+            start = board.now
+            link.ping(b"hi")
+            rows["modelled ping, ms"] = (board.now - start) * 1e3
+            start = board.now
+            link.upload("m", data)
+            rows["modelled link" + name] = size / (board.now - start)
+            board.close()
+            board = uartboard.ReplBoard(Path(folder))
+            repl = Repl(board, board.clock)
+            repl.run(install.RECEIVE)
+            block = uartboard.OLDER_BLOCK if name else install.LONE_BLOCK
+            with mock.patch.object(install, "LONE_BLOCK", block):
+                start = board.now
+                esp32 = Platform((1, 24, 0), 0, "esp32", "")
+                install._send(repl, esp32, f"{folder}/module.mpy", data)
+                rows["modelled REPL" + name] = size / (board.now - start)
+            board.close()
+    return rows
+
+
 def measure(port: str, model: Path, size: int, tokens: int, runs: int) -> dict[str, Any]:
     # No Ctrl-C in it, so that the bare loop need not switch that off. (The pseudo-terminal of the
     # unix board is several times faster where it does.) The link's frames never hold one.
@@ -288,15 +331,18 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="default: 200 (0: uploads only), streamed 16")
     parser.add_argument("--context", type=int, help="of the model")
     parser.add_argument("--stream", type=Path, metavar="MODEL.pft", help="only measure this")
+    parser.add_argument("--modelled", action="store_true", help="only measure an ESP32's model")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    if o.modelled:
+        results["an ESP32 behind its UART, modelled"] = modelled(o.bytes or 40_000)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.pft"
-        if not o.stream:
+        if not (o.stream or o.modelled):
             convert(o.model or ROOT / "models" / "stories", model, context=o.context)
-        for port in o.port or ["emulator"]:
+        for port in [] if o.modelled else o.port or ["emulator"]:
             if o.stream:
                 with port_of(port, Path(folder)) as name, Board(name) as board:
                     tokens = range(o.tokens or 16)
@@ -309,7 +355,8 @@ def main() -> None:
     if o.json:
         print(json.dumps({"load": os.getloadavg()[0], "ports": results}))
         return
-    units = {"upload": "B/s", "text": "tokens/s", "stream line": "B/s"}
+    units = {"upload": "B/s", "text": "tokens/s", "stream line": "B/s", "modelled": "B/s"}
+    units["modelled ping, ms"] = "ms"
     for port, rows in results.items():
         print(port)
         for name, value in rows.items():

@@ -13,6 +13,7 @@ from .replies import Hello
 
 LOSS = 2048  # bytes that a link may lose at once; a busy board has to read what makes up for them
 DESPERATE = 2, 5  # the times that this much is sent, without an answer
+PAUSE = 0.03  # seconds in which a UART brings 256 bytes, the least credit, and a board reads them
 
 Clock = Callable[[], float]
 
@@ -38,6 +39,8 @@ class Channel:
         self.clock = clock
         self.hello = Hello(1, 0, False, 128, 256, b"", 0, "")
         """What the board has said of itself: the form and the size of the frames that it takes."""
+        self.block = 0
+        """The largest payload of an upload's frames, where that is more than of others."""
         self.longest = 0  # bytes of the frames that the board may be in the middle of
         self.stuck = 0  # times that such a frame was completed, without an answer
         self._decoder = Decoder()
@@ -68,9 +71,17 @@ class Channel:
         """
         self.stuck += 1
         if self.stuck in DESPERATE and self.hello.raw:
-            self.longest = max(self.longest, min(self.hello.payload, LOSS))
-        self.port.write(b"\n" * (2 * self.longest + 8))
+            most = max(self.hello.payload, self.block)
+            self.longest = max(self.longest, min(most, LOSS))
+        left = 2 * self.longest + 8
         self.longest = 0
+        while left > 0:
+            some = min(left, max(self.hello.credit, 64))
+            self.port.write(b"\n" * some)
+            left -= some
+            until = self.clock() + PAUSE
+            while left and (more := until - self.clock()) > 0:
+                self.feed(self.port.read(more))
 
     def repeat(self, frame: bytes) -> None:
         """Send a frame again that may be lost, behind what completes a broken one.

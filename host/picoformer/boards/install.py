@@ -16,7 +16,7 @@ from .errors import DeployError
 from .repl import Repl
 
 BLOCK = 768  # bytes of a file in one line; a multiple of 3
-SMALL_BLOCK = 144  # where the link drops what the board does not read in time
+LONE_BLOCK = 1536  # where a link drops what is not read in time: only one is on its way
 AHEAD = 3  # blocks on their way, where nothing is dropped
 WRITE_LIMIT = 60.0  # seconds without a word, for a board to write a block or read a file
 
@@ -82,17 +82,21 @@ for folder in "/lib", {FOLDER!r}:
 """
 
 # Says "!" when it is ready, "." after each block that is in flash, and at last the file's CRC32.
+# No memory is asked for while a block comes: to collect it may take too long.
 RECEIVE = """
 def picoformer_receive(path, size, block):
     import sys
     from binascii import a2b_base64, crc32
-    read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
+    readinto, write = sys.stdin.buffer.readinto, sys.stdout.buffer.write
+    text = memoryview(bytearray((block + 2) // 3 * 4))
     crc = 0
     with open(path, "wb") as f:
         write(b"!")
         while size > 0:
             n = min(size, block)
-            data = a2b_base64(read((n + 2) // 3 * 4))
+            part = text[: (n + 2) // 3 * 4]
+            readinto(part)
+            data = a2b_base64(part)
             f.write(data)
             crc = crc32(data, crc)
             size -= n
@@ -200,7 +204,7 @@ def _remove(repl: Repl, names: list[str]) -> None:
 
 def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:
     roomy = board.platform in wire.PATIENT
-    block, ahead = (BLOCK, AHEAD) if roomy else (SMALL_BLOCK, 1)
+    block, ahead = (BLOCK, AHEAD) if roomy else (LONE_BLOCK, 1)
     part = path + PART
     repl.start(f"picoformer_receive({part!r}, {len(data)}, {block})")
     repl.mark(b"!", WRITE_LIMIT)

@@ -69,7 +69,11 @@ class Upload:
         begin = struct.pack("<II", len(self._data), crc32(self._data))
         for fresh in b"\0", b"\1":
             body = begin + fresh + self._name.encode()
-            at, prefix = Reader(self._session.request(wire.BEGIN, body, self._check)).take("II")
+            r = Reader(self._session.request(wire.BEGIN, body, self._check))
+            at, prefix = r.take("II")
+            if r.left:  # of runtimes that take longer frames in an upload than else
+                (self._session.block,) = r.take("H")
+                self._block = self._session.block - 4
             if prefix == crc32(self._data[:at]):
                 break
         return int(at)
@@ -92,7 +96,9 @@ class Upload:
         if self._failures > ATTEMPTS:
             raise error
         if self._failures > 1:
-            self._block = max(self._block // 4, SMALL)
+            # Longer frames than others may be too long for what the board has in front of it.
+            others = session.hello.payload - 4
+            self._block = max(min(self._block // 4, others), SMALL)
         self._losses += 1
         if self._losses > ATTEMPTS:
             self._credit = 0  # one block at a time: the board may have less room than it says
