@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from picoformer.runtime.files import compiled, sources
-from picoformer.runtime.platforms import ARCHITECTURES, BOARDS
+from picoformer.runtime.platforms import BOARDS, mpy_of
 from picoformer.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-MPY = 6, 3  # version and sub-version of the .mpy files of MicroPython 1.23 to 1.29
 BLOCK = 4096  # of a board's filesystem
 
 
@@ -29,7 +28,7 @@ def package(folder: str, names: Iterable[str]) -> str:
 
 def built(architecture: str) -> dict[str, bytes]:
     """The .mpy files for boards with such native code, by name. Raises Error."""
-    return compiled(MPY[0] | MPY[1] << 8 | ARCHITECTURES.index(architecture) << 10, architecture)
+    return compiled(mpy_of(architecture), architecture)
 
 
 def write(root: Path, architectures: Iterable[str] = BOARDS) -> dict[str, dict[str, bytes]]:

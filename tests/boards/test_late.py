@@ -103,6 +103,15 @@ def test_a_board_that_computes_for_long_says_nothing_and_is_waited_for(board, se
     assert board.to_board.count - before < 25_000
 
 
+def test_a_board_that_looks_for_long_through_its_flash(board):
+    """As littlefs does to count its free blocks, on a slow flash with many files."""
+    link = begin(board)
+    space = board.server._space
+    board.server._space = lambda: board.sleep(40) or space()
+    link.upload("m", DATA)
+    assert (board.folder / "m.pft").read_bytes() == DATA
+
+
 def test_slow_tokens_are_stopped(board):
     link = begin(board)
     board.server._model.delay = 25

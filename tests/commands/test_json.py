@@ -118,6 +118,10 @@ def test_plan(stories, capsys: pytest.CaptureFixture[str]) -> None:
     holds(said(capsys, "plan", str(stories.path), "--board", "esp32", status=1), "plan")
 
 
+def test_romfs(stories, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    holds(said(capsys, "romfs", str(stories.path), "-o", str(tmp_path / "m.img")), "romfs")
+
+
 def test_on_a_board(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reason = models.no_board()
     if reason:

@@ -291,6 +291,11 @@ class Board:
         with self._at_rest() as repl:
             return contents.look(repl)
 
+    def romfs(self) -> list[int]:
+        """Bytes of each of its ROMFS partitions. A model that is loaded is dropped."""
+        with self._at_rest() as repl:
+            return contents.romfs(repl)
+
     def runtime(self) -> Held:
         """The runtime in the board's flash. A model that is loaded is dropped."""
         with self._at_rest() as repl:

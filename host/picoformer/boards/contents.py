@@ -51,6 +51,23 @@ for n in "mpy", "py":
         pass
 """
 
+# Bytes of each ROMFS partition, by the port's own question for it.
+ROMFS = """
+def picoformer_romfs():
+    sizes = []
+    try:
+        from vfs import rom_ioctl
+        for i in range(rom_ioctl(1)):
+            rom = rom_ioctl(2, i)
+            blocks = hasattr(rom, "ioctl")
+            sizes.append(rom.ioctl(4, 0) * rom.ioctl(5, 0) if blocks else len(rom))
+    except (ImportError, OSError):
+        pass
+    print(sizes)
+picoformer_romfs()
+del picoformer_romfs
+"""
+
 # Files and folders whose paths are given; what is not there is left out.
 REMOVE = """
 def picoformer_remove(paths):
@@ -152,6 +169,13 @@ def runtime(repl: Repl, board: Platform) -> Held:
     version = re.search(rb"\d+\.\d+[\w.]*", ast.literal_eval(said)) if said else None
     compiled = any(name.endswith(".mpy") for name in found)
     return Held(version[0].decode() if version else "", found == sums, compiled, found)
+
+
+def romfs(repl: Repl) -> list[int]:
+    """Bytes of each ROMFS partition of the board."""
+    found = ast.literal_eval(repl.run(ROMFS, LOOK_LIMIT).strip())
+    assert isinstance(found, list)
+    return found
 
 
 def remove(repl: Repl, paths: list[str]) -> None:

@@ -76,7 +76,7 @@ class Link(Session):
         self.end()
 
     def info(self) -> Info:
-        return Info.of(self.request(wire.INFO, limit=4 * limits.REPLY))
+        return Info.of(self.request(wire.INFO, limit=limits.FLASH))
 
     # Models
 

@@ -50,7 +50,7 @@ class Upload:
         self._credit = session.hello.credit
         self._failures = self._losses = 0
         self._patience = session.patience
-        self._check = limits.REPLY + len(data) / limits.CHECK_RATE  # seconds
+        self._check = limits.FLASH + len(data) / limits.CHECK_RATE  # seconds
 
     def run(self) -> int:
         """Returns the offset at which an earlier upload of the same bytes had stopped."""

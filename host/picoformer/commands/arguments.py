@@ -100,6 +100,16 @@ def add_model(p: argparse.ArgumentParser) -> None:
     p.set_defaults(check=_check_model)
 
 
+def add_models(p: argparse.ArgumentParser) -> None:
+    p.add_argument("models", metavar="MODEL.pft", nargs="+")
+    p.set_defaults(check=_check_models)
+
+
+def _check_models(o: argparse.Namespace, typed: list[str]) -> None:
+    for model in o.models:
+        _check_model(argparse.Namespace(model=model), typed)
+
+
 def _check_model(o: argparse.Namespace, typed: list[str]) -> None:
     """Raises Error for a MODEL.pft that is a checkpoint, or not there, with what was meant."""
     path = Path(o.model)

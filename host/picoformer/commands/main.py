@@ -26,6 +26,7 @@ FAMILIES = {
     "plan": ("plan",),
     "boards": ("ports", "boards", "deploy", "selftest"),
     "upkeep": ("update", "remove", "reset"),
+    "romfs": ("romfs",),
     "run": ("generate", "classify", "embed", "tag", "translate", "answer"),
 }
 

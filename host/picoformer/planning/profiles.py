@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import Error
-from ..runtime.platforms import ARCHITECTURES, SOUND, Platform
+from ..runtime.platforms import SOUND, Platform, mpy_of
 from .heap import Layout
 
 _TREE = "https://github.com/micropython/micropython/blob/master/ports/"
@@ -117,7 +117,7 @@ class Profile:
     @property
     def mpy(self) -> int:
         """What sys.implementation._mpy is there."""
-        return 6 | 3 << 8 | ARCHITECTURES.index(self.architecture) << 10
+        return mpy_of(self.architecture)
 
     @property
     def platform(self) -> Platform:

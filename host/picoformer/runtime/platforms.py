@@ -16,6 +16,13 @@ XTENSA = "xtensa", "xtensawin"
 BOARDS = *THUMB, *XTENSA, "rv32imc"  # those of boards; the others are PCs
 SOUND = (1, 26)  # the first MicroPython that compiles viper for Xtensa rightly
 
+MPY = 6, 3  # version and sub-version of the .mpy files of MicroPython 1.23 to 1.29
+
+
+def mpy_of(architecture: str) -> int:
+    """What sys.implementation._mpy is on a board that runs such native code."""
+    return MPY[0] | MPY[1] << 8 | ARCHITECTURES.index(architecture) << 10
+
 
 @dataclass(frozen=True)
 class Platform:
