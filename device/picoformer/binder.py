@@ -85,7 +85,7 @@ def _modules(f, section, words, kernels, tiled):
 
 def _four(kernels):
     """The same family's kernels for weights of 4 bits."""
-    if kernels.__name__[-5:] == "thumb":
+    if kernels.__name__[-5:] in ("thumb", "s_dsp"):
         from . import kernels_thumb4 as four
     elif kernels.__name__[-5:] == "viper":
         from . import kernels_viper4 as four

@@ -37,27 +37,30 @@ def _family(name):
     # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M, 9 and 10 are Xtensa.
     arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
     wrong = _miscompiled(arch)
-    for family in ("thumb", "viper") if 4 <= arch <= 8 else ("viper",):
+    families = "dsp", "thumb", "viper"
+    for family in families[2 - (3 < arch < 9) - (5 < arch < 9) :]:
         if name in (None, family) and not wrong:
             try:
-                if family == "thumb":
+                if family == "dsp":
+                    from . import kernels_dsp as kernels
+                elif family == "thumb":
                     from . import kernels_thumb as kernels
                 else:
                     from . import kernels_viper as kernels
                 return kernels
             except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
-                # No emitter, an .mpy of another processor, or no memory to compile the source.
+                # No emitter, no such core, an .mpy of another, or no memory to compile the source.
                 gc.collect()
     if wrong and name == "viper":
         raise Error(
             "viper from .py crashes this board before MicroPython 1.26: put the .mpy files on it "
             "(picoformer deploy), or use kernels='portable'"
         )
-    if name in ("thumb", "viper"):
+    if name in families:
         can = _family(None).__name__.rpartition("_")[2]
         raise Error("this port cannot run %s kernels; use kernels=%r" % (name, can))
     if name not in (None, "portable"):
-        raise Error("no kernels %r: there are 'thumb', 'viper' and 'portable'" % name)
+        raise Error("no kernels %r: there are 'dsp', 'thumb', 'viper' and 'portable'" % name)
     from . import kernels_portable as portable
 
     return portable

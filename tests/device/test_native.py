@@ -22,16 +22,21 @@ from records import BITS, ENDS, GATES
 QUICK = [
     *(("viper", name) for name in ("Xtensa", "RV32", "M0", "M33")),
     ("thumb", "M3"),
+    ("dsp", "M33"),
 ]
 # The same machine code on other cores.
 MORE = [
     pytest.param(given, marks=pytest.mark.slow)
-    for given in [("viper", "M3"), *(("thumb", name) for name in ("M4", "M7", "M33"))]
+    for given in [
+        ("viper", "M3"),
+        *(("thumb", name) for name in ("M4", "M7", "M33")),
+        *(("dsp", name) for name in ("M4", "M7")),
+    ]
 ]
 
 
 # The others of QUICK run the same code, or nearly.
-WILD = [("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33")]
+WILD = [("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33"), ("dsp", "M4")]
 
 
 @pytest.fixture(scope="module", params=[*QUICK, *MORE], ids="-".join)
@@ -43,14 +48,17 @@ def linear(cpu):
     for cols in (1, 2, 8, 9, 23, 31):
         total = 1 + cols % 3
         records.linear(cpu, cols, cols, 2, total, [cols // 2 + 1, cols + 3], cols & 1, watch=True)
-    records.linear(cpu, 0, 5, 17, 2)
+    for total in (1, 2):
+        records.linear(cpu, 0, 5, 17, total)
+        records.linear(cpu, 0, 5, 20, total, list(range(3, 140, 9)), watch=True)
     records.linear(cpu, 0, 6, 9, 3, list(range(3, 70, 5)), first=2, count=8, watch=True)
     for extreme in (1, 2, 3):
         records.linear(cpu, extreme, 64, 2, extreme=extreme)
         records.linear(cpu, extreme, 256, 2, 2, extreme=extreme, bits=12, s0=33, room=0)
-    for s0 in (-8, 10, 17, 47, 59):
+    for s0 in (-8, 10, 14, 17, 47, 59):
         records.linear(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=1)
         records.linear(cpu, s0 + 8, 1, 1, 2, s0=s0, room=14)
+        records.linear(cpu, s0 + 8, 1, 1, 4, s0=s0, room=5)
     records.logits(cpu, 0, 7, 2, 1)
 
 
@@ -282,14 +290,15 @@ def viper_mutants(name: str) -> Iterator[tuple[str, str]]:
 
 
 def thumb_mutants(code: bytes) -> Iterator[tuple[int, bytes]]:
-    """(place, code) of an instruction that does nothing; the pairs of `bl` stay."""
+    """(place, code) of an instruction that does nothing; `bl` and its like stay."""
     at = 0
     while at < len(code):
-        if code[at + 1] >> 3 >= 0x1D:
-            at += 4
-            continue
-        yield at, b"\x00\xbf"
-        at += 2
+        wide = code[at + 1] >> 3 >= 0x1D
+        if not wide:
+            yield at, b"\x00\xbf"
+        elif code[at + 1] >> 3 < 0x1E or code[at + 3] < 0x80:
+            yield at, b"\x00\xbf\x00\xbf"
+        at += 4 if wide else 2
 
 
 def found(check: Callable[[Core], None], cpu: Core) -> bool:
@@ -320,8 +329,14 @@ def test_a_changed_line_is_found(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in RECORDS if n not in ("embed4", "layernorm")])
-def test_an_instruction_left_out_is_found(name):
+@pytest.mark.parametrize(
+    "family, name",
+    [
+        *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
+        ("dsp", "linear"),
+    ],
+)
+def test_an_instruction_left_out_is_found(family, name):
     """`norm` is `layernorm` too."""
 
     def check(cpu):
@@ -329,7 +344,7 @@ def test_an_instruction_left_out_is_found(name):
         if name == "norm":
             layernorm(cpu)
 
-    cpu = Cortex(*KERNELS["thumb"], model="M33", architecture="armv7emsp")
+    cpu = Cortex(*KERNELS[family], model="M33", architecture="armv7emsp")
     start = cpu.at[name]
     code = cpu.read(start, cpu.size[name])
     alive = []

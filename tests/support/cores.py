@@ -25,6 +25,7 @@ from mpyfile import FUN_TABLE, Function, functions
 DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
 KERNELS = {  # family: its modules
     "thumb": sorted(DEVICE.glob("kernels_thumb*.py")),
+    "dsp": [*sorted(DEVICE.glob("kernels_thumb*.py")), DEVICE / "kernels_dsp.py"],
     "viper": [*sorted(DEVICE.glob("kernels_viper*.py")), DEVICE / "kernels_embed4.py"],
 }
 
@@ -452,6 +453,6 @@ MODELS = {  # name: (class, mpy-cross's architecture, what else the class takes)
 
 @cache
 def core(family: str, name: str) -> Core:
-    """A core with a family of kernels: "thumb" or "viper", and one of MODELS."""
+    """A core with a family of KERNELS, and one of MODELS."""
     kind, architecture, more = MODELS[name]
     return kind(*KERNELS[family], architecture=architecture, **more)

@@ -54,10 +54,11 @@ def linear(
         # Everything as large as it gets, with equal or opposite signs.
         q = np.full_like(q, -128 if extreme & 1 else 127)
         x = np.full_like(x, -top if extreme & 2 else top)
-        m = np.full_like(m, 32767)
+        m = np.full_like(m, 32767)  # times the vector's: with bit 15
+        m[1::3] //= 2
         q[1::4] = -q[1::4].clip(-127)
     scale = (
-        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16383)
+        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16640)
     )
     e = rng.integers(-6, 7, (total, 1))
     rows = 4 * (groups + first)

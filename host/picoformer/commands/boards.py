@@ -57,7 +57,9 @@ def add_commands(commands: Any) -> None:
     add_port(p)
     add_positions(p, old=True)
     p.add_argument(
-        "--kernels", choices=("thumb", "viper", "portable"), help="default: the board's fastest"
+        "--kernels",
+        choices=("dsp", "thumb", "viper", "portable"),
+        help="default: the board's fastest",
     )
 
 

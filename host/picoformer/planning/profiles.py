@@ -63,6 +63,8 @@ PICO = Code(
     slack={"flash": 3000, "ram": 3000, "file": 3000},
     running=2048,
 )
+# What kernels_dsp adds to kernels_thumb, most of whose kernels it takes: an emulated Pico 2 W.
+PICO2 = replace(PICO, resident={reader: n + 1600 for reader, n in PICO.resident.items()})
 UNIX = Code(
     resident={1: 29088, 2: 33344, 3: 37664, 4: 35904, 5: 37792},
     places={"ram": 0, "file": 2118},
@@ -188,20 +190,20 @@ PROFILES = {
         ),
         Profile(
             "pico2", "Raspberry Pi Pico 2", "Raspberry Pi Pico2 with RP2350",
-            "armv7emsp", "thumb", True,
+            "armv7emsp", "dsp", True,
             _figure(490000, "estimated", "512 KB of SRAM less what the firmware takes on a Pico, "
                     "and 14 KB: https://datasheets.raspberrypi.com/rp2350/rp2350-datasheet.pdf"),
             _figure(489700, "estimated", "the heap is in one piece"),
             _figure(3 << 20, "source", _TREE + "rp2/boards/RPI_PICO2 (4 MB less 1 MB)"),
-            PICO,
+            PICO2,
         ),
         Profile(
             "pico2-w", "Raspberry Pi Pico 2 W", "Raspberry Pi Pico 2 W with RP2350",
-            "armv7emsp", "thumb", True,
+            "armv7emsp", "dsp", True,
             _figure(434000, "estimated", "the Pico 2's, less what a Pico W has less than a Pico"),
             _figure(433700, "estimated", "the heap is in one piece"),
             _figure(2560 << 10, "source", _RP2_FLASH.format("RPI_PICO2_W")),
-            PICO,
+            PICO2,
         ),
         Profile(
             "esp32", "ESP32", "Generic ESP32 module with ESP32",

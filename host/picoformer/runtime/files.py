@@ -14,7 +14,7 @@ from pathlib import Path
 from ..device.binder import reader_of
 from ..errors import Error
 from ..tokenizers.added import FLAG_ADDED
-from .platforms import THUMB, Platform
+from .platforms import DSP, THUMB, Platform
 
 FOLDER = "/lib/picoformer"
 READER = "tokenizer_"  # what the modules begin with that only models of some tokenizers need
@@ -38,12 +38,12 @@ def sources() -> dict[str, bytes]:
 def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
     """Those of the sources that a board of an architecture can use; native: with its own code."""
 
-    def fits(text: bytes) -> bool:
+    def fits(name: str, text: bytes) -> bool:
         if b"@micropython.asm_thumb" in text:
-            return architecture in THUMB
+            return architecture in (DSP if name == "kernels_dsp.py" else THUMB)
         return bool(architecture and native) or b"@micropython." not in text
 
-    return {name: text for name, text in sources().items() if fits(text)}
+    return {name: text for name, text in sources().items() if fits(name, text)}
 
 
 def readers(sections: Iterable[bytes]) -> set[str]:

@@ -12,6 +12,7 @@ ARCHITECTURES = (
     "xtensawin", "rv32imc", "rv64imc",
 )  # fmt: skip
 THUMB = ARCHITECTURES[4:9]  # they run the kernels in assembler
+DSP = ARCHITECTURES[6:9]  # they may have DSP instructions; an M3 is one of them, and has none
 XTENSA = "xtensa", "xtensawin"
 BOARDS = *THUMB, *XTENSA, "rv32imc"  # those of boards; the others are PCs
 SOUND = (1, 26)  # the first MicroPython that compiles viper for Xtensa rightly

@@ -1,0 +1,95 @@
+"""What kernels have in common."""
+
+from __future__ import annotations
+
+from .assembler import Kernel
+
+
+def prologue(k: Kernel, words: str) -> int:
+    """Save the registers that MicroPython does not, and take room for words on the stack.
+
+    Returns the bytes of it, for `epilogue`. MicroPython saves r4 to r7 and lr.
+    """
+    room = k.stack(words)
+    k(f"""
+        push {{r8-r11}}
+        sub sp, #{room}
+    """)
+    return room
+
+
+def epilogue(k: Kernel, room: int) -> None:
+    """Give back what `prologue` took; the result is a number, so that nothing is allocated."""
+    k(f"""
+        add sp, #{room}
+        pop {{r8-r11}}
+        movs r0, #0
+    """)
+
+
+def rows(k: Kernel, accumulators: str) -> None:
+    """Sums of four rows become results, in r2 to r5.
+
+    r2 and r4: mantissas of rows, two a word. Words on the stack: SCALE, the vector's mantissa
+    times 8; K, how far a sum is shifted to the left; RND and S, which round the product with it
+    less 16 bits, and shift it. Changes r1, r6, r7; the accumulators are shifted.
+
+    mul = (mantissa * vector's mantissa + 2**13) >> 14, which is half of 1 more than >> 13.
+    smlawb takes it as signed, so where it has bit 15 another 2**16 times the sum comes to it.
+    """
+    sums = accumulators.split()
+    k("""
+        ldr r6, SCALE
+        movs r7, #1
+        smlawt r3, r6, r2, r7
+        smlawb r2, r6, r2, r7
+        smlawt r5, r6, r4, r7
+        smlawb r4, r6, r4, r7
+        lsrs r2, r2, #1
+        lsrs r3, r3, #1
+        lsrs r4, r4, #1
+        lsrs r5, r5, #1
+        ldr r6, K
+        ldr r7, RND
+    """)
+    for s in sums:
+        k(f"lsl {s}, {s}, r6")
+    k("ldr r6, S")
+    for m, s in zip(("r2", "r3", "r4", "r5"), sums, strict=True):
+        k(f"""
+            smlawb r1, {s}, {m}, r7
+            tst {m}, #0x8000
+            it ne
+            addne r1, {s}
+            asr {m}, r1, r6
+        """)
+
+
+def shifts(k: Kernel) -> None:
+    """K, RND and S for a vector: r0 its record's `shift`, r1 `room`, r3 the vector's exponent.
+
+    A shift below 17 moves the sum to the left instead, as far as there is room. Changes r2, r4.
+    """
+    k("""
+        subs r0, r0, r3
+        rsb r4, r0, #17
+        cmp r4, #0
+        it lt
+        movlt r4, #0
+        cmp r4, r1
+        it gt
+        movgt r4, r1
+        str r4, K
+        cmp r0, #17
+        it lt
+        movlt r0, #17
+        cmp r0, #47
+        it gt
+        movgt r0, #47
+        subs r0, #17
+        movs r2, #1
+        lsls r2, r0
+        str r2, RND
+        adds r0, #1
+        str r0, S
+    """)
