@@ -6,19 +6,20 @@ from array import array
 from . import modelfile, program, regions
 from .errors import Error, free
 
-_TILE = 1024  # words of the tile buffer, or one row group if that is longer
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
 _REST = 28672  # bytes of heap for all but the large blocks, where these are sized
 
 
-def bind(model, f, parts, context, kernels, source, ample):
+def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     """Fill in `model` from its open file, whose sections are `parts`.
 
+    words, tables: as modelfile.proved gives them.
+
     source, ample: what else than the file the weights are read from, and by how much memory.
-    Returns the program's words, which of them are operands, the list of its regions, what reads
+    held: where tokenizer and tile are to lie behind, if they have a place already.
+    Returns which of the program's words are operands, the list of its regions, what reads
     tiles, or None, and the runs of each matrix. Raises Error.
     """
-    words, tables = _proved(f, parts)
     regions.threshold(regions.EARLY)
     gc.collect()
     tiled = model.weights in ("file", "host")
@@ -28,7 +29,7 @@ def bind(model, f, parts, context, kernels, source, ample):
         modelfile.read(f, parts[0], modelfile.META)
         _describe(model, f, parts[0], words, context)
         model.kernels = kernels.__name__.rpartition("_")[2]
-        model.tokenizer = _tokenizer(f, parts[3], model.vocab)
+        model.tokenizer = _tokenizer(f, parts[3], model.vocab, held)
     except ImportError as e:
         raise Error("this model needs more of the runtime: picoformer update sends it (%s)" % e)
     memory = [None, tables, None, model._mapped and model._mapped.view]
@@ -36,7 +37,7 @@ def bind(model, f, parts, context, kernels, source, ample):
     if tiled:
         if not source:
             modelfile.read(f, parts[4], modelfile.WEIGHTS)
-        tiles = _tiles(source, f, parts[4][0], words, model.context, ample)
+        tiles = _tiles(source, f, parts[4][0], words, model.context, ample, held)
         memory[3] = tiles.buffer
     model._batch = min(words[1], model.context)
     # What is small now fills the holes that imports have left, so that nothing lies high.
@@ -48,25 +49,7 @@ def bind(model, f, parts, context, kernels, source, ample):
         memory[2], matrices = _runs(model, words, parts[4][0])
         gc.collect()
     operands = _steps(model, kernels, four, words, tiles)
-    return words, operands, memory, tiles, matrices
-
-
-def _proved(f, parts):
-    """The program and the tables of a file, once it is known that they are in bounds."""
-    from .check import check
-
-    f.seek(4)
-    old = program.OLD if f.read(1)[0] == modelfile.OLD else 0
-    words = regions.array_of((parts[1][1] >> 2) + old)
-    modelfile.read(f, parts[1], modelfile.PROGRAM, memoryview(words)[old:])
-    if old:
-        program.upgrade(words)
-    tables = regions.array_of(parts[2][1] >> 2)
-    modelfile.read(f, parts[2], modelfile.TABLES, tables)
-    check(words, tables, parts[4][1] >> 2)
-    # The proof takes as much memory as a small model's program and tables: it goes first.
-    regions.forget("check")
-    return words, tables
+    return operands, memory, tiles, matrices
 
 
 def _modules(f, section, words, kernels, tiled):
@@ -157,8 +140,8 @@ def _describe(model, f, section, words, context):
     model._turn = 0
 
 
-def _tokenizer(f, section, vocab):
-    tokens = bytearray(section[1])
+def _tokenizer(f, section, vocab, held):
+    tokens = held[2] if held else bytearray(section[1])
     modelfile.read(f, section, modelfile.TOKENIZER, tokens)
     made = tokenizer(tokens)
     regions.forget("tokenizer_added")  # until a text has such a token
@@ -169,12 +152,14 @@ def _tokenizer(f, section, vocab):
     return made
 
 
-def _tiles(source, f, at, words, context, ample):
+def _tiles(source, f, at, words, context, ample, held):
     """The buffer for weights that are read from a source, or from byte `at` of the file on."""
     from .weights import File, Tiles
 
-    tile = _ample(words, context, ample) if ample else _TILE
-    return Tiles(source or File(f, at), regions.array_of(max(tile, _longest(words))))
+    tile = _ample(words, context, ample) if ample else regions.TILE
+    n = max(tile, _longest(words))
+    buffer = held[3] if held and held[3] and n == regions.TILE else regions.array_of(n)
+    return Tiles(source or File(f, at), buffer)
 
 
 def _meta(f, section):
@@ -205,14 +190,14 @@ def _ample(words, context, share):
     """
     gc.collect()
     room = min(free(), 1 << 24)
-    room -= 4 * (regions.arena_words(words, context) + _TILE) + _REST
+    room -= 4 * (regions.arena_words(words, context) + regions.TILE) + _REST
     for i in range(words[11]):
         room -= 4 * regions.cache_words(words, i, context)
     if room < 0:
-        return _TILE
+        return regions.TILE
     room //= share
     words[1] = max(words[1], min(context, words[1] + 3 * (room >> 4) // words[2]))
-    return min(_TILE + (room >> 4), _LONG)
+    return min(regions.TILE + (room >> 4), _LONG)
 
 
 def _runs(model, words, offset):

@@ -6,7 +6,6 @@ On a Pico that is 16 KB of heap, and then 6.
 """
 
 import gc
-import sys
 from binascii import crc32
 
 from . import regions
@@ -15,74 +14,17 @@ from .errors import Error, free
 _GOING = "binder", "check", "modelfile", "program"  # modules that go before large blocks come
 
 
-def _miscompiled(arch):
-    """Whether viper would come from source here, which MicroPython compiles wrongly for Xtensa
-    before 1.26: without an error, and the kernels crash the board.
-    """
-    if arch not in (9, 10) or sys.implementation.version >= (1, 26):
-        return False
-    import os
-
-    folder = sys.modules[__name__.rpartition(".")[0]].__path__  # an ESP8266 has no __file__
-    try:
-        # Beside an .mpy of that name, it is the one that would be imported.
-        os.stat(folder + "/kernels_viper.py")
-        return True
-    except OSError:
-        return folder[:7] == ".frozen"  # into a firmware of the same fault
-
-
-def _family(name):
-    """The kernels `name`, or the fastest family that this port can compile."""
-    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M, 9 and 10 are Xtensa.
-    arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
-    wrong = _miscompiled(arch)
-    families = "dsp", "thumb", "viper"
-    for family in families[2 - (3 < arch < 9) - (5 < arch < 9) :]:
-        if name in (None, family) and not wrong:
-            try:
-                if family == "dsp":
-                    from . import kernels_dsp as kernels
-                elif family == "thumb":
-                    from . import kernels_thumb as kernels
-                else:
-                    from . import kernels_viper as kernels
-                return kernels
-            except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
-                # No emitter, no such core, an .mpy of another, or no memory to compile the source.
-                gc.collect()
-    if wrong and name == "viper":
-        raise Error(
-            "viper from .py crashes this board before MicroPython 1.26: put the .mpy files on it "
-            "(picoformer deploy), or use kernels='portable'"
-        )
-    if name in families:
-        can = _family(None).__name__.rpartition("_")[2]
-        raise Error("this port cannot run %s kernels; use kernels=%r" % (name, can))
-    if name not in (None, "portable"):
-        raise Error("no kernels %r: there are 'dsp', 'thumb', 'viper' and 'portable'" % name)
-    from . import kernels_portable as portable
-
-    return portable
-
-
-def _zeros(n, native):
-    """n words; only plain Python indexes whole ones."""
-    return bytearray(4 * n) if native else regions.array_of(n)
-
-
 def load(model, f, path, context, weights, kernels, spare):
     """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
-    kernels = _family(kernels)
+    from . import modelfile
+
+    kernels = modelfile.family(kernels)
     source = weights if hasattr(weights, "fill") else None
     if not source and weights not in (None, "flash", "ram", "file"):
         raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
-    from . import modelfile
-
     if not isinstance(spare, int) or spare < 0:
         raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
     parts = modelfile.sections(f, source)
-    modelfile = None
     mapped = None
     if weights == "flash" or kernels.BIAS and not weights:
         from . import flash
@@ -96,14 +38,28 @@ def load(model, f, path, context, weights, kernels, spare):
         choices = (weights,) if weights else ("flash",) if mapped else ("ram", "file")
         choices = [(choice, 0) for choice in choices]
     for choice, ample in choices:
+        last = (choice, ample) == choices[-1]
         gc.collect()
         try:
+            model.weights = choice
+            ram = parts[4][1] >> 2 if choice == "ram" else 0
+            model.in_ram = 4 * ram
+            tile = regions.TILE if choice == "file" else 0
+            from . import modelfile
+
+            held = modelfile.early(f, parts, context, ram, kernels.BIAS != 0, tile)
+            modelfile = None
+            if not held:
+                gc.collect()
+            if held is None and not last:
+                continue
             room = None if weights else spare
-            return _fill(model, f, parts, context, choice, kernels, source, ample, room)
+            return _fill(model, f, parts, context, kernels, source, ample, room, held)
         except MemoryError as e:
             # What there is of the model goes before it is made anew.
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
-            if (choice, ample) == choices[-1]:
+            held = None
+            if last:
                 if "piece" in str(e):
                     raise
                 raise MemoryError("%s; without the model %s" % (e, _left()))
@@ -134,24 +90,36 @@ def _binder():
     return binder
 
 
-def _fill(model, f, parts, context, weights, kernels, source, ample, spare=None):
-    model.weights = weights
-    binder = _binder()
+def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=()):
+    """held: what regions.early gives."""
+    weights = model.weights
+    place = held and held[2]
+    binder = None if place else _binder()
     gc.collect()
-    words, operands, memory, tiles, matrices = binder.bind(
-        model, f, parts, context, kernels, source, ample
+    from . import modelfile
+
+    words, tables = modelfile.proved(f, parts, place)
+    modelfile = None
+    if place:  # in what the proof has left
+        gc.collect()
+        from . import binder
+    operands, memory, tiles, matrices = binder.bind(
+        model, f, parts, words, tables, context, kernels, source, ample, place
     )
-    ram = parts[4][1] >> 2 if weights == "ram" else 0
-    model.in_ram = 4 * ram
     binder = None
     regions.forget(*_GOING)
     _reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
-    _allocate(model, words, memory, ram, native)
-    if ram:
-        from . import modelfile
-
-        modelfile.read(f, parts[4], modelfile.WEIGHTS, memory[3])
+    need = regions.sizes(words, model.context, model.in_ram >> 2)
+    # A long tile comes with longer frames.
+    blocks = held[1] if held and held[0] == need else _allocate(model, words, need, native)
+    held = None
+    if blocks[0]:
+        wrong = "model file is corrupt: checksum of its weights differs; convert or copy it again"
+        _read(f, parts[4], blocks[0], wrong)
+        memory[3] = blocks[0]
+    memory[0] = blocks[1]
+    memory.extend(blocks[2:])
     arena = model._arena = memory[0]
     arena[2] = model.context
     arena[3] = model._stride
@@ -159,10 +127,10 @@ def _fill(model, f, parts, context, weights, kernels, source, ample, spare=None)
         tiles.arena = arena
     model._space = memory
     if native:
-        held = {}
+        copies = {}
         if weights == "flash" and spare is not None:
-            held = _bring(model, memory, matrices, spare)
-        _relocate(model, memory, kernels.BIAS, words, operands, held)
+            copies = _bring(model, memory, matrices, spare)
+        _relocate(model, memory, kernels.BIAS, words, operands, copies)
         model._memory = memory  # keeps the regions alive
         model._space = arena
 
@@ -177,37 +145,35 @@ def _reread(f, section, tokens):
     for i in range(0, len(tokens), 256):
         view[i : i + 256] = none[: len(tokens) - i]
     gc.collect()
+    wrong = "the model file has changed while it was read: load it again"
+    _read(f, section, tokens, wrong)
+
+
+def _read(f, section, into, wrong):
+    """Read a section without `modelfile`, which is gone; raises Error(wrong)."""
     f.seek(section[0])
-    f.readinto(tokens)
-    if crc32(tokens) & 0xFFFFFFFF != section[2]:
-        raise Error("the model file has changed while it was read: load it again")
+    f.readinto(into)
+    if crc32(into) & 0xFFFFFFFF != section[2]:
+        raise Error(wrong)
 
 
-def _allocate(model, words, memory, weights, native):
-    """Allocate caches, arena and `weights` words of weights.
+def _allocate(model, words, need, native):
+    """The large blocks, of `need` words.
 
-    All that leaves garbage between what stays was before. These large blocks come behind it, in
-    one piece.
+    All that leaves garbage between what stays was before: they come behind it, in one piece.
     """
     gc.collect()
-    context = model.context
-    caches = range(words[11])
     try:
-        if weights:
-            memory[3] = _zeros(weights, native)
-        for i in caches:
-            memory.append(_zeros(regions.cache_words(words, i, context), native))
-        memory[0] = regions.array_of(regions.arena_words(words, context))
+        return regions.blocks(need, native)
     except MemoryError:
-        del memory[3:]
-        left = _left()  # which collects what was got
-        need = [regions.cache_words(words, i, context) for i in caches]
-        need += weights, regions.arena_words(words, context)
-        raise MemoryError(
-            "a context of %d takes %d bytes%s, %d of them in one piece; %s%s"
-            % (context, 4 * sum(need), " with the weights" * (weights > 0), 4 * max(need), left,
-               "" if model.image else "; choose a smaller context")
-        )  # fmt: skip
+        pass  # and the blocks that there were go with that function
+    left = _left()
+    least = 4 * sum(regions.sizes(words, 2, need[0]))
+    raise MemoryError(
+        "a context of %d takes %d bytes%s, %d of them in one piece; %s; %s"
+        % (model.context, 4 * sum(need), " with the weights" * (need[0] > 0), 4 * max(need), left,
+           "take a smaller model" if model.image or least > free() else "choose a smaller context")
+    )  # fmt: skip
 
 
 def _left():

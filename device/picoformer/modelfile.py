@@ -1,9 +1,17 @@
-"""The model file's frame: header, sections, checksums. docs/format.md is the definition."""
+"""What is done with a model file before it is bound, and is dropped then.
 
+Its frame, of which docs/format.md is the definition: header, sections, checksums. Which kernels
+run it, where what is large of it comes to lie, and that its program is proved.
+"""
+
+import gc
 import struct
+import sys
+from array import array
 from binascii import crc32
 
-from .errors import Error
+from . import regions
+from .errors import Error, free
 
 MAGIC = b"\x89PFT"
 VERSION, OLD = 3, 2  # what is written, and what is read as well
@@ -81,7 +89,7 @@ def read(f, section, kind, into=None):
         got = f.readinto(into) if n else 0
         seen = crc32(into)
     else:
-        block = bytearray(min(n, 4096))
+        block = bytearray(min(n, 1024))  # there may be no longer piece
         got = 0
         while got < n:
             k = f.readinto(block)
@@ -97,3 +105,130 @@ def read(f, section, kind, into=None):
             % _NAMES[kind - 1]
         )
     return into
+
+
+def _miscompiled(arch):
+    """Whether viper would come from source here, which MicroPython compiles wrongly for Xtensa
+    before 1.26: without an error, and the kernels crash the board.
+    """
+    if arch not in (9, 10) or sys.implementation.version >= (1, 26):
+        return False
+    import os
+
+    folder = sys.modules[__name__.rpartition(".")[0]].__path__  # an ESP8266 has no __file__
+    try:
+        # Beside an .mpy of that name, it is the one that would be imported.
+        os.stat(folder + "/kernels_viper.py")
+        return True
+    except OSError:
+        return folder[:7] == ".frozen"  # into a firmware of the same fault
+
+
+def family(name):
+    """The kernels `name`, or the fastest family that this port can compile."""
+    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M, 9 and 10 are Xtensa.
+    arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    wrong = _miscompiled(arch)
+    families = "dsp", "thumb", "viper"
+    for kind in families[2 - (3 < arch < 9) - (5 < arch < 9) :]:
+        if name in (None, kind) and not wrong:
+            try:
+                if kind == "dsp":
+                    from . import kernels_dsp as kernels
+                elif kind == "thumb":
+                    from . import kernels_thumb as kernels
+                else:
+                    from . import kernels_viper as kernels
+                return kernels
+            except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
+                # No emitter, no such core, an .mpy of another, or no memory to compile the source.
+                gc.collect()
+    if wrong and name == "viper":
+        raise Error(
+            "viper from .py crashes this board before MicroPython 1.26: put the .mpy files on it "
+            "(picoformer deploy), or use kernels='portable'"
+        )
+    if name in families:
+        can = family(None).__name__.rpartition("_")[2]
+        raise Error("this port cannot run %s kernels; use kernels=%r" % (name, can))
+    if name not in (None, "portable"):
+        raise Error("no kernels %r: there are 'dsp', 'thumb', 'viper' and 'portable'" % name)
+    from . import kernels_portable as portable
+
+    return portable
+
+
+def _area(size):
+    """Let the heap grow by one area of `size` bytes, or of as many as can be had, if it grows.
+
+    Collecting is off behind this: the first one would give the area back.
+    """
+    import io
+
+    gc.disable()
+    while size:
+        try:
+            # Its buffer is free when it is closed, without a collection.
+            return io.BytesIO(size).close()
+        except MemoryError:
+            size -= (size >> 6) + 1
+
+
+def early(f, parts, context, weights, native, tile):
+    """All blocks of a model that are not small, where the heap grows for them.
+
+    An ESP32's grows by areas, when it is full: as large as what did not fit, or as all before.
+    What is large has to come before what is small has filled the first of them.
+
+    tile: words of the buffer that weights are swept through. Returns (sizes, blocks, (program,
+    tables, tokenizer, tile)), the first two as `_allocate` has them, of a program that is not
+    proved yet; () where the heap did not grow, None where there is no room.
+    """
+    if not free():
+        return ()
+    f.seek(4)
+    old = 10 * (f.read(1) == b"\x02")
+    f.seek(parts[1][0])
+    words = array("i", f.read(min(parts[1][1], 400)))
+    if old:  # as program.upgrade does
+        words = words[:16] + array("i", bytes(4 * old)) + words[16:]
+        words[8] = 2
+    total = free() + gc.mem_alloc()
+    on = gc.isenabled()
+    try:
+        need = regions.sizes(words, (context or words[0]) + 1 & ~1, weights)
+        n = len(need)
+        need += (parts[1][1] >> 2) + old, parts[2][1] >> 2, parts[3][1] >> 2, tile
+        _area(4 * sum(need) + 32 * len(need))
+        held = regions.blocks(need, native, (1, n, n + 1, n + 3))
+    except MemoryError:
+        return None
+    except (IndexError, TypeError):
+        return ()
+    finally:
+        if on:
+            gc.enable()
+    return (need[:n], held[:n], held[n:]) if free() + gc.mem_alloc() != total else ()
+
+
+def proved(f, parts, held):
+    """The program and the tables of a file, once it is known that they are in bounds.
+
+    held: arrays for them, if they have a place already. Raises Error.
+    """
+    from .check import check
+
+    f.seek(4)
+    old = 10 if f.read(1)[0] == OLD else 0
+    words = held[0] if held else regions.array_of((parts[1][1] >> 2) + old)
+    read(f, parts[1], PROGRAM, memoryview(words)[old:])
+    if old:
+        from .program import upgrade
+
+        upgrade(words)
+    tables = held[1] if held else regions.array_of(parts[2][1] >> 2)
+    read(f, parts[2], TABLES, tables)
+    check(words, tables, parts[4][1] >> 2)
+    # The proof takes as much memory as a small model's program and tables: it goes first.
+    regions.forget("check")
+    return words, tables

@@ -8,6 +8,7 @@ from array import array
 threshold = getattr(gc, "threshold", int)
 LOADING = "binder", "check", "loader", "modelfile", "program", "regions"  # what only that needs
 EARLY, LATER = 4096, 32768
+TILE = 1024  # words of the tile buffer, or one row group if that is longer
 
 ARENA, TABLES, RUNS, WEIGHTS, CACHE = 0, 1, 2, 3, 4  # regions; layer i's cache is CACHE + i
 HEADER = 16  # words in front of the arena's frames
@@ -46,12 +47,37 @@ def pair_words(heads, size, key_bits, value_bits):
 
 
 def array_of(n):
-    """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
-    # Small, as it leaves a hole in front; not for what would grow too often.
-    some = memoryview(array("i", bytes(256 if n < 32768 else 4096)))
-    out = array("i", some[: n % len(some)])
-    while len(out) < n:
-        out.extend(some)
+    """n words, 0, as one block from the start: one that grows may meet the end of an area of the
+    heap, and array("i", bytes(4 * n)) would take the memory twice.
+    """
+    out = array("i", range(n))
+    view = memoryview(out)
+    none = bytes(min(4 * n, 1024))
+    some = memoryview(array("i", none))
+    for i in range(0, n, 256):
+        view[i : i + 256] = some[: n - i]
+    return out
+
+
+def sizes(words, context, weights):
+    """Words of the large blocks: `weights` of those in RAM, the arena, each layer's cache."""
+    out = [weights, arena_words(words, context)]
+    for i in range(words[11]):
+        out.append(cache_words(words, i, context))
+    return out
+
+
+def blocks(sizes, native, arrays=(1,)):
+    """Blocks of so many words, None for 0; those of `arrays` are indexed by words.
+
+    The largest come first: where the heap is in areas, each has to lie in one.
+    """
+    out = [None] * len(sizes)
+    for k in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
+        n = sizes[k]
+        if n:
+            # Only plain Python indexes the words of all.
+            out[k] = bytearray(4 * n) if native and k not in arrays else array_of(n)
     return out
 
 

@@ -178,7 +178,7 @@ def test_mip_install_of_mpy_files(board, tmp_path, served):
     assert {path.name: path.read_bytes() for path in installed.iterdir()} == made
 
 
-KERNELS = "from picoformer import loader; print(loader._family(None).__name__)"
+KERNELS = "from picoformer import modelfile; print(modelfile.family(None).__name__)"
 
 
 def test_mpremote_takes_over_a_board_whose_main_never_ends(board):

@@ -162,9 +162,11 @@ def test_what_the_loader_says(own, monkeypatch, name):
     cache, arena = m.cache_bytes(m.context), m.arena_bytes(m.context)
     piece = max(arena, cache // m.program[11])
     model = SimpleNamespace(context=m.context, image=m.meta.get("image"))
+    words = m.program.tolist()
+    monkeypatch.setattr(loader, "free", lambda: 10**6)
     with pytest.raises(MemoryError) as e:
-        loader._allocate(model, m.program.tolist(), [None] * 4, 0, False)
-    said = f"{m.context} takes {cache + arena} bytes, {piece} of them in one piece; 0 are free"
+        loader._allocate(model, words, loader.regions.sizes(words, m.context, 0), False)
+    said = f"{m.context} takes {cache + arena} bytes, {piece} of them in one piece; "
     assert said in str(e.value)
     assert ("smaller context" in str(e.value)) == (name == "stories")
 

@@ -104,7 +104,9 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     model._f = None
     model._mapped = _mapped(len(data)) if weights == "flash" else None
     # The plain kernels relocate nothing; the arrays are as large as those of the others.
-    loader._fill(model, f, modelfile.sections(f), context, weights, portable, None, 0)
+    model.weights = weights
+    model.in_ram = m.sizes["weights"] if weights == "ram" else 0
+    loader._fill(model, f, modelfile.sections(f), context, portable, None, 0)
     arena, tables, _, matrices, *caches = model._space
     steps = model._encoder + model._body + model._head
     words = steps[0][1].obj
