@@ -199,11 +199,13 @@ def early(f, parts, context, weights, native, tile):
         need = regions.sizes(words, (context or words[0]) + 1 & ~1, weights)
         n = len(need)
         need += (parts[1][1] >> 2) + old, parts[2][1] >> 2, parts[3][1] >> 2, tile
+        if min(need) < 0 or sum(need) >> 26:  # the proof will say what is wrong
+            return ()
         _area(4 * sum(need) + 32 * len(need))
         held = regions.blocks(need, native, (1, n, n + 1, n + 3))
     except MemoryError:
         return None
-    except (IndexError, TypeError):
+    except (ArithmeticError, IndexError, TypeError, ValueError):
         return ()
     finally:
         if on:
