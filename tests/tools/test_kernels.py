@@ -10,7 +10,7 @@ import pytest
 
 import picoformer.device as device
 from picoformer import Error
-from picoformer.device import loader
+from picoformer.device import modelfile
 from tools.kernels.__main__ import BOARD, texts
 from tools.kernels.assembler import FORMS, Kernel
 
@@ -125,11 +125,11 @@ def test_the_fastest_family_that_runs(architecture, dsp, monkeypatch):
     """As sys.implementation._mpy numbers architectures; 6 to 8 are Armv7E-M."""
     implementation = types.SimpleNamespace(_mpy=architecture << 10, version=(1, 26))
     monkeypatch.setattr(
-        loader, "sys", types.SimpleNamespace(implementation=implementation, modules=sys.modules)
+        modelfile, "sys", types.SimpleNamespace(implementation=implementation, modules=sys.modules)
     )
     for family in "dsp", "thumb", "viper":
         name = f"kernels_{family}"
-        module = name if family != "dsp" or dsp else None
+        module = types.ModuleType(name) if family != "dsp" or dsp else None
         monkeypatch.setitem(sys.modules, f"picoformer.device.{name}", module)
         if module:
             monkeypatch.setattr(device, name, module, raising=False)
@@ -138,12 +138,13 @@ def test_the_fastest_family_that_runs(architecture, dsp, monkeypatch):
     able = ["dsp"] if dsp and 6 <= architecture <= 8 else []
     able += ["thumb"] if 4 <= architecture <= 8 else []
     able.append("viper")
-    assert loader._family(None) == f"kernels_{able[0]}"
+    assert modelfile.family(None).__name__ == f"kernels_{able[0]}"
     for family in "dsp", "thumb", "viper":
         if family in able:
-            assert loader._family(family) == f"kernels_{family}"
+            assert modelfile.family(family).__name__ == f"kernels_{family}"
         else:
-            with pytest.raises(Error, match=f"cannot run {family} kernels"):
-                loader._family(family)
+            words = f"cannot run {family} kernels; use kernels='{able[0]}'"
+            with pytest.raises(Error, match=words):
+                modelfile.family(family)
     with pytest.raises(Error, match="no kernels 'gpu': there are 'dsp', 'thumb', 'viper' and"):
-        loader._family("gpu")
+        modelfile.family("gpu")
