@@ -31,7 +31,7 @@ from .repl import Repl, lines
 from .trouble import explain
 
 # Time limits, in seconds.
-START_LIMIT = 120.0  # for the runtime to be imported, as .py on a slow board
+START_LIMIT = 300.0  # for the runtime to be imported, as .py, or by an emulated ESP32
 REST = 0.2  # of silence, after which nothing more is on its way
 LISTEN = 1.0  # to what a board says after a reset
 TRACE_LIMIT = 5.0  # for a traceback to come
