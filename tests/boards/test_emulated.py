@@ -1,8 +1,10 @@
 """Emulated boards that are programs of others: what is looked for, what lies in their flash."""
 
 import os
+import signal
 import struct
 import sys
+import time
 
 import pytest
 
@@ -260,6 +262,14 @@ def fake(monkeypatch, tmp_path):
     esp32._machines.cache_clear()
 
 
+def dead(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("kind", some([Esp32Board, Pico2Board], 2))
 def test_an_emulator_that_is_a_program(fake, tmp_path, kind):
     fake(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nserve()")
@@ -270,21 +280,33 @@ def test_an_emulator_that_is_a_program(fake, tmp_path, kind):
         with pytest.raises(Error, match=f"another emulated {kind.title}.*is using .*flash as its"):
             kind(tmp_path / "flash")
         pid = int((tmp_path / "pid").read_text())
-        os.kill(pid, 0)
+        assert not dead(pid)
         board._process.stdin.close()  # as when the program that started it is killed
         assert board.stopped(20) == f"the emulated {kind.title} stopped"
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        assert dead(pid)
     board.close()
+
+
+@pytest.mark.parametrize("ends", some(["by itself", "with all else"], 2, 1))
+def test_an_emulator_that_ends(fake, tmp_path, ends):
+    fake(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nserve()")
+    with Esp32Board(tmp_path / "flash") as board:
+        pid = int((tmp_path / "pid").read_text())
+        if ends == "by itself":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            board._kill()  # where it did not start in time, or does not end
+        assert board.stopped(20) == "the emulated ESP32 stopped"
+        deadline = time.monotonic() + 10
+        while not dead(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert dead(pid)
 
 
 def test_an_emulator_that_fails_says_why(fake, tmp_path):
     fake("sys.exit('qemu: a bad option')")
     with pytest.raises(Error, match="node ended: qemu: a bad option"):
         Esp32Board(tmp_path / "flash")
-    fake("import threading\nthreading.Timer(1, os._exit, [3]).start()\nserve()")
-    with Esp32Board(tmp_path / "flash") as board:
-        assert board.stopped(20) == "the emulated ESP32 stopped"
 
 
 # The boards themselves

@@ -23,6 +23,7 @@ from ..errors import EmulatorError
 from . import filesystem
 from .firmware import Firmware
 from .process import ProcessBoard
+from .program import START_LIMIT
 
 VARIABLE = "PICOFORMER_QEMU_XTENSA"
 PROGRAM = "qemu-system-xtensa"
@@ -69,7 +70,7 @@ class Esp32Board(ProcessBoard):
     described = "ESP32, emulated"
     kind = ESP32_GENERIC
     module = "esp32_process"
-    start_limit = 90.0
+    start_limit = START_LIMIT
 
     @classmethod
     def unsupported(cls) -> str:

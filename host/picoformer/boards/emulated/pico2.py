@@ -17,6 +17,7 @@ from ..errors import EmulatorError
 from . import filesystem
 from .firmware import Firmware
 from .process import ProcessBoard
+from .program import START_LIMIT
 
 VARIABLE = "PICOFORMER_RP2350JS"
 GET = (
@@ -51,7 +52,7 @@ class Pico2Board(ProcessBoard):
     described = "Raspberry Pi Pico 2, emulated"
     kind = RPI_PICO2
     module = "pico2_process"
-    start_limit = 90.0
+    start_limit = START_LIMIT
 
     @classmethod
     def unsupported(cls) -> str:
