@@ -106,7 +106,8 @@ def test_versions_agree():
 def test_the_wheel_has_types_and_the_story_model():
     """What setuptools is told to take along is there; `test_wheel_and_sdist` builds them."""
     text = (ROOT / "pyproject.toml").read_text()
-    assert '\n"picoformer" = ["py.typed"]\n"picoformer.stories" = ["*"]\n' in text
+    harness = '"picoformer.boards.emulated" = ["*.js"]\n'
+    assert f'\n"picoformer" = ["py.typed"]\n{harness}"picoformer.stories" = ["*"]\n' in text
     assert '\n"picoformer.stories" = "models/stories"\n' in text
     assert (ROOT / "host" / "picoformer" / "py.typed").is_file()
     grafted = re.findall(r"^graft (.+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE)

@@ -18,7 +18,7 @@ import serial
 import models
 from picoformer.boards import errors, frames, limits, port, probe, repl
 from picoformer.boards.board import Board
-from picoformer.boards.emulated import pico
+from picoformer.boards.emulated import pico, pico2
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.room import Room
 from picoformer.commands import boards as boards_cli
@@ -638,12 +638,33 @@ def prepared(tmp_path_factory, stories):
     return path
 
 
-@pytest.fixture
-def pico_board(prepared, tmp_path):
+@pytest.fixture(params=["pico", "pico2"])
+def pico_board(request, tmp_path):
+    """An emulated Pico, and a Pico 2, with the runtime and the story model in their flash."""
     flash = tmp_path / "pico.flash"
-    flash.write_bytes(prepared.read_bytes())
-    with pico.PicoBoard(flash) as emulated:
-        yield emulated
+    if request.param == "pico":
+        flash.write_bytes(request.getfixturevalue("prepared").read_bytes())
+        with pico.PicoBoard(flash) as emulated:
+            yield emulated
+    elif reason := pico2.Pico2Board.missing():
+        pytest.skip(reason)
+    else:
+        stories = request.getfixturevalue("stories")
+        with pico2.Pico2Board(flash, put=[stories.path]) as emulated:
+            yield emulated
+
+
+@pytest.mark.slow
+def test_mpremote_and_resets_on_the_emulated_pico(pico_board, stories):
+    """In the middle of a text: nothing is left of it."""
+    with Board(pico_board.port) as board:
+        pieces = board.generate("stories", PROMPT)
+        assert next(pieces) == next(stories.sim.generate(PROMPT))
+    assert mpremote(pico_board.port, "import sys; print('picoformer' in sys.modules)") == "False\n"
+    for hard in (False, True):
+        with Board(pico_board.port) as board:
+            assert next(board.generate("stories", PROMPT)) == next(stories.sim.generate(PROMPT))
+            board.reset(hard)
 
 
 @pytest.mark.slow

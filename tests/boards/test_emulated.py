@@ -1,6 +1,7 @@
 """Emulated boards that are programs of others: what is looked for, what lies in their flash."""
 
 import os
+import signal
 import struct
 import sys
 import time
@@ -9,11 +10,13 @@ import pytest
 
 from picoformer import Board, Error
 from picoformer.boards import emulated
-from picoformer.boards.emulated import esp32, esp32_process
+from picoformer.boards.emulated import esp32, esp32_process, images, pico2, pico2_process
 from picoformer.boards.emulated.esp32 import ESP32_GENERIC, Esp32Board
 from picoformer.boards.emulated.filesystem import Volume
 from picoformer.boards.emulated.pico import RPI_PICO
+from picoformer.boards.emulated.pico2 import RPI_PICO2, Pico2Board
 from picoformer.commands.main import main
+from turns import some
 
 pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
 
@@ -47,8 +50,26 @@ def firmware(path, words=b"v1.24.0", chip=0, vfs=2 << 20):
     return path
 
 
+def uf2(path, family=pico2_process.RP2350, kind=7, size=2 << 20):
+    """A file like RPI_PICO2, of a few words and what says where the filesystem lies."""
+    base, entry, table = 0x10000000, 0x200, 0x240
+    data = bytearray(b"MicroPython v1.26.0 on 2025-08-09\0".ljust(0x300, b"\xee"))
+    ends = [base + table, base + table + 8]
+    struct.pack_into("<5I", data, 0x100, 0x7188EBF2, *ends, 0, 0xE71AA390)
+    struct.pack_into("<2H3I", data, entry, kind, 0x504D, base, base + 0x200000, size)
+    struct.pack_into("<2I", data, table, base + 0x280, base + entry)
+    blocks = [(0x10FFFF00, 0xE48BFF57, bytes(256))]  # RP2350-E10's
+    blocks += [(base + i, family, data[i : i + 256]) for i in range(0, len(data), 256)]
+    out = b""
+    for address, of, part in blocks:
+        words = 0x0A324655, 0x9E5D5157, 0x2000, address, 256, 0, 1, of
+        out += (struct.pack("<8I", *words) + part).ljust(508, b"\0") + b"\x30\x6f\xb1\x0a"
+    path.write_bytes(out)
+    return path
+
+
 def files_of(flash):
-    return Volume(512, 128).read(flash.read_bytes()[VFS:])
+    return Volume(512, 32).read(flash.read_bytes()[VFS:])
 
 
 # What is installed
@@ -74,11 +95,32 @@ def test_what_is_missing_for_an_esp32_is_one_line(monkeypatch, tmp_path, capsys)
     assert Esp32Board.missing().startswith("there is no firmware for the emulated ESP32; download")
 
 
+def test_what_is_missing_for_a_pico_2_is_one_line(monkeypatch, tmp_path, capsys):
+    assert main(["emulate", "--board", "pico2"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "c1570/rp2350js" in said and "PICOFORMER_RP2350JS" in said
+    monkeypatch.setenv("PICOFORMER_RP2350JS", str(tmp_path))
+    with pytest.raises(Error, match="RP2350JS names .*, which has no dist/cjs/index.js; clone"):
+        Board("emulator:pico2")
+    (tmp_path / "dist" / "cjs").mkdir(parents=True)
+    (tmp_path / "dist" / "cjs" / "index.js").touch()
+    with pytest.raises(Error, match="needs node"):
+        pico2.find_emulator()
+    qemu(tmp_path / "node")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert pico2.find_emulator() == (str(tmp_path / "node"), str(tmp_path))
+    assert Pico2Board.missing().startswith("there is no firmware for the emulated Pico 2; downl")
+
+
 def test_the_newest_firmware_of_the_right_board(monkeypatch, tmp_path):
     folder = tmp_path / "cache" / "picoformer"
-    for name in ("RPI_PICO2_W-20250809-v1.26.0.uf2", "ESP32_GENERIC_S3-20990101-v9.bin",
+    for name in ("RPI_PICO2_W-20240809-v1.24.0.uf2", "ESP32_GENERIC_S3-20990101-v9.bin",
                  "ESP32_GENERIC-SPIRAM-20990101-v9.bin"):  # fmt: skip
         (folder / name).touch()
+    assert RPI_PICO2.find().name.startswith("RPI_PICO2_W")
+    (folder / "RPI_PICO2-20250809-v1.26.0.uf2").touch()
+    assert RPI_PICO2.find().name == "RPI_PICO2-20250809-v1.26.0.uf2"
     for kind, names in (
         (RPI_PICO, ("RPI_PICO-20240101-v1.24.0.uf2", "RPI_PICO-20250911-v1.26.1.uf2")),
         (ESP32_GENERIC, ("ESP32_GENERIC-20241025-v1.24.0.bin", "ESP32_GENERIC-v1.27.0.bin")),
@@ -117,7 +159,7 @@ def test_a_new_flash_has_the_firmware_the_runtime_and_what_is_put_there(tmp_path
     assert data[0x1000 : 0x1000 + 0xF200] == first.read_bytes()
     files = files_of(flash)
     assert files["/m.pft"] == model.read_bytes()
-    runtime = esp32_process.runtime(first.read_bytes())
+    runtime = images.runtime(first.read_bytes(), "esp32")
     assert {n: d for n, d in files.items() if n != "/m.pft"} == runtime
     assert {"/lib/picoformer/server" + form for form in (".mpy", ".py")} & set(runtime)
     # Kept as it is, but for what is put there and another firmware.
@@ -131,7 +173,7 @@ def test_a_new_flash_has_the_firmware_the_runtime_and_what_is_put_there(tmp_path
     esp32_process.prepare(flash, second, [model])
     assert flash.read_bytes()[0x10000 : 0x1000 + 0xF200] == second.read_bytes()[0xF000:]
     assert files_of(flash) == runtime | {"/m.pft": b"another"}
-    assert esp32_process.version(second.read_bytes()) == (1, 27, 0)
+    assert images.version(second.read_bytes()) == (1, 27, 0)
 
 
 def test_what_is_no_firmware_or_no_flash(tmp_path):
@@ -147,7 +189,7 @@ def test_what_is_no_firmware_or_no_flash(tmp_path):
             esp32_process.prepare(flash, data, [])
     assert not flash.exists()
     flash.write_bytes(b"?")
-    with pytest.raises(Error, match="expected 4194304: it is not an ESP32's flash; remove it"):
+    with pytest.raises(Error, match="expected 4194304: it is not the flash of an ESP32; remove"):
         esp32_process.prepare(flash, firmware(tmp_path / "f"), [])
     large = tmp_path / "large.pft"
     large.write_bytes(bytes(3 << 20))
@@ -156,16 +198,44 @@ def test_what_is_no_firmware_or_no_flash(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-# The process, with a program in QEMU's place
+# The flash of a Pico 2
+
+
+def test_the_filesystem_lies_where_the_firmware_says(tmp_path):
+    flash, model = tmp_path / "flash", tmp_path / "m.pft"
+    model.write_bytes(bytes(range(256)) * 300)
+    image = uf2(tmp_path / "pico2.uf2")
+    assert pico2_process.prepare(flash, image, [model]) == 0x200000
+    runtime = images.runtime(pico2_process.program(image.read_bytes()), "pico2")
+    assert Volume(512, 256).read(flash.read_bytes()) == runtime | {"/m.pft": model.read_bytes()}
+    model.write_bytes(b"another")
+    assert pico2_process.prepare(flash, image, [model]) == 0x200000
+    assert Volume(512, 256).read(flash.read_bytes()) == runtime | {"/m.pft": b"another"}
+    with pytest.raises(Error, match="expected 1048576: it is not the flash of a Pico 2 with this"):
+        pico2_process.prepare(flash, uf2(tmp_path / "other.uf2", size=1 << 20), [])
+    for wrong, said in (
+        ({"family": 0xE48BFF56}, "no UF2 file for RP2350"),
+        ({"kind": 6}, "no MicroPython for 4 MB"),
+        ({"size": 4 << 20}, "no MicroPython for 4 MB"),
+    ):
+        with pytest.raises(Error, match=f"wrong.uf2 is {said}"):
+            pico2_process.prepare(flash, uf2(tmp_path / "wrong.uf2", **wrong), [])
+    image.write_bytes(image.read_bytes()[:-600])  # cut
+    with pytest.raises(Error, match="no MicroPython for 4 MB"):
+        pico2_process.prepare(flash, image, [])
+
+
+# The process, with a program in the emulator's place
 
 
 def qemu(path, machines="esp32  Espressif", body="serve()"):
-    """A program that takes QEMU's options and has a prompt on the port."""
+    """A program that takes QEMU's options, or pico2.js's, and has a prompt on the port."""
     path.write_text(f"""#!{sys.executable}
 import os, re, socket, sys
 if "help" in sys.argv:
     print("Supported machines are:"); print({machines!r}); sys.exit()
-port = int(re.search(r"tcp:127.0.0.1:(\\d+),", " ".join(sys.argv))[1])
+named = re.search(r"tcp:127.0.0.1:(\\d+),", " ".join(sys.argv))
+port = int(named[1] if named else sys.argv[-1])
 def serve():
     listener = socket.create_server(("127.0.0.1", port))
     while True:
@@ -179,71 +249,97 @@ def serve():
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    """fake(body): where the program in QEMU's place does that."""
+    """fake(body): where the program in the emulator's place does that."""
     monkeypatch.setenv("PICOFORMER_ESP32_FIRMWARE", str(firmware(tmp_path / "esp32.bin")))
-    monkeypatch.setenv("PICOFORMER_QEMU_XTENSA", str(tmp_path / "qemu"))
+    monkeypatch.setenv("PICOFORMER_QEMU_XTENSA", str(tmp_path / "node"))
+    monkeypatch.setenv("PICOFORMER_RP2350_FIRMWARE", str(uf2(tmp_path / "pico2.uf2")))
+    monkeypatch.setenv("PICOFORMER_RP2350JS", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "dist" / "cjs").mkdir(parents=True)
+    (tmp_path / "dist" / "cjs" / "index.js").touch()
     esp32._machines.cache_clear()
-    yield lambda *body: qemu(tmp_path / "qemu", "esp32  Espressif", *body)
+    yield lambda *body: qemu(tmp_path / "node", "esp32  Espressif", *body)
     esp32._machines.cache_clear()
 
 
-def test_an_emulator_that_is_a_program(fake, tmp_path):
+def dead(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("kind", some([Esp32Board, Pico2Board], 2))
+def test_an_emulator_that_is_a_program(fake, tmp_path, kind):
     fake(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nserve()")
-    assert Esp32Board.missing() == ""
-    with Esp32Board(tmp_path / "flash") as board:
+    assert kind.missing() == ""
+    with kind(tmp_path / "flash") as board:
         assert board.port.startswith("socket://127.0.0.1:")
         assert not board.stopped(0)
-        with pytest.raises(Error, match="another emulated ESP32.*is using .*flash as its flash"):
-            Esp32Board(tmp_path / "flash")
+        with pytest.raises(Error, match=f"another emulated {kind.title}.*is using .*flash as its"):
+            kind(tmp_path / "flash")
         pid = int((tmp_path / "pid").read_text())
-        os.kill(pid, 0)
+        assert not dead(pid)
+        board._process.stdin.close()  # as when the program that started it is killed
+        assert board.stopped(20) == f"the emulated {kind.title} stopped"
+        assert dead(pid)
     board.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-    assert board.stopped(0) == "the emulated ESP32 stopped"
+
+
+@pytest.mark.parametrize("ends", some(["by itself", "with all else"], 2, 1))
+def test_an_emulator_that_ends(fake, tmp_path, ends):
+    fake(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nserve()")
+    with Esp32Board(tmp_path / "flash") as board:
+        pid = int((tmp_path / "pid").read_text())
+        if ends == "by itself":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            board._kill()  # where it did not start in time, or does not end
+        assert board.stopped(20) == "the emulated ESP32 stopped"
+        deadline = time.monotonic() + 10
+        while not dead(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert dead(pid)
 
 
 def test_an_emulator_that_fails_says_why(fake, tmp_path):
     fake("sys.exit('qemu: a bad option')")
-    with pytest.raises(Error, match="qemu ended: qemu: a bad option"):
+    with pytest.raises(Error, match="node ended: qemu: a bad option"):
         Esp32Board(tmp_path / "flash")
-    fake("import threading\nthreading.Timer(1, os._exit, [3]).start()\nserve()")
-    with Esp32Board(tmp_path / "flash") as board:
-        assert board.stopped(20) == "the emulated ESP32 stopped"
 
 
-def test_an_emulator_dies_with_whom_it_serves(fake, tmp_path):
-    fake(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nserve()")
-    board = Esp32Board(tmp_path / "flash")
-    pid = int((tmp_path / "pid").read_text())
-    board._process.stdin.close()  # as when the program that started it is killed
-    deadline = time.monotonic() + 10
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.kill(pid, 0)
-            time.sleep(0.05)
-    board.close()
+# The boards themselves
 
 
-# The board itself
-
-ESP32 = Esp32Board.missing()
+def board_or_skip(kind):
+    return pytest.mark.skipif(bool(reason := kind.missing()), reason=reason)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(ESP32), reason=ESP32)
-def test_the_emulated_esp32_is_a_board(tmp_path, case):
-    """Some minutes: each access to its flash takes 30 ms."""
+@pytest.mark.parametrize(
+    "kind, kernels",
+    [
+        pytest.param(Esp32Board, "viper", marks=board_or_skip(Esp32Board), id="esp32"),
+        pytest.param(Pico2Board, "thumb", marks=board_or_skip(Pico2Board), id="pico2"),
+    ],
+)
+def test_an_emulated_board(tmp_path, case, kind, kernels):
+    """Of an ESP32 some minutes: each access to its flash takes 40 ms."""
     small = case("size2")
+    name = small.file().stem
     tokens = small.tokens(5)
     flash = tmp_path / "flash"
-    with Esp32Board(flash, put=[small.file()]) as emulated, Board(emulated.port) as board:
-        assert (board.platform.platform, board.platform.architecture) == ("esp32", "xtensawin")
-        name = small.file().stem
-        assert board.load(name).kernels == "viper"
-        assert (board.logits(name, tokens) == small.sim().logits(tokens)[-1]).all()
-        text = list(board.generate(name, "the", max_tokens=6))
-        assert text == list(small.sim().generate("the", 6))
-        board.exec("open('/kept.txt', 'w').write('x')", timeout=60)
-    with Esp32Board(flash) as emulated, Board(emulated.port) as board:
+    with kind(flash, put=[small.file()]) as emulated:
+        with Board(emulated.port) as board:
+            assert board.platform.platform in ("esp32", "rp2")
+            assert board.load(name).kernels == kernels
+            assert (board.logits(name, tokens) == small.sim().logits(tokens)[-1]).all()
+            text = list(board.generate(name, "the", max_tokens=6))
+            assert text == list(small.sim().generate("the", 6))
+            board.exec("open('/kept.txt', 'w').write('x')", timeout=60)
+            board.reset(hard=True)
+        with Board(emulated.port) as board:
+            assert board.exec("print(6 * 7)") == "42\n"
+    with kind(flash) as emulated, Board(emulated.port) as board:
         assert "'kept.txt'" in board.exec("import os; print(os.listdir())", timeout=60)

@@ -13,10 +13,12 @@ import pytest
 
 import architectures
 import models
-from picoformer import Simulator, convert
+from picoformer import Error, Simulator, convert
+from picoformer.boards import emulated
+from picoformer.boards.emulated import esp32, pico, pico2
 from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
-from tools.benchmarks import documents, figures, inputs
+from tools.benchmarks import boards, documents, figures, inputs
 from tools.benchmarks import profile as profiles
 from tools.emulation import rp2040, xip
 
@@ -97,6 +99,25 @@ def test_plot_needs_matplotlib(tool, tmp_path):
 
 def test_part_of_the_documents_is_unknown():
     assert "--only is pico" in error("documents", "--only", "pico")
+
+
+def test_the_page_of_boards_says_what_the_profiles_say():
+    """And names what an emulated board needs."""
+    text = boards.PAGE.read_text()
+    assert boards.page("known", "ran") == text
+    for name in emulated.NAMES:
+        assert f"`{emulated.port(name)}`" in text
+    variables = esp32.VARIABLE, pico2.VARIABLE
+    firmware = [pico.RPI_PICO, pico2.RPI_PICO2, esp32.ESP32_GENERIC]
+    for variable in (*variables, *(kind.variable for kind in firmware)):
+        assert f"`{variable}`" in text
+    with pytest.raises(Error, match="lacks its marks silicon:begin and silicon:end"):
+        boards.page("silicon")
+
+
+@pytest.mark.slow
+def test_the_page_of_boards_says_what_the_plan_says():
+    assert boards.page("fits") == boards.PAGE.read_text()
 
 
 def test_documents_say_what_the_figures_say():

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from picoformer import Board, Error, Simulator
-from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.boards import emulated
 from picoformer.boards.errors import LinkError
 from tools.command import finish
 from tools.sweeps.late import LateCable
@@ -270,7 +270,7 @@ def same_error(ask: Callable[[], Any], simulate: Callable[[], Any]) -> tuple[Any
 
 def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--board", choices=("unix", "pico"), default="unix")
+    parser.add_argument("--board", choices=emulated.NAMES, default="unix")
     parser.add_argument("--requests", type=int, default=10000, help="(default 10000)")
     parser.add_argument("--reconnect", type=int, default=500, help="requests of one session")
     parser.add_argument("--seed", type=int, default=1)
@@ -283,12 +283,8 @@ def run() -> int:
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = Path(folder)
-        if arguments.board == "unix":
-            port = stack.enter_context(UnixBoard(files / "flash")).port
-        else:
-            from picoformer.boards.emulated.pico import PicoBoard
-
-            port = stack.enter_context(PicoBoard(files / "flash.bin")).port
+        board = emulated.board(arguments.board)
+        port = stack.enter_context(board(files / "flash")).port
         cable = LateCable(port) if arguments.late else None
         if cable:
             stack.callback(cable.close)

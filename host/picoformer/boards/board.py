@@ -81,8 +81,9 @@ def _model_of(link: Link) -> Loaded:
 class Board:
     """A board on a serial port; a context manager.
 
-    port: a device path, a pyserial URL, "emulator" or "emulator:pico"; None for the only board
-    that is connected. The board is soft reset, as mpremote does. Methods raise Error.
+    port: a device path, a pyserial URL, "emulator", "emulator:pico", "emulator:pico2" or
+    "emulator:esp32"; None for the only board that is connected. The board is soft reset, as
+    mpremote does. Methods raise Error.
     """
 
     def __init__(self, port: str | None = None) -> None:

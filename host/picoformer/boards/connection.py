@@ -31,7 +31,8 @@ from .repl import Repl, lines
 from .trouble import explain
 
 # Time limits, in seconds.
-START_LIMIT = 120.0  # for the runtime to be imported, as .py on a slow board
+START_LIMIT = 300.0  # for the runtime to be imported, as .py, or by an emulated ESP32
+LIST_LIMIT = 60.0  # for the names of its files
 REST = 0.2  # of silence, after which nothing more is on its way
 LISTEN = 1.0  # to what a board says after a reset
 TRACE_LIMIT = 5.0  # for a traceback to come
@@ -126,7 +127,7 @@ class Connection:
         self.repl.enter()
         self.reset()
         if self.repl.stopped:  # a banner alone is said by each board that has just begun
-            self.repl.stopped = "py" in self.repl.run(PROGRAMS)
+            self.repl.stopped = "py" in self.repl.run(PROGRAMS, LIST_LIMIT)
         self.platform = probe(self.repl)
         """The board's MicroPython."""
 

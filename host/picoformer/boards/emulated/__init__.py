@@ -8,6 +8,7 @@ from typing import Any
 _BOARDS = {
     "unix": ("unix", "UnixBoard"),
     "pico": ("pico", "PicoBoard"),
+    "pico2": ("pico2", "Pico2Board"),
     "esp32": ("esp32", "Esp32Board"),
 }
 

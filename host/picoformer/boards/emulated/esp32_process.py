@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import struct
 import sys
 from pathlib import Path
 
-from ...compile.modelfile import write
-from ...planning.profiles import profile
-from ...runtime.files import FOLDER, wanted
-from ...runtime.platforms import SOUND, Platform
 from ..errors import EmulatorError
 from .esp32 import MACHINE, find_qemu
 from .filesystem import BLOCK, Volume
+from .images import filled, keep, kept
 from .process import claimed, run
 from .program import free_port, serve_program
 
@@ -27,8 +23,8 @@ TABLE_AT = 0x8000
 PROGRAM_AT = 0x10000
 PARTITION = struct.Struct("<2sBBII16sI")
 MAGIC, CHIP = 0xE9, 0  # how an image of firmware begins, and what its byte 12 says of the chip
-PROG = 128  # ports/esp32 leaves VfsLfs2 its own
-FOLDER_BYTES = 1024  # with whole blocks, to list the runtime takes five times as many reads
+PROG = 32  # ports/esp32 mounts it with the sizes that VfsLfs2 has by itself
+FOLDER_BYTES = 512  # with whole blocks the runtime takes three times as many reads to import
 
 
 def filesystem(firmware: bytes) -> tuple[int, Volume]:
@@ -45,20 +41,6 @@ def filesystem(firmware: bytes) -> tuple[int, Volume]:
     raise EmulatorError("no image of ESP32_GENERIC for 4 MiB of flash")
 
 
-def version(firmware: bytes) -> tuple[int, ...]:
-    """MicroPython's version, as the firmware's banner has it."""
-    found = re.search(rb"\0v(\d+)\.(\d+)\.(\d+)[^\0]* on 20", firmware)
-    return tuple(map(int, found.groups())) if found else SOUND
-
-
-def runtime(firmware: bytes) -> dict[str, bytes]:
-    """The runtime for it, as files of the board."""
-    board = profile("esp32")
-    platform = Platform(version(firmware), board.mpy, "esp32", board.machine)
-    files = wanted(platform).files
-    return {f"{FOLDER}/{name}": data for name, data in files.items()}
-
-
 def prepare(flash: Path, firmware: Path, put: list[Path]) -> None:
     """Make the flash, or bring a kept one up to date: the firmware, and files to put."""
     program = firmware.read_bytes()
@@ -66,27 +48,14 @@ def prepare(flash: Path, firmware: Path, put: list[Path]) -> None:
         start, volume = filesystem(program)
     except EmulatorError as e:
         raise EmulatorError(f"{firmware} is {e}") from e
-    files = {path.name: path.read_bytes() for path in put}
-    if flash.exists():
-        data = bytearray(flash.read_bytes())
-        if len(data) != FLASH_BYTES:
-            raise EmulatorError(
-                f"{flash} has {len(data)} bytes, expected {FLASH_BYTES}: it is not an ESP32's "
-                "flash; remove it or choose another"
-            )
-        image = bytes(data[start : start + volume.size])
-        if files:
-            image = volume.put(image, files)
-    else:
-        data = bytearray(b"\xff" * FLASH_BYTES)
-        image = volume.image(runtime(program) | files)
-    before = bytes(data)
-    data[start : start + volume.size] = image
+    files = slice(start, start + volume.size)
+    before = kept(flash, FLASH_BYTES, "an ESP32")
+    data = bytearray(before or b"\xff" * FLASH_BYTES)
+    data[files] = filled(volume, before and bytes(data[files]), put, program, "esp32")
     skip = PROGRAM_AT - FIRMWARE_AT
     if data[PROGRAM_AT : FIRMWARE_AT + len(program)] != program[skip:]:
         data[FIRMWARE_AT : FIRMWARE_AT + len(program)] = program
-    if bytes(data) != before or not flash.exists():
-        write(flash, bytes(data))
+    keep(flash, before, bytes(data))
 
 
 def serve(o: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from ...compile.modelfile import write
 from ..errors import EmulatorError
 from .cable import CLIENT_POLL, Cable, plug
+from .images import kept
 from .process import claimed, input_end, ready, run
 from .rp2040 import FS_BYTES, START_LIMIT, VOLUME, Chip
 
@@ -27,18 +28,11 @@ OUTPUT_LIMIT = 65536  # bytes that nobody reads, before the board is made to wai
 
 
 def _load(flash: Path, put: list[Path]) -> bytes:
-    try:
-        data = flash.read_bytes()
-    except FileNotFoundError:
-        data = b"\xff" * FS_BYTES  # erased: the firmware formats it
-        if put:
-            data = VOLUME.image({})
-    if len(data) != FS_BYTES:
-        raise EmulatorError(
-            f"{flash} has {len(data)} bytes, expected {FS_BYTES}: it is not a Pico's flash; "
-            "remove it or choose another"
-        )
-    return VOLUME.put(data, {path.name: path.read_bytes() for path in put}) if put else data
+    data = kept(flash, FS_BYTES, "a Pico")
+    files = {path.name: path.read_bytes() for path in put}
+    if not files:
+        return data or b"\xff" * FS_BYTES  # erased: the firmware formats it
+    return VOLUME.put(data, files) if data else VOLUME.image(files)
 
 
 def serve(o: argparse.Namespace) -> None:

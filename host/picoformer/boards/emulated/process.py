@@ -75,7 +75,7 @@ class ProcessBoard:
             start_new_session=True,  # a terminal's Ctrl-C is not for it
         )
         assert self._process.stdout is not None
-        overdue = threading.Timer(self.start_limit + END_LIMIT, self._process.kill)
+        overdue = threading.Timer(self.start_limit + END_LIMIT, self._kill)
         overdue.start()
         try:
             self.port = self._process.stdout.readline().strip()
@@ -126,8 +126,16 @@ class ProcessBoard:
             try:
                 self._process.wait(END_LIMIT)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                self._kill()
                 self._process.wait()
+
+    def _kill(self) -> None:
+        """End it at once, and what it has started, where that is known."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def __enter__(self) -> ProcessBoard:
         return self

@@ -15,6 +15,7 @@ from .process import END_LIMIT, input_end, ready
 
 BOOT_LIMIT = 60.0  # seconds for the program and the firmware to say a word
 PROMPT_LIMIT = 20.0  # from then, after which a main.py is what runs
+START_LIMIT = 60.0 + BOOT_LIMIT + PROMPT_LIMIT  # the flash is made before
 POLL = 0.1
 PROMPT = b">>> "
 
