@@ -88,7 +88,8 @@ class Upload:
             session.unstick()
             while session.receive(limits.DRAIN):
                 pass
-        (at,) = Reader(session.request(wire.DATA, bytes(4))).take("I")
+        # littlefs looks for free blocks through all of the flash, now and then.
+        (at,) = Reader(session.request(wire.DATA, bytes(4), limits.FLASH)).take("I")
         if at == sent:  # it was only late
             self._patience = max(2 * self._patience, session.patience)
             return int(at)
