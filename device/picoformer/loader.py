@@ -79,12 +79,10 @@ def load(model, f, path, context, weights, kernels, spare):
     if not isinstance(spare, int) or spare < 0:
         raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
     parts = modelfile.sections(f, source)
-    modelfile = None
     mapped = None
     if weights == "flash" or kernels.BIAS and not weights:
-        from . import flash
-
-        mapped = flash.find(f, path, parts[4], weights, kernels.BIAS)
+        mapped = modelfile.mapped(f, path, parts[4], weights, kernels.BIAS)
+    modelfile = None
     model._mapped = mapped
     if source:
         # With less and less of what only saves time.

@@ -1,6 +1,9 @@
 """The model file's frame: header, sections, checksums. docs/format.md is the definition."""
 
+import gc
+import os
 import struct
+from array import array
 from binascii import crc32
 
 from .errors import Error
@@ -97,3 +100,48 @@ def read(f, section, kind, into=None):
             % _NAMES[kind - 1]
         )
     return into
+
+
+def mapped(f, path, section, asked, native):
+    """The file `f`, open at `path`, as flash.Mapped if its last section is in memory, else None.
+
+    asked: by the user, to whom an Error says why it is not. native: whether kernels read it there.
+    """
+    size = section[0] + section[1]
+    view = found = None
+    why = "portable kernels read none"
+    try:
+        if native:
+            view = memoryview(f)
+            path = None
+    except TypeError:
+        why = "this MicroPython shows no file as memory (a Pico's does since 1.25)"
+        try:
+            import rp2
+
+            view = memoryview(rp2.Flash())
+            if path[:1] != "/":
+                path = os.getcwd() + "/" + path
+        except (ImportError, AttributeError, TypeError):
+            pass
+    if view:
+        from . import flash
+
+        seen = []
+        at = flash.pieces(view, path, size, seen) if path else [0, size]
+        why = "the file is not in the board's own littlefs"
+        if at:
+            # What is kept is made anew behind all that was only needed to find it.
+            gc.collect()
+            found = flash.Mapped(view, path, size, array("I", at), seen)
+            if not found.check(section):
+                from uctypes import addressof
+
+                found = None
+                why = "what lies in its place is not the file, or damaged"
+                if not path and addressof(view) & 3:
+                    why = "the file lies unaligned in its ROMFS, which picoformer romfs mends"
+                    print("picoformer:", why)
+    if asked and not found:
+        raise Error("no weights in flash: %s; leave weights= out" % why)
+    return found
