@@ -62,6 +62,7 @@ class Upload:
             reached, sent, error = self.send(at)
             at = reached if error is None else self._resume(at, sent, error)
         self._session.request(wire.COMMIT, limit=self._check)
+        self._session.block = 0
         return resumed
 
     def _begin(self) -> int:
