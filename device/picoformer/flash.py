@@ -178,14 +178,13 @@ class Mapped:
         return crc
 
     def check(self, section):
-        """Whether a section (offset, bytes, CRC32) lies here, whole and aligned to words."""
+        """Whether a section (offset, bytes, CRC32) lies here, whole; None where not in words."""
         from uctypes import addressof
 
-        return (
-            not addressof(self.view) & 3
-            and self._crc(section[0], section[1]) & 0xFFFFFFFF == section[2]
-            and not any((at | k) & 3 for at, k in self.section(section[0], section[1]))
-        )
+        for at, k in self.section(section[0], section[1]):
+            if (addressof(self.view) | at | k) & 3:
+                return None
+        return self._crc(section[0], section[1]) & 0xFFFFFFFF == section[2]
 
     def moved(self):
         """Whether the file is another one now, or lies elsewhere: its blocks may be reused."""

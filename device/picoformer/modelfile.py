@@ -134,12 +134,11 @@ def mapped(f, path, section, asked, native):
             # What is kept is made anew behind all that was only needed to find it.
             gc.collect()
             found = flash.Mapped(view, path, size, array("I", at), seen)
-            if not found.check(section):
-                from uctypes import addressof
-
+            whole = found.check(section)
+            if not whole:
                 found = None
-                why = "what lies in its place is not the file, or damaged"
-                if not path and addressof(view) & 3:
+                why = "its place holds something else"
+                if whole is None:
                     why = "the file lies unaligned in its ROMFS, which picoformer romfs mends"
                     print("picoformer:", why)
     if asked and not found:

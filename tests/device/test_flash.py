@@ -221,7 +221,7 @@ for weights in "flash", None:
         assert lines == [f"picoformer: {note}", told, f"picoformer: {note}", "ram", expected]
     else:
         assert lines[:2] == ["flash", expected] and lines[3:] == [expected]
-        assert damaged[0].startswith("no weights in flash: what lies in its place is not the file")
+        assert damaged[0].startswith("no weights in flash: its place holds something else")
 
 
 @pytest.mark.parametrize("kernels, why", [(None, "this MicroPython shows no file as memory"),
@@ -261,7 +261,7 @@ def test_why_a_file_is_not_found_in_a_picos_flash(tmp_path, monkeypatch) -> None
     assert why("/m.pft", 1000, 29_000, crc) == ""
     for path in "/sd/m.pft", "/m.pft/x", "/other.pft":
         assert "the file is not in the board's own littlefs; leave" in why(path, 1000, 29_000, crc)
-    assert "what lies in its place is not the file" in why("/m.pft", 1000, 29_000, crc ^ 1)
+    assert "its place holds something else" in why("/m.pft", 1000, 29_000, crc ^ 1)
     monkeypatch.setitem(sys.modules, "rp2", SimpleNamespace(Flash=object))
     assert "(a Pico's does since 1.25)" in why("/m.pft", 1000, 29_000, crc)
 
