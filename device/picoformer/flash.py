@@ -8,13 +8,9 @@ compared. Whatever is unclear gives None: the file is then read as a file. The o
 littlefs's SPEC.md (2.x).
 """
 
-import gc
-import os
 import struct
 from array import array
 from binascii import crc32
-
-from .errors import Error
 
 _BLOCK = 4096
 
@@ -182,14 +178,13 @@ class Mapped:
         return crc
 
     def check(self, section):
-        """Whether a section (offset, bytes, CRC32) lies here, whole and aligned to words."""
+        """Whether a section (offset, bytes, CRC32) lies here, whole; None where not in words."""
         from uctypes import addressof
 
-        return (
-            not addressof(self.view) & 3
-            and self._crc(section[0], section[1]) & 0xFFFFFFFF == section[2]
-            and not any((at | k) & 3 for at, k in self.section(section[0], section[1]))
-        )
+        for at, k in self.section(section[0], section[1]):
+            if (addressof(self.view) | at | k) & 3:
+                return None
+        return self._crc(section[0], section[1]) & 0xFFFFFFFF == section[2]
 
     def moved(self):
         """Whether the file is another one now, or lies elsewhere: its blocks may be reused."""
@@ -209,44 +204,3 @@ class Mapped:
             return True
         self._mark(seen)
         return False
-
-
-def find(f, path, section, asked, native):
-    """The file `f`, open at `path`, as a Mapped if its last section is in memory, else None.
-
-    asked: by the user, to whom an Error says why it is not. native: whether kernels read it there.
-    """
-    size = section[0] + section[1]
-    view = mapped = None
-    why = "portable kernels read none"
-    try:
-        if native:
-            view = memoryview(f)
-            path = None
-    except TypeError:
-        why = "this MicroPython shows no file as memory (a Pico's does since 1.25)"
-        try:
-            import rp2
-
-            view = memoryview(rp2.Flash())
-            if path[:1] != "/":
-                path = os.getcwd() + "/" + path
-        except (ImportError, AttributeError, TypeError):
-            pass
-    if view:
-        seen = []
-        at = pieces(view, path, size, seen) if path else [0, size]
-        why = "the file is not in the board's own littlefs"
-        if at:
-            # What is kept is made anew behind all that was only needed to find it.
-            gc.collect()
-            mapped = Mapped(view, path, size, array("I", at), seen)
-            if not mapped.check(section):
-                mapped = None
-                why = "another file lies in its place"
-                if not path:
-                    why = "the file lies unaligned in its ROMFS, which picoformer romfs mends"
-                    print("picoformer:", why)
-    if asked and not mapped:
-        raise Error("no weights in flash: %s; leave weights= out" % why)
-    return mapped

@@ -27,9 +27,8 @@ def load(model, f, path, context, weights, kernels, spare):
     parts = modelfile.sections(f, source)
     mapped = None
     if weights == "flash" or kernels.BIAS and not weights:
-        from . import flash
-
-        mapped = flash.find(f, path, parts[4], weights, kernels.BIAS)
+        mapped = modelfile.mapped(f, path, parts[4], weights, kernels.BIAS)
+    modelfile = None
     model._mapped = mapped
     if source:
         # With less and less of what only saves time.

@@ -5,6 +5,7 @@ run it, where what is large of it comes to lie, and that its program is proved.
 """
 
 import gc
+import os
 import struct
 import sys
 from array import array
@@ -107,14 +108,56 @@ def read(f, section, kind, into=None):
     return into
 
 
+def mapped(f, path, section, asked, native):
+    """The file `f`, open at `path`, as flash.Mapped if its last section is in memory, else None.
+
+    asked: by the user, to whom an Error says why it is not. native: whether kernels read it there.
+    """
+    size = section[0] + section[1]
+    view = found = None
+    why = "portable kernels read none"
+    try:
+        if native:
+            view = memoryview(f)
+            path = None
+    except TypeError:
+        why = "this MicroPython shows no file as memory (a Pico's does since 1.25)"
+        try:
+            import rp2
+
+            view = memoryview(rp2.Flash())
+            if path[:1] != "/":
+                path = os.getcwd() + "/" + path
+        except (ImportError, AttributeError, TypeError):
+            pass
+    if view:
+        from . import flash
+
+        seen = []
+        at = flash.pieces(view, path, size, seen) if path else [0, size]
+        why = "the file is not in the board's own littlefs"
+        if at:
+            # What is kept is made anew behind all that was only needed to find it.
+            gc.collect()
+            found = flash.Mapped(view, path, size, array("I", at), seen)
+            whole = found.check(section)
+            if not whole:
+                found = None
+                why = "its place holds something else"
+                if whole is None:
+                    why = "the file lies unaligned in its ROMFS, which picoformer romfs mends"
+                    print("picoformer:", why)
+    if asked and not found:
+        raise Error("no weights in flash: %s; leave weights= out" % why)
+    return found
+
+
 def _miscompiled(arch):
     """Whether viper would come from source here, which MicroPython compiles wrongly for Xtensa
     before 1.26: without an error, and the kernels crash the board.
     """
     if arch not in (9, 10) or sys.implementation.version >= (1, 26):
         return False
-    import os
-
     folder = sys.modules[__name__.rpartition(".")[0]].__path__  # an ESP8266 has no __file__
     try:
         # Beside an .mpy of that name, it is the one that would be imported.

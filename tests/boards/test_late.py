@@ -108,6 +108,14 @@ def test_a_board_that_looks_for_long_through_its_flash(board):
     link = begin(board)
     space = board.server._space
     board.server._space = lambda: board.sleep(40) or space()
+    write, blocks = board.server._handlers[server_module.DATA], []
+
+    def slowly(body):
+        blocks.append(body)
+        board.sleep(30 * (len(blocks) == 2))
+        return write(body)
+
+    board.server._handlers[server_module.DATA] = slowly
     link.upload("m", DATA)
     assert (board.folder / "m.pft").read_bytes() == DATA
 

@@ -812,7 +812,8 @@ def test_a_bad_line_is_reported_and_keeps_the_old_model(board, monkeypatch):
     rng = random.Random(5)
     start = board.to_board.count
     board.to_board.damage = {start + 60 + i: flip for i in range(4000) if rng.random() < 0.2}
-    monkeypatch.setattr(limits, "REPLY", 0.3)
+    for name in "REPLY", "FLASH":
+        monkeypatch.setattr(limits, name, 0.3)
     with pytest.raises(errors.LinkError):
         link.upload("m", DATA)
     assert (board.folder / "m.pft").read_bytes() == b"old"

@@ -556,7 +556,7 @@ def test_only_the_kernels_that_run_are_loaded(case, unix, families):
 import sys
 from picoformer import Model
 m = Model(FILE, kernels=KERNELS)
-names = "kernels_viper", "kernels_portable", "weights"
+names = "kernels_viper", "kernels_portable", "weights", "flash"
 print([n for n in names if "picoformer." + n in sys.modules])
 m = Model(FILE, weights="file", kernels=KERNELS)
 print(m.kernels, "picoformer.weights" in sys.modules)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from picoformer import Simulator
-from picoformer.device import flash
+from picoformer.device import flash, modelfile
 from picoformer.device.errors import Error
 from picoformer.device.flash import Mapped, pieces
 
@@ -210,12 +210,18 @@ for weights in "flash", None:
 """
     lines = unix(script).splitlines()
     expected = " ".join(map(str, Simulator(stories.path).logits([1, 400, 300, 500])[-1]))
+    broken = bytearray(romfs_image(stories.path.read_bytes(), shift))
+    broken[len(broken) * 3 // 4] ^= 1
+    image.write_bytes(broken)
+    damaged = unix(script).splitlines()
+    assert "checksum of its weights" in damaged[-1]
     if shift:
         note = "the file lies unaligned in its ROMFS, which picoformer romfs mends"
         told = f"no weights in flash: {note}; leave weights= out"
         assert lines == [f"picoformer: {note}", told, f"picoformer: {note}", "ram", expected]
     else:
         assert lines[:2] == ["flash", expected] and lines[3:] == [expected]
+        assert damaged[0].startswith("no weights in flash: its place holds something else")
 
 
 @pytest.mark.parametrize("kernels, why", [(None, "this MicroPython shows no file as memory"),
@@ -243,9 +249,9 @@ def test_why_a_file_is_not_found_in_a_picos_flash(tmp_path, monkeypatch) -> None
 
     def why(path: str, offset: int, n: int, crc: int) -> str:
         section = offset, n, crc
-        found = flash.find(None, path, section, None, True)
+        found = modelfile.mapped(None, path, section, None, True)
         try:
-            assert flash.find(None, path, section, "flash", True) and found
+            assert modelfile.mapped(None, path, section, "flash", True) and found
         except Error as e:
             assert found is None
             return str(e)
@@ -255,7 +261,7 @@ def test_why_a_file_is_not_found_in_a_picos_flash(tmp_path, monkeypatch) -> None
     assert why("/m.pft", 1000, 29_000, crc) == ""
     for path in "/sd/m.pft", "/m.pft/x", "/other.pft":
         assert "the file is not in the board's own littlefs; leave" in why(path, 1000, 29_000, crc)
-    assert "another file lies in its place" in why("/m.pft", 1000, 29_000, crc ^ 1)
+    assert "its place holds something else" in why("/m.pft", 1000, 29_000, crc ^ 1)
     monkeypatch.setitem(sys.modules, "rp2", SimpleNamespace(Flash=object))
     assert "(a Pico's does since 1.25)" in why("/m.pft", 1000, 29_000, crc)
 

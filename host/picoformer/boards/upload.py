@@ -62,6 +62,7 @@ class Upload:
             reached, sent, error = self.send(at)
             at = reached if error is None else self._resume(at, sent, error)
         self._session.request(wire.COMMIT, limit=self._check)
+        self._session.block = 0
         return resumed
 
     def _begin(self) -> int:
@@ -88,7 +89,8 @@ class Upload:
             session.unstick()
             while session.receive(limits.DRAIN):
                 pass
-        (at,) = Reader(session.request(wire.DATA, bytes(4))).take("I")
+        # littlefs looks for free blocks through all of the flash, now and then.
+        (at,) = Reader(session.request(wire.DATA, bytes(4), limits.FLASH)).take("I")
         if at == sent:  # it was only late
             self._patience = max(2 * self._patience, session.patience)
             return int(at)
