@@ -333,7 +333,7 @@ def test_a_changed_line_is_found(name, tmp_path):
     "family, name",
     [
         *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
-        ("dsp", "linear"),
+        *(("dsp", name) for name in ("linear", "attend")),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):

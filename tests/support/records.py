@@ -234,11 +234,10 @@ def attend(
     ]  # fmt: skip
     arena = header(length - total, total, context, stride, end or 1)
     arena += [*frames.reshape(-1), *[77] * (context + 2)]
-    seen = end or length
-    # The weighted sum reads one score ahead; scores are made by twos or fours.
+    # What is left where the scores were is nobody's.
     like_portable(
         cpu, rng, "attend", record, arena, tables, signed(np.concatenate(parts)), watch=watch,
-        scratch=scores + seen,
+        scratch=scores,
     )  # fmt: skip
 
 

@@ -18,12 +18,29 @@ def prologue(k: Kernel, words: str) -> int:
     return room
 
 
-def epilogue(k: Kernel, room: int) -> None:
+def epilogue(k: Kernel, room: int = 0) -> None:
     """Give back what `prologue` took; the result is a number, so that nothing is allocated."""
-    k(f"""
-        add sp, #{room}
-        pop {{r8-r11}}
+    if room:
+        k(f"add sp, #{room}")
+    k("""
+        pop {r8-r11}
         movs r0, #0
+    """)
+
+
+def pair(k: Kernel, first: str, second: str, x: str, spare: str = "lr") -> None:
+    """Add two columns, two words of weights, times a word with two activations, to four sums."""
+    k(f"""
+        pkhbt {spare}, {first}, {second}, lsl #16    @ rows 0 and 1 of both columns
+        pkhtb {second}, {second}, {first}, asr #16    @ rows 2 and 3
+        uxtb16 {first}, {spare}
+        uxtb16 {spare}, {spare}, ror #8
+        smlad r8, {first}, {x}, r8
+        smlad r9, {spare}, {x}, r9
+        uxtb16 {first}, {second}
+        uxtb16 {second}, {second}, ror #8
+        smlad r10, {first}, {x}, r10
+        smlad r11, {second}, {x}, r11
     """)
 
 

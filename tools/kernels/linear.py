@@ -1,28 +1,12 @@
-"""The kernels of cores with DSP instructions: Cortex-M4, M7, M33 and later."""
+"""`linear` for cores with DSP instructions: Cortex-M4, M7, M33 and later."""
 
 from __future__ import annotations
 
 from .assembler import Kernel
-from .pieces import epilogue, prologue, rows, shifts
+from .pieces import epilogue, pair, prologue, rows, shifts
 
 SUMS = "r8 r9 r10 r11"
 BLOCKS = 4  # of four columns, that are unrolled
-
-
-def pair(k: Kernel, first: str, second: str, x: str) -> None:
-    """Add two columns, two words of weights, times a word with two activations, to four sums."""
-    k(f"""
-        pkhbt lr, {first}, {second}, lsl #16    @ rows 0 and 1 of both columns
-        pkhtb {second}, {second}, {first}, asr #16    @ rows 2 and 3
-        uxtb16 {first}, lr
-        uxtb16 lr, lr, ror #8
-        smlad r8, {first}, {x}, r8
-        smlad r9, lr, {x}, r9
-        uxtb16 {first}, {second}
-        uxtb16 {second}, {second}, ror #8
-        smlad r10, {first}, {x}, r10
-        smlad r11, {second}, {x}, r11
-    """)
 
 
 def blocks(k: Kernel) -> None:
@@ -497,6 +481,3 @@ def linear() -> Kernel:
     k("nothing:")
     epilogue(k, room)
     return k
-
-
-KERNELS = (linear,)
