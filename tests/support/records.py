@@ -58,7 +58,7 @@ def linear(
         m[1::3] //= 2
         q[1::4] = -q[1::4].clip(-127)
     scale = (
-        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16640)
+        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16384)
     )
     e = rng.integers(-6, 7, (total, 1))
     rows = 4 * (groups + first)
