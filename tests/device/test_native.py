@@ -51,6 +51,7 @@ def linear(cpu):
     for total in (1, 2):
         records.linear(cpu, 0, 5, 17, total)
         records.linear(cpu, 0, 5, 20, total, list(range(3, 140, 9)), watch=True)
+    records.linear(cpu, 0, 22, 6, 1, [30, 70], watch=True)
     records.linear(cpu, 0, 6, 9, 3, list(range(3, 70, 5)), first=2, count=8, watch=True)
     for extreme in (1, 2, 3):
         records.linear(cpu, extreme, 64, 2, extreme=extreme)
@@ -333,7 +334,7 @@ def test_a_changed_line_is_found(name, tmp_path):
     "family, name",
     [
         *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
-        ("dsp", "linear"),
+        *(("dsp", name) for name in ("linear", "attend")),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):

@@ -58,7 +58,7 @@ def linear(
         m[1::3] //= 2
         q[1::4] = -q[1::4].clip(-127)
     scale = (
-        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16640)
+        rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16384)
     )
     e = rng.integers(-6, 7, (total, 1))
     rows = 4 * (groups + first)
@@ -234,11 +234,10 @@ def attend(
     ]  # fmt: skip
     arena = header(length - total, total, context, stride, end or 1)
     arena += [*frames.reshape(-1), *[77] * (context + 2)]
-    seen = end or length
-    # The weighted sum reads one score ahead; scores are made by twos or fours.
+    # What is left where the scores were is nobody's.
     like_portable(
         cpu, rng, "attend", record, arena, tables, signed(np.concatenate(parts)), watch=watch,
-        scratch=scores + seen,
+        scratch=scores,
     )  # fmt: skip
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import dsp
 from .assembler import Kernel
+from .attend import attend
+from .linear import linear
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "device" / "picoformer" / "kernels_dsp.py"
 LISTING = Path(__file__).with_name("dsp.lst")
-HEAD = '''"""Kernels for Cortex-M with DSP instructions (M4, M7, M33); see tools/kernels/dsp.py.
+HEAD = '''"""Kernels for Cortex-M with DSP instructions (M4, M7, M33); see tools/kernels.
 
 Written by `python -m tools.kernels`; tools/kernels/dsp.lst says what the numbers mean.
 """
@@ -49,7 +50,7 @@ def module(kernels: list[Kernel]) -> str:
 
 def texts() -> dict[Path, str]:
     """What is to be in each file."""
-    kernels = [make() for make in dsp.KERNELS]
+    kernels = [make() for make in (linear, attend)]
     return {BOARD: module(kernels), LISTING: "\n".join(k.listing() for k in kernels)}
 
 

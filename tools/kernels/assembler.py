@@ -4,7 +4,7 @@ It knows the instructions that the kernels use, one a line of `NARROW` and `WIDE
 written, and its code. What stands for an operand in such a line:
 
     l0      one of r0 to r7, at bit 0; h3 any register, at bit 3; k any, bit 3 of it at bit 7
-    r8      any register, at bit 8 of a wide instruction
+    r8      any register, at bit 8 of a wide instruction; z one that it has twice
     #8@0    a number of 8 bits at bit 0; *4: of bytes, that are counted in words
     #c      a constant of 8 bits, shifted or repeated; #s a shift, in two parts
     {8}     a list of registers, a bit each
@@ -58,14 +58,22 @@ sxtb16 r8, r0, ror #8       FA2FF090    mla r8, r16, r0, r12        FB000000
 smlabb r8, r16, r0, r12     FB100000    smlabt r8, r16, r0, r12     FB100010
 smlatb r8, r16, r0, r12     FB100020    smlatt r8, r16, r0, r12     FB100030
 smlad r8, r16, r0, r12      FB200000    smlawb r8, r16, r0, r12     FB300000
-smlawt r8, r16, r0, r12     FB300010
+smlawt r8, r16, r0, r12     FB300010    smulwb r8, r16, r0          FB30F000
+mls r8, r16, r0, r12        FB000010    mul r8, r16, r0             FB00F000
+udiv r8, r16, r0            FBB0F0F0    clz r8, z                   FAB0F080
+and r8, r16, r0             EA000000    and r8, r16, r0, lsr #s     EA000010
+asr r8, r0, #s              EA4F0020    orr r8, r16, #c             F0400000
+adc r8, r16, #c             F1400000    str r12, [r16], #8@0        F8400B00
+ldr r12, [r16, r0, lsl #2]  F8500020    ubfx r8, r16, #0, #11       F3C0000A
+ubfx r8, r16, #11, #5       F3C020C4    ubfx r8, r16, #16, #11      F3C0400A
+ubfx r8, r16, #5, #5        F3C01044    usat r8, #5, r16            F3800005
 """
 REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
 CONDITIONS = [
     "eq", "ne", "hs", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le"
 ]  # fmt: skip
 _OPERAND = re.compile(
-    r"(?P<register>\b[lrh]\d+|\bk\b)|#(?P<minus>-?)(?P<number>c|s|\d+@\d+)(?:\*(?P<unit>\d))?|"
+    r"(?P<register>\b[lrh]\d+|\b[kz]\b)|#(?P<minus>-?)(?P<number>c|s|\d+@\d+)(?:\*(?P<unit>\d))?|"
     r"\{(?P<list>\d+)\}"
 )
 
@@ -106,7 +114,7 @@ class Form:
         for (kind, bits, place, unit), given in zip(self.fields, match.groups(), strict=True):
             if kind == "list":
                 value = sum(1 << r for r in registers(given))
-            elif kind in ("register", "k"):
+            elif kind in ("register", "k", "z"):
                 if given not in REGISTERS:
                     return None
                 value = REGISTERS[given]
@@ -118,6 +126,8 @@ class Form:
                 code |= (value >> 2 & 7) << 12 | (value & 3) << 6
             elif kind == "k":
                 code |= (value & 8) << 4 | value & 7
+            elif kind == "z":
+                code |= value << 16 | value
             elif value % unit or not 0 <= value // unit < 1 << bits:
                 return None
             else:
@@ -142,7 +152,7 @@ def _forms(table: str, size: int) -> list[Form]:
             pattern += re.escape(written[at : found.start()])
             at = found.end()
             if name := found["register"]:
-                kind, place = ("k", 0) if name == "k" else ("register", int(name[1:]))
+                kind, place = (name, 0) if name in "kz" else ("register", int(name[1:]))
                 fields.append((kind, 3 if name[0] == "l" else 4, place, 1))
                 pattern += r"(\w+)"
             elif found["list"]:

@@ -18,28 +18,44 @@ def prologue(k: Kernel, words: str) -> int:
     return room
 
 
-def epilogue(k: Kernel, room: int) -> None:
+def epilogue(k: Kernel, room: int = 0) -> None:
     """Give back what `prologue` took; the result is a number, so that nothing is allocated."""
-    k(f"""
-        add sp, #{room}
-        pop {{r8-r11}}
+    if room:
+        k(f"add sp, #{room}")
+    k("""
+        pop {r8-r11}
         movs r0, #0
+    """)
+
+
+def pair(k: Kernel, first: str, second: str, x: str, spare: str = "lr") -> None:
+    """Add two columns, two words of weights, times a word with two activations, to four sums."""
+    k(f"""
+        pkhbt {spare}, {first}, {second}, lsl #16    @ rows 0 and 1 of both columns
+        pkhtb {second}, {second}, {first}, asr #16    @ rows 2 and 3
+        uxtb16 {first}, {spare}
+        uxtb16 {spare}, {spare}, ror #8
+        smlad r8, {first}, {x}, r8
+        smlad r9, {spare}, {x}, r9
+        uxtb16 {first}, {second}
+        uxtb16 {second}, {second}, ror #8
+        smlad r10, {first}, {x}, r10
+        smlad r11, {second}, {x}, r11
     """)
 
 
 def rows(k: Kernel, accumulators: str) -> None:
     """Sums of four rows become results, in r2 to r5.
 
-    r2 and r4: mantissas of rows, two a word. Words on the stack: SCALE, the vector's mantissa
-    times 8; K, how far a sum is shifted to the left; RND and S, which round the product with it
-    less 16 bits, and shift it. Changes r1, r6, r7; the accumulators are shifted.
+    r2 and r4: mantissas of rows, two a word; r6: the vector's mantissa times 8. Words on the
+    stack: K, how far a sum is shifted to the left; RND and S, which round the product with it less
+    16 bits, and shift it. Changes r6, r7; the accumulators are shifted.
 
-    mul = (mantissa * vector's mantissa + 2**13) >> 14, which is half of 1 more than >> 13.
-    smlawb takes it as signed, so where it has bit 15 another 2**16 times the sum comes to it.
+    mul = (mantissa * vector's mantissa + 2**13) >> 14, which is half of 1 more than >> 13. As rows
+    have mantissas below 2**15, and vectors 2**14 at most, which `norm` sees to, mul has 15 bits.
     """
     sums = accumulators.split()
     k("""
-        ldr r6, SCALE
         movs r7, #1
         smlawt r3, r6, r2, r7
         smlawb r2, r6, r2, r7
@@ -55,14 +71,11 @@ def rows(k: Kernel, accumulators: str) -> None:
     for s in sums:
         k(f"lsl {s}, {s}, r6")
     k("ldr r6, S")
-    for m, s in zip(("r2", "r3", "r4", "r5"), sums, strict=True):
-        k(f"""
-            smlawb r1, {s}, {m}, r7
-            tst {m}, #0x8000
-            it ne
-            addne r1, {s}
-            asr {m}, r1, r6
-        """)
+    results = "r2", "r3", "r4", "r5"
+    for m, s in zip(results, sums, strict=True):
+        k(f"smlawb {m}, {s}, {m}, r7")
+    for m in results:
+        k(f"asrs {m}, r6")
 
 
 def shifts(k: Kernel) -> None:

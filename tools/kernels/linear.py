@@ -1,28 +1,12 @@
-"""The kernels of cores with DSP instructions: Cortex-M4, M7, M33 and later."""
+"""`linear` for cores with DSP instructions: Cortex-M4, M7, M33 and later."""
 
 from __future__ import annotations
 
 from .assembler import Kernel
-from .pieces import epilogue, prologue, rows, shifts
+from .pieces import epilogue, pair, prologue, rows, shifts
 
 SUMS = "r8 r9 r10 r11"
 BLOCKS = 4  # of four columns, that are unrolled
-
-
-def pair(k: Kernel, first: str, second: str, x: str) -> None:
-    """Add two columns, two words of weights, times a word with two activations, to four sums."""
-    k(f"""
-        pkhbt lr, {first}, {second}, lsl #16    @ rows 0 and 1 of both columns
-        pkhtb {second}, {second}, {first}, asr #16    @ rows 2 and 3
-        uxtb16 {first}, lr
-        uxtb16 lr, lr, ror #8
-        smlad r8, {first}, {x}, r8
-        smlad r9, lr, {x}, r9
-        uxtb16 {first}, {second}
-        uxtb16 {second}, {second}, ror #8
-        smlad r10, {first}, {x}, r10
-        smlad r11, {second}, {x}, r11
-    """)
 
 
 def blocks(k: Kernel) -> None:
@@ -295,6 +279,7 @@ def singles(k: Kernel) -> None:
         subs r4, #1
         bne single
         ldr r4, AFTER
+        ldr r6, SCALE
         cmp r4, #4
         beq piece
         b.w finish
@@ -327,6 +312,8 @@ def mantissas(k: Kernel) -> None:
         str r3, WMAX
         ldr r3, REST
         str r3, AFTER
+        ldr r12, XB
+        ldr r6, SCALE
         b.w scales
     """)
 
@@ -417,31 +404,31 @@ def setup(k: Kernel) -> None:
 def store(k: Kernel) -> None:
     """Four results, in r2 to r5, go where the row group's are, or are added to what is there."""
     k("""
-        ldr r0, OUT
-        ldr r1, ADD
-        cmp r1, #0
+        ldr r7, ADD
+        ldr r1, OUT
+        cmp r7, #0
         beq store
-        ldrd r6, r7, [r0, #0]
+        ldrd r6, r7, [r1, #0]
         adds r2, r2, r6
         adds r3, r3, r7
-        ldrd r6, r7, [r0, #8]
+        ldrd r6, r7, [r1, #8]
         adds r4, r4, r6
         adds r5, r5, r7
     store:
-        stmia r0!, {r2-r5}
-        str r0, OUT
+        ldr r6, STOP
+        stmia r1!, {r2-r5}
+        str r1, OUT
     """)
 
 
 def linear() -> Kernel:
     """Sums: r0 weights, r1 packed activations, r8 to r11 rows 0 to 3, r12 end of the fours.
 
-    The stack begins with what a row group needs at once, in the order of ldmia: INIT is what sums
-    begin with, XB where the fours of activations end, WMAX the last address at which the run holds
-    a whole row group, JUMP the bytes of `blocks` to skip. AFTER counts the columns that the fours
-    leave over, or is 4 where the group is cut, C columns of which are left then. Several vectors
-    take eight row groups in turn, so that what depends on the vector is computed once for them,
-    and weights from flash stay in its cache.
+    INIT is what sums begin with, XB where the fours of activations end, WMAX the last address at
+    which the run holds a whole row group, JUMP the bytes of `blocks` to skip. AFTER counts the
+    columns that the fours leave over, or is 4 where the group is cut, C columns of which are left
+    then. Several vectors take eight row groups in turn, so that what depends on the vector is
+    computed once for them, and weights from flash stay in its cache.
     """
     k = Kernel("linear", "vectors times a matrix, with requantization")
     room = prologue(
@@ -453,14 +440,17 @@ def linear() -> Kernel:
     pack(k)
     setup(k)
     k("""
+        ldr r0, W
+        ldr r12, XB
     group:
-        mov r7, sp
-        ldmia r7!, {r0-r4, r6}    @ W, X, INIT, XB, WMAX, JUMP
+        ldr r2, INIT
+        ldr r4, WMAX
+        ldr r1, X
+        ldr r6, JUMP
         mov r8, r2
         mov r9, r2
         mov r10, r2
         mov r11, r2
-        mov r12, r3
         cmp r0, r4
         bhi.w slow
     enter:
@@ -468,19 +458,19 @@ def linear() -> Kernel:
     blocks(k)
     k("""
         ldr r4, AFTER       @ columns that are left; 4: the run has ended
+        ldr r6, SCALE
         cmp r4, #0
         bne.w after
     finish:
         ldmia r0!, {r2, r4}
     scales:
-        str r0, W
     """)
     rows(k, SUMS)
     store(k)
     k("""
-        ldr r1, STOP
-        cmp r0, r1
+        cmp r1, r6
         bne.w group
+        str r0, W
     """)
     advance(k)
     k("""
@@ -497,6 +487,3 @@ def linear() -> Kernel:
     k("nothing:")
     epilogue(k, room)
     return k
-
-
-KERNELS = (linear,)
