@@ -162,7 +162,7 @@ def _area(size):
     import io
 
     gc.disable()
-    while size:
+    while size > 0:
         try:
             # Its buffer is free when it is closed, without a collection.
             return io.BytesIO(size).close()
@@ -199,8 +199,8 @@ def early(f, parts, context, weights, native, tile):
         held = regions.blocks(need, native, (1, n, n + 1, n + 3))
     except MemoryError:
         return None
-    except (IndexError, TypeError):
-        return ()
+    except (IndexError, OverflowError, TypeError):
+        return ()  # Error later on
     finally:
         if on:
             gc.enable()
