@@ -52,6 +52,8 @@ def load(model, f, path, context, weights, kernels, spare):
                 gc.collect()
             if held is None and not last:
                 continue
+            if held:
+                ample = 0  # frames have their places
             room = None if weights else spare
             return _fill(model, f, parts, context, kernels, source, ample, room, held)
         except MemoryError as e:
@@ -110,7 +112,7 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=())
     _reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
     need = regions.sizes(words, model.context, model.in_ram >> 2)
-    # A long tile comes with longer frames.
+    # Unless the file is another one by now.
     blocks = held[1] if held and held[0] == need else _allocate(model, words, need, native)
     held = None
     if blocks[0]:

@@ -209,7 +209,7 @@ def _area(size):
     import io
 
     gc.disable()
-    while size:
+    while size > 0:
         try:
             # Its buffer is free when it is closed, without a collection.
             return io.BytesIO(size).close()
@@ -249,7 +249,7 @@ def early(f, parts, context, weights, native, tile):
     except MemoryError:
         return None
     except (ArithmeticError, IndexError, TypeError, ValueError):
-        return ()
+        return ()  # Error later on
     finally:
         if on:
             gc.enable()

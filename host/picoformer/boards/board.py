@@ -243,7 +243,7 @@ class Board:
         assert self._room
         board, room = known(self.platform), self._room
         flash = room.flash if path and board.flash.bytes else None
-        return board.asked(self.port, room.heap, room.pieces, flash)
+        return board.asked(self.port, room.heap, room.pieces, flash, room.grows)
 
     def update(self, progress: Progress | None = None, path: str | Path | None = None) -> bool:
         """Install or update the runtime. Returns whether anything was written.

@@ -17,6 +17,8 @@ def picoformer_room(size):
     import gc, os
     gc.collect()
     free = left = gc.mem_free()
+    total = free + gc.mem_alloc()
+    grows = False
     held = []
     sizes = []
     high = free
@@ -37,6 +39,9 @@ def picoformer_room(size):
             held.append(bytearray(low))
         except MemoryError:
             break
+        if not grows and gc.mem_free() + gc.mem_alloc() != total:
+            grows = True
+            left += 1 << 17  # blocks that mem_free() has not counted
         sizes.append(low)
         high = low + 64
         left -= low
@@ -53,7 +58,7 @@ def picoformer_room(size):
                     mine += -(-n // s[0]) * s[0]
         except OSError:
             pass
-    print((free, sizes, flash, mine))
+    print((free, sizes, flash, mine, grows))
 picoformer_room(%d)
 del picoformer_room
 """
@@ -73,14 +78,15 @@ class Room:
     heap: int
     pieces: tuple[int, ...]
     flash: int
+    grows: bool = False
 
 
 def ask(repl: Repl, size: int = 0) -> Room:
     """Ask a board that was just reset; size: bytes of a model that may be there."""
     try:
-        free, sizes, flash, mine = ast.literal_eval(repl.run(SCRIPT % size, LIMIT).strip())
+        free, sizes, flash, mine, grows = ast.literal_eval(repl.run(SCRIPT % size, LIMIT).strip())
     except ScriptError as e:
         if "MemoryError" not in str(e):
             raise
         return Room(int(repl.run(FREE).strip()), (), 0)  # not even for this is there room
-    return Room(free, tuple(sizes), flash + mine)
+    return Room(free, tuple(sizes), flash + mine, grows)

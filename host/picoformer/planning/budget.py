@@ -56,7 +56,8 @@ class Budget:
     can spare them. parts: the objects of the model in the heap, by name, without those; code: the
     runtime's; loading, running: the most that is in use then; needed: the least heap that will
     do; largest: the largest single allocation, and `largest_part` what it is; pieces: all the
-    large ones; free_pieces: what is free, piece by piece. model_flash, runtime_flash: in the
+    large ones; free_pieces: what is free, piece by piece; in_areas: whether all has its place, of
+    a heap that grows by areas. model_flash, runtime_flash: in the
     filesystem. longest: the longest context that fits, 0 where none does. advice: what to do, if
     anything.
     """
@@ -85,6 +86,7 @@ class Budget:
     float_bytes: int
     pieces: list[int]
     free_pieces: list[int]
+    in_areas: bool | None = None
     advice: list[str] = field(default_factory=list)
 
     @property
@@ -95,6 +97,8 @@ class Budget:
     def fits_block(self) -> bool:
         if not self.fits_heap:
             return self.largest <= self.largest_free
+        if self.in_areas is not None:
+            return self.in_areas
         return packs(self.needed, self.pieces, self.heap, self.free_pieces)
 
     @property

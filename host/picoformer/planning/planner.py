@@ -75,10 +75,10 @@ class Planner:
         place = code.places.get(weights, 0) + more
         from_loading, once_running = self._modules
         stays = code.resident[self._kind] + place + from_loading
-        loading = max(
-            f.checking + code.checking + more,
-            f.binding + code.binding + stays,
-        )
+        checking, binding = f.checking, code.binding
+        if self.board.grows:
+            checking, binding = sum(f.large), code.grown  # what is not small is there before
+        loading = max(checking + code.checking + more, f.binding + binding + stays)
         return stays, loading, f.resident + stays + once_running + f.transient + code.running
 
     def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
@@ -89,14 +89,21 @@ class Planner:
             f = self._footprint(context, weights)
             peaks = self._peaks(f, weights, server)
             needed = max(peaks[1:]) + self.board.code.slack[weights]
-            if self._fits(f, needed):
+            if self._fits(f, needed, server):
                 break
         return weights, f, *peaks, needed
 
-    def _fits(self, f: Footprint, needed: int) -> bool:
+    def _fits(self, f: Footprint, needed: int, server: bool) -> bool:
         board = self.board
+        if board.areas:
+            return board.areas.less(board.code.native).holds(self._early(server), f.large, needed)
         heap = board.heap.bytes
         return needed <= heap and packs(needed, f.large, heap, board.pieces)
+
+    def _early(self, server: bool) -> int:
+        """Bytes of code that is there when a heap that grows is to take the large blocks."""
+        code = self.board.code
+        return code.early + code.server * server
 
     @property
     def reads_images(self) -> bool:
@@ -114,11 +121,11 @@ class Planner:
         low, high = 0, self.model.context // 2
         if self.reads_images:
             _, f, _, _, _, needed = self._at(2 * high, server)
-            return 2 * high if self._fits(f, needed) else 0
+            return 2 * high if self._fits(f, needed, server) else 0
         while low < high:
             middle = (low + high + 1) // 2
             _, f, _, _, _, needed = self._at(2 * middle, server)
-            if self._fits(f, needed):
+            if self._fits(f, needed, server):
                 low = middle
             else:
                 high = middle - 1
@@ -189,7 +196,7 @@ class Planner:
             loading=loading,
             running=running,
             needed=needed,
-            heap=board.heap.bytes,
+            heap=board.room,
             largest=f.pieces[name],
             largest_part=name,
             largest_free=board.largest.bytes,
@@ -200,6 +207,7 @@ class Planner:
             float_bytes=4 * self._parameters(),
             pieces=sorted(f.large, reverse=True),
             free_pieces=list(board.pieces),
+            in_areas=None if board.areas is None else self._fits(f, needed, server),
         )
         out.advice.extend(self._advice(out))
         return out

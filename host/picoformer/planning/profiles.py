@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import Error
 from ..runtime.platforms import SOUND, Platform, mpy_of
+from .areas import Areas, block_for
 from .heap import Layout
 
 _TREE = "https://github.com/micropython/micropython/blob/master/ports/"
@@ -37,7 +38,9 @@ class Code:
     some models import, by what it is for;
     started: of the serial server before it loads a model; server: what it adds to each of the
     others; slack: what cannot be used because the heap is in pieces, by the place of the weights;
-    running: what a text takes.
+    running: what a text takes. Where the heap grows by areas: early: what is there when the large
+    blocks are placed; grown: what loading takes besides, as they are there all the time; native:
+    machine code, outside of the heap.
     """
 
     resident: dict[int, int]
@@ -49,6 +52,9 @@ class Code:
     server: int
     slack: dict[str, int]
     running: int
+    early: int = 0
+    grown: int = 0
+    native: int = 0
 
 
 # python -m tools.benchmarks.memory pico and unix print these.
@@ -65,6 +71,21 @@ PICO = Code(
 )
 # What kernels_dsp adds to kernels_thumb, most of whose kernels it takes: an emulated Pico 2 W.
 PICO2 = replace(PICO, resident={reader: n + 3520 for reader, n in PICO.resident.items()})
+# The same, with the files in mapped flash, and `grown` by --check.
+ESP32 = Code(
+    resident={1: 23296, 2: 26240, 3: 29488, 4: 28336, 5: 29696},
+    places={"file": 0, "ram": -1408},
+    binding=5200,
+    checking=43488,
+    modules={"four": 512, "images": 714, "spans": 2230, "tokenizer_added": 3570},
+    started=20816,
+    server=13200,
+    slack={"file": 3000, "ram": 3000},
+    running=2048,
+    early=23600,
+    grown=20000,
+    native=8704,
+)
 UNIX = Code(
     resident={1: 29088, 2: 33344, 3: 37664, 4: 35904, 5: 37792},
     places={"ram": 0, "file": 2118},
@@ -86,7 +107,8 @@ class Profile:
     then; flash: of the filesystem, 0 bytes for as much as the PC has. mapped: whether files are
     seen as memory; kernels: the family it runs. machine: how sys.implementation._machine begins.
     found: bytes of its free pieces, largest first, where it was asked; note: what is to be said of
-    them; connected: whether this is the board that was asked.
+    them; connected: whether this is the board that was asked. grows: whether the heap grows by
+    areas; more: bytes of the system's blocks by which it may grow besides `largest`.
     """
 
     name: str
@@ -105,6 +127,23 @@ class Profile:
     found: tuple[int, ...] = ()
     note: str = ""
     connected: bool = False
+    grows: bool = False
+    more: tuple[int, ...] = ()
+
+    @property
+    def areas(self) -> Areas | None:
+        """Where its heap grows by areas, which there are."""
+        if not self.grows:
+            return None
+        if self.found:
+            return Areas.found(self.heap.bytes, self.found)
+        split = block_for(self.largest.bytes)
+        return Areas(max(0, self.heap.bytes - split), (split, *self.more))
+
+    @property
+    def room(self) -> int:
+        """Bytes that all objects together may take."""
+        return self.areas.total if self.areas else self.heap.bytes
 
     @property
     def pieces(self) -> tuple[int, ...]:
@@ -113,6 +152,8 @@ class Profile:
         """
         if self.found:
             return self.found
+        if self.areas:
+            return self.areas.pieces
         whole, rest = divmod(self.heap.bytes, max(self.largest.bytes, 1))
         return (self.largest.bytes,) * whole + (rest,) * bool(rest)
 
@@ -135,8 +176,12 @@ class Profile:
             block = given[0]  # a heap in one piece
         return replace(self, heap=given[0] or self.heap, largest=block)
 
-    def asked(self, port: str, heap: int, pieces: Sequence[int], flash: int | None) -> Profile:
-        """The same board as it was found: free bytes, free pieces, bytes of its filesystem."""
+    def asked(
+        self, port: str, heap: int, pieces: Sequence[int], flash: int | None, grows: bool = False
+    ) -> Profile:
+        """The same board as it was found: free bytes, free pieces, bytes of its filesystem, and
+        whether its heap grows.
+        """
         figures = [
             Figure(n, "measured", f"the board on {port}, when it was asked")
             for n in (heap, max(pieces, default=0), flash or 0)
@@ -154,7 +199,7 @@ class Profile:
                 f"{self.heap.bytes:,}; boot.py has to keep less"
             )
         return replace(
-            self, heap=figures[0], largest=figures[1], note=note, connected=True,
+            self, heap=figures[0], largest=figures[1], note=note, connected=True, grows=grows,
             flash=self.flash if flash is None else figures[2], found=tuple(pieces) or (most,),
         )  # fmt: skip
 
@@ -164,6 +209,7 @@ def _figure(n: int, how: str, source: str) -> Figure:
 
 
 _EMULATED = "python -m tools.benchmarks.memory pico, firmware v1.26.1"
+_QEMU = "Espressif's QEMU, firmware v1.24.0"
 _RP2_FLASH = _TREE + "rp2/boards/{}/mpconfigboard.h"
 _ESP_FLASH = _TREE + "esp32/partitions-{}.csv"
 _FREE_C3 = _ISSUES + "14293 (v1.22.2: 52,608 free and a new split of 139,264)"
@@ -208,10 +254,10 @@ PROFILES = {
         Profile(
             "esp32", "ESP32", "Generic ESP32 module with ESP32",
             "xtensawin", "viper", False,
-            _figure(134544, "reported", _ISSUES + "18859 (v1.27.0, gc.mem_free())"),
-            _figure(53248, "reported", _ISSUES + "18859 (v1.27.0, largest block of the IDF)"),
-            _figure(0xF0000, "source", _ESP_FLASH.format("4MiB")),
-            PICO,
+            _figure(165440, "measured", _QEMU),
+            _figure(107812, "measured", _QEMU),
+            _figure(2 << 20, "measured", _QEMU),
+            ESP32, code_how="measured", grows=True, more=(14336, 10240, 4352),
         ),
         Profile(
             "esp32-s3", "ESP32-S3 without PSRAM", "Generic ESP32S3 module with ESP32S3",
@@ -219,7 +265,7 @@ PROFILES = {
             _figure(250784, "reported", _ISSUES + "12141 (62,432 and a split of 188,352)"),
             _figure(188352, "reported", _ISSUES + "12141"),
             _figure(0x4F0000, "source", _ESP_FLASH.format("8MiB")),
-            PICO,
+            ESP32, grows=True,
         ),
         Profile(
             "esp32-s3-psram", "ESP32-S3 with 8 MB of PSRAM",
@@ -228,7 +274,7 @@ PROFILES = {
             _figure(8319360, "reported", _ISSUES + "12237 (61,824 and a split of 8,257,536)"),
             _figure(8257536, "reported", _ISSUES + "12237"),
             _figure(0x4F0000, "source", _ESP_FLASH.format("8MiB")),
-            PICO,
+            ESP32, grows=True,
         ),
         Profile(
             "esp32-c3", "ESP32-C3", "ESP32C3 module with ESP32C3",
@@ -236,7 +282,7 @@ PROFILES = {
             _figure(191872, "reported", _FREE_C3),
             _figure(139264, "reported", _FREE_C3),
             _figure(0xF0000, "source", _ESP_FLASH.format("4MiB")),
-            PICO,
+            ESP32, grows=True,
         ),
         Profile(
             "esp32-c6", "ESP32-C6", "ESP32C6 module with ESP32C6",
@@ -244,7 +290,7 @@ PROFILES = {
             _figure(191872, "estimated", "the ESP32-C3's, which has less SRAM; " + _FREE_C3),
             _figure(139264, "estimated", "the ESP32-C3's; " + _FREE_C3),
             _figure(0xF0000, "source", _ESP_FLASH.format("4MiB")),
-            PICO,
+            ESP32, grows=True,
         ),
         Profile(
             "unix", "MicroPython's unix port, as the port `emulator` is", "",
