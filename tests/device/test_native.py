@@ -138,6 +138,7 @@ def layernorm(cpu):
 def gate(cpu):
     for kind in GATES:
         records.gate(cpu, 9, 9, total=2, **kind)
+        records.gate(cpu, 0, 2, amax=0, **kind)
         for f in (8, 15, 16):
             records.gate(cpu, f, 30, f, amax=(1 << 9 + f - 5) + 50, **kind)
             records.gate(cpu, f, 2, f, amax=512 << f - 5, extreme=1 - f % 2 * 2, **kind)
@@ -334,11 +335,11 @@ def test_a_changed_line_is_found(name, tmp_path):
     "family, name",
     [
         *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
-        *(("dsp", name) for name in ("linear", "attend")),
+        *(("dsp", name) for name in ("linear", "attend", "gate", "norm")),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):
-    """`norm` is `layernorm` too."""
+    """Thumb's `norm` is `layernorm` too."""
 
     def check(cpu):
         RECORDS[name](cpu)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from .assembler import Kernel
 from .attend import attend
+from .gate import gate
 from .linear import linear
+from .norm import norm
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / "device" / "picoformer" / "kernels_dsp.py"
@@ -50,7 +52,7 @@ def module(kernels: list[Kernel]) -> str:
 
 def texts() -> dict[Path, str]:
     """What is to be in each file."""
-    kernels = [make() for make in (linear, attend)]
+    kernels = [make() for make in (linear, attend, gate, norm)]
     return {BOARD: module(kernels), LISTING: "\n".join(k.listing() for k in kernels)}
 
 

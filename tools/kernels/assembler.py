@@ -62,6 +62,7 @@ smlawt r8, r16, r0, r12     FB300010    smulwb r8, r16, r0          FB30F000
 mls r8, r16, r0, r12        FB000010    mul r8, r16, r0             FB00F000
 udiv r8, r16, r0            FBB0F0F0    clz r8, z                   FAB0F080
 and r8, r16, r0             EA000000    and r8, r16, r0, lsr #s     EA000010
+bic r8, r16, r0, asr #31    EA2070E0    adc r8, r16, r0             EB400000
 asr r8, r0, #s              EA4F0020    orr r8, r16, #c             F0400000
 adc r8, r16, #c             F1400000    str r12, [r16], #8@0        F8400B00
 ldr r12, [r16, r0, lsl #2]  F8500020    ubfx r8, r16, #0, #11       F3C0000A

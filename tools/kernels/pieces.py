@@ -106,3 +106,15 @@ def shifts(k: Kernel) -> None:
         adds r0, #1
         str r0, S
     """)
+
+
+def largest(k: Kernel, value: str) -> None:
+    """r3 becomes the magnitude of a value if it is larger. Changes the value."""
+    k(f"""
+        cmp {value}, #0
+        it lt
+        rsblt {value}, {value}, #0
+        cmp {value}, r3
+        it hi
+        movhi r3, {value}
+    """)
