@@ -208,13 +208,15 @@ def _area(size):
     """
     import io
 
+    # Nor may what the attempts leave fill an area: they are few.
+    size = min(size, free())
     gc.disable()
     while size > 0:
         try:
             # Its buffer is free when it is closed, without a collection.
             return io.BytesIO(size).close()
         except MemoryError:
-            size -= (size >> 6) + 1
+            size -= (size >> 5) + 1
 
 
 def early(f, parts, context, weights, native, tile):
@@ -242,10 +244,12 @@ def early(f, parts, context, weights, native, tile):
         need = regions.sizes(words, (context or words[0]) + 1 & ~1, weights)
         n = len(need)
         need += (parts[1][1] >> 2) + old, parts[2][1] >> 2, parts[3][1] >> 2, tile
-        if min(need) < 0 or sum(need) >> 26:  # the proof will say what is wrong
+        if min(need) < 0:
             return ()
+        if 4 * max(need) > free():
+            return None
         _area(4 * sum(need) + 32 * len(need))
-        held = regions.blocks(need, native, (1, n, n + 1, n + 3))
+        held = regions.blocks(need, native, 4)
     except MemoryError:
         return None
     except (ArithmeticError, IndexError, TypeError, ValueError):

@@ -67,17 +67,21 @@ def sizes(words, context, weights):
     return out
 
 
-def blocks(sizes, native, arrays=(1,)):
-    """Blocks of so many words, None for 0; those of `arrays` are indexed by words.
+def blocks(sizes, native, others=0):
+    """Blocks of so many words, None for 0.
 
     The largest come first: where the heap is in areas, each has to lie in one.
+
+    The sizes are those of `sizes` and, where there are others, the program's, the tables', the
+    tokenizer's and the tile's. Bytes are enough for a tokenizer, and for what only native kernels
+    read.
     """
     out = [None] * len(sizes)
+    n = len(sizes) - others
     for k in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
-        n = sizes[k]
-        if n:
-            # Only plain Python indexes the words of all.
-            out[k] = bytearray(4 * n) if native and k not in arrays else array_of(n)
+        if sizes[k]:
+            bare = k == n + 2 or native and k != 1 and k < n
+            out[k] = bytearray(4 * sizes[k]) if bare else array_of(sizes[k])
     return out
 
 

@@ -20,6 +20,11 @@ def block_for(n: int) -> int:
     return n + max(2048, n * 13 // 512)
 
 
+def usable(block: int) -> int:
+    """Bytes that can be had as one object from a system's block."""
+    return max(0, min(block - 2048, block * 512 // 525))
+
+
 def pool(size: int) -> int:
     """Bytes for objects in an area of so many: each block of 16 has three bits of the tables."""
     return max(0, (size - STRUCT) * 128 // 131 & ~15)
@@ -48,7 +53,7 @@ class Areas:
     @property
     def pieces(self) -> tuple[int, ...]:
         """What can be had in one piece, again and again."""
-        own = [n - max(2048, n * 13 // 525) for n in self.blocks]
+        own = [usable(n) for n in self.blocks]
         return tuple(sorted((n for n in [self.first, *own] if n > 0), reverse=True))
 
     @property
@@ -57,12 +62,12 @@ class Areas:
         return self.first + sum(map(pool, self.blocks))
 
     def less(self, native: int) -> Areas:
-        """The same without `native` bytes, of the smallest block that has room for them: machine
-        code lies outside of Python's heap.
+        """The same without `native` bytes of machine code, which lies outside of Python's heap: in
+        the largest block but one that has room for it, as an ESP32 has it.
         """
-        rest = sorted(self.blocks)
+        rest = sorted(self.blocks, reverse=True)
         for i, n in enumerate(rest):
-            if n >= native:
+            if i and n >= native:
                 rest[i] -= native
                 break
         return Areas(self.first, tuple(sorted(rest, reverse=True)))
@@ -112,5 +117,6 @@ class _Heap:
 
     def area(self, size: int) -> None:
         """An area of `size` bytes, or of as many as can be had, unless they have room already."""
+        size = min(size, sum(self.free) + max(self.blocks, default=0))
         while size > 0 and all(size > n for n in self.free) and not self.grow(size):
-            size -= (size >> 6) + 1
+            size -= (size >> 5) + 1

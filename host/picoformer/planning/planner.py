@@ -77,7 +77,8 @@ class Planner:
         stays = code.resident[self._kind] + place + from_loading
         checking, binding = f.checking, code.binding
         if self.board.grows:
-            checking, binding = sum(f.large), code.grown  # what is not small is there before
+            # What is not small is there before.
+            checking, binding = sum(f.large), code.grown + f.pieces["tokenizer"] // 2
         loading = max(checking + code.checking + more, f.binding + binding + stays)
         return stays, loading, f.resident + stays + once_running + f.transient + code.running
 
