@@ -13,7 +13,7 @@ _REST = 28672  # bytes of heap for all but the large blocks, where these are siz
 def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     """Fill in `model` from its open file, whose sections are `parts`.
 
-    words, tables: as modelfile.proved gives them.
+    words, tables: as check.proved gives them.
 
     source, ample: what else than the file the weights are read from, and by how much memory.
     held: where tokenizer and tile are to lie behind, if they have a place already.

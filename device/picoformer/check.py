@@ -5,6 +5,7 @@ on the PC and on the board before any kernel, and dropped before a board allocat
 docs/format.md says what it guarantees.
 """
 
+from . import modelfile
 from .errors import Error
 from .program import (
     ANSWER,
@@ -20,13 +21,44 @@ from .program import (
     TRANSLATE,
     matrix,
     steps,
+    upgrade,
     walk,
 )
-from .regions import ARENA, CACHE, HEAD, HEADER, TABLES, WEIGHTS, caches, pair_words
+from .regions import (
+    ARENA,
+    CACHE,
+    HEAD,
+    HEADER,
+    TABLES,
+    WEIGHTS,
+    array_of,
+    caches,
+    forget,
+    pair_words,
+)
 
 # What a step does with words of the frame: read them, make them, change them, add to each (rows
 # that only fill a group may be added to nothing, and stay unknown), or read a vector.
 _READ, _MADE, _CHANGED, _ADDED, _VECTOR = 0, 1, 2, 3, 4
+
+
+def proved(f, parts, held):
+    """The program and the tables of a file, once it is known that they are in bounds.
+
+    held: arrays for them, if they have a place already. Raises Error.
+    """
+    f.seek(4)
+    old = 10 if f.read(1)[0] == modelfile.OLD else 0
+    words = held[0] if held else array_of((parts[1][1] >> 2) + old)
+    modelfile.read(f, parts[1], modelfile.PROGRAM, memoryview(words)[old:])
+    if old:
+        upgrade(words)
+    tables = held[1] if held else array_of(parts[2][1] >> 2)
+    modelfile.read(f, parts[2], modelfile.TABLES, tables)
+    check(words, tables, parts[4][1] >> 2)
+    # The proof takes as much memory as a small model's program and tables: it goes first.
+    forget("check")
+    return words, tables
 
 
 def check(words, tables, weight_words):

@@ -97,10 +97,10 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=())
     place = held and held[2]
     binder = None if place else _binder()
     gc.collect()
-    from . import modelfile
+    from . import check
 
-    words, tables = modelfile.proved(f, parts, place)
-    modelfile = None
+    words, tables = check.proved(f, parts, place)
+    check = None
     if place:  # in what the proof has left
         gc.collect()
         from . import binder

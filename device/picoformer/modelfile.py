@@ -1,7 +1,7 @@
 """What is done with a model file before it is bound, and is dropped then.
 
 Its frame, of which docs/format.md is the definition: header, sections, checksums. Which kernels
-run it, where what is large of it comes to lie, and that its program is proved.
+run it, and where what is large of it comes to lie.
 """
 
 import gc
@@ -258,26 +258,3 @@ def early(f, parts, context, weights, native, tile):
         if on:
             gc.enable()
     return (need[:n], held[:n], held[n:]) if free() + gc.mem_alloc() != total else ()
-
-
-def proved(f, parts, held):
-    """The program and the tables of a file, once it is known that they are in bounds.
-
-    held: arrays for them, if they have a place already. Raises Error.
-    """
-    from .check import check
-
-    f.seek(4)
-    old = 10 if f.read(1)[0] == OLD else 0
-    words = held[0] if held else regions.array_of((parts[1][1] >> 2) + old)
-    read(f, parts[1], PROGRAM, memoryview(words)[old:])
-    if old:
-        from .program import upgrade
-
-        upgrade(words)
-    tables = held[1] if held else regions.array_of(parts[2][1] >> 2)
-    read(f, parts[2], TABLES, tables)
-    check(words, tables, parts[4][1] >> 2)
-    # The proof takes as much memory as a small model's program and tables: it goes first.
-    regions.forget("check")
-    return words, tables
