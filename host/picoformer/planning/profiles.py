@@ -64,7 +64,7 @@ PICO = Code(
     running=2048,
 )
 # What kernels_dsp adds to kernels_thumb, most of whose kernels it takes: an emulated Pico 2 W.
-PICO2 = replace(PICO, resident={reader: n + 3520 for reader, n in PICO.resident.items()})
+PICO2 = replace(PICO, resident={reader: n + 4304 for reader, n in PICO.resident.items()})
 UNIX = Code(
     resident={1: 29088, 2: 33344, 3: 37664, 4: 35904, 5: 37792},
     places={"ram": 0, "file": 2118},
