@@ -47,15 +47,20 @@ def pair_words(heads, size, key_bits, value_bits):
 
 
 def array_of(n):
-    """n words, 0, as one block from the start: one that grows may meet the end of an area of the
-    heap, and array("i", bytes(4 * n)) would take the memory twice.
-    """
+    """n words. It grows where it lies: array("i", bytes(4 * n)) would take the memory twice."""
+    # Small, as it leaves a hole in front; not for what would grow too often.
+    some = memoryview(array("i", bytes(256 if n < 32768 else 4096)))
+    out = array("i", some[: n % len(some)])
+    while len(out) < n:
+        out.extend(some)
+    return out
+
+
+def _whole(n):
+    """n words at once: one that grows may meet the end of an area of the heap."""
     out = array("i", range(n))
-    view = memoryview(out)
-    none = bytes(min(4 * n, 1024))
-    some = memoryview(array("i", none))
-    for i in range(0, n, 256):
-        view[i : i + 256] = some[: n - i]
+    for i in range(n):
+        out[i] = 0
     return out
 
 
@@ -68,20 +73,24 @@ def sizes(words, context, weights):
 
 
 def blocks(sizes, native, others=0):
-    """Blocks of so many words, None for 0.
+    """Blocks of so many words, None for 0: of `sizes`.
 
-    The largest come first: where the heap is in areas, each has to lie in one.
-
-    The sizes are those of `sizes` and, where there are others, the program's, the tables', the
-    tokenizer's and the tile's. Bytes are enough for a tokenizer, and for what only native kernels
-    read.
+    Where the heap is in areas, there are others: the program's, the tables', the tokenizer's and
+    the tile's; the largest come first then, as each has to lie in one area. Bytes are enough for
+    a tokenizer, and for what only native kernels read.
     """
-    out = [None] * len(sizes)
     n = len(sizes) - others
-    for k in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
-        if sizes[k]:
-            bare = k == n + 2 or native and k != 1 and k < n
-            out[k] = bytearray(4 * sizes[k]) if bare else array_of(sizes[k])
+    out = [None] * len(sizes)
+    order = [0] + list(range(2, n)) + [1]
+    if others:
+        order = sorted(range(len(sizes)), key=lambda k: -sizes[k])
+    for k in order:
+        size = sizes[k]
+        if size:
+            if k == n + 2 or native and k != 1 and k < n:
+                out[k] = bytearray(4 * size)
+            else:
+                out[k] = _whole(size) if others else array_of(size)
     return out
 
 
