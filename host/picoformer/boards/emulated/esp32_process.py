@@ -67,9 +67,6 @@ def serve(o: argparse.Namespace) -> None:
             find_qemu(), "-M", MACHINE, "-nographic", "-monitor", "none",
             "-drive", f"file={str(o.flash).replace(',', ',,')},if=mtd,format=raw",
             "-serial", f"tcp:127.0.0.1:{port},server=on,wait=off",
-            # Each instruction takes 8 ns of the board's time. Its two cores then share one of this
-            # computer's, where one would spin while the other has switched its cache off.
-            "-icount", "3",
             # The firmware's watchdogs count this computer's time.
             "-global", "driver=timer.esp32.timg,property=wdt_disable,value=true",
         ]  # fmt: skip
