@@ -99,6 +99,9 @@ class Repl:
         self.path = self.at(path)
         self.path.write_bytes(b"")
 
+    def sleep(self, seconds: float) -> None:
+        pass
+
     def write(self, block: bytes) -> None:
         with self.path.open("ab") as f:
             f.write(a2b_base64(block))

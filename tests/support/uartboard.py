@@ -54,8 +54,8 @@ class Flash:
 class UartBoard(LateBoard):
     """A port whose `now` is its clock; within `modelled` only."""
 
-    def __init__(self, folder, work=WORK):
-        super().__init__(folder, rate=RATE, work=work, piece=16)
+    def __init__(self, folder, work=WORK, rate=RATE):
+        super().__init__(folder, rate=rate, work=work, piece=16)
 
     def start(self):
         super().start()
@@ -69,6 +69,15 @@ class UartBoard(LateBoard):
                 tick = (self.now // TICK + 1) * TICK
                 self.block(tick if tick > self.now else tick + TICK, asleep=True)
             return self.has_input()
+
+    def let(self, seconds):
+        """The PC's sleep; what comes meanwhile waits to be read."""
+        with self.turn:
+            end, held = self.now + seconds, []
+        while end - self.now > 1e-9:
+            held.append(self.read(end - self.now))
+        with self.turn:
+            self.going[:0] = [(self.now, data) for data in held if data]
 
     def open(self, path, mode):
         file = open(path, mode)  # noqa: SIM115

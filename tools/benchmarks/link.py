@@ -266,7 +266,7 @@ def modelled(size: int) -> dict[str, float]:
             rows["modelled link" + name] = size / (board.now - start)
             board.close()
             board = uartboard.ReplBoard(Path(folder))
-            repl = Repl(board, board.clock)
+            repl = Repl(board, board.clock, board.let)
             repl.run(install.RECEIVE)
             block = uartboard.OLDER_BLOCK if name else install.LONE_BLOCK
             with mock.patch.object(install, "LONE_BLOCK", block):

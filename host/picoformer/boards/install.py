@@ -17,6 +17,8 @@ from .repl import Repl
 
 BLOCK = 768  # bytes of a file in one line; a multiple of 3
 LONE_BLOCK = 1536  # where a link drops what is not read in time: only one is on its way
+PIECE = 240  # bytes that such a board has room for, and
+PAUSE = PIECE / 11520  # seconds that a UART takes for them; native USB brings them at once
 AHEAD = 3  # blocks on their way, where nothing is dropped
 WRITE_LIMIT = 60.0  # seconds without a word, for a board to write a block or read a file
 
@@ -213,7 +215,12 @@ def _send(repl: Repl, board: Platform, path: str, data: bytes) -> None:
         if waiting == ahead:
             repl.mark(b".", WRITE_LIMIT)
             waiting -= 1
-        repl.write(b2a_base64(data[at : at + block], newline=False))
+        text = b2a_base64(data[at : at + block], newline=False)
+        step = len(text) if roomy else PIECE
+        for i in range(0, len(text), step):
+            if i:
+                repl.sleep(PAUSE)
+            repl.write(text[i : i + step])
         waiting += 1
     for _ in range(waiting):
         repl.mark(b".", WRITE_LIMIT)

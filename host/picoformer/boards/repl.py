@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from .channel import Clock, Port
@@ -40,11 +41,17 @@ class NamedPort(Port, Protocol):
 
 
 class Repl:
-    """The raw REPL of the board on a port. clock: seconds that only grow."""
+    """The raw REPL of the board on a port. clock: seconds that only grow; sleep: lets them."""
 
-    def __init__(self, port: NamedPort, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        port: NamedPort,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], object] = lambda seconds: time.sleep(seconds),
+    ) -> None:
         self.port = port
         self.clock = clock
+        self.sleep = sleep
         self.lag = 0.0
         """Seconds that the board took to answer, the last time that nothing else was to do."""
         self._seen = bytearray()
@@ -144,7 +151,7 @@ class Repl:
         """
         for _ in range(HAMMERS):
             self.write(b"\x03")
-            time.sleep(HAMMER_PAUSE)
+            self.sleep(HAMMER_PAUSE)
 
     def _echo(self) -> bytes:
         """Let the board answer what nobody else has asked; what it said before."""
@@ -195,7 +202,7 @@ class Repl:
         self._seen.clear()
         for at in range(0, len(data), CHUNK):
             if at:
-                time.sleep(max(CHUNK_PAUSE, self.lag / 2))
+                self.sleep(max(CHUNK_PAUSE, self.lag / 2))
             self.write(data[at : at + CHUNK])
         self.write(RUN)
         self.expect(b"OK", EXEC_LIMIT)

@@ -74,7 +74,7 @@ class Upload:
             at, prefix = r.take("II")
             if r.left:  # of runtimes that take longer frames in an upload than else
                 (self._session.block,) = r.take("H")
-                self._block = self._session.block - 4
+                self._block = max(self._session.block - 4, SMALL)
             if prefix == crc32(self._data[:at]):
                 break
         return int(at)
