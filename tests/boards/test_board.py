@@ -450,7 +450,7 @@ def test_errors_of_the_port(ready, tmp_path, monkeypatch):
     monkeypatch.setattr(port, "ports", list)
     with pytest.raises(errors.PortError, match="--port emulator"):
         Board()
-    with pytest.raises(errors.PortError, match="there are emulator, emulator:pico and"):
+    with pytest.raises(errors.PortError, match="there are emulator, emulator:pico, emulator:pico2 and"):
         Board("emulator:atari")
     with pytest.raises(errors.PortError, match="cannot open"):
         Board("strange://port")

@@ -589,7 +589,7 @@ for weights in (None, "ram", "file"):
     except Error as e:
         print(e)
 """
-    lines = unix(script, heap="235K", FILE=str(stories.path)).splitlines()
+    lines = unix(script, heap="230K", FILE=str(stories.path)).splitlines()
     assert len(lines) == 3
     numbers = r"not enough memory: a context of 256 takes (\d+) bytes.*; (\d+) are free, (\d+) in"
     for line in lines:
