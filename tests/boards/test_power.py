@@ -129,6 +129,7 @@ def whole(there, new):
 def test_an_update_of_the_runtime(board, monkeypatch, old, every):
     monkeypatch.setattr(boards_install, "wanted", lambda *_: runtime.Runtime(FILES))
     monkeypatch.setattr(boards_install, "LONE_BLOCK", 4096)
+    monkeypatch.setattr(boards_install, "PIECE", 8192)
     rp2 = platform("armv6m")
     for folder in "/lib", LIB:
         board.repl.run(f"os.mkdir({folder!r})")
