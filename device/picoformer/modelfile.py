@@ -204,19 +204,21 @@ def family(name):
 def _area(size):
     """Let the heap grow by one area of `size` bytes, or of as many as can be had, if it grows.
 
-    Collecting is off behind this: the first one would give the area back.
+    Returns whether so many could be had. Collecting is off behind this: the first one would give
+    the area back.
     """
     import io
 
-    # Nor may what the attempts leave fill an area: they are few.
-    size = min(size, free())
     gc.disable()
-    while size > 0:
+    most = size
+    while size:
         try:
             # Its buffer is free when it is closed, without a collection.
-            return io.BytesIO(size).close()
+            io.BytesIO(size).close()
+            break
         except MemoryError:
-            size -= (size >> 5) + 1
+            size -= (size >> 6) + 1
+    return size == most
 
 
 def early(f, parts, context, weights, native, tile):
@@ -248,7 +250,8 @@ def early(f, parts, context, weights, native, tile):
             return ()
         if 4 * max(need) > free():
             return None
-        _area(4 * sum(need) + 32 * len(need))
+        if _area(4 * sum(need) + 32 * len(need)) and free() + gc.mem_alloc() == total:
+            return ()
         held = regions.blocks(need, native, 4)
     except MemoryError:
         return None
