@@ -450,7 +450,8 @@ def test_errors_of_the_port(ready, tmp_path, monkeypatch):
     monkeypatch.setattr(port, "ports", list)
     with pytest.raises(errors.PortError, match="--port emulator"):
         Board()
-    with pytest.raises(errors.PortError, match="there are emulator, emulator:pico, emulator:pico2 and"):
+    listed = "there are emulator, emulator:pico, emulator:pico2 and emulator:esp32"
+    with pytest.raises(errors.PortError, match=listed):
         Board("emulator:atari")
     with pytest.raises(errors.PortError, match="cannot open"):
         Board("strange://port")
