@@ -14,7 +14,6 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     """Fill in `model` from its open file, whose sections are `parts`.
 
     words, tables: as check.proved gives them.
-
     source, ample: what else than the file the weights are read from, and by how much memory.
     held: where tokenizer and tile are to lie behind, if they have a place already.
     Returns which of the program's words are operands, the list of its regions, what reads
@@ -190,9 +189,7 @@ def _ample(words, context, share):
     """
     gc.collect()
     room = min(free(), 1 << 24)
-    room -= 4 * (regions.arena_words(words, context) + regions.TILE) + _REST
-    for i in range(words[11]):
-        room -= 4 * regions.cache_words(words, i, context)
+    room -= 4 * (sum(regions.sizes(words, context, 0)) + regions.TILE) + _REST
     if room < 0:
         return regions.TILE
     room //= share

@@ -17,6 +17,7 @@ from .program import (
     GENERATE,
     LABELLED,
     LINEAR,
+    OLD,
     OPS,
     TRANSLATE,
     matrix,
@@ -48,7 +49,7 @@ def proved(f, parts, held):
     held: arrays for them, if they have a place already. Raises Error.
     """
     f.seek(4)
-    old = 10 if f.read(1)[0] == modelfile.OLD else 0
+    old = OLD if f.read(1)[0] == modelfile.OLD else 0
     words = held[0] if held else array_of((parts[1][1] >> 2) + old)
     modelfile.read(f, parts[1], modelfile.PROGRAM, memoryview(words)[old:])
     if old:

@@ -92,7 +92,7 @@ def _binder():
 
 
 def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=()):
-    """held: what regions.early gives."""
+    """held: what modelfile.early gives."""
     weights = model.weights
     place = held and held[2]
     binder = None if place else _binder()

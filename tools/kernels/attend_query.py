@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .assembler import Kernel
-from .pieces import largest
+from .pieces import excess, largest
 
 
 def query(k: Kernel) -> None:
@@ -13,16 +13,9 @@ def query(k: Kernel) -> None:
         ldr r0, Q
         ldr r1, SIZE
         adds r1, r1, r0
-        movs r3, #0
-    magnitude:
-        ldmia r0!, {r2}
     """)
-    largest(k, "r2")
+    excess(k, "magnitude")
     k("""
-        cmp r0, r1
-        bne magnitude
-        clz r4, r3
-        rsb r4, r4, #17     @ bits above 15
         ldr r0, REC
         ldr r5, [r0, #40]
         subs r5, r5, r4

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from .assembler import Kernel
-from .pieces import epilogue, largest, prologue
+from .pieces import arguments, epilogue, excess, prologue
 
 
 def begin(k: Kernel) -> None:
     """The record, in r0, and the arena, in r1, become words on the stack."""
+    arguments(k)
     k("""
-        sub r2, r1, #0x20000000
-        str r2, BASE
-        str r0, REC
-        ldr r3, [r1, #4]
-        str r3, T
-        ldr r3, [r1, #12]
-        lsls r3, r3, #2
-        str r3, STRIDE
         ldr r3, [r0, #0]
         adds r3, r3, r2
         str r3, G
@@ -145,22 +138,10 @@ def activations(k: Kernel) -> None:
     """)
 
 
-def excess(k: Kernel, name: str) -> None:
-    """The words from r0 to r1 -> r4, the bits that the largest magnitude has above 15.
-
-    Changes r0, r2, r3.
-    """
-    k(f"""
-        movs r3, #0
-    {name}:
-        ldmia r0!, {{r2}}
-    """)
-    largest(k, "r2")
-    k(f"""
-        cmp r0, r1
-        bne {name}
-        clz r4, r3
-        rsb r4, r4, #17
+def drop(k: Kernel, loop: str) -> None:
+    """The words from r0 to r1 -> r4, the bits to drop of each. loop: a label."""
+    excess(k, loop)
+    k("""
         cmp r4, #0
         it lt
         movlt r4, #0
@@ -178,14 +159,14 @@ def multiply(k: Kernel) -> None:
         ldr r0, G
         mov r1, r12
     """)
-    excess(k, "gates")
+    drop(k, "gates")
     k("""
         mov r7, r4
         ldr r0, U
         ldr r1, N
         adds r1, r1, r0
     """)
-    excess(k, "others")
+    drop(k, "others")
     k("""
         ldr r0, DYN
         adds r5, r7, r4

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from .assembler import Kernel
-from .pieces import epilogue, largest, prologue
+from .pieces import arguments, epilogue, excess, largest, prologue
 
 
 def begin(k: Kernel) -> None:
     """The record, in r0, and the arena, in r1, become words on the stack."""
+    arguments(k)
     k("""
-        sub r2, r1, #0x20000000
-        str r2, BASE
-        str r0, REC
-        ldr r3, [r1, #4]
-        str r3, T
-        ldr r3, [r1, #12]
-        lsls r3, r3, #2
-        str r3, STRIDE
         movs r3, #0
         str r3, AT
     """)
@@ -71,16 +64,9 @@ def vector(k: Kernel) -> None:
         adds r0, r0, r2
         str r0, SOURCE
         adds r1, r1, r0
-        movs r3, #0
-    magnitude:
-        ldmia r0!, {r2}
     """)
-    largest(k, "r2")
+    excess(k, "magnitude")
     k("""
-        cmp r0, r1
-        bne magnitude
-        clz r4, r3
-        rsb r4, r4, #17
         ldr r0, REC
         ldr r1, [r0, #28]
         str r1, ROOT        @ 0: there is none

@@ -18,6 +18,23 @@ def prologue(k: Kernel, words: str) -> int:
     return room
 
 
+def arguments(k: Kernel) -> None:
+    """The record, in r0, and the arena, in r1, become words: REC and BASE, vectors T, STRIDE.
+
+    r2 is BASE then. Changes r3.
+    """
+    k("""
+        sub r2, r1, #0x20000000
+        str r2, BASE
+        str r0, REC
+        ldr r3, [r1, #4]
+        str r3, T
+        ldr r3, [r1, #12]
+        lsls r3, r3, #2
+        str r3, STRIDE
+    """)
+
+
 def epilogue(k: Kernel, room: int = 0) -> None:
     """Give back what `prologue` took; the result is a number, so that nothing is allocated."""
     if room:
@@ -117,4 +134,23 @@ def largest(k: Kernel, value: str) -> None:
         cmp {value}, r3
         it hi
         movhi r3, {value}
+    """)
+
+
+def excess(k: Kernel, loop: str) -> None:
+    """The words from r0 to r1 -> r3 the largest magnitude, r4 its bits above 15. Changes r0, r2.
+
+    loop: a label.
+    """
+    k(f"""
+        movs r3, #0
+    {loop}:
+        ldmia r0!, {{r2}}
+    """)
+    largest(k, "r2")
+    k(f"""
+        cmp r0, r1
+        bne {loop}
+        clz r4, r3
+        rsb r4, r4, #17     @ bits above 15
     """)

@@ -14,7 +14,6 @@ import json
 import operator
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from ..runtime.files import FOLDER, readers
 from ..runtime.platforms import Platform
 from ..tokenizers.tokenizer import utf8
 from . import contents
+from .closing import Closing
 from .connection import Connection
 from .contents import Contents, Held, Kept
 from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
@@ -78,7 +78,7 @@ def _model_of(link: Link) -> Loaded:
     return link.loaded[1]
 
 
-class Board:
+class Board(Closing):
     """A board on a serial port; a context manager.
 
     port: a device path, a pyserial URL, "emulator", "emulator:pico", "emulator:pico2" or
@@ -115,17 +115,6 @@ class Board:
     def stopped(self) -> bool:
         """Whether the board's main.py (or boot.py) ran, and was stopped: `close` starts it."""
         return self.connection.repl.stopped
-
-    def __enter__(self) -> Board:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the port; harmless when done before.

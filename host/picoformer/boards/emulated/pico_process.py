@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ...compile.modelfile import write
 from ..errors import EmulatorError
 from .cable import CLIENT_POLL, Cable, plug
-from .images import kept
+from .images import keep, kept
 from .process import claimed, input_end, ready, run
 from .rp2040 import FS_BYTES, START_LIMIT, VOLUME, Chip
 
@@ -38,9 +37,9 @@ def _load(flash: Path, put: list[Path]) -> bytes:
 def serve(o: argparse.Namespace) -> None:
     """Emulate until standard input ends."""
     with claimed(o.flash, "Pico"):
-        kept = _load(o.flash, o.put)
+        loaded = _load(o.flash, o.put)
         output = bytearray()
-        chip = Chip(kept, o.firmware, output.extend)
+        chip = Chip(loaded, o.firmware, output.extend)
         deadline = time.monotonic() + START_LIMIT
         while not chip.connected:
             chip.step()
@@ -52,14 +51,12 @@ def serve(o: argparse.Namespace) -> None:
             _carry(chip, cable, output, lambda: _keep(o.flash, chip))
         finally:
             cable.close()
-            if o.put or chip.filesystem != kept:
+            if o.put or chip.filesystem != loaded:
                 _keep(o.flash, chip)
 
 
 def _keep(flash: Path, chip: Chip) -> None:
-    data = chip.filesystem
-    if not flash.exists() or flash.read_bytes() != data:
-        write(flash, data)
+    keep(flash, flash.read_bytes() if flash.exists() else None, chip.filesystem)
 
 
 def _carry(chip: Chip, cable: Cable, output: bytearray, rest: Callable[[], object]) -> None:

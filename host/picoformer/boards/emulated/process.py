@@ -19,9 +19,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar
 
+from ..closing import Closing
 from ..errors import EmulatorError
 from .firmware import Firmware
 from .flash import cache, claim
@@ -29,7 +29,7 @@ from .flash import cache, claim
 END_LIMIT = 10.0  # seconds for the process to keep its flash and end
 
 
-class ProcessBoard:
+class ProcessBoard(Closing):
     """An emulated board on a serial port; a context manager.
 
     flash: the file that is its flash (default: in the user's cache); one emulator at a time may
@@ -136,17 +136,6 @@ class ProcessBoard:
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-    def __enter__(self) -> ProcessBoard:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 # In the process

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import EmulatorError
 from .process import END_LIMIT, input_end, ready
@@ -57,9 +57,10 @@ def serve_program(command: Sequence[str], port: int, silent: str) -> None:
                 process.wait()
 
 
-def _boot(port: int, ended: socket.socket, check: object, silent: str) -> None:
+def _boot(
+    port: int, ended: socket.socket, check: Callable[[], object], silent: str
+) -> None:
     """Wait for the firmware's prompt. Where a main.py runs, there will be none."""
-    assert callable(check)
     deadline = time.monotonic() + BOOT_LIMIT
     heard = b""
     with contextlib.ExitStack() as stack:

@@ -35,8 +35,8 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
+from ..closing import Closing
 from ..errors import EmulatorError
 from . import cable
 from .flash import cache, claim
@@ -65,7 +65,7 @@ def find_micropython() -> str:
     return found
 
 
-class UnixBoard:
+class UnixBoard(Closing):
     """MicroPython's unix port as a board on a serial port.
 
         with UnixBoard() as board:
@@ -143,17 +143,6 @@ class UnixBoard:
     def described(self) -> str:
         """What it is, in a few words."""
         return f"MicroPython's unix port, heap {self._heap_kb} KB"
-
-    def __enter__(self) -> UnixBoard:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def stopped(self, limit: float) -> str:
         """Why it has stopped by itself; empty where it has not within `limit` seconds."""
