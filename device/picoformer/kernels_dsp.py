@@ -1,6 +1,6 @@
 """Kernels for Cortex-M with DSP instructions (M4, M7, M33); see tools/kernels.
 
-Written by `python -m tools.kernels`; tools/kernels/dsp.lst says what the numbers mean.
+Written by `python -m tools.kernels`; tools/kernels/dsp/kernels.lst says what the numbers mean.
 """
 
 import sys

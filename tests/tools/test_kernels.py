@@ -12,7 +12,7 @@ import picoformer.device as device
 from picoformer import Error
 from picoformer.device import modelfile
 from tools.kernels.__main__ import BOARD, texts
-from tools.kernels.assembler import FORMS, Kernel
+from tools.kernels.arm import FORMS, Kernel
 
 # Each form of an instruction and what GNU as makes of it.
 RECORDS = Path(__file__).resolve().parents[1] / "data" / "assembler.txt"
@@ -109,7 +109,8 @@ def test_the_core_says_whether_it_has_dsp_instructions(name, monkeypatch):
     for module, what in fake.items():
         monkeypatch.setitem(sys.modules, module, what)
     monkeypatch.setattr(sys, "platform", "linux" if name == "ARM Linux" else "rp2")
-    code = compile(BOARD.read_text(encoding="utf-8"), str(BOARD), "exec")
+    path = BOARD / "kernels_dsp.py"
+    code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
     space = {"__package__": "board", "__name__": "board.kernels_dsp"}
     if has:
         exec(code, space)

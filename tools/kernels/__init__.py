@@ -1,5 +1,5 @@
 """The source of kernels in assembler: Python programs that write instructions.
 
-`python -m tools.kernels` writes what lands on boards, `device/picoformer/kernels_dsp.py`, and a
-listing of it for people, `tools/kernels/dsp.lst`.
+`python -m tools.kernels` writes what lands on boards, `device/picoformer/kernels_*.py`, and beside
+each family's programs a listing of it for people, `kernels.lst`.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .assembler import Kernel
+from ..arm import Kernel
 from .pieces import epilogue, pair, prologue, rows, shifts
 
 SUMS = "r8 r9 r10 r11"

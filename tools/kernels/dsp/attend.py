@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .assembler import Kernel
+from ..arm import Kernel
 from .attend_query import quantized, query, rotation
 from .attend_scores import (
     NARROW,

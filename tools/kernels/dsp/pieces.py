@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .assembler import Kernel
+from ..arm import Kernel
 
 
 def prologue(k: Kernel, words: str) -> int:
