@@ -17,7 +17,7 @@ def texts() -> dict[Path, str]:
         kernels = family.made()
         for name, source in family.modules(kernels).items():
             out[BOARD / f"{name}.py"] = source
-        listing = Path(family.__file__).with_name("kernels.lst")
+        listing = Path(str(family.__file__)).with_name("kernels.lst")
         out[listing] = "\n".join(k.listing() for k in kernels)
     return out
 

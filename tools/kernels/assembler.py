@@ -79,7 +79,7 @@ class Kernel:
         self.lines.append(line)
 
     def encode(self, line: Line, op: str, rest: str) -> None:
-        """Give a line its size, and its code or `branch`. Raises Error for one that there isn't."""
+        """Give a line its size, and its code or `branch`. Raises Error for an unknown one."""
         raise NotImplementedError
 
     def encode_branch(self, line: Line, op: str, register: str, far: int) -> int:

@@ -1,4 +1,4 @@
-"""Kernels for cores with DSP instructions (Cortex-M4, M7, M33), and what lands on boards of them."""
+"""Kernels for cores with DSP instructions (Cortex-M4, M7, M33), and what boards get of them."""
 
 from __future__ import annotations
 
