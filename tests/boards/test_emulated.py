@@ -321,7 +321,7 @@ def board_or_skip(kind):
     "kind, kernels",
     [
         pytest.param(Esp32Board, "viper", marks=board_or_skip(Esp32Board), id="esp32"),
-        pytest.param(Pico2Board, "thumb", marks=board_or_skip(Pico2Board), id="pico2"),
+        pytest.param(Pico2Board, "dsp", marks=board_or_skip(Pico2Board), id="pico2"),
     ],
 )
 def test_an_emulated_board(tmp_path, case, kind, kernels):
