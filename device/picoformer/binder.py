@@ -228,11 +228,17 @@ def _runs(model, words, offset):
 def _steps(model, kernels, four, words, tiles):
     """Make the lists of (kernel, record) that a token runs through.
 
-    four: the kernels for weights of 4 bits. Returns which words are operands.
+    four: the kernels for weights of 4 bits. A record is a view of its words, or their address:
+    native kernels, which take both, find it sooner. Returns which words are operands.
     """
     operands = regions.array_of(program.operands(words))
     n = 0
     view = memoryview(words)
+    at = 0
+    if kernels.BIAS:
+        from uctypes import addressof
+
+        at = addressof(words)
     body = regions.caches(words) + words[11] + words[15]
     head = body + words[9]
     model._encoder, model._body, model._head = [], [], []
@@ -240,14 +246,15 @@ def _steps(model, kernels, four, words, tiles):
     for op, i in program.walk(words):
         name, letters, _ = program.OPS[op]
         kernel = getattr(four if op in program.FOUR else kernels, name)
-        record = view[i : i + len(letters)]
         if name == "attend":
-            record[8] = regions.scratch(words, model.context) << 6
-            model._exp2 = record[7]
+            words[i + 8] = regions.scratch(words, model.context) << 6
+            model._exp2 = words[i + 7]
         k = letters.find("w")
-        if k > 0 and tiles:
-            kernel = tiles.step(name, kernel, record[k] >> 6, *program.matrix(words, op, i))
-            record[k] = regions.RUNS  # the only one
+        tiled = tiles and k > 0
+        if tiled:
+            kernel = tiles.step(name, kernel, words[i + k] >> 6, *program.matrix(words, op, i))
+            words[i + k] = regions.RUNS  # the only one
+        record = at + 4 * i if at and not tiled else view[i : i + len(letters)]
         for k in range(len(letters)):
             if letters[k] != "-":
                 operands[n] = i + k

@@ -131,9 +131,9 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=())
         copies = {}
         if weights == "flash" and spare is not None:
             copies = _bring(model, memory, matrices, spare)
-        _relocate(model, memory, kernels.BIAS, words, operands, copies)
-        model._memory = memory  # keeps the regions alive
-        model._space = arena
+        model._space = _relocate(model, memory, kernels.BIAS, words, operands, copies)
+        memory.append(words)
+        model._memory = memory  # keeps alive what only addresses tell of
 
 
 def _reread(f, section, tokens):
@@ -227,7 +227,7 @@ def _bring(model, memory, matrices, spare):
 
 
 def _relocate(model, memory, bias, words, operands, held):
-    """Turn operands into byte distances from the arena, `bias` added.
+    """Turn operands into byte distances from the arena, `bias` added; returns its address.
 
     held: copies of matrices, by place in the runs.
     """
@@ -260,3 +260,4 @@ def _relocate(model, memory, bias, words, operands, held):
     for k in (0, 2):
         if model._pick[k]:
             model._pick[k] = place(model._pick[k])
+    return home

@@ -97,7 +97,9 @@ class Model:
         # An interrupted run leaves no more than this behind.
         self._filled = at
         while at < end:
-            n = min(self._batch, end - at)
+            n = end - at
+            if n > self._batch:
+                n = self._batch
             arena[0] = at
             arena[1] = n
             i = 0
@@ -331,8 +333,8 @@ class Model:
                     turn = self._turn
                     self.tokenizer.reset()
                 else:
-                    self._open()
                     if self._turn != turn:
+                        self._open()
                         raise Error("the model ran something else between two pieces of this text")
                     self._tokens[filled] = token
                     self._run(filled, filled + 1)
@@ -359,7 +361,7 @@ class Model:
         """Give the memory back; the model cannot be used any more."""
         if self._f:
             self._f.close()
-        self._f = None
+        self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None
         self.tokenizer = self._tokens = None

@@ -109,17 +109,10 @@ class Base:
         if seen[1] != 1 or seen[2] != pair:
             raise Error("tokenizer: the template does not have each text once")
 
-    def _start(self, token):
-        """Where in the section the bytes of `token` start; they end where the next one starts."""
-        s = self._s
-        p = HEADER + self._width * token
-        if self._width > 2:
-            return self._blob + (s[p] | s[p + 1] << 8 | s[p + 2] << 16)
-        return self._blob + (s[p] | s[p + 1] << 8)
-
     def prompt(self, text):
         """The token ids of a text that is to be continued; of none `bos`, where there is one."""
         return self.wrap(self.encode(text)) or [self.bos] * (self.bos >= 0)
+
     def encode(self, text, most=None):
         """The token ids of `text` (str), a list, without those that `wrap` adds.
 
@@ -178,17 +171,40 @@ class Base:
         character give U+FFFD, as Python's errors="replace" does. Uses no heap but for the str.
         """
         at = self._begin(token)
+        end = self._end
+        s = self._s
         # type 1 alone knows flag 1
-        if self._flags & 1 and previous == self.bos and at < self._end and self._s[at] == 0x20:
+        if self._flags & 1 and previous == self.bos and at < end and s[at] == 0x20:
             at += 1
-        return self._decode(at, False)
+        if self._size:
+            return self._decode(at, False)
+        # Most are ASCII.
+        out = self._out
+        n = 0
+        for p in range(at, end):
+            b = s[p]
+            if b > 0x7F:
+                return self._decode(at, False)
+            out[n] = b
+            n += 1
+        return str(self._views[n], "utf8")
 
     def _begin(self, token):
         """Where the bytes of `token` start; sets where they end."""
         if not 0 <= token < self.vocab_size:
             raise Error("token %d, expected 0 to %d" % (token, self.vocab_size - 1))
-        self._end = self._start(token + 1)
-        return self._start(token)
+        s = self._s
+        width = self._width
+        blob = self._blob
+        p = HEADER + width * token
+        q = p + width
+        at = s[p] | s[p + 1] << 8
+        end = s[q] | s[q + 1] << 8
+        if width > 2:
+            at |= s[p + 2] << 16
+            end |= s[q + 2] << 16
+        self._end = blob + end
+        return blob + at
 
     def _decode(self, at, space):
         """The text that the section's bytes from `at` to _end complete, after a space or not."""

@@ -164,7 +164,8 @@ class Pieces:
     """The tokens that a text may give, sorted by their bytes: 16-bit ids at byte `at`."""
 
     def __init__(self, tokenizer, at, count):
-        self._start = tokenizer._start  # made once: a method is an object for each look at it
+        self._begin = tokenizer._begin  # made once: a method is an object for each look at it
+        self._tokenizer = tokenizer
         self._size = tokenizer.vocab_size
         self._s = tokenizer._s
         self._at = at
@@ -177,7 +178,8 @@ class Pieces:
             token = self.token(i)
             if token >= self._size:
                 raise Error("tokenizer: sorted token %d is out of range" % token)
-            piece = bytes(s[self._start(token) : self._start(token + 1)])
+            at = self._begin(token)
+            piece = bytes(s[at : self._tokenizer._end])
             if piece <= last:
                 raise Error("tokenizer: sorted token %d is out of order" % token)
             last = piece
@@ -188,8 +190,8 @@ class Pieces:
 
     def ends(self, i, k):
         """Whether piece i has k bytes."""
-        token = self.token(i)
-        return self._start(token + 1) - self._start(token) == k
+        at = self._begin(self.token(i))
+        return self._tokenizer._end - at == k
 
     def find(self, raw, i, j):
         """Which piece the bytes raw[i:j] are, or -1."""
@@ -203,12 +205,12 @@ class Pieces:
     def first(self, low, high, k, value):
         """Of pieces that share k bytes, low to high: the first whose next is >= value, or high."""
         s = self._s
-        start = self._start
+        begin = self._begin
+        tokenizer = self._tokenizer
         while low < high:
             mid = (low + high) >> 1
-            token = self.token(mid)
-            p = start(token) + k
-            if p < start(token + 1) and s[p] >= value:
+            p = begin(self.token(mid)) + k
+            if p < tokenizer._end and s[p] >= value:
                 high = mid
             else:
                 low = mid + 1

@@ -103,7 +103,7 @@ PIECES = """
 import json
 from picoformer import Model
 m = Model(FILE, weights=WEIGHTS)
-arena, tables, _, matrices, *caches = m._memory
+arena, tables, _, matrices, *caches, words = m._memory
 print(json.dumps([4 * len(arena), 4 * len(tables), len(matrices), [len(c) for c in caches]]))
 """
 

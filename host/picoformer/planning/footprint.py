@@ -108,8 +108,11 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     model.in_ram = m.sizes["weights"] if weights == "ram" else 0
     loader._fill(model, f, modelfile.sections(f), context, portable, None, 0)
     arena, tables, _, matrices, *caches = model._space
-    steps = model._encoder + model._body + model._head
-    words = steps[0][1].obj
+    lists = [model._encoder, model._body, model._head]
+    words = next(record.obj for steps in lists for _, record in steps)
+    # Native kernels get the address of a record, but for those whose weights come through tiles.
+    lists = [[(k, r if hasattr(k, "__self__") else 0) for k, r in steps] for steps in lists]
+    model._encoder, model._body, model._head = lists
     seen: set[int] = {id(model._space)}
     of = layout.of
     parts = {
@@ -119,7 +122,7 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
         "tokenizer": of(model.tokenizer, seen),
         "tables": of(tables, seen),
         "program": of(words, seen),
-        "steps": sum(of(p, seen) for p in (model._encoder, model._body, model._head)),
+        "steps": sum(of(steps, seen) for steps in lists),
         "labels": layout.texts(model.labels) if model.labels else 0,
     }
     seen.add(id(model.labels))
