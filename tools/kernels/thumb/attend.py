@@ -51,8 +51,7 @@ def start(k: Kernel) -> None:
         ldr r6, [r0, .key_bits]
         ldr r3, [r0, .size]
         movs r4, #{three2}; movs r5, #{one2}
-        cmp r6, #8
-        bne wide
+        cmp r6, #8; bne wide
         movs r4, #{three4}; movs r5, #{one4}
     wide:
         bl jumps
@@ -68,15 +67,13 @@ def position(k: Kernel) -> None:
         ldr r3, POS; adds r3, #1
         ldr r0, REC
         ldr r4, [r0, .whole]
-        cmp r4, #0
-        beq causal
+        cmp r4, #0; beq causal
         ldr r2, ARENA; lsls r4, r4, #2; adds r4, r4, r2; ldr r3, [r4, #12]
     causal:
         lsls r4, r3, #2; ldr r5, X; adds r6, r4, r5; str r6, SEND
         adds r6, #4
         ldr r7, VBITS
-        cmp r7, #8
-        beq bytes
+        cmp r7, #8; beq bytes
         adds r4, #15; lsrs r4, r4, #4; lsls r4, r4, #4; adds r6, r4, r5
     bytes:
         str r6, VEND
@@ -86,8 +83,7 @@ def position(k: Kernel) -> None:
         ldr r0, REC
         ldr r2, BASE
         ldr r3, [r0, .rotation]
-        cmp r3, #0
-        beq still
+        cmp r3, #0; beq still
         adds r3, r3, r2
     """)
     angles(k, "r3")
@@ -140,8 +136,7 @@ def query(k: Kernel) -> None:
     k("""
     rotate:
         ldr r2, ROPE
-        cmp r2, #0
-        beq rotated
+        cmp r2, #0; beq rotated
     """)
     rotate(k, "Q")
 
@@ -150,8 +145,7 @@ def round_query(k: Kernel) -> None:
     """To 12 bits, with the sum of the results: BIAS, negative. A: the scale of the scores."""
     k("""
     rotated:
-        cmp r3, #0
-        bne nonzero
+        cmp r3, #0; bne nonzero
         movs r3, #1
     nonzero:
         mov r8, r3
@@ -166,8 +160,7 @@ def round_query(k: Kernel) -> None:
         ldr r3, [r0, #0]; muls r3, r2; adds r3, r3, r5; asrs r3, r3, #19
         subs r6, r6, r3
         stmia r0!, {r3}
-        cmp r0, r1
-        bne round
+        cmp r0, r1; bne round
         lsls r6, r6, #11; str r6, BIAS
         ldr r0, REC
         ldr r4, [r0, .scale]

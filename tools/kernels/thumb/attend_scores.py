@@ -17,8 +17,7 @@ def products(k: Kernel) -> None:
         ldr r0, Q; mov r10, r0
         adds r1, #4; mov r12, r1
         ldr r2, REC; ldr r2, [r2, .key_bits]
-        cmp r2, #8
-        bne pairs
+        cmp r2, #8; bne pairs
         ldr r0, KJUMP2; str r0, JUMP2
         ldr r0, K
         ldr r1, X
@@ -36,8 +35,7 @@ def products(k: Kernel) -> None:
     k("""
         ldr r1, TO; stmia r1!, {r2-r5}
         ldr r2, SEND
-        cmp r1, r2
-        blo fours
+        cmp r1, r2; blo fours
         b products
     pairs:
         ldr r0, KJUMP; mov r11, r0
@@ -52,8 +50,7 @@ def products(k: Kernel) -> None:
         mov r2, r8; mov r3, r9; lsls r4, r3, #16; subs r2, r2, r4
         mov r1, lr; stmia r1!, {r2, r3}; mov lr, r1
         ldr r2, SEND
-        cmp r1, r2
-        blo pair
+        cmp r1, r2; blo pair
     products:
     """)
 
@@ -79,13 +76,11 @@ def scores(k: Kernel) -> None:
         ldr r2, [r0, #0]; add r2, r8
         lsls r5, r3, #21; lsrs r5, r5, #21; muls r5, r6; add r5, r11; lsrs r5, r5, #11
         lsls r4, r3, #16; lsrs r4, r4, #27; subs r4, r7, r4
-        cmp r4, #30
-        bhi clamp
+        cmp r4, #30; bhi clamp
     clamped:
         adds r4, #1
         lsrs r3, r3, #27
-        cmp r3, r10
-        bls higher
+        cmp r3, r10; bls higher
         mov r10, r3
     higher:
     """)
@@ -94,22 +89,18 @@ def scores(k: Kernel) -> None:
         movs r3, #0
         asrs r2, r4; adcs r2, r3
         stmia r0!, {r2}
-        cmp r2, r9
-        ble worse
+        cmp r2, r9; ble worse
         mov r9, r2
     worse:
-        cmp r0, r12
-        bne score
+        cmp r0, r12; bne score
         ldr r0, REC
         ldr r4, [r0, .bias]
-        cmp r4, #0
-        beq softmax
+        cmp r4, #0; beq softmax
     """)
     lean(k)
     k("""
     clamp:
-        cmp r4, #0
-        blt toolow
+        cmp r4, #0; blt toolow
         movs r4, #30
         b clamped
     toolow:
@@ -133,12 +124,10 @@ def lean(k: Kernel) -> None:
     lean:
         ldmia r4!, {r2}; ldr r5, [r1, #0]; adds r2, r2, r5
         stmia r1!, {r2}
-        cmp r2, r3
-        ble leaned
+        cmp r2, r3; ble leaned
         mov r3, r2
     leaned:
-        cmp r1, r12
-        bne lean
+        cmp r1, r12; bne lean
         mov r9, r3
         b softmax
     """)
@@ -160,30 +149,26 @@ def softmax(k: Kernel) -> None:
         ldr r1, SC
     weigh:
         ldr r3, [r0, #0]; mov r2, r9; subs r2, r2, r3
-        lsrs r3, r2, #14
-        bne nothing
+        lsrs r3, r2, #14; bne nothing
     """)
     exp2(k, "r3", "r4")
     k("""
         adds r6, r6, r3
         ldmia r1!, {r4}
         lsrs r2, r4, #27; subs r2, r7, r2
-        cmp r2, #31
-        bhi toofar
+        cmp r2, #31; bhi toofar
     near:
         lsls r4, r4, #5; lsrs r4, r4, #21; muls r3, r4
         movs r4, #0
         lsrs r3, r2; adcs r3, r4
         stmia r0!, {r3}
         add r8, r3
-        cmp r0, r12
-        bne weigh
+        cmp r0, r12; bne weigh
         b weighed
     nothing:
         adds r1, #4
         movs r3, #0; stmia r0!, {r3}
-        cmp r0, r12
-        bne weigh
+        cmp r0, r12; bne weigh
         b weighed
     toofar:
         movs r2, #31

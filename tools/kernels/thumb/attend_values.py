@@ -20,8 +20,7 @@ def shares(k: Kernel) -> None:
     pad:
         stmia r0!, {r2}
     padded:
-        cmp r0, r1
-        blo pad
+        cmp r0, r1; blo pad
         mov r3, r6
         bl bits
         mov r1, r3; mov r5, r4; subs r5, #16; lsrs r1, r5
@@ -67,8 +66,7 @@ def quads(k: Kernel) -> None:
         ldr r3, VBITS
         ldr r0, W
         ldr r1, X
-        cmp r3, #8
-        bne nibbles
+        cmp r3, #8; bne nibbles
         ldr r6, VJUMP
         bl sums
         b summed
@@ -86,8 +84,7 @@ def quads(k: Kernel) -> None:
         column(k, "r2", weight, "r3", 4, 8, 12)
     k("""
         adds r0, #16
-        cmp r1, r12
-        bne nibble
+        cmp r1, r12; bne nibble
     """)
 
 

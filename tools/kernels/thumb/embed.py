@@ -15,8 +15,7 @@ def start(k: Kernel, four: bool) -> None:
         mov r8, r1
         ldr r3, [r1, .stride]; lsls r3, r3, #2; str r3, STRIDE
         ldr r3, [r0, .count]
-        cmp r3, #0
-        bne given
+        cmp r3, #0; bne given
         ldr r3, [r1, .total]
     given:
         ldr r4, [r0, .first]; str r4, NEXT
@@ -52,8 +51,7 @@ def token(k: Kernel) -> None:
         add r2, r8; adds r2, #64; ldr r3, [r2, #0]
         ldr r0, REC
         ldr r2, [r0, .position]
-        cmp r2, #1
-        beq byposition
+        cmp r2, #1; beq byposition
         lsls r2, r2, #3; lsrs r3, r2; uxth r3, r3
         b row
     byposition:
@@ -68,8 +66,7 @@ def seek(k: Kernel, label: str) -> None:
     k(f"""
     {label}:
         ldr r2, [r4, .words]
-        cmp r3, r2
-        blo {label}found
+        cmp r3, r2; blo {label}found
         subs r3, r3, r2; adds r4, #8
         b {label}
     {label}found:
@@ -124,15 +121,13 @@ def row(k: Kernel, four: bool) -> None:
         k("str r6, MUL")
     k("""
     element:
-        cmp r0, r9
-        beq runout
+        cmp r0, r9; beq runout
         ldmia r0!, {r2}; lsrs r2, r3
     """)
     if four:
         k("""
             lsls r2, r2, #28; lsrs r2, r2, #28
-            cmp r1, lr
-            beq scale
+            cmp r1, lr; beq scale
             subs r2, #8
         """)
     else:
@@ -141,8 +136,7 @@ def row(k: Kernel, four: bool) -> None:
         muls r2, r6; add r2, r10; asrs r2, r4
         ldr r5, [r1, #0]; ands r5, r7; adds r2, r2, r5
         stmia r1!, {r2}
-        cmp r1, r12
-        bne element
+        cmp r1, r12; bne element
     """)
 
 
@@ -153,8 +147,7 @@ def advance(k: Kernel, four: bool) -> None:
     check:
         ldr r4, NEXT
         ldr r3, LAST
-        cmp r4, r3
-        bge done
+        cmp r4, r3; bge done
         b token
     runout:
         ldr r2, RUN; adds r2, #8; str r2, RUN

@@ -46,11 +46,9 @@ def vector(k: Kernel) -> None:
         ldr r0, G
         ldr r3, N; adds r3, r3, r0; mov r12, r3
         ldr r3, [r6, .table]
-        cmp r3, #0
-        beq relu
+        cmp r3, #0; beq relu
         ldr r3, [r6, .odd]
-        cmp r3, #0
-        beq activate
+        cmp r3, #0; beq activate
     """)
 
 
@@ -64,8 +62,7 @@ def odd(k: Kernel) -> None:
         eors r5, r3; subs r5, r5, r3    @ |x|
         beq signed
         mov r4, r5; lsrs r4, r1
-        lsrs r6, r4, #9
-        beq near
+        lsrs r6, r4, #9; beq near
         movs r6, #0
         b beyond
     near:
@@ -79,8 +76,7 @@ def odd(k: Kernel) -> None:
         eors r6, r3; subs r6, r6, r3
     signed:
         stmia r0!, {r6}
-        cmp r0, r12
-        bne odd
+        cmp r0, r12; bne odd
         b next
     """)
 
@@ -90,8 +86,7 @@ def activate(k: Kernel) -> None:
     relu:
         ldr r3, [r0, #0]; asrs r4, r3, #31; bics r3, r4
         stmia r0!, {r3}
-        cmp r0, r12
-        bne relu
+        cmp r0, r12; bne relu
         b active
     activate:
         ldr r3, [r0, #0]; asrs r4, r3, #31
@@ -107,8 +102,7 @@ def activate(k: Kernel) -> None:
         subs r3, r3, r6
     linear:
         stmia r0!, {r3}
-        cmp r0, r12
-        bne activate
+        cmp r0, r12; bne activate
     """)
 
 
@@ -118,8 +112,7 @@ def multiply(k: Kernel) -> None:
     active:
         ldr r0, REC
         ldr r3, [r0, .u]
-        cmp r3, #0
-        beq next
+        cmp r3, #0; beq next
         ldr r0, G
         mov r1, r12
         bl excess
@@ -140,8 +133,7 @@ def multiply(k: Kernel) -> None:
         add r3, r9; asrs r3, r4
         muls r2, r3
         stmia r0!, {r2}
-        cmp r0, r12
-        bne multiply
+        cmp r0, r12; bne multiply
     next:
         ldr r2, STRIDE
         ldr r0, G; adds r0, r0, r2; str r0, G

@@ -38,8 +38,7 @@ def pieces(k: Kernel) -> None:
     have:
         lsrs r3, r3, #2
         ldr r2, C
-        cmp r3, r2
-        bls short
+        cmp r3, r2; bls short
         mov r3, r2
     short:
         subs r2, r2, r3; str r2, C
@@ -51,15 +50,13 @@ def pieces(k: Kernel) -> None:
     more:
         subs r1, #4     @ one activation was read ahead
         ldr r2, C
-        cmp r2, #0
-        bne piece
+        cmp r2, #0; bne piece
     """)
     for mul in "mul0", "mul2":
         k(f"""
         {mul}:
             ldr r3, END
-            cmp r0, r3
-            bne {mul}here
+            cmp r0, r3; bne {mul}here
             bl nextrun
             b {mul}
         {mul}here:
@@ -117,8 +114,7 @@ def results(k: Kernel) -> None:
     """A row group is summed up. Multipliers first: r2 to r5, times the vector's mantissa."""
     k("""
         ldr r3, REST
-        cmp r3, #0
-        bne tomore
+        cmp r3, #0; bne tomore
         ldmia r0!, {r2, r4}
     scales:
         str r0, W
@@ -136,8 +132,7 @@ def results(k: Kernel) -> None:
     k("""
         ldr r0, OUT
         ldr r1, ADD
-        cmp r1, #0
-        beq store
+        cmp r1, #0; beq store
         ldmia r0!, {r6, r7}; adds r2, r2, r6; adds r3, r3, r7
         ldmia r0!, {r6, r7}; adds r4, r4, r6; adds r5, r5, r7
         subs r0, #16

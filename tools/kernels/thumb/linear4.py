@@ -65,8 +65,7 @@ def group(k: Kernel) -> None:
         ldr r1, X; str r1, XSPAN
         ldr r3, END; subs r3, r3, r0
         ldr r5, SIZE
-        cmp r3, r5
-        blo cut
+        cmp r3, r5; blo cut
         ldr r4, XFULL
     cut:
         str r4, XTAIL
@@ -79,8 +78,7 @@ def scales(k: Kernel, same: str) -> None:
     """lr the scales of the columns that come, if these are the first of a span."""
     k(f"""
         ldr r3, XSPAN
-        cmp r1, r3
-        bne {same}
+        cmp r1, r3; bne {same}
         ldr r4, SPAN; adds r3, r3, r4; str r3, XSPAN
     """)
 
@@ -104,8 +102,7 @@ def part(k: Kernel) -> None:
     far(k, "beq", "rows")
     k("""
         lsrs r3, r3, #2
-        cmp r3, #16
-        bls rest
+        cmp r3, #16; bls rest
         movs r3, #16
     rest:
         str r3, C
@@ -114,8 +111,7 @@ def part(k: Kernel) -> None:
     k("""
     fetch:
         ldr r3, END
-        cmp r0, r3
-        bne fetched
+        cmp r0, r3; bne fetched
         bl nextrun
         b fetch
     fetched:
@@ -134,8 +130,7 @@ def part(k: Kernel) -> None:
     have:
         lsrs r3, r3, #2
         ldr r4, C
-        cmp r3, r4
-        bls short
+        cmp r3, r4; bls short
         mov r3, r4
     short:
         subs r4, r4, r3; str r4, C
@@ -220,8 +215,7 @@ def results(k: Kernel) -> None:
         ldr r7, ADD
     two:
         ldr r3, END
-        cmp r0, r3
-        bne mul
+        cmp r0, r3; bne mul
         bl nextrun
         b two
     mul:
@@ -243,11 +237,9 @@ def results(k: Kernel) -> None:
         """)
     k("""
         ldr r3, STOP        @ four rows may be the last: a row group is half empty then
-        cmp r6, r3
-        beq allrows
+        cmp r6, r3; beq allrows
         mov r3, sp; adds r3, #32
-        cmp r1, r3
-        bne two
+        cmp r1, r3; bne two
     allrows:
         str r0, W
         str r6, OUT

@@ -33,10 +33,8 @@ def begin(k: Kernel, negate: bool) -> None:
     """)
     far(k, "beq", "done")
     k("""
-        cmp r5, #1
-        beq all
-        cmp r4, #128
-        bls all
+        cmp r5, #1; beq all
+        cmp r4, #128; bls all
         movs r4, #128
     all:
         str r4, CHUNK
@@ -98,8 +96,7 @@ def advance(k: Kernel, whole: str) -> None:
     """)
     far(k, "beq", "done")
     k("""
-        cmp r1, r3
-        bhi chunked
+        cmp r1, r3; bhi chunked
         str r1, CHUNK; mov r3, r1
     chunked:
         str r0, TO; str r0, OUT

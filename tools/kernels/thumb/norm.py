@@ -56,8 +56,7 @@ def center(k: Kernel) -> None:
         ldr r0, REC
         ldr r2, BASE; ldr r3, AT; adds r2, r2, r3
         ldr r1, N
-        cmp r1, #0
-        beq asitis
+        cmp r1, #0; beq asitis
         ldr r5, [r0, .power]; negs r5, r5; str r5, E    @ what the root adds is then taken off
         lsls r1, r1, #2
         ldr r3, [r0, .to]; adds r3, r3, r2; str r3, Y; str r3, SOURCE
@@ -74,16 +73,14 @@ def center(k: Kernel) -> None:
         ldmia r0!, {r3}; lsls r3, r5; adds r3, r3, r6; asrs r3, r4
         subs r7, r7, r3
         stmia r1!, {r3}
-        cmp r1, r12
-        bne mean
+        cmp r1, r12; bne mean
         ldr r0, Y
         ldr r2, N
         movs r3, #0             @ has as many bits as the largest
     center:
         ldr r4, [r0, #0]; muls r4, r2; adds r4, r4, r7; stmia r0!, {r4}
         asrs r5, r4, #31; eors r4, r5; subs r4, r4, r5; orrs r3, r4
-        cmp r0, r12
-        bne center
+        cmp r0, r12; bne center
         bl bits
         subs r4, #15
         ldr r0, REC
@@ -98,8 +95,7 @@ def asitis(k: Kernel) -> None:
     asitis:
         ldr r5, [r0, .exponent]
         ldr r3, [r0, .dyn]
-        cmp r3, #0
-        beq fixed
+        cmp r3, #0; beq fixed
         adds r3, r3, r2; ldr r3, [r3, #0]; adds r5, r5, r3
     fixed:
         str r5, E
@@ -112,8 +108,7 @@ def asitis(k: Kernel) -> None:
         subs r4, #15
         ldr r0, REC
         ldr r1, [r0, .gain]; str r1, ROOT   @ 0: there is none
-        cmp r1, #0
-        bne gain
+        cmp r1, #0; bne gain
         b last
     """)
 
@@ -143,13 +138,11 @@ def gain(k: Kernel) -> None:
     """)
     larger(k, "r3", "r7", "r9")
     k("""
-        cmp r1, r12
-        bne square
+        cmp r1, r12; bne square
         ldr r0, REC
         ldr r4, [r0, .eps]
         ldr r5, EPSILON
-        cmp r5, #0
-        blt tiny
+        cmp r5, #0; blt tiny
     """)
     at_most(k, "r5", 15)
     k("""
@@ -173,8 +166,7 @@ def root(k: Kernel) -> None:
         bl bits
         movs r5, #30; subs r5, r5, r4; asrs r5, r5, #1
         ldr r6, E; adds r6, r6, r5; subs r6, #1; str r6, E
-        cmp r5, #0
-        blt huge
+        cmp r5, #0; blt huge
         lsls r5, r5, #1; lsls r7, r5
         b roots
     huge:
@@ -185,14 +177,12 @@ def root(k: Kernel) -> None:
     nextbit:
         adds r2, r0, r1
         mov r4, r2; muls r4, r4
-        cmp r4, r7
-        bhi nobit
+        cmp r4, r7; bhi nobit
         mov r0, r2
     nobit:
         lsrs r1, r1, #1
         bne nextbit
-        cmp r0, #0
-        bne rooted
+        cmp r0, #0; bne rooted
         adds r0, #1     @ no `movs`: behind this `bne` it is a word like an address: keeps garbage
     rooted:
     """)
@@ -205,8 +195,7 @@ def rescale(k: Kernel) -> None:
     """
     k("""
         ldr r2, N
-        cmp r2, #0
-        beq noscale
+        cmp r2, #0; beq noscale
         mov r1, r0
         ldr r0, REC; ldr r0, [r0, .factor]; lsls r0, r0, #15
         bl divide
@@ -228,8 +217,7 @@ def rescale(k: Kernel) -> None:
         ldr r0, Y
         mov r1, r0
         movs r6, #0
-        cmp r7, #0
-        beq rescale
+        cmp r7, #0; beq rescale
         ldr r1, BASE; adds r1, r1, r7
         mvns r7, r6
     rescale:
@@ -240,8 +228,7 @@ def rescale(k: Kernel) -> None:
         asrs r3, r5; adcs r3, r6
         ldmia r1!, {r4}; ands r4, r7; adds r3, r3, r4
         stmia r0!, {r3}
-        cmp r0, r12
-        bne rescale
+        cmp r0, r12; bne rescale
         b next
     """)
 
@@ -283,8 +270,7 @@ def quantize(k: Kernel) -> None:
         muls r3, r2; add r3, r11; asrs r3, r6
         adds r7, r7, r3
         stmia r1!, {r3}
-        cmp r1, r12
-        bne quantize
+        cmp r1, r12; bne quantize
         mov r8, r7
     """)
 
@@ -295,8 +281,7 @@ def scale(k: Kernel) -> None:
         ldr r0, REC; ldr r0, [r0, .scale]
         mov r3, r9; muls r3, r0
         ldr r1, ROOT
-        cmp r1, #0
-        beq noroot
+        cmp r1, #0; beq noroot
         lsls r0, r3, #1
         bl divide
         mov r3, r2

@@ -127,8 +127,7 @@ def larger(k: Kernel, value: str, spare: str, best: str = "r3") -> None:
     smaller = new(k, "smaller")
     k(f"""
         asrs {spare}, {value}, #31; eors {value}, {spare}; subs {value}, {value}, {spare}
-        cmp {value}, {best}
-        bls {smaller}
+        cmp {value}, {best}; bls {smaller}
         mov {best}, {value}
     {smaller}:
     """)
@@ -143,8 +142,7 @@ def largest(k: Kernel) -> None:
     """)
     larger(k, "r2", "r4")
     k("""
-        cmp r0, r1
-        bne largest
+        cmp r0, r1; bne largest
     """)
 
 
@@ -170,17 +168,14 @@ def divide(k: Kernel) -> None:
         lsls r1, r1, #12
         lsrs r4, r0, #1
     align:
-        cmp r1, r4
-        bhi subtract
+        cmp r1, r4; bhi subtract
         lsls r1, r1, #1; lsls r3, r3, #1
         b align
     subtract:
-        cmp r0, r1
-        blo less
+        cmp r0, r1; blo less
         subs r0, r0, r1; adds r2, r2, r3
     less:
-        lsrs r1, r1, #1; lsrs r3, r3, #1
-        bne subtract
+        lsrs r1, r1, #1; lsrs r3, r3, #1; bne subtract
         bx lr
     """)
 
@@ -193,8 +188,7 @@ def shifts(k: Kernel) -> None:
     k("""
     shifts:
         movs r5, #0; movs r6, #0
-        cmp r4, #0
-        bge drop
+        cmp r4, #0; bge drop
         negs r5, r4; movs r4, #0
         bx lr
     drop:
@@ -216,8 +210,7 @@ def shifted(k: Kernel, leave: str) -> None:
         ldr r2, [r0, #0]
         asrs r2, r4; adcs r2, r6
         stmia r0!, {{r2}}
-        cmp r0, r1
-        bne rights
+        cmp r0, r1; bne rights
         {leave}
     left:
         negs r4, r4
@@ -226,8 +219,7 @@ def shifted(k: Kernel, leave: str) -> None:
         ldr r2, [r0, #0]
         lsls r2, r4
         stmia r0!, {{r2}}
-        cmp r0, r1
-        bne lefts
+        cmp r0, r1; bne lefts
     """)
 
 
@@ -300,8 +292,7 @@ def rotate(k: Kernel, vector: str) -> None:
     """)
     larger(k, "r6", "r7")
     k("""
-        cmp r1, r12
-        bne rotation
+        cmp r1, r12; bne rotation
     """)
 
 

@@ -13,16 +13,13 @@ def best(k: Kernel) -> None:
         adds r6, r4, #4
     largest:
         ldmia r4!, {r2}
-        cmp r2, r3
-        ble smaller
+        cmp r2, r3; ble smaller
         mov r3, r2; mov r6, r4
     smaller:
-        cmp r4, r5
-        bne largest
+        cmp r4, r5; bne largest
         mov r9, r3
         ldr r1, [r0, .factor]
-        cmp r1, #0
-        bne weight
+        cmp r1, #0; bne weight
         ldr r4, START; subs r6, r6, r4; lsrs r6, r6, #2; subs r6, #1; str r6, [r0, .chosen]
         b done
     """)
@@ -54,8 +51,7 @@ def weigh(k: Kernel) -> None:
     weigh:
         ldr r3, [r0, #0]
         mov r2, r9; subs r2, r2, r3
-        cmp r2, r10
-        bls close
+        cmp r2, r10; bls close
         mov r2, r10
     close:
         lsls r2, r6
@@ -64,16 +60,14 @@ def weigh(k: Kernel) -> None:
     k("""
         movs r4, #0
         lsrs r2, r7; adcs r2, r4
-        lsrs r3, r2, #14
-        bne nothing
+        lsrs r3, r2, #14; bne nothing
     """)
     exp2(k, "r4", "r3")
     k("""
         add r8, r4
     nothing:
         stmia r0!, {r4}
-        cmp r0, r12
-        bne weigh
+        cmp r0, r12; bne weigh
         b weighed
     """)
 
@@ -89,27 +83,22 @@ def reached(k: Kernel) -> None:
         adds r1, r1, r0
     ones:
         ldmia r0!, {r4}
-        cmp r4, r2
-        blt less0
+        cmp r4, r2; blt less0
         adds r3, r3, r4
     less0:
-        cmp r0, r1
-        bne ones
-        cmp r0, r12
-        beq summed
+        cmp r0, r1; bne ones
+        cmp r0, r12; beq summed
     fours:
         ldmia r0!, {r4-r7}
     """)
     for r in "r4", "r5", "r6", "r7":
         k(f"""
-            cmp {r}, r2
-            blt less{r}
+            cmp {r}, r2; blt less{r}
             adds r3, r3, {r}
         less{r}:
         """)
     k("""
-        cmp r0, r12
-        bne fours
+        cmp r0, r12; bne fours
     summed:
         bx lr
     """)
@@ -128,8 +117,7 @@ def nucleus(k: Kernel) -> None:
         movs r2, #1
         ldr r0, REC
         ldr r1, [r0, .top_p]
-        lsrs r4, r1, #15
-        bne chosen
+        lsrs r4, r1, #15; bne chosen
     """)
     k("lsrs r4, r3, #15; muls r4, r1")
     k("lsls r5, r3, #17; lsrs r5, r5, #17; muls r5, r1; lsrs r5, r5, #15")
@@ -141,12 +129,10 @@ def nucleus(k: Kernel) -> None:
         mov r3, r9
         mov r2, r8
         subs r4, r3, r2
-        cmp r4, #1
-        ble halved
+        cmp r4, #1; ble halved
         adds r2, r2, r3; lsrs r2, r2, #1
         bl sum
-        cmp r3, r10
-        bge enough
+        cmp r3, r10; bge enough
         mov r9, r2
         b halve
     enough:
@@ -181,13 +167,11 @@ def pick(k: Kernel) -> None:
         mov r4, r3
     pick:
         ldmia r4!, {r5}
-        cmp r5, r2
-        blt unlikely
+        cmp r5, r2; blt unlikely
         subs r1, r1, r5
         bmi picked
     unlikely:
-        cmp r4, r12
-        bne pick
+        cmp r4, r12; bne pick
         b done
     picked:
         subs r4, r4, r3; lsrs r4, r4, #2; subs r4, #1; str r4, [r0, .chosen]

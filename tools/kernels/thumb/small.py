@@ -17,15 +17,13 @@ def pool() -> Kernel:
         ldr r2, [r1, .total]
         ldr r5, [r1, .stride]; lsls r5, r5, #2
         ldr r6, [r0, .how]
-        cmp r6, #1
-        beq done
+        cmp r6, #1; beq done
         bhi mean
         subs r2, #1; muls r5, r2; adds r5, r5, r3
         ldr r6, [r1, .pos]; adds r6, r6, r2; str r6, [r1, .pos]    @ the first one's now
     copy:
         ldmia r5!, {r6}; stmia r3!, {r6}
-        cmp r3, r12
-        bne copy
+        cmp r3, r12; bne copy
         b done
     """)
     reciprocal(k)
@@ -47,8 +45,7 @@ def reciprocal(k: Kernel) -> None:
     """
     k("""
     mean:
-        cmp r2, #1
-        beq done
+        cmp r2, #1; beq done
         movs r6, #1
         lsls r0, r6, #17
         lsrs r7, r2, #3
@@ -60,12 +57,10 @@ def reciprocal(k: Kernel) -> None:
         lsls r4, r2, #16
         movs r1, #1; lsls r1, r1, #16
     divide:
-        cmp r0, r4
-        blo less
+        cmp r0, r4; blo less
         subs r0, r0, r4; adds r7, r7, r1
     less:
-        lsrs r4, r4, #1; lsrs r1, r1, #1
-        bne divide
+        lsrs r4, r4, #1; lsrs r1, r1, #1; bne divide
     """)
 
 
@@ -79,8 +74,7 @@ def mean(k: Kernel) -> None:
     sum:
         ldr r4, [r1, #0]; adds r0, r0, r4
         adds r1, r1, r5
-        cmp r1, r2
-        bne sum
+        cmp r1, r2; bne sum
         subs r2, r2, r3
     """)
     times(k, "r0", "r7", "r4")
@@ -88,8 +82,7 @@ def mean(k: Kernel) -> None:
         movs r4, #0
         asrs r0, r6; adcs r0, r4
         stmia r3!, {r0}
-        cmp r3, r12
-        bne element
+        cmp r3, r12; bne element
     """)
 
 
@@ -115,8 +108,7 @@ def bias() -> Kernel:
         ldmia r6!, {r0, r1}; add r0, lr; lsls r1, r1, #2
         beq run
         subs r5, r7, r3
-        cmp r1, r5
-        bls fits
+        cmp r1, r5; bls fits
         mov r1, r5
     fits:
         adds r1, r1, r3
@@ -124,10 +116,8 @@ def bias() -> Kernel:
         ldmia r0!, {r4}
         ldr r5, [r3, #0]; ands r5, r2; adds r4, r4, r5
         stmia r3!, {r4}
-        cmp r3, r1
-        bne element
-        cmp r3, r7
-        bne run
+        cmp r3, r1; bne element
+        cmp r3, r7; bne run
         ldr r0, REC; ldr r4, [r0, .n]
         ldr r0, ARENA; ldr r5, [r0, .stride]; subs r5, r5, r4; lsls r5, r5, #2; adds r3, r3, r5
         mov r4, r12; subs r4, #1; mov r12, r4

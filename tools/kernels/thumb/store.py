@@ -83,8 +83,7 @@ def pack(k: Kernel) -> None:
     pack:
         mov r11, lr
         mov r7, r5
-        cmp r3, #0
-        bne some
+        cmp r3, #0; bne some
         movs r3, #1
     some:
         mov r2, r3
@@ -92,8 +91,7 @@ def pack(k: Kernel) -> None:
         bl bits
         movs r5, #1; lsls r5, r4; subs r5, #1
         adds r2, r2, r5; lsrs r2, r4
-        lsrs r5, r2, #11
-        beq fits
+        lsrs r5, r2, #11; beq fits
         lsrs r2, r2, #1; adds r4, #1
     fits:
         mov r1, r2; lsls r1, r4
@@ -138,8 +136,7 @@ def key(k: Kernel) -> None:
         bl normalize
         ldr r4, REC
         ldr r2, [r4, .rotation]
-        cmp r2, #0
-        beq rotated
+        cmp r2, #0; beq rotated
         ldr r5, BASE; adds r2, r2, r5
     """)
     angles(k, "r2")
@@ -159,16 +156,14 @@ def key(k: Kernel) -> None:
         ldr r4, [r0, #0]; muls r4, r2; adds r4, r4, r6; asrs r4, r5
         stmia r0!, {r4}
         adds r4, r4, r7
-        cmp r5, #19
-        beq wide
+        cmp r5, #19; beq wide
         strb r4, [r3, #0]
         b narrow
     wide:
         strh r4, [r3, #0]
     narrow:
         adds r3, #4
-        cmp r0, r1
-        bne key
+        cmp r0, r1; bne key
     """)
 
 
@@ -178,8 +173,7 @@ def value(k: Kernel) -> None:
         ldr r0, VX
         bl normalize
         ldr r5, REC; ldr r5, [r5, .value_bits]
-        cmp r5, #4
-        bne whole
+        cmp r5, #4; bne whole
         movs r5, #5     @ 15 for the largest, of which one bit goes: 7.5
     whole:
         bl pack
@@ -189,20 +183,17 @@ def value(k: Kernel) -> None:
         ldr r1, SIZE; adds r1, r1, r0; mov r12, r1; str r1, VX
         ldr r3, VTO
         ldr r7, CONTEXT; subs r7, #4
-        cmp r5, #26
-        beq four
+        cmp r5, #26; beq four
         movs r6, #1; lsls r6, r5; lsrs r6, r6, #1
     value:
         ldr r4, [r0, #0]; muls r4, r2; adds r4, r4, r6; asrs r4, r5
         stmia r0!, {r4}
         adds r4, #128; strb r4, [r3, #0]
         adds r3, #1
-        lsls r4, r3, #30
-        bne sameword
+        lsls r4, r3, #30; bne sameword
         adds r3, r3, r7
     sameword:
-        cmp r0, r12
-        bne value
+        cmp r0, r12; bne value
         b valued
     """)
 
@@ -215,19 +206,16 @@ def value4(k: Kernel) -> None:
         stmia r0!, {r4}
         adds r4, #8
         ldrb r1, [r3, #0]; lsrs r1, r1, #4; lsls r1, r1, #4; orrs r1, r4; strb r1, [r3, #0]
-        cmp r0, r12
-        beq valued
+        cmp r0, r12; beq valued
         ldr r4, [r0, #0]; muls r4, r2; asrs r4, r4, #27
         stmia r0!, {r4}
         adds r4, #8; lsls r4, r4, #4
         lsls r1, r1, #28; lsrs r1, r1, #28; orrs r1, r4; strb r1, [r3, #0]
         adds r3, #1
-        lsls r4, r3, #30
-        bne samefour
+        lsls r4, r3, #30; bne samefour
         adds r3, r3, r7
     samefour:
-        cmp r0, r12
-        bne four
+        cmp r0, r12; bne four
     valued:
     """)
 

@@ -50,8 +50,7 @@ def unrolled(k: Kernel, loop: str, threes: int, *lanes: int, skip: str = "r6", t
         column(k, "r5", "r2", "r4", *lanes)
         column(k, "r6", "r3", "r4", *lanes)
     k(f"""
-        cmp r1, r12
-        beq {loop}done
+        cmp r1, r12; beq {loop}done
         b {loop}
     {loop}done:
     """)
@@ -79,8 +78,7 @@ def jumps(k: Kernel, threes: int, lanes: int = 0, many: bool = False) -> None:
         k("""
             movs r6, #3; lsls r6, r6, #15
         many:
-            cmp r3, r6
-            blo few
+            cmp r3, r6; blo few
             subs r3, r3, r6
             b many
         few:
@@ -92,8 +90,7 @@ def jumps(k: Kernel, threes: int, lanes: int = 0, many: bool = False) -> None:
         movs r6, #11; muls r6, r3; lsrs r6, r6, #5                      @ threes
         subs r3, r3, r6; subs r3, r3, r6; subs r3, r3, r6               @ singles
         movs r7, #{threes}; subs r7, r7, r6; muls r7, r4
-        cmp r3, #0
-        beq nosingles
+        cmp r3, #0; beq nosingles
         movs r4, #2; subs r4, r4, r3; muls r4, r5
         mov r5, r7
         bx lr
