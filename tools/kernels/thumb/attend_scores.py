@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arm import Kernel
-from .pieces import exp2, times
+from .pieces import closed, exp2, times
 from .sums import unrolled
 
 
@@ -58,7 +58,7 @@ def products(k: Kernel) -> None:
 def scores(k: Kernel) -> None:
     """r0 scores, r1 scales of the cache, r6 the query's scale, r7 shift - 17, r8 -bias.
 
-    r9 best score, r10 largest exponent of a value, r11 1024, r12 end.
+    r9 best score, r10 largest exponent of a value, in the high bits, r11 1024, r12 end.
     """
     k("""
         ldr r0, X
@@ -79,26 +79,26 @@ def scores(k: Kernel) -> None:
         cmp r4, #30; bhi clamp
     clamped:
         adds r4, #1
-        lsrs r3, r3, #27
-        cmp r3, r10; bls higher
-        mov r10, r3
-    higher:
+        cmp r3, r10; bhi higher     @ as its exponent is the high bits
+    lower:
     """)
     times(k, "r2", "r5", "r3")
     k("""
         movs r3, #0
         asrs r2, r4; adcs r2, r3
         stmia r0!, {r2}
-        cmp r2, r9; ble worse
-        mov r9, r2
-    worse:
-        cmp r0, r12; bne score
+    """)
+    closed(k, "score", "r0, r12", "r2", "r9", "bgt")
+    k("""
         ldr r0, REC
         ldr r4, [r0, .bias]
         cmp r4, #0; beq softmax
     """)
     lean(k)
     k("""
+    higher:
+        mov r10, r3
+        b lower
     clamp:
         cmp r4, #0; blt toolow
         movs r4, #30
@@ -124,10 +124,9 @@ def lean(k: Kernel) -> None:
     lean:
         ldmia r4!, {r2}; ldr r5, [r1, #0]; adds r2, r2, r5
         stmia r1!, {r2}
-        cmp r2, r3; ble leaned
-        mov r3, r2
-    leaned:
-        cmp r1, r12; bne lean
+    """)
+    closed(k, "lean", "r1, r12", "r2", "r3", "bgt")
+    k("""
         mov r9, r3
         b softmax
     """)
@@ -136,14 +135,16 @@ def lean(k: Kernel) -> None:
 def softmax(k: Kernel) -> None:
     """Softmax, with the values' scales folded into the weights.
 
-    r0 scores, r1 scales, r5 powers of two, r6 sum, r7 the largest shift, r8 sum of weights, r9
-    best, r11 0x4000, r12 end.
+    r0 scores, r1 scales, r5 powers of two, r6 0x7C, r7 the largest shift, r8 sum of weights, r9
+    best, r10 largest exponent of a value, r11 0x4000, r12 end, lr sum.
     """
     k("""
     softmax:
         ldr r5, [r0, .exp2]; ldr r2, BASE; adds r5, r5, r2
-        ldr r7, [r0, .ps]; adds r7, #11; add r7, r10
-        movs r6, #0; mov r8, r6
+        mov r2, r10; lsrs r2, r2, #27; mov r10, r2
+        ldr r7, [r0, .ps]; adds r7, #11; adds r7, r7, r2
+        movs r6, #0; mov r8, r6; mov lr, r6
+        movs r6, #124
         movs r2, #1; lsls r2, r2, #14; mov r11, r2
         ldr r0, X
         ldr r1, SC
@@ -151,9 +152,9 @@ def softmax(k: Kernel) -> None:
         ldr r3, [r0, #0]; mov r2, r9; subs r2, r2, r3
         lsrs r3, r2, #14; bne nothing
     """)
-    exp2(k, "r3", "r4")
+    exp2(k, "r3", "r4", "r6")
     k("""
-        adds r6, r6, r3
+        add lr, r3
         ldmia r1!, {r4}
         lsrs r2, r4, #27; subs r2, r7, r2
         cmp r2, #31; bhi toofar

@@ -8,7 +8,7 @@ from .sums import SUMS, column
 
 
 def shares(k: Kernel) -> None:
-    """The divisor, MUL, and the shifts of the weighted sum. r8 the sum of weights, r6 before them.
+    """The divisor, MUL, and the shifts of the weighted sum. r8 the sum of weights, lr before them.
 
     OFF is the lanes' bias, 128 or 120 times the sum of weights; values of 4 bits count 16 times.
     """
@@ -21,7 +21,7 @@ def shares(k: Kernel) -> None:
         stmia r0!, {r2}
     padded:
         cmp r0, r1; blo pad
-        mov r3, r6
+        mov r3, lr
         bl bits
         mov r1, r3; mov r5, r4; subs r5, #16; lsrs r1, r5
         ldr r6, REC

@@ -9,7 +9,7 @@ from .pieces import (
     epilogue,
     far,
     kernel,
-    largest,
+    magnitude,
     operand,
     prologue,
     shifts,
@@ -156,8 +156,15 @@ def gate() -> Kernel:
         ldr r3, [r0, .n]; lsls r3, r3, #2; str r3, N
         b vector
     excess:     @ the words from r0 to r1 -> r4, the bits that the largest magnitude has above 15
+        movs r3, #0             @ has as many bits as that
+    collect:
+        ldmia r0!, {r2}
     """)
-    largest(k)
+    magnitude(k, "r2", "r4")
+    k("""
+        orrs r3, r2
+        cmp r0, r1; bne collect
+    """)
     bits(k)
     k("subs r4, #15")
     at_least(k, "r4", 0, compared=True)

@@ -6,12 +6,13 @@ from ..arm import Kernel
 from .pieces import (
     at_most,
     bits,
+    closed,
     divide,
     epilogue,
     far,
     kernel,
-    larger,
     largest,
+    magnitude,
     more,
     prologue,
     shifts,
@@ -136,9 +137,9 @@ def gain(k: Kernel) -> None:
         mov r7, r3; muls r7, r7; lsrs r7, r6; add r8, r7
         ldmia r2!, {r7}; muls r3, r7; stmia r1!, {r3}
     """)
-    larger(k, "r3", "r7", "r9")
+    magnitude(k, "r3", "r7")
+    closed(k, "square", "r1, r12", "r3", "r9", "bhi")
     k("""
-        cmp r1, r12; bne square
         ldr r0, REC
         ldr r4, [r0, .eps]
         ldr r5, EPSILON
@@ -262,11 +263,12 @@ def quantize(k: Kernel) -> None:
         bl divide
         movs r3, #1; lsls r3, r6; lsrs r3, r3, #1; mov r11, r3
         mov r4, r8
+        lsls r2, r5             @ once for all
         ldr r0, SOURCE
         ldr r1, Y
         movs r7, #0             @ the sum
     quantize:
-        ldmia r0!, {r3}; lsls r3, r5; add r3, r10; asrs r3, r4
+        ldmia r0!, {r3}; add r3, r10; asrs r3, r4
         muls r3, r2; add r3, r11; asrs r3, r6
         adds r7, r7, r3
         stmia r1!, {r3}

@@ -122,14 +122,35 @@ def _limit(k: Kernel, r: str, limit: int | str, branch: str, compared: bool) -> 
     """)
 
 
+def magnitude(k: Kernel, value: str, spare: str) -> None:
+    k(f"asrs {spare}, {value}, #31; eors {value}, {spare}; subs {value}, {value}, {spare}")
+
+
 def larger(k: Kernel, value: str, spare: str, best: str = "r3") -> None:
     """`best` becomes the magnitude of a value, which the value then is, if it is larger."""
     smaller = new(k, "smaller")
+    magnitude(k, value, spare)
     k(f"""
-        asrs {spare}, {value}, #31; eors {value}, {spare}; subs {value}, {value}, {spare}
         cmp {value}, {best}; bls {smaller}
         mov {best}, {value}
     {smaller}:
+    """)
+
+
+def closed(k: Kernel, loop: str, until: str, value: str, best: str, larger: str) -> None:
+    """The end of a loop, which goes on until two registers are equal; `best` is the largest value.
+
+    larger: the branch for a new one. That is rare, so it goes around, not all others.
+    """
+    best_, done = new(k, "best"), new(k, "closed")
+    k(f"""
+        cmp {value}, {best}; {larger} {best_}
+        cmp {until}; bne {loop}
+        b {done}
+    {best_}:
+        mov {best}, {value}
+        cmp {until}; bne {loop}
+    {done}:
     """)
 
 
@@ -140,10 +161,8 @@ def largest(k: Kernel) -> None:
     largest:
         ldmia r0!, {r2}
     """)
-    larger(k, "r2", "r4")
-    k("""
-        cmp r0, r1; bne largest
-    """)
+    magnitude(k, "r2", "r4")
+    closed(k, "largest", "r0, r1", "r2", "r3", "bhi")
 
 
 def bits(k: Kernel) -> None:
@@ -252,13 +271,16 @@ def rescale(k: Kernel, half: str, shift: str, between: str = "") -> None:
     """)
 
 
-def exp2(k: Kernel, weight: str, other: str) -> None:
+def exp2(k: Kernel, weight: str, other: str, mask: str = "") -> None:
     """2**-r2, for r2 < 2**14 with 10 bits of fraction: 15 bits, the table of it in r5.
 
-    r11: 0x4000. In `weight`, which the result is, and another register. Changes r2.
+    r11: 0x4000; mask: 0x7C. In `weight`, which the result is, and another register. Changes r2.
     """
+    if mask:
+        k(f"lsrs r3, r2, #3; ands r3, {mask}; ldr r3, [r5, r3]")
+    else:
+        k("lsls r3, r2, #22; lsrs r3, r3, #27; lsls r3, r3, #2; ldr r3, [r5, r3]")
     k(f"""
-        lsls r3, r2, #22; lsrs r3, r3, #27; lsls r3, r3, #2; ldr r3, [r5, r3]
         lsls r4, r2, #27; lsrs r4, r4, #25; adds r4, #128; ldr r4, [r5, r4]
         muls {weight}, {other}; add {weight}, r11; lsrs {weight}, {weight}, #15
         lsrs r2, r2, #10; lsrs {weight}, r2
