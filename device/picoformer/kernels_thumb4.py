@@ -1,586 +1,104 @@
-"""The matrix product with weights of 4 bits, in assembler; see kernels_thumb.py.
+"""Kernels for every Cortex-M; see tools/kernels.
 
-Sixteen columns at a time, 18 cycles for the eight products of one. A word W holds a column of
-eight rows. With its activation x, three sums take ((W >> 4 i) & 0x000F000F) x, modulo 2**32: row i
-in the low half and row i + 4 in the high one, both exact, as no sum of sixteen products leaves 16
-bits. The sum of W x is row 0 and 4 plus 16, 256 and 4096 times these three, so it needs no mask.
-The 8 that each weight has too much come off by the sum of the activations. Then each row's sum,
-times the scale of these columns, goes to its accumulator on the stack.
+Written by `python -m tools.kernels`; tools/kernels/thumb/kernels.lst says what the numbers mean.
 """
 
 import micropython
 
-from .kernels_embed4 import embed4  # noqa: F401
 
-
-# The stack begins with the accumulators of eight rows. Up to XTAIL full blocks are taken at once,
-# all others by pieces, C columns left: the rest of a row, which begins at XFULL, and each block of
-# a row group that the end of a run cuts (XTAIL is 0 then). XSPAN is where the next scales come.
-# Several vectors take four row groups in turn, so that what depends on a vector is computed once
-# for them.
 @micropython.asm_thumb
 def linear4(r0, r1):
-    mov(r4, r8)
-    mov(r5, r9)
-    mov(r6, r10)
-    mov(r7, r11)
-    push({r4, r5, r6, r7})
-    data(2, 0xB0A7)  # sub sp, 156
-    mov(r2, 1)
-    lsl(r2, r2, 29)
-    sub(r2, r1, r2)
-    data(2, 0x9217)  # str r2, [sp, 92]: BASE
-    data(2, 0x9018)  # str r0, [sp, 96]: REC
-    ldr(r3, [r0, 0])
-    add(r3, r3, r2)
-    data(2, 0x9325)  # str r3, [sp, 148]: XS
-    data(2, 0x931F)  # str r3, [sp, 124]: XH
-    ldr(r3, [r0, 4])
-    add(r3, r3, r2)
-    ldr(r4, [r0, 32])
-    lsl(r4, r4, 4)
-    add(r3, r3, r4)
-    data(2, 0x9324)  # str r3, [sp, 144]: TO; out of the first row group, first vector
-    data(2, 0x9314)  # str r3, [sp, 80]: OUT
-    ldr(r4, [r0, 36])
-    lsl(r4, r4, 4)
-    add(r4, r4, r3)
-    data(2, 0x9420)  # str r4, [sp, 128]: OUTEND
-    ldr(r5, [r1, 4])
-    data(2, 0x951C)  # str r5, [sp, 112]: TOTAL
-    data(2, 0x951D)  # str r5, [sp, 116]: T
-    sub(r4, r4, r3)
-    bne(ANY)
-    b(DONE)
-    label(ANY)
-    cmp(r5, 1)
-    beq(ALL)
-    cmp(r4, 128)
-    bls(ALL)
-    mov(r4, 128)
-    label(ALL)
-    data(2, 0x9426)  # str r4, [sp, 152]: CHUNK
-    add(r4, r4, r3)
-    data(2, 0x9415)  # str r4, [sp, 84]: STOP
-    ldr(r4, [r1, 12])
-    lsl(r4, r4, 2)
-    data(2, 0x941E)  # str r4, [sp, 120]: STRIDE
-    ldr(r4, [r0, 28])
-    neg(r4, r4)
-    data(2, 0x9416)  # str r4, [sp, 88]: ADD; -1 to add, else 0
-    ldr(r5, [r0, 8])
-    add(r5, r5, r2)
-    data(2, 0x9519)  # str r5, [sp, 100]: RUN
-    data(2, 0x9522)  # str r5, [sp, 136]: RUN0
-    ldr(r3, [r5, 0])
-    add(r3, r3, r2)
-    data(2, 0x9308)  # str r3, [sp, 32]: W
-    data(2, 0x9321)  # str r3, [sp, 132]: W0
-    ldr(r6, [r5, 4])
-    lsl(r6, r6, 2)
-    add(r6, r6, r3)
-    data(2, 0x961A)  # str r6, [sp, 104]: END
-    data(2, 0x9623)  # str r6, [sp, 140]: END0
-    mov(r4, 0)
-    data(2, 0x940E)  # str r4, [sp, 56]: C
-    # Words of a row group: columns, scales, four of multipliers
-    ldr(r3, [r0, 12])
-    ldr(r4, [r0, 40])
-    add(r5, r3, 4)
-    label(SPANS)
-    add(r5, 1)
-    sub(r3, r3, r4)
-    bgt(SPANS)
-    lsl(r5, r5, 2)
-    data(2, 0x951B)  # str r5, [sp, 108]: SIZE
-    lsl(r4, r4, 2)
-    data(2, 0x940D)  # str r4, [sp, 52]: SPAN
-    b(SETUP)
+    data(2, 0x4644, 0x464D, 0x4656, 0x465F, 0xB4F0, 0xB0A7, 0x2201, 0x0752, 0x1A8A, 0x9217)
+    data(2, 0x9018, 0x6803, 0x189B, 0x9325, 0x931F, 0x6843, 0x189B, 0x6A04, 0x0124, 0x191B)
+    data(2, 0x9324, 0x9314, 0x6A44, 0x0124, 0x18E4, 0x9420, 0x684D, 0x951C, 0x951D, 0x1AE4)
+    data(2, 0xD100, 0xE298, 0x2D01, 0xD002, 0x2C80, 0xD900, 0x2480, 0x9426, 0x18E4, 0x9415)
+    data(2, 0x68CC, 0x00A4, 0x941E, 0x69C4, 0x4264, 0x9416, 0x6885, 0x18AD, 0x9519, 0x9522)
+    data(2, 0x682B, 0x189B, 0x9308, 0x9321, 0x686E, 0x00B6, 0x18F6, 0x961A, 0x9623, 0x2400)
+    data(2, 0x940E, 0x68C3, 0x6A84, 0x1D1D, 0x3501, 0x1B1B, 0xDCFC, 0x00AD, 0x951B, 0x00A4)
+    data(2, 0x940D, 0xE03B, 0x9B19, 0x3308, 0x9319, 0x6818, 0x9C17, 0x1900, 0x685B, 0x009B)
+    data(2, 0x181B, 0x931A, 0x4770, 0x981C, 0x2801, 0xD100, 0xE261, 0x9B26, 0x981D, 0x3801)
+    data(2, 0xD010, 0x901D, 0x9A1E, 0x981F, 0x1880, 0x901F, 0x9814, 0x1880, 0x9015, 0x1AC0)
+    data(2, 0x9014, 0x9821, 0x9008, 0x9822, 0x9019, 0x9823, 0x901A, 0xE017, 0x9824, 0x18C0)
+    data(2, 0x9920, 0x1A09, 0xD100, 0xE246, 0x4299, 0xD801, 0x9126, 0x460B, 0x9024, 0x9014)
+    data(2, 0x18C0, 0x9015, 0x981C, 0x901D, 0x9825, 0x901F, 0x9808, 0x9021, 0x9819, 0x9022)
+    data(2, 0x981A, 0x9023, 0x981F, 0xC80C, 0x3008, 0x9009, 0x9210, 0x9D18, 0x68EC, 0x00A6)
+    data(2, 0x1836, 0x960B, 0x0924, 0x01A4, 0x1824, 0x940F, 0x696E, 0x1AF6, 0x69AD, 0x2411)
+    data(2, 0x1BA4, 0xDA00, 0x2400, 0x42AC, 0xDD00, 0x462C, 0x1936, 0x2E11, 0xDA00, 0x2611)
+    data(2, 0x2E2F, 0xDD00, 0x262F, 0x3E11, 0x2301, 0x40B3, 0x9313, 0x3601, 0x9612, 0x9411)
+    data(2, 0x2300, 0x2400, 0x2500, 0x2600, 0x466F, 0xC778, 0xC778, 0x9808, 0x9909, 0x910C)
+    data(2, 0x9B1A, 0x1A1B, 0x9D1B, 0x42AB, 0xD300, 0x9C0F, 0x940A, 0x220F, 0x0413, 0x431A)
+    data(2, 0xE1A7, 0x9B0B, 0x1A5B, 0xD100, 0xE1A8, 0x089B, 0x2B10, 0xD900, 0x2310, 0x930E)
+    data(2, 0x9B0C, 0x4299, 0xD10A, 0x9C0D, 0x191B, 0x930C, 0x9B1A, 0x4298, 0xD102, 0xF7FF)
+    data(2, 0xFF75, 0xE7F9, 0xC810, 0x46A6, 0x2300, 0x4698, 0x4699, 0x469A, 0x469B, 0x469C)
+    data(2, 0x9B1A, 0x1A1B, 0xD104, 0x4677, 0xF7FF, 0xFF66, 0x46BE, 0xE7F7, 0x089B, 0x9C0E)
+    data(2, 0x42A3, 0xD900, 0x4623, 0x1AE4, 0x940E, 0x2608, 0x085B, 0xD312, 0x1AF6, 0xC810)
+    data(2, 0xC980, 0x44BC, 0x0923, 0x4013, 0x437B, 0x4499, 0x0A23, 0x4013, 0x437B, 0x449A)
+    data(2, 0x0B23, 0x4013, 0x437B, 0x449B, 0x437C, 0x44A0, 0x2300, 0x1AF6, 0x01B6, 0xE00D)
+    data(2, 0x9B0C, 0x4299, 0xD104, 0x9C0D, 0x191B, 0x930C, 0xC810, 0x46A6, 0x2600, 0x46B0)
+    data(2, 0x46B1, 0x46B2, 0x46B3, 0x46B4, 0x44B7, 0xBF00, 0xC830, 0xC9C0, 0x44B4, 0x44BC)
+    data(2, 0x0923, 0x4013, 0x4373, 0x4499, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013)
+    data(2, 0x4373, 0x449B, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
+    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8, 0xC830, 0xC9C0)
+    data(2, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499, 0x0A23, 0x4013, 0x4373, 0x449A)
+    data(2, 0x0B23, 0x4013, 0x4373, 0x449B, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499)
+    data(2, 0x0A2B, 0x4013, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
+    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499, 0x0A23, 0x4013)
+    data(2, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B, 0x4374, 0x44A0, 0x092B, 0x4013)
+    data(2, 0x437B, 0x4499, 0x0A2B, 0x4013, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B)
+    data(2, 0x437D, 0x44A8, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
+    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B, 0x4374, 0x44A0)
+    data(2, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013, 0x437B, 0x449A, 0x0B2B, 0x4013)
+    data(2, 0x437B, 0x449B, 0x437D, 0x44A8, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013)
+    data(2, 0x4373, 0x4499, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
+    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013, 0x437B, 0x449A)
+    data(2, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8, 0xC830, 0xC9C0, 0x44B4, 0x44BC)
+    data(2, 0x0923, 0x4013, 0x4373, 0x4499, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013)
+    data(2, 0x4373, 0x449B, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
+    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8, 0xC830, 0xC9C0)
+    data(2, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499, 0x0A23, 0x4013, 0x4373, 0x449A)
+    data(2, 0x0B23, 0x4013, 0x4373, 0x449B, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499)
+    data(2, 0x0A2B, 0x4013, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
+    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499, 0x0A23, 0x4013)
+    data(2, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B, 0x4374, 0x44A0, 0x092B, 0x4013)
+    data(2, 0x437B, 0x4499, 0x0A2B, 0x4013, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B)
+    data(2, 0x437D, 0x44A8, 0x9B0E, 0x2B00, 0xD000, 0xE6C3, 0x4667, 0x00FF, 0x043B, 0x18FF)
+    data(2, 0x4676, 0x465B, 0x011B, 0x4453, 0x011B, 0x444B, 0x011B, 0x4644, 0x1AE4, 0x1BE4)
+    data(2, 0xB223, 0x1AE4, 0x1424, 0x0735, 0x0F2D, 0x436B, 0x9D00, 0x18ED, 0x9500, 0x0335)
+    data(2, 0x0F2D, 0x436C, 0x9D04, 0x192D, 0x9504, 0x464C, 0x1BE4, 0xB223, 0x1AE4, 0x1424)
+    data(2, 0x0635, 0x0F2D, 0x436B, 0x9D01, 0x18ED, 0x9501, 0x0235, 0x0F2D, 0x436C, 0x9D05)
+    data(2, 0x192D, 0x9505, 0x4654, 0x1BE4, 0xB223, 0x1AE4, 0x1424, 0x0535, 0x0F2D, 0x436B)
+    data(2, 0x9D02, 0x18ED, 0x9502, 0x0135, 0x0F2D, 0x436C, 0x9D06, 0x192D, 0x9506, 0x465C)
+    data(2, 0x1BE4, 0xB223, 0x1AE4, 0x1424, 0x0435, 0x0F2D, 0x436B, 0x9D03, 0x18ED, 0x9503)
+    data(2, 0x0F35, 0x436C, 0x9D07, 0x192D, 0x9507, 0x9B0A, 0x4299, 0xD200, 0xE698, 0xE652)
+    data(2, 0x4669, 0x9B13, 0x4698, 0x9B10, 0x4699, 0x2301, 0x035B, 0x469A, 0x9B11, 0x469B)
+    data(2, 0x9B12, 0x469C, 0x9E14, 0x9F16, 0x9B1A, 0x4298, 0xD102, 0xF7FF, 0xFDC9, 0xE7F9)
+    data(2, 0xC820, 0xB2AA, 0x464B, 0x435A, 0x4452, 0x0B92, 0xC908, 0x465C, 0x40A3, 0xB29C)
+    data(2, 0x141B, 0x4354, 0x0C24, 0x4353, 0x191B, 0x4443, 0x4664, 0x4123, 0x6834, 0x403C)
+    data(2, 0x191B, 0xC608, 0x0C2A, 0x464B, 0x435A, 0x4452, 0x0B92, 0xC908, 0x465C, 0x40A3)
+    data(2, 0xB29C, 0x141B, 0x4354, 0x0C24, 0x4353, 0x191B, 0x4443, 0x4664, 0x4123, 0x6834)
+    data(2, 0x403C, 0x191B, 0xC608, 0x9B15, 0x429E, 0xD003, 0x466B, 0x3320, 0x4299, 0xD1C7)
+    data(2, 0x9008, 0x9614, 0x9B15, 0x429E, 0xD000, 0xE5F1, 0xE599, 0xB027, 0xBCF0, 0x46A0)
+    data(2, 0x46A9, 0x46B2, 0x46BB, 0x2000)
 
-    # The next run: r0 its first word, END; changes r3, r4.
-    label(NEXTRUN)
-    data(2, 0x9B19)  # ldr r3, [sp, 100]: RUN
-    add(r3, 8)
-    data(2, 0x9319)  # str r3, [sp, 100]: RUN
-    ldr(r0, [r3, 0])
-    data(2, 0x9C17)  # ldr r4, [sp, 92]: BASE
-    add(r0, r0, r4)
-    ldr(r3, [r3, 4])
-    lsl(r3, r3, 2)
-    add(r3, r3, r0)
-    data(2, 0x931A)  # str r3, [sp, 104]: END
-    bx(lr)
 
-    # These rows are done: the next vector takes the same, and after the last come the next rows.
-    label(NEXT)
-    data(2, 0x981C)  # ldr r0, [sp, 112]: TOTAL
-    cmp(r0, 1)
-    bne(SEVERAL)
-    b(DONE)
-    label(SEVERAL)
-    data(2, 0x9B26)  # ldr r3, [sp, 152]: CHUNK
-    data(2, 0x981D)  # ldr r0, [sp, 116]: T
-    sub(r0, 1)
-    beq(LAST)
-    data(2, 0x901D)  # str r0, [sp, 116]: T
-    data(2, 0x9A1E)  # ldr r2, [sp, 120]: STRIDE
-    data(2, 0x981F)  # ldr r0, [sp, 124]: XH
-    add(r0, r0, r2)
-    data(2, 0x901F)  # str r0, [sp, 124]: XH
-    data(2, 0x9814)  # ldr r0, [sp, 80]: OUT
-    add(r0, r0, r2)
-    data(2, 0x9015)  # str r0, [sp, 84]: STOP
-    sub(r0, r0, r3)
-    data(2, 0x9014)  # str r0, [sp, 80]: OUT
-    data(2, 0x9821)  # ldr r0, [sp, 132]: W0
-    data(2, 0x9008)  # str r0, [sp, 32]: W
-    data(2, 0x9822)  # ldr r0, [sp, 136]: RUN0
-    data(2, 0x9019)  # str r0, [sp, 100]: RUN
-    data(2, 0x9823)  # ldr r0, [sp, 140]: END0
-    data(2, 0x901A)  # str r0, [sp, 104]: END
-    b(SETUP)
-    label(LAST)
-    data(2, 0x9824)  # ldr r0, [sp, 144]: TO
-    add(r0, r0, r3)
-    data(2, 0x9920)  # ldr r1, [sp, 128]: OUTEND
-    sub(r1, r1, r0)
-    bne(AGAIN)
-    b(DONE)
-    label(AGAIN)
-    cmp(r1, r3)
-    bhi(CHUNKED)
-    data(2, 0x9126)  # str r1, [sp, 152]: CHUNK
-    mov(r3, r1)
-    label(CHUNKED)
-    data(2, 0x9024)  # str r0, [sp, 144]: TO
-    data(2, 0x9014)  # str r0, [sp, 80]: OUT
-    add(r0, r0, r3)
-    data(2, 0x9015)  # str r0, [sp, 84]: STOP
-    data(2, 0x981C)  # ldr r0, [sp, 112]: TOTAL
-    data(2, 0x901D)  # str r0, [sp, 116]: T
-    data(2, 0x9825)  # ldr r0, [sp, 148]: XS
-    data(2, 0x901F)  # str r0, [sp, 124]: XH
-    data(2, 0x9808)  # ldr r0, [sp, 32]: W
-    data(2, 0x9021)  # str r0, [sp, 132]: W0
-    data(2, 0x9819)  # ldr r0, [sp, 100]: RUN
-    data(2, 0x9022)  # str r0, [sp, 136]: RUN0
-    data(2, 0x981A)  # ldr r0, [sp, 104]: END
-    data(2, 0x9023)  # str r0, [sp, 140]: END0
-
-    # What depends on the vector alone.
-    label(SETUP)
-    data(2, 0x981F)  # ldr r0, [sp, 124]: XH
-    data(2, 0xC80C)  # ldmia r0!, {r2-r3}; scale, exponent
-    add(r0, 8)
-    data(2, 0x9009)  # str r0, [sp, 36]: X
-    data(2, 0x9210)  # str r2, [sp, 64]: SCALE
-    data(2, 0x9D18)  # ldr r5, [sp, 96]: REC
-    ldr(r4, [r5, 12])
-    lsl(r6, r4, 2)
-    add(r6, r6, r0)
-    data(2, 0x960B)  # str r6, [sp, 44]: XEND
-    lsr(r4, r4, 4)
-    lsl(r4, r4, 6)
-    add(r4, r4, r0)
-    data(2, 0x940F)  # str r4, [sp, 60]: XFULL
-    ldr(r6, [r5, 20])
-    sub(r6, r6, r3)
-    ldr(r5, [r5, 24])
-    mov(r4, 17)
-    sub(r4, r4, r6)
-    cmp(r4, 0)
-    bge(UP)
-    mov(r4, 0)
-    label(UP)
-    cmp(r4, r5)
-    ble(ROOM)
-    mov(r4, r5)
-    label(ROOM)
-    add(r6, r6, r4)
-    cmp(r6, 17)
-    bge(LOW)
-    mov(r6, 17)
-    label(LOW)
-    cmp(r6, 47)
-    ble(HIGH)
-    mov(r6, 47)
-    label(HIGH)
-    sub(r6, 17)
-    mov(r3, 1)
-    lsl(r3, r6)
-    data(2, 0x9313)  # str r3, [sp, 76]: RND
-    add(r6, 1)
-    data(2, 0x9612)  # str r6, [sp, 72]: S
-    data(2, 0x9411)  # str r4, [sp, 68]: K
-
-    # A row group, times a vector: r0 weights, r1 activations, r2 the mask.
-    label(GROUP)
-    mov(r3, 0)
-    mov(r4, 0)
-    mov(r5, 0)
-    mov(r6, 0)
-    mov(r7, sp)
-    data(2, 0xC778)  # stmia r7!, {r3-r6}
-    data(2, 0xC778)  # stmia r7!, {r3-r6}
-    data(2, 0x9808)  # ldr r0, [sp, 32]: W
-    data(2, 0x9909)  # ldr r1, [sp, 36]: X
-    data(2, 0x910C)  # str r1, [sp, 48]: XSPAN
-    data(2, 0x9B1A)  # ldr r3, [sp, 104]: END
-    sub(r3, r3, r0)
-    data(2, 0x9D1B)  # ldr r5, [sp, 108]: SIZE
-    cmp(r3, r5)
-    bcc(CUT)
-    data(2, 0x9C0F)  # ldr r4, [sp, 60]: XFULL
-    label(CUT)
-    data(2, 0x940A)  # str r4, [sp, 40]: XTAIL
-    mov(r2, 15)
-    lsl(r3, r2, 16)
-    orr(r2, r3)
-    b(BLOCK)
-
-    # A block by pieces, or the end of the row.
-    label(OTHER)
-    data(2, 0x9B0B)  # ldr r3, [sp, 44]: XEND
-    sub(r3, r3, r1)
-    bne(PART)
-    b(ROWS)
-    label(PART)
-    lsr(r3, r3, 2)
-    cmp(r3, 16)
-    bls(REST)
-    mov(r3, 16)
-    label(REST)
-    data(2, 0x930E)  # str r3, [sp, 56]: C
-    data(2, 0x9B0C)  # ldr r3, [sp, 48]: XSPAN
-    cmp(r1, r3)
-    bne(KEPT)
-    data(2, 0x9C0D)  # ldr r4, [sp, 52]: SPAN
-    add(r3, r3, r4)
-    data(2, 0x930C)  # str r3, [sp, 48]: XSPAN
-    label(FETCH)
-    data(2, 0x9B1A)  # ldr r3, [sp, 104]: END
-    cmp(r0, r3)
-    bne(FETCHED)
-    bl(NEXTRUN)
-    b(FETCH)
-    label(FETCHED)
-    data(2, 0xC810)  # ldmia r0!, {r4}
-    mov(lr, r4)
-    label(KEPT)
-    mov(r3, 0)
-    mov(r8, r3)
-    mov(r9, r3)
-    mov(r10, r3)
-    mov(r11, r3)
-    mov(r12, r3)
-    label(PIECE)
-    data(2, 0x9B1A)  # ldr r3, [sp, 104]: END
-    sub(r3, r3, r0)
-    bne(HAVE)
-    mov(r7, lr)
-    bl(NEXTRUN)
-    mov(lr, r7)
-    b(PIECE)
-    label(HAVE)
-    lsr(r3, r3, 2)
-    data(2, 0x9C0E)  # ldr r4, [sp, 56]: C
-    cmp(r3, r4)
-    bls(SHORT)
-    mov(r3, r4)
-    label(SHORT)
-    sub(r4, r4, r3)
-    data(2, 0x940E)  # str r4, [sp, 56]: C
-    mov(r6, 8)
-    lsr(r3, r3, 1)  # pairs; the carry is a single
-    bcc(EVEN)
-    sub(r6, r6, r3)
-    data(2, 0xC810)  # ldmia r0!, {r4}
-    data(2, 0xC980)  # ldmia r1!, {r7}
-    data(2, 0x44BC)  # add r12, r7
-    lsr(r3, r4, 4)
-    and_(r3, r2)
-    mul(r3, r7)
-    data(2, 0x4499)  # add r9, r3
-    lsr(r3, r4, 8)
-    and_(r3, r2)
-    mul(r3, r7)
-    data(2, 0x449A)  # add r10, r3
-    lsr(r3, r4, 12)
-    and_(r3, r2)
-    mul(r3, r7)
-    data(2, 0x449B)  # add r11, r3
-    mul(r4, r7)
-    data(2, 0x44A0)  # add r8, r4
-    mov(r3, 0)
-    label(EVEN)
-    sub(r6, r6, r3)
-    lsl(r6, r6, 6)  # bytes of a pair
-    b(ENTER)
-
-    # A full block. Its scales are in lr.
-    label(FULL)
-    data(2, 0x9B0C)  # ldr r3, [sp, 48]: XSPAN
-    cmp(r1, r3)
-    bne(SAME)
-    data(2, 0x9C0D)  # ldr r4, [sp, 52]: SPAN
-    add(r3, r3, r4)
-    data(2, 0x930C)  # str r3, [sp, 48]: XSPAN
-    data(2, 0xC810)  # ldmia r0!, {r4}
-    mov(lr, r4)
-    label(SAME)
-    mov(r6, 0)
-    mov(r8, r6)
-    mov(r9, r6)
-    mov(r10, r6)
-    mov(r11, r6)
-    mov(r12, r6)
-    label(ENTER)
-    data(2, 0x44B7)  # add pc, r6
-    nop()
-    # Two columns
-    data(2, 0xC830)  # ldmia r0!, {r4-r5}
-    data(2, 0xC9C0)  # ldmia r1!, {r6-r7}
-    data(2, 0x44B4)  # add r12, r6
-    data(2, 0x44BC)  # add r12, r7
-    lsr(r3, r4, 4)
-    and_(r3, r2)
-    mul(r3, r6)
-    data(2, 0x4499)  # add r9, r3
-    lsr(r3, r4, 8)
-    and_(r3, r2)
-    mul(r3, r6)
-    data(2, 0x449A)  # add r10, r3
-    lsr(r3, r4, 12)
-    and_(r3, r2)
-    mul(r3, r6)
-    data(2, 0x449B)  # add r11, r3
-    mul(r4, r6)
-    data(2, 0x44A0)  # add r8, r4
-    lsr(r3, r5, 4)
-    and_(r3, r2)
-    mul(r3, r7)
-    data(2, 0x4499)  # add r9, r3
-    lsr(r3, r5, 8)
-    and_(r3, r2)
-    mul(r3, r7)
-    data(2, 0x449A)  # add r10, r3
-    lsr(r3, r5, 12)
-    and_(r3, r2)
-    mul(r3, r7)
-    data(2, 0x449B)  # add r11, r3
-    mul(r5, r7)
-    data(2, 0x44A8)  # add r8, r5
-    # The same seven times more.
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0xC830, 0xC9C0, 0x44B4, 0x44BC, 0x0923, 0x4013, 0x4373, 0x4499)
-    data(2, 0x0A23, 0x4013, 0x4373, 0x449A, 0x0B23, 0x4013, 0x4373, 0x449B)
-    data(2, 0x4374, 0x44A0, 0x092B, 0x4013, 0x437B, 0x4499, 0x0A2B, 0x4013)
-    data(2, 0x437B, 0x449A, 0x0B2B, 0x4013, 0x437B, 0x449B, 0x437D, 0x44A8)
-    data(2, 0x9B0E)  # ldr r3, [sp, 56]: C
-    cmp(r3, 0)
-    beq(SWEPT)
-    b(PIECE)
-
-    # A block is summed up: its rows by twos, times their scales, to the accumulators.
-    label(SWEPT)
-    mov(r7, r12)
-    lsl(r7, r7, 3)
-    lsl(r3, r7, 16)
-    add(r7, r7, r3)
-    mov(r6, lr)
-    mov(r3, r11)
-    lsl(r3, r3, 4)
-    data(2, 0x4453)  # add r3, r10
-    lsl(r3, r3, 4)
-    data(2, 0x444B)  # add r3, r9
-    lsl(r3, r3, 4)
-    mov(r4, r8)
-    sub(r4, r4, r3)
-    sub(r4, r4, r7)
-    data(2, 0xB223)  # sxth r3, r4
-    sub(r4, r4, r3)
-    asr(r4, r4, 16)
-    lsl(r5, r6, 28)
-    lsr(r5, r5, 28)
-    mul(r3, r5)
-    data(2, 0x9D00)  # ldr r5, [sp, 0]
-    add(r5, r5, r3)
-    data(2, 0x9500)  # str r5, [sp, 0]
-    lsl(r5, r6, 12)
-    lsr(r5, r5, 28)
-    mul(r4, r5)
-    data(2, 0x9D04)  # ldr r5, [sp, 16]
-    add(r5, r5, r4)
-    data(2, 0x9504)  # str r5, [sp, 16]
-    mov(r4, r9)
-    sub(r4, r4, r7)
-    data(2, 0xB223)  # sxth r3, r4
-    sub(r4, r4, r3)
-    asr(r4, r4, 16)
-    lsl(r5, r6, 24)
-    lsr(r5, r5, 28)
-    mul(r3, r5)
-    data(2, 0x9D01)  # ldr r5, [sp, 4]
-    add(r5, r5, r3)
-    data(2, 0x9501)  # str r5, [sp, 4]
-    lsl(r5, r6, 8)
-    lsr(r5, r5, 28)
-    mul(r4, r5)
-    data(2, 0x9D05)  # ldr r5, [sp, 20]
-    add(r5, r5, r4)
-    data(2, 0x9505)  # str r5, [sp, 20]
-    mov(r4, r10)
-    sub(r4, r4, r7)
-    data(2, 0xB223)  # sxth r3, r4
-    sub(r4, r4, r3)
-    asr(r4, r4, 16)
-    lsl(r5, r6, 20)
-    lsr(r5, r5, 28)
-    mul(r3, r5)
-    data(2, 0x9D02)  # ldr r5, [sp, 8]
-    add(r5, r5, r3)
-    data(2, 0x9502)  # str r5, [sp, 8]
-    lsl(r5, r6, 4)
-    lsr(r5, r5, 28)
-    mul(r4, r5)
-    data(2, 0x9D06)  # ldr r5, [sp, 24]
-    add(r5, r5, r4)
-    data(2, 0x9506)  # str r5, [sp, 24]
-    mov(r4, r11)
-    sub(r4, r4, r7)
-    data(2, 0xB223)  # sxth r3, r4
-    sub(r4, r4, r3)
-    asr(r4, r4, 16)
-    lsl(r5, r6, 16)
-    lsr(r5, r5, 28)
-    mul(r3, r5)
-    data(2, 0x9D03)  # ldr r5, [sp, 12]
-    add(r5, r5, r3)
-    data(2, 0x9503)  # str r5, [sp, 12]
-    lsr(r5, r6, 28)
-    mul(r4, r5)
-    data(2, 0x9D07)  # ldr r5, [sp, 28]
-    add(r5, r5, r4)
-    data(2, 0x9507)  # str r5, [sp, 28]
-    label(BLOCK)
-    data(2, 0x9B0A)  # ldr r3, [sp, 40]: XTAIL
-    cmp(r1, r3)
-    bcs(TOOTHER)
-    b(FULL)
-    label(TOOTHER)
-    b(OTHER)
-
-    # All columns are done: r1 accumulators, r6 result, r7 -1 to add to it.
-    label(ROWS)
-    mov(r1, sp)
-    data(2, 0x9B13)  # ldr r3, [sp, 76]: RND
-    mov(r8, r3)
-    data(2, 0x9B10)  # ldr r3, [sp, 64]: SCALE
-    mov(r9, r3)
-    mov(r3, 1)
-    lsl(r3, r3, 13)
-    mov(r10, r3)
-    data(2, 0x9B11)  # ldr r3, [sp, 68]: K
-    mov(r11, r3)
-    data(2, 0x9B12)  # ldr r3, [sp, 72]: S
-    mov(r12, r3)
-    data(2, 0x9E14)  # ldr r6, [sp, 80]: OUT
-    data(2, 0x9F16)  # ldr r7, [sp, 88]: ADD
-    label(TWO)
-    data(2, 0x9B1A)  # ldr r3, [sp, 104]: END
-    cmp(r0, r3)
-    bne(MUL)
-    bl(NEXTRUN)
-    b(TWO)
-    label(MUL)
-    data(2, 0xC820)  # ldmia r0!, {r5}; the multipliers of two rows
-    data(2, 0xB2AA)  # uxth r2, r5
-    mov(r3, r9)
-    mul(r2, r3)
-    data(2, 0x4452)  # add r2, r10
-    lsr(r2, r2, 14)
-    data(2, 0xC908)  # ldmia r1!, {r3}
-    mov(r4, r11)
-    lsl(r3, r4)
-    data(2, 0xB29C)  # uxth r4, r3
-    asr(r3, r3, 16)
-    mul(r4, r2)
-    mul(r3, r2)
-    lsr(r4, r4, 16)
-    add(r3, r3, r4)
-    data(2, 0x4443)  # add r3, r8
-    mov(r4, r12)
-    asr(r3, r4)
-    ldr(r4, [r6, 0])
-    and_(r4, r7)
-    add(r3, r3, r4)
-    data(2, 0xC608)  # stmia r6!, {r3}
-    lsr(r2, r5, 16)
-    mov(r3, r9)
-    mul(r2, r3)
-    data(2, 0x4452)  # add r2, r10
-    lsr(r2, r2, 14)
-    data(2, 0xC908)  # ldmia r1!, {r3}
-    mov(r4, r11)
-    lsl(r3, r4)
-    data(2, 0xB29C)  # uxth r4, r3
-    asr(r3, r3, 16)
-    mul(r4, r2)
-    mul(r3, r2)
-    lsr(r4, r4, 16)
-    add(r3, r3, r4)
-    data(2, 0x4443)  # add r3, r8
-    mov(r4, r12)
-    asr(r3, r4)
-    ldr(r4, [r6, 0])
-    and_(r4, r7)
-    add(r3, r3, r4)
-    data(2, 0xC608)  # stmia r6!, {r3}
-    # Four rows may be the last: a row group is half empty then.
-    data(2, 0x9B15)  # ldr r3, [sp, 84]: STOP
-    cmp(r6, r3)
-    beq(ALLROWS)
-    mov(r3, sp)
-    add(r3, 32)
-    cmp(r1, r3)
-    bne(TWO)
-    label(ALLROWS)
-    data(2, 0x9008)  # str r0, [sp, 32]: W
-    data(2, 0x9614)  # str r6, [sp, 80]: OUT
-    data(2, 0x9B15)  # ldr r3, [sp, 84]: STOP
-    cmp(r6, r3)
-    beq(TONEXT)
-    b(GROUP)
-    label(TONEXT)
-    b(NEXT)
-    label(DONE)
-    data(2, 0xB027)  # add sp, 156
-    pop({r4, r5, r6, r7})
-    mov(r8, r4)
-    mov(r9, r5)
-    mov(r10, r6)
-    mov(r11, r7)
-    mov(r0, 0)
+@micropython.asm_thumb
+def embed4(r0, r1):
+    data(2, 0x4644, 0x464D, 0x4656, 0x465F, 0xB4F0, 0xB08B, 0x2201, 0x0752, 0x1A8A, 0x9200)
+    data(2, 0x9001, 0x4688, 0x68CB, 0x009B, 0x9302, 0x6943, 0x2B00, 0xD100, 0x684B, 0x6904)
+    data(2, 0x9403, 0x9304, 0x6883, 0x461C, 0x6A05, 0x3301, 0x1B64, 0xDCFC, 0x9309, 0x68C4)
+    data(2, 0xF000, 0xF804, 0x9405, 0x9506, 0x46B2, 0xE072, 0x2500, 0x2600, 0x2C00, 0xDA02)
+    data(2, 0x4265, 0x2400, 0x4770, 0x2601, 0x40A6, 0x0876, 0x4770, 0x9A02, 0x4362, 0x4691)
+    data(2, 0x4442, 0x3240, 0x6813, 0x9801, 0x69C2, 0x2A01, 0xD003, 0x00D2, 0x40D3, 0xB29B)
+    data(2, 0xE002, 0x4642, 0x6813, 0x191B, 0x469B, 0x08DB, 0x6984, 0x1B1B, 0x9F09, 0x1D3D)
+    data(2, 0x436B, 0x6844, 0x9D00, 0x1964, 0x6862, 0x4293, 0xD302, 0x1A9B, 0x3408, 0xE7F9)
+    data(2, 0x9407, 0x9308, 0x465E, 0x0776, 0x0FB6, 0x199B, 0x19DB, 0x6862, 0x4293, 0xD302)
+    data(2, 0x1A9B, 0x3408, 0xE7F9, 0x6824, 0x1964, 0x009B, 0x58E6, 0x465B, 0x07DB, 0x0EDB)
+    data(2, 0x40DE, 0xB2B6, 0x6801, 0x1949, 0x4449, 0x468E, 0x6887, 0x00BF, 0x187F, 0x46BC)
+    data(2, 0x465B, 0x075B, 0x0EDB, 0x69C7, 0x427F, 0x17FF, 0x9C07, 0x6820, 0x1940, 0x6862)
+    data(2, 0x0092, 0x1812, 0x4691, 0x9A08, 0x0092, 0x1880, 0x9C05, 0x9D06, 0x40AE, 0x960A)
+    data(2, 0x4548, 0xD017, 0xC804, 0x40DA, 0x0712, 0x0F12, 0x4571, 0xD01C, 0x3A08, 0x4372)
+    data(2, 0x4452, 0x4122, 0x680D, 0x403D, 0x1952, 0xC104, 0x4561, 0xD1ED, 0x9C03, 0x3401)
+    data(2, 0x9403, 0x9C03, 0x9B04, 0x429C, 0xDA12, 0xE792, 0x9A07, 0x3208, 0x9207, 0x6810)
+    data(2, 0x9D00, 0x1940, 0x6855, 0x00AD, 0x182D, 0x46A9, 0xE7DA, 0x9E0A, 0x4356, 0x9A01)
+    data(2, 0x6A12, 0x0092, 0x4496, 0xE7D3, 0xB00B, 0xBCF0, 0x46A0, 0x46A9, 0x46B2, 0x46BB)
+    data(2, 0x2000)

@@ -183,9 +183,11 @@ def family(name):
                 else:
                     from . import kernels_viper as kernels
                 return kernels
-            except (AttributeError, ImportError, MemoryError, SyntaxError, ValueError):
-                # No emitter, no such core, an .mpy of another, or no memory to compile the source.
+            except (AttributeError, ImportError, SyntaxError, ValueError):
+                gc.collect()  # no emitter, no such core, or an .mpy of another
+            except MemoryError:
                 gc.collect()
+                print("picoformer: no memory for %s kernels; .mpy files need less" % kind)
     if wrong and name == "viper":
         raise Error(
             "viper from .py crashes this board before MicroPython 1.26: put the .mpy files on it "

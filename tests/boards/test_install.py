@@ -201,9 +201,9 @@ def modules(files: dict[str, bytes]) -> set[str]:
 
 
 ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
-THUMB = {"kernels_thumb", "kernels_thumb4"}
+THUMB = {"kernels_thumb", "kernels_thumb_more", "kernels_thumb4"}
 DSP = {"kernels_dsp"}
-NATIVE = {"kernels_viper", "kernels_viper4", "kernels_embed4"}
+NATIVE = {"kernels_viper", "kernels_viper4"}
 
 
 @pytest.mark.parametrize("architecture", ["", *BOARDS, "x64"])

@@ -108,6 +108,33 @@ for arguments in (4,), (4, 800, 900, 5):
 
 
 @pytest.mark.slow
+def test_each_module_of_assembler_compiles_in_40_kb():
+    """From its source, on a Pico: what is free besides is taken away before."""
+    device = ROOT / "device" / "picoformer"
+    sources = {p.stem: p for p in device.glob("kernels_*.py") if "asm_thumb" in p.read_text()}
+    files = {f"/lib/alone/{name}.py": p.read_bytes() for name, p in sources.items()}
+    code = f"""
+import alone, gc
+
+for name in {sorted(sources)}:
+    gc.collect()
+    left = [bytearray(1008) for _ in range((gc.mem_free() >> 10) - 40)]
+    try:
+        __import__("alone." + name)
+        print(name, "imported")
+    except (ImportError, MemoryError) as e:
+        print(name, repr(e))
+    left = None
+"""
+    with rp2040.RP2040({**files, "/lib/alone/__init__.py": b""}) as board:
+        said = board.exec(code).splitlines()
+    for name, line in zip(sorted(sources), said, strict=True):
+        # A Pico's core refuses the code of others, but not before it is compiled.
+        refused = f"{name} ImportError('no DSP instructions',)"
+        assert line == (refused if name == "kernels_dsp" else f"{name} imported")
+
+
+@pytest.mark.slow
 def test_an_odd_model_with_both_families(bench):
     """Odd sizes; the native kernels read the weights from the file, in tiles."""
     sim = bench.odd

@@ -5,15 +5,12 @@ With `-m slow` the viper kernels too, and every core.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
-from cores import KERNELS, MODELS, RAM, Memory, core
+from cores import MODELS, RAM, Memory, core
 from emulatedmodel import BIAS, emulated
 from models import ARCHITECTURES
-from mpyfile import functions
 from picoformer.device.sampling import sampling
 from records import (
     BITS,
@@ -51,66 +48,6 @@ OTHERS = [
 def cpu(request):
     """A Cortex-M0 with the assembler's kernels; the slow tests try every family and core."""
     return core(*request.param)
-
-
-# What the file says about itself
-
-_REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
-
-
-def encoded(text: str) -> int:
-    """The machine code of an instruction that asm_thumb lacks."""
-    op, rest = text.split(" ", 1)
-    if op in ("ldmia", "stmia"):
-        base, listed = re.fullmatch(r"(r[0-7])!, \{(.*)\}", rest).groups()
-        bits = 0
-        for part in listed.split(", "):
-            first, _, last = part.partition("-")
-            for i in range(_REGISTERS[first], _REGISTERS[last or first] + 1):
-                bits |= 1 << i
-        return (0xC800 if op == "ldmia" else 0xC000) | _REGISTERS[base] << 8 | bits
-    if found := re.fullmatch(r"(r[0-7]), \[sp, (\d+)\]", rest):
-        return {"ldr": 0x9800, "str": 0x9000}[op] | _REGISTERS[found[1]] << 8 | int(found[2]) // 4
-    if found := re.fullmatch(r"sp, (\d+)", rest):
-        return {"add": 0xB000, "sub": 0xB080}[op] | int(found[1]) // 4
-    if found := re.fullmatch(r"(r[0-7]), \[(r[0-7]), (r[0-7])\]", rest):
-        t, n, m = (_REGISTERS[r] for r in found.groups())
-        return {"ldr": 0x5800}[op] | m << 6 | n << 3 | t
-    d, m = (_REGISTERS[r] for r in rest.split(", "))
-    if op in ("sxth", "uxth", "uxtb"):
-        return {"sxth": 0xB200, "uxth": 0xB280, "uxtb": 0xB2C0}[op] | m << 3 | d
-    return {"add": 0x4400, "cmp": 0x4500}[op] | (d & 8) << 4 | m << 3 | d & 7
-
-
-def test_comments_say_what_the_code_is():
-    lines = [x for s in KERNELS["thumb"] for x in s.read_text(encoding="utf-8").splitlines()]
-    found = [re.fullmatch(r"    data\(2, (0x\w{4})\)  # ([^;:]*).*", line) for line in lines]
-    assert sum(map(bool, found)) > 500
-    for m in filter(None, found):
-        assert int(m[1], 16) == encoded(m[2]), m[0]
-    # Everything else is a copy of what is written out above it.
-    assert all(
-        m or "#" not in line for m, line in zip(found, lines, strict=True) if "data(" in line
-    )
-
-
-@pytest.mark.parametrize(
-    "name, copies",
-    [("linear", [(26, 2), (70, 8)]), ("attend", [(14, 2), (34, 4)]), ("linear4", [(64, 8)])],
-)
-def test_unrolled_columns_are_alike(name, copies):
-    code = functions(*KERNELS["thumb"])[name].code
-    for size, times in copies:
-        assert any(
-            code[i : i + size * times] == code[i : i + size] * times and code[i + 1] == 0xC8
-            for i in range(0, len(code), 2)
-        )
-
-
-def test_attend_sums_as_linear_does():
-    code = {name: f.code for name, f in functions(*KERNELS["thumb"]).items()}
-    i = code["attend"].index(bytes.fromhex("10c8230a"))  # ldmia r0!, {r4}; lsrs r3, r4, 8
-    assert code["attend"][i : i + 58 + 4 * 70] in code["linear"]
 
 
 # Matrix products

@@ -26,7 +26,7 @@ DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
 KERNELS = {  # family: its modules
     "thumb": sorted(DEVICE.glob("kernels_thumb*.py")),
     "dsp": [*sorted(DEVICE.glob("kernels_thumb*.py")), DEVICE / "kernels_dsp.py"],
-    "viper": [*sorted(DEVICE.glob("kernels_viper*.py")), DEVICE / "kernels_embed4.py"],
+    "viper": sorted(DEVICE.glob("kernels_viper*.py")),
 }
 
 CODE = 0x10000000  # where flash is on an RP2040; what is called returns here

@@ -40,9 +40,6 @@ def emulated(cpu, a: Architecture, seen: set[str]) -> Model:
 
     def step(kernel, record):
         name = kernel.__name__
-        if name not in cpu.at:  # there it is viper, which is not emulated here
-            seen.add(name)
-            return kernel
         fields = [first[v] if letter == "w" else v
                   for letter, v in zip(FIELDS[name], record, strict=True)]  # fmt: skip
         where = placed(fields, FIELDS[name], at)

@@ -21,6 +21,8 @@ RECORDS = Path(__file__).resolve().parents[1] / "data" / "assembler.txt"
 def assembled(text: str) -> list[int]:
     k = Kernel("test", "")
     k.stack("FIRST SECOND")
+    k.fields("one two")
+    k.registers(weights="r6")
     k(text)
     return k.halves()
 
@@ -53,6 +55,8 @@ def test_instructions_are_those_of_gnu_as():
         ("cbz r3, a\n" + 40 * "nop\n" + "a:", [0xB33B, *40 * [0xBF00]]),
         ("it lt\nmovlt r4, #0", [0xBFB8, 0xF04F, 0x0400]),
         ("str r5, SECOND  @ a word", [0x9501]),
+        ("ldr r3, [r0, .two]", [0x6843]),
+        ("ldr r3, [r0, .one]; nop; mov r1, weights", [0x6803, 0xBF00, 0x4631]),
         ("mov r2, #0x00ab00ab", [0xF04F, 0x12AB]),
         ("mov r2, #0xabababab", [0xF04F, 0x32AB]),
         ("mov r2, #0x20000000", [0xF04F, 0x5200]),
@@ -118,6 +122,29 @@ def test_the_core_says_whether_it_has_dsp_instructions(name, monkeypatch):
     else:
         with pytest.raises(ImportError, match="no DSP"):
             exec(code, space)
+
+
+def test_a_family_that_finds_no_memory_is_told_of(monkeypatch, capsys):
+    """As sources are compiled on a board: the next family runs, slower."""
+
+    class Full:
+        def find_spec(self, name, _path, _target=None):
+            if name.endswith("kernels_thumb"):
+                raise MemoryError
+
+    implementation = types.SimpleNamespace(_mpy=4 << 10, version=(1, 26))
+    monkeypatch.setattr(
+        modelfile, "sys", types.SimpleNamespace(implementation=implementation, modules=sys.modules)
+    )
+    viper = types.ModuleType("kernels_viper")
+    monkeypatch.setitem(sys.modules, "picoformer.device.kernels_viper", viper)
+    monkeypatch.setattr(device, "kernels_viper", viper, raising=False)
+    monkeypatch.delitem(sys.modules, "picoformer.device.kernels_thumb", raising=False)
+    monkeypatch.delattr(device, "kernels_thumb", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Full(), *sys.meta_path])
+    assert modelfile.family(None) is viper
+    said = "picoformer: no memory for thumb kernels; .mpy files need less\n"
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize("architecture", range(12))

@@ -82,7 +82,7 @@ least in which the model loads and runs, the runtime included.
 4 bytes at a time. A token of {pico["model"]} misses it {misses:,} times, at
 {low} to {high} cycles each: hence the estimates, which nobody has checked on a board yet.
 
-The Pico's kernels are Cortex-M0+ assembler, written in MicroPython: {min(linear):.1f} to
+The Pico's kernels are Cortex-M0+ assembler, which Python programs write: {min(linear):.1f} to
 {max(linear):.1f} cycles a multiply-accumulate with requantization and the call, weights in RAM.
 [docs/speed.md](docs/speed.md) shows where a token's cycles go, the speed of each kernel, what
 flash may cost on silicon and why, and how to measure it all again (`make bench`).

@@ -37,6 +37,7 @@ add sp, #7@0*4              B000    sub sp, #7@0*4          B080    sxth l0, l3 
 sxtb l0, l3                 B240    uxth l0, l3             B280    uxtb l0, l3             B2C0
 push {8}                    B400    pop {8}                 BC00    stmia l8!, {8}          C000
 ldmia l8!, {8}              C800    nop                     BF00
+ldrb l0, [l3, #5@6]         7800    strb l0, [l3, #5@6]     7000    strh l0, [l3, #5@6*2]   8000
 """
 WIDE = """
 push {16}                   E92D0000    pop {16}                    E8BD0000

@@ -28,8 +28,9 @@ class Line:
 class Kernel:
     """A kernel that is being written: call it with lines of text.
 
-    A line is an instruction, `label:`, or both nothing; behind `@` stands a comment. Names of
-    registers and of words on the stack (`ldr r3, WORD`) are those that were given before.
+    A line is `label:`, instructions with `;` between them, or nothing; behind `@` is a comment.
+    Names of registers, of words on the stack (`ldr r3, WORD`) and of fields, words of a record
+    (`ldr r3, [r0, .stride]`), are those that were given before.
     """
 
     DECORATOR: ClassVar[str]  # MicroPython's assembler for such a core
@@ -44,12 +45,17 @@ class Kernel:
         self.labels: dict[str, int] = {}
         self.words: dict[str, int] = {}
         self.names: dict[str, str] = {}
+        self.places: dict[str, int] = {}
         self.at = 0
 
     def stack(self, words: str) -> int:
         """Name words on the stack, the lowest first; how many bytes they take."""
         self.words = {word: 4 * i for i, word in enumerate(words.split())}
         return 4 * len(self.words)
+
+    def fields(self, names: str) -> None:
+        """Name the words of a record, the first word first."""
+        self.places.update((name, 4 * i) for i, name in enumerate(names.split()))
 
     def registers(self, **names: str) -> None:
         """Name registers: what had a name loses it."""
@@ -64,13 +70,15 @@ class Kernel:
                 self.labels[code[:-1]] = self.at
                 self.lines.append(Line(self.at, code, code, note))
             elif code:
-                self._instruction(code, note)
+                for said in code.split(";"):
+                    self._instruction(said.strip(), note)
+                    note = ""
             elif note:
                 self.lines.append(Line(self.at, "", "", note))
 
-
     def _instruction(self, said: str, note: str) -> None:
         op, _, rest = said.partition(" ")
+        rest = re.sub(r"\.(\w+)", lambda m: f"#{self.places[m[1]]}", rest)
         rest = re.sub(r"[a-z]\w*", lambda m: self.names.get(m[0], m[0]), rest)
         rest = re.sub(r"\b[A-Z]\w*$", lambda m: self.WORD.format(self.words[m[0]]), rest)
         line = Line(self.at, f"{op} {rest}".strip(), said, note)
