@@ -23,6 +23,7 @@ QUICK = [
     *(("viper", name) for name in ("Xtensa", "RV32", "M0", "M33")),
     ("thumb", "M3"),
     ("dsp", "M33"),
+    ("rv32", "RV32"),
 ]
 # The same machine code on other cores.
 MORE = [
@@ -36,7 +37,9 @@ MORE = [
 
 
 # The others of QUICK run the same code, or nearly.
-WILD = [("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33"), ("dsp", "M4")]
+WILD = [
+    ("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33"), ("dsp", "M4"), ("rv32", "RV32")
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=[*QUICK, *MORE], ids="-".join)

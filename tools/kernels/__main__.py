@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import dsp
+from . import dsp, rv32
 
 BOARD = Path(__file__).resolve().parents[2] / "device" / "picoformer"
-FAMILIES = (dsp,)
+FAMILIES = dsp, rv32
 
 
 def texts() -> dict[Path, str]:

@@ -1,0 +1,218 @@
+"""What kernels have in common.
+
+Kernels of RISC-V save the registers that they use: MicroPython saves none for them. gp and tp
+are never used, as interrupts may need them.
+"""
+
+from __future__ import annotations
+
+from ..riscv import Kernel
+
+BIAS = "0x20000"  # upper 20 bits of what operands have too many
+
+
+def fresh(k: Kernel, name: str) -> str:
+    """A label that is not there yet; it has to be placed before the next of that name."""
+    i = 1
+    while f"{name}{i}" in k.labels:
+        i += 1
+    return f"{name}{i}"
+
+
+def prologue(k: Kernel, words: str = "", saved: int = 12) -> None:
+    """Save ra and s0 up to so many, and take room for words on the stack, whose pointer is a
+    multiple of 16, as the convention has it.
+    """
+    registers = ["ra", *(f"s{i}" for i in range(saved))]
+    k.stack(" ".join([*words.split(), *(f"SAVED_{r}" for r in registers)]))
+    k(f"addi sp, sp, {-_room(k)}")
+    for r in registers:
+        k(f"sw {r}, SAVED_{r}")
+
+
+def epilogue(k: Kernel) -> None:
+    """Give back what `prologue` took; the result is a number, so that nothing is allocated."""
+    for word in k.words:
+        if word.startswith("SAVED_"):
+            k(f"lw {word[6:]}, {word}")
+    k(f"""
+        addi sp, sp, {_room(k)}
+        li a0, 0
+    """)
+
+
+def _room(k: Kernel) -> int:
+    return (4 * len(k.words) + 15) & ~15
+
+
+def at_least(k: Kernel, value: str, limit: str) -> None:
+    """The larger of two registers, in the first."""
+    over = fresh(k, "over")
+    k(f"""
+        bge {value}, {limit}, {over}
+        mv {value}, {limit}
+    {over}:
+    """)
+
+
+def at_most(k: Kernel, value: str, limit: str) -> None:
+    """The smaller of two registers, in the first."""
+    under = fresh(k, "under")
+    k(f"""
+        ble {value}, {limit}, {under}
+        mv {value}, {limit}
+    {under}:
+    """)
+
+
+def held(k: Kernel, shift: str, room: str, up: str, half: str) -> None:
+    """What `rescale` makes of a shift and a room: how far to shift a sum to the left, what rounds
+    its product less 16 bits, and, in the place of the shift, how far that goes to the right.
+    Changes t0.
+    """
+    k(f"""
+        li t0, 17
+        sub {up}, t0, {shift}
+    """)
+    at_least(k, up, "zero")
+    at_most(k, up, room)
+    at_least(k, shift, "t0")
+    k("li t0, 47")
+    at_most(k, shift, "t0")
+    k(f"""
+        addi {shift}, {shift}, -17
+        li {half}, 1
+        sll {half}, {half}, {shift}
+        addi {shift}, {shift}, 1
+    """)
+
+
+def follow(k: Kernel, run: str, left: str, w: str, base: str) -> None:
+    """On to the next run of a matrix, if none of this one is left."""
+    some = fresh(k, "some")
+    k(f"""
+        bnez {left}, {some}
+        addi {run}, {run}, 8
+        lw {w}, 0({run})
+        lw {left}, 4({run})
+        add {w}, {w}, {base}
+    {some}:
+    """)
+
+
+def columns(k: Kernel, n: int, shift: int = 8, sums: int = 4, load: str = "lw") -> None:
+    """Add n columns to sums: sum i is that of (word >> shift * i) * x, modulo 2**32.
+
+    From which the rows follow by subtraction. The names are those of registers: w, x, product,
+    words one and two, values x1 and x2, sum0 and so on.
+    """
+    for i in range(0, n, 2):
+        pair = [("one", "x1"), ("two", "x2")][: n - i]
+        for j, (word, value) in enumerate(pair):
+            k(f"""
+                {load} {word}, {4 * (i + j)}(w)
+                lw {value}, {4 * (i + j)}(x)
+            """)
+        for word, value in pair:
+            for j in range(sums):
+                k(f"""
+                    mul product, {word}, {value}
+                    add sum{j}, sum{j}, product
+                """)
+                if j < sums - 1:
+                    k(f"srli {word}, {word}, {shift}")
+
+
+def bits(k: Kernel) -> None:
+    """A subroutine, `jal t6, bits`: t0 becomes the number of bits of a1. Changes a1, a2."""
+    k("bits:\nli t0, 0")
+    for n in 16, 8, 4, 2, 1:
+        few = fresh(k, "few")
+        k(f"""
+            srli a2, a1, {n}
+            beqz a2, {few}
+            mv a1, a2
+            addi t0, t0, {n}
+        {few}:
+        """)
+    k("""
+        add t0, t0, a1      @ which is 0 or 1
+        jr t6
+    """)
+
+
+def magnitude(k: Kernel, value: str, most: str, spare: str) -> None:
+    """`most` becomes the magnitude of a value if it is larger. Changes spare."""
+    less = fresh(k, "less")
+    k(f"""
+        srai {spare}, {value}, 31
+        xor {value}, {value}, {spare}
+        sub {value}, {value}, {spare}
+        bgeu {most}, {value}, {less}
+        mv {most}, {value}
+    {less}:
+    """)
+
+
+def largest(k: Kernel) -> None:
+    """The words from a0 to a3 -> a4 the largest magnitude. Changes a0, a1, a2, a5."""
+    again, more, less = fresh(k, "largest"), fresh(k, "notmore"), fresh(k, "notless")
+    k(f"""
+        li a4, 0            @ the largest
+        li a5, 0            @ the smallest
+    {again}:
+        lw a1, 0(a0)
+        addi a0, a0, 4
+        ble a1, a4, {more}
+        mv a4, a1
+    {more}:
+        bge a1, a5, {less}
+        mv a5, a1
+    {less}:
+        bne a0, a3, {again}
+        neg a5, a5
+    """)
+    at_least(k, "a4", "a5")
+
+
+def shifts(k: Kernel, shift: str, up: str, half: str, down: str) -> None:
+    """How `shift` by a number of bits goes: to the left, plus a half, to the right."""
+    right = fresh(k, "right")
+    k(f"""
+        li {up}, 0
+        mv {down}, {shift}
+        bgez {shift}, {right}
+        neg {up}, {shift}
+        li {down}, 0
+    {right}:
+        li {half}, 1
+        sll {half}, {half}, {down}
+        srli {half}, {half}, 1
+    """)
+
+
+def shifted(k: Kernel, value: str, up: str, half: str, down: str) -> None:
+    """A value, shifted and rounded by what `shifts` found."""
+    k(f"""
+        sll {value}, {value}, {up}
+        add {value}, {value}, {half}
+        sra {value}, {value}, {down}
+    """)
+
+
+def root(k: Kernel) -> None:
+    """The root of a1, below 2**30, in a0; at least 1. Changes a2, a3, a4."""
+    k("""
+        li a0, 0
+        lui a2, 4           @ 2**14, a bit
+    bit:
+        add a3, a0, a2
+        mul a4, a3, a3
+        bltu a1, a4, above
+        mv a0, a3
+    above:
+        srli a2, a2, 1
+        bnez a2, bit
+        seqz a2, a0
+        add a0, a0, a2
+    """)
