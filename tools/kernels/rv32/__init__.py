@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
+from .attend import attend
 from .linear import linear
 
 HEAD = '''"""Kernels for RISC-V (RV32IMC); see tools/kernels.
@@ -16,7 +17,7 @@ BIAS = 0x20000000
 '''
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear,)]
+    return [make() for make in (linear, attend)]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:

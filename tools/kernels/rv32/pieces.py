@@ -216,3 +216,50 @@ def root(k: Kernel) -> None:
         seqz a2, a0
         add a0, a0, a2
     """)
+
+
+def rotation(k: Kernel) -> None:
+    """Turn pairs of words, from a0 to a1 and from there to a3, by the table at a2.
+
+    a4 becomes the largest magnitude. Changes t0 to t6.
+    """
+    k("""
+        lui t6, 4           @ 2**14
+        li a4, 0
+    rotate:
+        lw t0, 0(a2)
+        lw t3, 0(a0)
+        lw t4, 0(a1)
+        slli t1, t0, 16
+        srai t1, t1, 16     @ cosine
+        srai t2, t0, 16     @ sine
+        mul t0, t3, t1
+        mul t5, t4, t2
+        sub t0, t0, t5
+        add t0, t0, t6
+        srai t0, t0, 15
+        sw t0, 0(a0)
+        mul t3, t3, t2
+        mul t4, t4, t1
+        add t3, t3, t4
+        add t3, t3, t6
+        srai t3, t3, 15
+        sw t3, 0(a1)
+    """)
+    magnitude(k, "t0", "a4", "t1")
+    magnitude(k, "t3", "a4", "t1")
+    k("""
+        addi a0, a0, 4
+        addi a1, a1, 4
+        addi a2, a2, 4
+        bne a1, a3, rotate
+    """)
+
+
+def differences(k: Kernel, shift: int, sums: int = 4) -> None:
+    """What `columns` has summed becomes the rows."""
+    for j in range(sums - 1):
+        k(f"""
+            slli product, sum{j + 1}, {shift}
+            sub sum{j}, sum{j}, product
+        """)
