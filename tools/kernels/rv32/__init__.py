@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ..riscv import Kernel
 from .attend import attend
+from .gate import gate
 from .linear import linear
+from .norm import layernorm, norm
+from .store import store
 
 HEAD = '''"""Kernels for RISC-V (RV32IMC); see tools/kernels.
 
@@ -17,7 +20,7 @@ BIAS = 0x20000000
 '''
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear, attend)]
+    return [make() for make in (linear, attend, norm, layernorm, gate, store)]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:

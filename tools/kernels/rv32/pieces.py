@@ -200,9 +200,42 @@ def shifted(k: Kernel, value: str, up: str, half: str, down: str) -> None:
     """)
 
 
-def root(k: Kernel) -> None:
-    """The root of a1, below 2**30, in a0; at least 1. Changes a2, a3, a4."""
+def root(k: Kernel, eps: int) -> None:
+    """a1 a sum of squares, a5 the shift that they had; a0 their root, t5 its exponent.
+
+    eps: where in the record, at s10, the epsilon is. Changes t0, t6, a1 to a5.
+    """
+    k(f"""
+        lw a2, {eps}(s10)
+        lw t0, {eps + 4}(s10)
+        slli a5, a5, 1
+        sub t0, t0, a5
+        bltz t0, small
+        li a3, 15
+    """)
+    at_most(k, "t0", "a3")
     k("""
+        sll a2, a2, t0
+        j grown
+    small:
+        neg t0, t0
+        li a3, 31
+    """)
+    at_most(k, "t0", "a3")
+    k("""
+        srl a2, a2, t0
+    grown:
+        add a5, a1, a2
+        mv a1, a5
+        jal t6, bits
+        li t5, 30
+        sub t5, t5, t0
+        srai t5, t5, 1
+        srli a1, a5, 2
+        bltz t5, even
+        slli t0, t5, 1
+        sll a1, a5, t0
+    even:
         li a0, 0
         lui a2, 4           @ 2**14, a bit
     bit:
@@ -214,7 +247,42 @@ def root(k: Kernel) -> None:
         srli a2, a2, 1
         bnez a2, bit
         seqz a2, a0
-        add a0, a0, a2
+        add a0, a0, a2      @ at least 1
+    """)
+
+
+def arguments(k: Kernel) -> None:
+    """The record, in a0, is in s10 from here on, the base in s11; vectors T, STRIDE. Changes t0.
+
+    Goes to the end where there are no vectors. `bits` is here, too, where nobody runs into it.
+    """
+    k(f"""
+        mv s10, a0
+        lui t0, {BIAS}
+        sub s11, a1, t0
+        lw t0, 12(a1)
+        slli t0, t0, 2
+        sw t0, STRIDE
+        lw t0, 4(a1)
+        sw t0, T
+        bnez t0, begin
+        j end
+    """)
+    bits(k)
+    k("begin:")
+
+
+def vectors(k: Kernel, again: str, *pointers: str) -> None:
+    """On to the next vector, at which so many registers point. Changes a0."""
+    k("lw a0, STRIDE")
+    for p in pointers:
+        k(f"add {p}, {p}, a0")
+    k(f"""
+        lw a0, T
+        addi a0, a0, -1
+        sw a0, T
+        bnez a0, {again}
+    end:
     """)
 
 
