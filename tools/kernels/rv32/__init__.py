@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from ..riscv import Kernel
 from .attend import attend
+from .embed import embed, embed4
 from .gate import gate
 from .linear import linear
+from .linear4 import linear4
 from .norm import layernorm, norm
+from .sample import sample
+from .small import bias, pool
 from .store import store
 
 HEAD = '''"""Kernels for RISC-V (RV32IMC); see tools/kernels.
@@ -18,9 +22,14 @@ import micropython
 
 BIAS = 0x20000000
 '''
+
+
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear, attend, norm, layernorm, gate, store)]
+    kernels = (
+        linear, attend, norm, gate, store, layernorm, embed, bias, pool, sample, linear4, embed4
+    )  # fmt: skip
+    return [make() for make in kernels]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:

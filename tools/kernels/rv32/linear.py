@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, columns, epilogue, follow, held, prologue
+from .pieces import BIAS, columns, epilogue, follow, held, prologue, rescaled
 
 TURN = 8  # columns that are unrolled
 WORDS = "XS X TO TOTAL STRIDE S0 ROOM RUN LEFT W GROUPS"
@@ -133,17 +133,8 @@ def rows(k: Kernel) -> None:
                 slli product, sum{j + 1}, 8
                 sub sum{j}, sum{j}, product
             """)
-        k(f"""
-            sub sum{j}, sum{j}, bias
-            mul {m}, {m}, scale
-            sll sum{j}, sum{j}, up
-            add {m}, {m}, round
-            srli {m}, {m}, 14
-            slli {m}, {m}, 16
-            mulhsu sum{j}, sum{j}, {m}
-            add sum{j}, sum{j}, half
-            sra sum{j}, sum{j}, s
-        """)
+        k(f"sub sum{j}, sum{j}, bias")
+        rescaled(k, f"sum{j}", m, "scale", "round", "up", "half", "s")
     k("beqz adds, put")
     for j in range(4):
         k(f"""

@@ -331,3 +331,22 @@ def differences(k: Kernel, shift: int, sums: int = 4) -> None:
             slli product, sum{j + 1}, {shift}
             sub sum{j}, sum{j}, product
         """)
+
+
+def rescaled(
+    k: Kernel, value: str, mantissa: str, scale: str, round_: str, up: str, half: str, down: str
+) -> None:
+    """A sum becomes a result, by a row's mantissa and the vector's; round_ is 2**13.
+
+    `held` says how it is shifted. Changes the mantissa.
+    """
+    k(f"""
+        mul {mantissa}, {mantissa}, {scale}
+        sll {value}, {value}, {up}
+        add {mantissa}, {mantissa}, {round_}
+        srli {mantissa}, {mantissa}, 14
+        slli {mantissa}, {mantissa}, 16
+        mulhsu {value}, {value}, {mantissa}
+        add {value}, {value}, {half}
+        sra {value}, {value}, {down}
+    """)
