@@ -78,14 +78,15 @@ def pool() -> Kernel:
         bnez s1, last
         j end
     mean:
-        ori a1, a4, 4       @ one more bit for 2 and 3 keeps sums of 32 bits in range
+        mv a1, a4
         jal t6, bits
         li a5, 1
         addi t0, t0, 14
         sll a5, a5, t0
         divu a5, a5, a4
-        slli a5, a5, 15
-        addi t0, t0, -16
+        addi t0, t0, -1
+        li t2, 32
+        sub t2, t2, t0
     element:
         li a0, 0
         mv a1, s0
@@ -96,8 +97,11 @@ def pool() -> Kernel:
         add a1, a1, a3
         addi t1, t1, -1
         bnez t1, sum
-        mulhsu a0, a0, a5
-        sra a0, a0, t0
+        mulh a2, a0, a5
+        mul a0, a0, a5
+        sll a2, a2, t2
+        srl a0, a0, t0
+        or a0, a0, a2
         addi a0, a0, 1
         srai a0, a0, 1
         sw a0, 0(s0)
