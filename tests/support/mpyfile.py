@@ -114,8 +114,8 @@ def functions(*sources: Path, architecture: str = "armv6m") -> dict[str, Functio
         others = {}  # second names
         for node in ast.parse(source.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
-                kinds = [d.attr.partition("_")[0] for d in node.decorator_list if isinstance(d, ast.Attribute)]
-                names += [node.name] * len({*kinds} & {*KINDS[2:]})
+                kinds = [d.attr for d in node.decorator_list if isinstance(d, ast.Attribute)]
+                names += [node.name for kind in kinds if kind.partition("_")[0] in KINDS[2:]]
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
                 others[node.targets[0].id] = node.value.id
         made = native_functions(compile_module(source, architecture))

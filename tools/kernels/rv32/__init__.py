@@ -22,6 +22,12 @@ import micropython
 
 BIAS = 0x20000000
 '''
+TAIL = '''
+
+# A port without such an assembler takes an .mpy's functions for bytecode, and would run them so.
+if type(linear) is type(lambda: 0):
+    raise ImportError("no assembler for RISC-V")
+'''
 
 
 def made() -> list[Kernel]:
@@ -34,4 +40,4 @@ def made() -> list[Kernel]:
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
-    return {"kernels_rv32": HEAD + "".join(k.source() for k in kernels)}
+    return {"kernels_rv32": HEAD + "".join(k.source() for k in kernels) + TAIL}

@@ -350,8 +350,9 @@ def softmax(k: Kernel) -> None:
 def divisor(k: Kernel) -> None:
     """What the values' sums are multiplied by and shifted."""
     k.registers(
-        den="s0", weight="s1", mul="s2", s="s3", up="s4", half="s7", most="s8", less="s9", room="a3"
-    )
+        den="s0", weight="s1", mul="s2", s="s3", up="s4", half="s7", most="s8", less="s9",
+        room="a3",
+    )  # fmt: skip
     k("""
         mv a1, den
         jal t6, bits

@@ -87,7 +87,7 @@ def column(k: Kernel, at: int) -> None:
 
 
 def sums(k: Kernel) -> None:
-    """A row group times the vector, by sixteen columns, or fewer where a run ends."""
+    """A row group times the vector, by sixteen columns, piece by piece where runs end."""
     k("""
     block:
         bnez same, scaled
@@ -146,6 +146,12 @@ def sums(k: Kernel) -> None:
         bnez spare, single
     counted:
         bnez n, piece
+    """)
+
+
+def split(k: Kernel) -> None:
+    """Sums of two rows each, times the scales of the rows, are added to theirs."""
+    k("""
         lui part, 0x80
         addi part, part, 8
         mul sum, sum, part      @ a weight is its four bits less 8
@@ -256,6 +262,7 @@ def linear4() -> Kernel:
     k.registers(**names)
     begin(k)
     sums(k)
+    split(k)
     # What counted columns does other things then.
     k.registers(**names, s="s8", up="s9", half="s10", to="ra", round="t3")
     rows(k)

@@ -185,7 +185,7 @@ def packed(k: Kernel) -> None:
 
 
 def heads(k: Kernel) -> None:
-    """Key and value of each head at a position, and their scales in one word."""
+    """Key and value of each head at a position."""
     k("""
     position:
         lw a0, LANE
@@ -239,6 +239,10 @@ def heads(k: Kernel) -> None:
         lw s9, CONTEXT
         jal ra, pack
     """)
+
+
+def advance(k: Kernel) -> None:
+    """The scales; on to the next head, and behind the last one to the next position."""
     k("""
         lw a0, SCALE
         slli a0, a0, 16
@@ -289,7 +293,7 @@ def store() -> Kernel:
     k = Kernel("store", "keys and values, quantized, to their place in the cache")
     prologue(k, WORDS)
     arguments(k)
-    for part in begin, normalized, packed, heads:
+    for part in begin, normalized, packed, heads, advance:
         part(k)
     epilogue(k)
     return k
