@@ -382,7 +382,8 @@ def test_deploy_without_mpy_cross_to_an_old_xtensa(tmp_path, monkeypatch, capsys
         assert main(["deploy", str(c.file()), "--port", unix.port, "--name", "m"]) == 0
         said = capsys.readouterr().err
         assert said.count("warning: ") == 1 and "portable kernels, a hundred times slower" in said
-        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - NATIVE  # with all tokenizers, as they were
+        # With all tokenizers, as they were.
+        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - NATIVE
         with Board(unix.port) as board:
             assert board.load("m").kernels == "portable"
             assert (board.logits("m", tokens) == c.sim().logits(tokens)[-1]).all()
