@@ -173,9 +173,9 @@ def family(name):
     # is RISC-V.
     arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
     wrong = _miscompiled(arch)
-    families = "rv32", "dsp", "thumb", "viper"
-    able = families[3 - (3 < arch < 9) - (5 < arch < 9) :]
-    for kind in families[::3] if arch == 11 else able:
+    families = "dsp", "thumb", "viper", "rv32"
+    able = families[2 - (3 < arch < 9) - (5 < arch < 9) : 3]
+    for kind in ("rv32", "viper") if arch == 11 else able:
         if name in (None, kind) and not wrong:
             try:
                 return __import__("kernels_" + kind, globals(), None, families, 1)
