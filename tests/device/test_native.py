@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import records
-from cores import KERNELS, Core, Cortex, Memory, core, signed
+from cores import KERNELS, Core, Cortex, Memory, RiscV, core, signed
 from emulatedmodel import FIELDS, placed
 from picoformer.device.sampling import sampling
 from records import BITS, ENDS, GATES
@@ -306,6 +306,15 @@ def thumb_mutants(code: bytes) -> Iterator[tuple[int, bytes]]:
         at += 4 if wide else 2
 
 
+def riscv_mutants(code: bytes) -> Iterator[tuple[int, bytes]]:
+    """The same of RISC-V."""
+    at = 0
+    while at < len(code):
+        wide = code[at] & 3 == 3
+        yield at, b"\x13\0\0\0" if wide else b"\x01\0"
+        at += 4 if wide else 2
+
+
 def found(check: Callable[[Core], None], cpu: Core) -> bool:
     cpu.seconds = 0.3
     try:
@@ -339,6 +348,7 @@ def test_a_changed_line_is_found(name, tmp_path):
     [
         *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
         *(("dsp", name) for name in ("linear", "attend", "gate", "norm")),
+        *(("rv32", name) for name in RECORDS),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):
@@ -349,11 +359,15 @@ def test_an_instruction_left_out_is_found(family, name):
         if name == "norm":
             layernorm(cpu)
 
-    cpu = Cortex(*KERNELS[family], model="M33", architecture="armv7emsp")
+    if family == "rv32":
+        cpu, kinds = RiscV(*KERNELS[family], architecture="rv32imc"), riscv_mutants
+    else:
+        cpu = Cortex(*KERNELS[family], model="M33", architecture="armv7emsp")
+        kinds = thumb_mutants
     start = cpu.at[name]
     code = cpu.read(start, cpu.size[name])
     alive = []
-    mutants = list(thumb_mutants(code))[::9]
+    mutants = list(kinds(code))[::9]
     for at, other in mutants:
         cpu.change(start + at, other)
         if not found(check, cpu):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..riscv import Kernel
 from .attend_query import quantized, query
-from .pieces import BIAS, bits, columns, differences, epilogue, held, prologue
+from .pieces import BIAS, bits, columns, differences, enclose, held
 
 TURN = 4  # columns that are unrolled
 WORDS = (
@@ -484,11 +484,11 @@ def attend() -> Kernel:
     Products are made by pairs or fours, so up to three scores behind the last one are written.
     """
     k = Kernel("attend", "for every head the scores, softmax, the sum of the values")
-    prologue(k, WORDS)
+    k.stack(WORDS)
     for part in (
         begin, position, bits, bytes_, query, quantized, products, scores, distances, softmax,
         divisor, values, advance,
     ):  # fmt: skip
         part(k)
-    epilogue(k)
+    enclose(k)
     return k

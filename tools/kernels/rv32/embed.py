@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, epilogue, prologue, shifts
+from .pieces import BIAS, enclose, shifts
 
 
 def begin(k: Kernel, four: bool) -> None:
@@ -169,10 +169,9 @@ def copy(k: Kernel, four: bool) -> None:
 
 def _embed(name: str, about: str, four: bool) -> Kernel:
     k = Kernel(name, about)
-    prologue(k)
     for part in begin, find, copy:
         part(k, four)
-    epilogue(k)
+    enclose(k)
     return k
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import arguments, at_least, epilogue, largest, magnitude, prologue, vectors
+from .pieces import arguments, at_least, bits, enclose, largest, magnitude, vectors
 
 
 def begin(k: Kernel) -> None:
@@ -152,9 +152,9 @@ def product(k: Kernel) -> None:
 def gate() -> Kernel:
     """An activation, and its product with another vector, if there is one."""
     k = Kernel("gate", "an activation, times another vector if there is one")
-    prologue(k, "T STRIDE")
-    arguments(k)
+    k.stack("T STRIDE")
+    arguments(k, bits)
     for part in begin, activation, product:
         part(k)
-    epilogue(k)
+    enclose(k)
     return k

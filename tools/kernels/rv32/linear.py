@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, columns, epilogue, follow, held, prologue, rescaled
+from .pieces import BIAS, columns, enclose, follow, held, rescaled
 
 TURN = 8  # columns that are unrolled
 WORDS = "XS X TO TOTAL STRIDE S0 ROOM RUN LEFT W GROUPS"
@@ -179,7 +179,7 @@ def advance(k: Kernel) -> None:
 def linear() -> Kernel:
     """Four rows of a matrix at a time, times each vector."""
     k = Kernel("linear", "four rows of a matrix at a time, times each vector")
-    prologue(k, WORDS)
+    k.stack(WORDS)
     k.registers(
         w="a0", x="a1", one="a2", x1="a3", two="a4", x2="a5", product="t0", sum0="t1", sum1="t2",
         sum2="t3", sum3="t4", c="t5", left="t6", run="a6", base="a7", n="s0", until="s1", up="s2",
@@ -188,5 +188,5 @@ def linear() -> Kernel:
     )  # fmt: skip
     for part in begin, frame, sums, rows, advance:
         part(k)
-    epilogue(k)
+    enclose(k)
     return k

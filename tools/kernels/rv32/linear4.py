@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, epilogue, follow, held, prologue, rescaled
+from .pieces import BIAS, enclose, follow, held, rescaled
 
 TURN = 4  # columns that are unrolled
 WORDS = (
@@ -252,7 +252,7 @@ def rows(k: Kernel) -> None:
 def linear4() -> Kernel:
     """Eight rows of a matrix of 4 bits at a time, times each vector."""
     k = Kernel("linear4", "eight rows of a matrix of 4 bits at a time, times each vector")
-    prologue(k, WORDS)
+    k.stack(WORDS)
     names = {
         "w": "a0", "x": "a1", "word": "a2", "value": "a3", "part": "a4", "spare": "a5",
         "mask": "a6", "left": "a7", "pair0": "t1", "pair1": "t2", "pair2": "t3", "pair3": "t4",
@@ -266,5 +266,5 @@ def linear4() -> Kernel:
     # What counted columns does other things then.
     k.registers(**names, s="s8", up="s9", half="s10", to="ra", round="t3")
     rows(k)
-    epilogue(k)
+    enclose(k)
     return k

@@ -5,16 +5,16 @@ from __future__ import annotations
 from ..riscv import Kernel
 from .pieces import (
     arguments,
-    epilogue,
+    bits,
+    enclose,
     held,
     largest,
     magnitude,
-    prologue,
     root,
     shifted,
     shifts,
     vectors,
-)  # fmt: skip
+)
 
 
 def excess(k: Kernel) -> None:
@@ -169,11 +169,11 @@ def scale(k: Kernel) -> None:
 def norm() -> Kernel:
     """The largest magnitude; with a gain the products with it and the sum of their squares."""
     k = Kernel("norm", "a vector with a root mean square of one, quantized")
-    prologue(k, "T STRIDE")
-    arguments(k)
+    k.stack("T STRIDE")
+    arguments(k, bits)
     for part in begin, gain, quantize, scale:
         part(k)
-    epilogue(k)
+    enclose(k)
     return k
 
 
@@ -290,9 +290,9 @@ def over_the_root(k: Kernel) -> None:
 def layernorm() -> Kernel:
     """The mean, the distances from it, their root mean square; gain and bias."""
     k = Kernel("layernorm", "the distance from the mean over its root mean square")
-    prologue(k, "T STRIDE")
-    arguments(k)
+    k.stack("T STRIDE")
+    arguments(k, bits)
     distances(k)
     over_the_root(k)
-    epilogue(k)
+    enclose(k)
     return k

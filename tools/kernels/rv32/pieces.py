@@ -6,6 +6,9 @@ are never used, as interrupts may need them.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from ..riscv import Kernel
 
 BIAS = "0x20000"  # upper 20 bits of what operands have too many
@@ -19,30 +22,26 @@ def fresh(k: Kernel, name: str) -> str:
     return f"{name}{i}"
 
 
-def prologue(k: Kernel, words: str = "", saved: int = 12) -> None:
-    """Save ra and s0 up to so many, and take room for words on the stack, whose pointer is a
-    multiple of 16, as the convention has it.
+def enclose(k: Kernel) -> None:
+    """Around all of a kernel: save the registers that it uses, take room for its words of the
+    stack, whose pointer stays a multiple of 16, and give all of it back. The result is a number,
+    so that nothing is allocated.
     """
-    registers = ["ra", *(f"s{i}" for i in range(saved))]
-    k.stack(" ".join([*words.split(), *(f"SAVED_{r}" for r in registers)]))
-    k(f"addi sp, sp, {-_room(k)}")
-    for r in registers:
-        k(f"sw {r}, SAVED_{r}")
-
-
-def epilogue(k: Kernel) -> None:
-    """Give back what `prologue` took; the result is a number, so that nothing is allocated."""
-    for word in k.words:
-        if word.startswith("SAVED_"):
-            k(f"lw {word[6:]}, {word}")
+    used = set(re.findall(r"\bs\d+|\bra\b", "\n".join(line.text for line in k.lines)))
+    saved = {r: 4 * (len(k.words) + i) for i, r in enumerate(sorted(used))}
+    room = (4 * (len(k.words) + len(saved)) + 15) & ~15
+    k.registers()
+    body, k.lines = k.lines, []
+    k(f"addi sp, sp, {-room}")
+    for r, at in saved.items():
+        k(f"sw {r}, {at}(sp)")
+    k.lines += body
+    for r, at in saved.items():
+        k(f"lw {r}, {at}(sp)")
     k(f"""
-        addi sp, sp, {_room(k)}
+        addi sp, sp, {room}
         li a0, 0
     """)
-
-
-def _room(k: Kernel) -> int:
-    return (4 * len(k.words) + 15) & ~15
 
 
 def at_least(k: Kernel, value: str, limit: str) -> None:
@@ -251,10 +250,10 @@ def root(k: Kernel, eps: int) -> None:
     """)
 
 
-def arguments(k: Kernel) -> None:
+def arguments(k: Kernel, *subroutines: Callable[[Kernel], None]) -> None:
     """The record, in a0, is in s10 from here on, the base in s11; vectors T, STRIDE. Changes t0.
 
-    Goes to the end where there are no vectors. `bits` is here, too, where nobody runs into it.
+    Goes to the end where there are no vectors. The subroutines lie where nobody runs into them.
     """
     k(f"""
         mv s10, a0
@@ -268,7 +267,8 @@ def arguments(k: Kernel) -> None:
         bnez t0, begin
         j end
     """)
-    bits(k)
+    for part in subroutines:
+        part(k)
     k("begin:")
 
 

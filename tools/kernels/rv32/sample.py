@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, epilogue, held, prologue
+from .pieces import BIAS, enclose, held
 
 
 def best(k: Kernel) -> None:
@@ -164,8 +164,7 @@ def draw(k: Kernel) -> None:
 def sample() -> Kernel:
     """The best token, or one that is drawn."""
     k = Kernel("sample", "the best token, or one that is drawn")
-    prologue(k)
     for part in best, weights, cut, draw:
         part(k)
-    epilogue(k)
+    enclose(k)
     return k

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import arguments, epilogue, follow, prologue, vectors
+from .pieces import arguments, bits, enclose, follow, vectors
 
 
 def bias() -> Kernel:
     """A vector of the weights becomes each vector, or is added to it."""
     k = Kernel("bias", "a vector of the weights for each vector, or added to it")
-    prologue(k, "T STRIDE")
+    k.stack("T STRIDE")
     arguments(k)
     k("""
         lw s0, 0(s10)
@@ -40,16 +40,16 @@ def bias() -> Kernel:
         bnez a4, element
     """)
     vectors(k, "vector", "s0")
-    epilogue(k)
+    enclose(k)
     return k
 
 
 def pool() -> Kernel:
     """One vector of all: the last, the first or the mean."""
     k = Kernel("pool", "the last vector, the first, or the mean of all becomes the first")
-    prologue(k, "T STRIDE")
+    k.stack("T STRIDE")
     k("mv s2, a1")
-    arguments(k)
+    arguments(k, bits)
     k("""
         lw s0, 0(s10)
         add s0, s0, s11
@@ -110,5 +110,5 @@ def pool() -> Kernel:
         bnez s1, element
     end:
     """)
-    epilogue(k)
+    enclose(k)
     return k

@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import (
-    arguments,
-    at_least,
-    epilogue,
-    largest,
-    prologue,
-    rotation,
-    shifted,
-    shifts,
-    vectors,
-)  # fmt: skip
+from .pieces import arguments, at_least, bits, enclose, largest, rotation, shifted, shifts, vectors
 
 WORDS = (
     "T STRIDE POS SIZE CONTEXT LANE KROW KSTEP VSTEP SCALES ROPE KTO VTO SCALE H LINK X"
@@ -72,7 +62,6 @@ def begin(k: Kernel) -> None:
         add s0, s0, s11
         lw s1, 4(s10)
         add s1, s1, s11
-        j position
     """)
 
 
@@ -291,9 +280,9 @@ def advance(k: Kernel) -> None:
 def store() -> Kernel:
     """Keys and values, quantized, to their place in the cache."""
     k = Kernel("store", "keys and values, quantized, to their place in the cache")
-    prologue(k, WORDS)
-    arguments(k)
-    for part in begin, normalized, packed, heads, advance:
+    k.stack(WORDS)
+    arguments(k, bits, normalized, packed)
+    for part in begin, heads, advance:
         part(k)
-    epilogue(k)
+    enclose(k)
     return k
