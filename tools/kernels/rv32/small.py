@@ -102,8 +102,9 @@ def pool() -> Kernel:
         sll a2, a2, t2
         srl a0, a0, t0
         or a0, a0, a2
-        addi a0, a0, 1
+        andi a2, a0, 1      @ the half that rounds; 1 more may leave 32 bits
         srai a0, a0, 1
+        add a0, a0, a2
         sw a0, 0(s0)
         addi s0, s0, 4
         addi s1, s1, -1
