@@ -86,10 +86,16 @@ def test_a_port_without_an_assembler(assembler, monkeypatch):
 
     fake = types.SimpleNamespace(asm_rv32=lambda f: Native() if assembler else f)
     monkeypatch.setitem(sys.modules, "micropython", fake)
+    monkeypatch.setitem(sys.modules, "board", types.ModuleType("board"))
+    more = types.ModuleType("board.kernels_rv32_more")
+    more.__getattr__ = lambda name: name  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, more.__name__, more)
     path = BOARD / "kernels_rv32.py"
     code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    space = {"__package__": "board", "__name__": "board.kernels_rv32"}
     if assembler:
-        exec(code, {})
+        exec(code, space)
+        assert space["norm"] == "norm" and isinstance(space["linear"], Native)
     else:
         with pytest.raises(ImportError, match="no assembler"):
-            exec(code, {})
+            exec(code, space)
