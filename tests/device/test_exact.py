@@ -722,7 +722,8 @@ def test_the_family_of_native_kernels_is_complete():
     from picoformer.device import program
 
     wanted = {name for name, _, _ in program.OPS.values()} | {"sample"}
-    for family in "kernels_portable", "kernels_viper", "kernels_thumb", "kernels_dsp":
+    families = "kernels_portable", "kernels_viper", "kernels_thumb", "kernels_rv32", "kernels_dsp"
+    for family in families:
         defined = set()
         for module in (DEVICE / "picoformer").glob(f"{family}*.py"):
             for n in ast.parse(module.read_text()).body:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import records
-from cores import KERNELS, Core, Cortex, Memory, core, signed
+from cores import KERNELS, Core, Cortex, Memory, RiscV, core, signed
 from emulatedmodel import FIELDS, placed
 from picoformer.device.sampling import sampling
 from records import BITS, ENDS, GATES
@@ -23,6 +23,7 @@ QUICK = [
     *(("viper", name) for name in ("Xtensa", "RV32", "M0", "M33")),
     ("thumb", "M3"),
     ("dsp", "M33"),
+    ("rv32", "RV32"),
 ]
 # The same machine code on other cores.
 MORE = [
@@ -36,7 +37,9 @@ MORE = [
 
 
 # The others of QUICK run the same code, or nearly.
-WILD = [("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33"), ("dsp", "M4")]
+WILD = [
+    ("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33"), ("dsp", "M4"), ("rv32", "RV32")
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=[*QUICK, *MORE], ids="-".join)
@@ -300,6 +303,15 @@ def thumb_mutants(code: bytes) -> Iterator[tuple[int, bytes]]:
         at += 4 if wide else 2
 
 
+def riscv_mutants(code: bytes) -> Iterator[tuple[int, bytes]]:
+    """The same of RISC-V."""
+    at = 0
+    while at < len(code):
+        wide = code[at] & 3 == 3
+        yield at, b"\x13\0\0\0" if wide else b"\x01\0"
+        at += 4 if wide else 2
+
+
 def found(check: Callable[[Core], None], cpu: Core) -> bool:
     cpu.seconds = 0.3
     try:
@@ -333,6 +345,7 @@ def test_a_changed_line_is_found(name, tmp_path):
     [
         *(("thumb", name) for name in RECORDS if name != "layernorm"),
         *(("dsp", name) for name in ("linear", "attend", "gate", "norm")),
+        *(("rv32", name) for name in RECORDS),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):
@@ -343,11 +356,15 @@ def test_an_instruction_left_out_is_found(family, name):
         if name == "norm":
             layernorm(cpu)
 
-    cpu = Cortex(*KERNELS[family], model="M33", architecture="armv7emsp")
+    if family == "rv32":
+        cpu, kinds = RiscV(*KERNELS[family], architecture="rv32imc"), riscv_mutants
+    else:
+        cpu = Cortex(*KERNELS[family], model="M33", architecture="armv7emsp")
+        kinds = thumb_mutants
     start = cpu.at[name]
     code = cpu.read(start, cpu.size[name])
     alive = []
-    mutants = list(thumb_mutants(code))[::9]
+    mutants = list(kinds(code))[::9]
     for at, other in mutants:
         cpu.change(start + at, other)
         if not found(check, cpu):

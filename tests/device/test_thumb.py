@@ -37,6 +37,7 @@ OTHERS = [
     *(("thumb", name) for name in ("M3", "M4", "M7", "M33")),
     *(("viper", name) for name in MODELS),
     *(("dsp", name) for name in ("M4", "M7", "M33")),
+    ("rv32", "RV32"),
 ]
 
 

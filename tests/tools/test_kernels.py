@@ -147,32 +147,37 @@ def test_a_family_that_finds_no_memory_is_told_of(monkeypatch, capsys):
     assert capsys.readouterr().out == said
 
 
-@pytest.mark.parametrize("architecture", range(12))
-@pytest.mark.parametrize("dsp", [True, False])
-def test_the_fastest_family_that_runs(architecture, dsp, monkeypatch):
-    """As sys.implementation._mpy numbers architectures; 6 to 8 are Armv7E-M."""
+@pytest.mark.parametrize("architecture", range(13))
+@pytest.mark.parametrize("best", [True, False])
+def test_the_fastest_family_that_runs(architecture, best, monkeypatch):
+    """As sys.implementation._mpy numbers architectures; 6 to 8 are Armv7E-M, 11 is RV32IMC.
+
+    best: whether a core has DSP instructions, a port RISC-V's assembler.
+    """
     implementation = types.SimpleNamespace(_mpy=architecture << 10, version=(1, 26))
     monkeypatch.setattr(
         modelfile, "sys", types.SimpleNamespace(implementation=implementation, modules=sys.modules)
     )
-    for family in "dsp", "thumb", "viper":
+    families = "dsp", "thumb", "rv32", "viper"
+    for family in families:
         name = f"kernels_{family}"
-        module = types.ModuleType(name) if family != "dsp" or dsp else None
+        module = types.ModuleType(name) if best or family not in ("dsp", "rv32") else None
         monkeypatch.setitem(sys.modules, f"picoformer.device.{name}", module)
         if module:
             monkeypatch.setattr(device, name, module, raising=False)
         elif hasattr(device, name):
             monkeypatch.delattr(device, name)
-    able = ["dsp"] if dsp and 6 <= architecture <= 8 else []
+    able = ["dsp"] if best and 6 <= architecture <= 8 else []
     able += ["thumb"] if 4 <= architecture <= 8 else []
+    able += ["rv32"] if best and architecture == 11 else []
     able.append("viper")
     assert modelfile.family(None).__name__ == f"kernels_{able[0]}"
-    for family in "dsp", "thumb", "viper":
+    for family in families:
         if family in able:
             assert modelfile.family(family).__name__ == f"kernels_{family}"
         else:
             words = f"cannot run {family} kernels; use kernels='{able[0]}'"
             with pytest.raises(Error, match=words):
                 modelfile.family(family)
-    with pytest.raises(Error, match="no kernels 'gpu': there are 'dsp', 'thumb', 'viper' and"):
+    with pytest.raises(Error, match="no kernels 'gpu': there are 'dsp', 'thumb', 'rv32', 'viper'"):
         modelfile.family("gpu")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import dsp, thumb
+from . import dsp, rv32, thumb
 
 BOARD = Path(__file__).resolve().parents[2] / "device" / "picoformer"
-FAMILIES = (dsp, thumb)
+FAMILIES = dsp, rv32, thumb
 
 
 def texts() -> dict[Path, str]:

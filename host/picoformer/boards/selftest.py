@@ -228,8 +228,9 @@ def selftest(
 ) -> SelfTest:
     """Put a model on the board and compare each of its steps with the simulator.
 
-    context: positions, by default the file's. kernels: "dsp", "thumb", "viper" or "portable", by
-    default the fastest that the board has. progress: as `Board.deploy` takes it. Raises Error.
+    context: positions, by default the file's. kernels: "dsp", "thumb", "rv32", "viper" or
+    "portable", by default the fastest that the board has. progress: as `Board.deploy` takes it.
+    Raises Error.
     """
     sim = Simulator(path)
     name = board.deploy(path, progress=progress)

@@ -58,7 +58,7 @@ def add_commands(commands: Any) -> None:
     add_positions(p, old=True)
     p.add_argument(
         "--kernels",
-        choices=("dsp", "thumb", "viper", "portable"),
+        choices=("dsp", "thumb", "rv32", "viper", "portable"),
         help="default: the board's fastest",
     )
 

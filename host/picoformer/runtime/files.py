@@ -41,6 +41,8 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
     def fits(name: str, text: bytes) -> bool:
         if b"@micropython.asm_thumb" in text:
             return architecture in (DSP if name == "kernels_dsp.py" else THUMB)
+        if b"@micropython.asm_rv32" in text:
+            return architecture == "rv32imc"
         return bool(architecture and native) or b"@micropython." not in text
 
     return {name: text for name, text in sources().items() if fits(name, text)}
@@ -72,13 +74,13 @@ def wanted(board: Platform, tokenizers: Iterable[str] | None = None) -> Runtime:
     tokenizers: the modules of tokenizers that it is to have (`readers`); None: all.
     """
     runtime = _whole(board)
-    if tokenizers is None:
-        return runtime
-    left = {
-        name: data
-        for name, data in runtime.files.items()
-        if not name.startswith(READER) or name.partition(".")[0] in tokenizers
-    }
+
+    def has(module: str) -> bool:
+        if module.startswith("kernels_rv32"):
+            return board.platform != "esp32"  # which runs RISC-V's code, but not an assembler's
+        return tokenizers is None or not module.startswith(READER) or module in tokenizers
+
+    left = {n: data for n, data in runtime.files.items() if has(n.partition(".")[0])}
     return replace(runtime, files=left)
 
 
