@@ -202,7 +202,7 @@ def modules(files: dict[str, bytes]) -> set[str]:
 
 ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
 THUMB = {"kernels_thumb", "kernels_thumb4"}
-DSP = {"kernels_dsp"}
+DSP = {"kernels_dsp", "kernels_dsp4"}
 NATIVE = {"kernels_viper", "kernels_viper4", "kernels_embed4"}
 
 

@@ -73,6 +73,7 @@ def linear4(cpu):
     records.linear4(cpu, 0, 19, 5, 2, 16, list(range(3, 60, 5)), first=2, count=5, watch=True)
     for extreme in (1, 2, 3):
         records.linear4(cpu, extreme, 64, 3, extreme=extreme)
+    records.linear4(cpu, 0, 2049, 1)  # more than `dsp` has the sums of
     for s0 in (-8, 17, 47, 59):
         records.linear4(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=1)
         records.linear4(cpu, s0 + 8, 1, 1, 2, s0=s0, room=10)
@@ -335,7 +336,7 @@ def test_a_changed_line_is_found(name, tmp_path):
     "family, name",
     [
         *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
-        *(("dsp", name) for name in ("linear", "attend", "gate", "norm")),
+        *(("dsp", name) for name in ("linear", "linear4", "attend", "gate", "norm")),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):

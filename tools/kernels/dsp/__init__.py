@@ -6,6 +6,7 @@ from ..arm import Kernel
 from .attend import attend
 from .gate import gate
 from .linear import linear
+from .linear4 import linear4
 from .norm import norm
 
 HEAD = '''"""Kernels for Cortex-M with DSP instructions (M4, M7, M33); see tools/kernels.
@@ -26,19 +27,29 @@ if sys.platform == "linux" or mem32[0xE000ED00] >> 16 & 15 != 15 or not mem32[0x
     raise ImportError("no DSP instructions")
 
 '''
+HEAD4 = '''"""The matrix product with weights of 4 bits; written together with kernels_dsp.py."""
+
+import micropython
+
+from .kernels_embed4 import embed4  # noqa: F401
+'''
 BESIDE = (
     "BIAS", "attend", "bias", "embed", "gate", "layernorm", "linear", "norm", "pool", "sample",
     "store",
 )  # fmt: skip
+FOUR = ("linear4",)  # of weights of 4 bits
 
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear, attend, gate, norm)]
+    return [make() for make in (linear, attend, gate, norm, linear4)]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
     own = {k.name for k in kernels}
     out = HEAD + "".join(f"{n} = thumb.{n}\n" for n in BESIDE if n not in own)
-    return {"kernels_dsp": out + "".join(k.source() for k in kernels)}
+    return {
+        "kernels_dsp": out + "".join(k.source() for k in kernels if k.name not in FOUR),
+        "kernels_dsp4": HEAD4 + "".join(k.source() for k in kernels if k.name in FOUR),
+    }
