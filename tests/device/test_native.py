@@ -140,6 +140,8 @@ def gate(cpu):
     for kind in GATES:
         records.gate(cpu, 9, 9, total=2, **kind)
         records.gate(cpu, 0, 2, amax=0, **kind)
+        for n in (4, 5, 6, 7):
+            records.gate(cpu, n, n, amax=1 << 20, spread=12, total=3, **kind)
         for f in (8, 15, 16):
             records.gate(cpu, f, 30, f, amax=(1 << 9 + f - 5) + 50, **kind)
             records.gate(cpu, f, 2, f, amax=512 << f - 5, extreme=1 - f % 2 * 2, **kind)
@@ -336,7 +338,7 @@ def test_a_changed_line_is_found(name, tmp_path):
     "family, name",
     [
         *(("thumb", name) for name in RECORDS if name not in ("embed4", "layernorm")),
-        *(("dsp", name) for name in ("linear", "linear4", "attend", "gate", "norm")),
+        *(("dsp", name) for name in ("linear", "linear4", "attend", "gate", "norm", "store")),
     ],
 )
 def test_an_instruction_left_out_is_found(family, name):

@@ -317,11 +317,14 @@ def layernorm(
 
 def gate(
     cpu: Core, seed: object, n: int, f: int = 12, total: int = 1, amax: int = 1 << 15,
-    extreme: int = 0, up: bool = True, table: bool = True, odd: bool = False,
+    extreme: int = 0, up: bool = True, table: bool = True, odd: bool = False, spread: int = 1,
 ) -> None:  # fmt: skip
+    """spread: elements have up to so many bits less than the largest."""
     rng = np.random.default_rng(seed)
     stride = 1 + 2 * n + 3
-    frames = rng.integers(-amax, amax + 1, (total, stride))
+    frames = rng.integers(-amax, amax + 1, (total, stride)) >> rng.integers(
+        0, spread, (total, stride)
+    )
     if extreme:
         frames[:] = extreme * amax
     elif odd:

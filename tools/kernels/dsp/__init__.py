@@ -8,6 +8,7 @@ from .gate import gate
 from .linear import linear
 from .linear4 import linear4
 from .norm import norm
+from .store import store
 
 HEAD = '''"""Kernels for Cortex-M with DSP instructions (M4, M7, M33); see tools/kernels.
 
@@ -42,7 +43,7 @@ FOUR = ("linear4",)  # of weights of 4 bits
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear, attend, gate, norm, linear4)]
+    return [make() for make in (linear, attend, gate, norm, store, linear4)]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:

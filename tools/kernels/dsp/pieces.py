@@ -137,20 +137,57 @@ def largest(k: Kernel, value: str) -> None:
     """)
 
 
+def fifteen(k: Kernel, name: str) -> None:
+    """The words from r0 to r1 are to lose r4 bits, negative: to get some, which they do here.
+
+    r5 becomes what they are multiplied with then, for the upper half of the product, rounded: so
+    the largest, r3, is changed. Changes r0, r2, r4. name: of labels.
+    """
+    k(f"""
+        cmp r4, #2
+        bge {name}
+        rsb r4, r4, #16
+        lsls r3, r4
+    {name}left:
+        ldr r2, [r0, #0]
+        lsls r2, r4
+        stmia r0!, {{r2}}
+        cmp r0, r1
+        bne {name}left
+        movs r4, #16
+    {name}:
+        rsb r4, r4, #32
+        movs r5, #1
+        lsls r5, r4
+        smmulr r3, r3, r5
+    """)
+
+
 def excess(k: Kernel, loop: str) -> None:
     """The words from r0 to r1 -> r3 the largest magnitude, r4 its bits above 15. Changes r0, r2.
 
     loop: a label.
     """
     k(f"""
+        sub r2, r1, r0
         movs r3, #0
-    {loop}:
-        ldmia r0!, {{r2}}
+        lsls r2, r2, #29
+        bpl {loop}
+        ldmia r0!, {{r2}}   @ one of an odd number
     """)
     largest(k, "r2")
     k(f"""
         cmp r0, r1
+        beq {loop}s
+    {loop}:
+        ldmia r0!, {{r2, r4}}
+    """)
+    largest(k, "r2")
+    largest(k, "r4")
+    k(f"""
+        cmp r0, r1
         bne {loop}
+    {loop}s:
         clz r4, r3
         rsb r4, r4, #17     @ bits above 15
     """)
