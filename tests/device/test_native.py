@@ -56,6 +56,9 @@ def linear(cpu):
     for extreme in (1, 2, 3):
         records.linear(cpu, extreme, 64, 2, extreme=extreme)
         records.linear(cpu, extreme, 256, 2, 2, extreme=extreme, bits=12, s0=33, room=0)
+    # The format's mantissas have 15 bits, but no loader reads them: they mean what they say.
+    records.linear(cpu, 7, 9, 4, 2, [30, 43], s0=18, top_mantissa=65535)
+    records.linear(cpu, 1, 64, 2, extreme=1, s0=30, top_mantissa=65535)
     for s0 in (-8, 10, 14, 17, 47, 59):
         records.linear(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=1)
         records.linear(cpu, s0 + 8, 1, 1, 2, s0=s0, room=14)
@@ -74,6 +77,7 @@ def linear4(cpu):
     for extreme in (1, 2, 3):
         records.linear4(cpu, extreme, 64, 3, extreme=extreme)
     records.linear4(cpu, 0, 2049, 1)  # more than `dsp` has the sums of
+    records.linear4(cpu, 7, 9, 4, 2, s0=18, top_mantissa=65535)
     for s0 in (-8, 17, 47, 59):
         records.linear4(cpu, s0 + 8, 5, 2, 2, s0=s0, room=0, add=1)
         records.linear4(cpu, s0 + 8, 1, 1, 2, s0=s0, room=10)

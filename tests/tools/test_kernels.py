@@ -56,6 +56,7 @@ def test_instructions_are_those_of_gnu_as():
         ("mov r2, #0x00ab00ab", [0xF04F, 0x12AB]),
         ("mov r2, #0xabababab", [0xF04F, 0x32AB]),
         ("mov r2, #0x20000000", [0xF04F, 0x5200]),
+        ("tst r3, #0x80008000", [0xF013, 0x2F80]),
     ],
 )  # fmt: skip
 def test_branches_and_words(text, code):

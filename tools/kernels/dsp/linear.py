@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ..arm import Kernel
 from . import sweep
-from .pieces import epilogue, pair, prologue, rows, shifts
+from .pieces import epilogue, large, pair, prologue, rows, shifts
 
-SUMS = "r8 r9 r10 r11"
 BLOCKS = 4  # of four columns, that are unrolled
 
 
@@ -327,7 +326,7 @@ def linear() -> Kernel:
         ldmia r0!, {r2, r4}
     scales:
     """)
-    rows(k, SUMS)
+    rows(k)
     sweep.store(k)
     k("""
         cmp r1, r6
@@ -343,6 +342,7 @@ def linear() -> Kernel:
     runs(k)
     singles(k)
     mantissas(k)
+    large(k)
     k("done:")
     unpack(k)
     k("nothing:")

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from ..arm import Kernel
 from . import sweep
-from .pieces import rows, shifts
+from .pieces import SUMS, large, rows, shifts
 
 BLOCK = 16  # columns whose products fit a half-word
 PAIR = 60  # bytes of code of two columns
 MOST = 2048  # columns that there is a place on the stack for, of their sums
-SUMS = ("r8", "r9", "r10", "r11")
 
 
 def begin(k: Kernel) -> None:
@@ -380,7 +379,7 @@ def four(k: Kernel) -> None:
         ldmia r0!, {r2, r4}
     scales:
     """)
-    rows(k, " ".join(SUMS))
+    rows(k)
     sweep.store(k)
     k("""
         bx r12
@@ -415,6 +414,7 @@ def linear4() -> Kernel:
     results(k)
     sweep.advance(k)
     four(k)
+    large(k)
     helpers(k)
     k("""
     done:
