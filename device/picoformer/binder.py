@@ -67,11 +67,14 @@ def _modules(f, section, words, kernels, tiled):
 
 def _four(kernels):
     """The same family's kernels for weights of 4 bits."""
-    if kernels.__name__[-5:] in ("thumb", "s_dsp"):
+    name = kernels.__name__[-5:]
+    if name == "s_dsp":
+        from . import kernels_dsp4 as four
+    elif name == "thumb":
         from . import kernels_thumb4 as four
-    elif kernels.__name__[-5:] == "_rv32":
+    elif name == "_rv32":
         from . import kernels_rv324 as four
-    elif kernels.__name__[-5:] == "viper":
+    elif name == "viper":
         from . import kernels_viper4 as four
     else:
         four = kernels

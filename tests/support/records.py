@@ -41,25 +41,27 @@ def packed(q: np.ndarray, m: np.ndarray) -> np.ndarray:
 def linear(
     cpu: Core, seed: object, cols: int, groups: int, total: int = 1, cuts: object = (),
     add: int = 0, first: int = 0, s0: int = 24, room: int = 2, extreme: int = 0, bits: int = 8,
-    count: int | None = None, watch: bool = False,
+    count: int | None = None, watch: bool = False, top_mantissa: int = 32767,
 ) -> None:  # fmt: skip
     """Run one product. `cuts`: words at which the matrix is cut into runs; `count`: row groups."""
     count = groups if count is None else count
     rng = np.random.default_rng(seed)
     top = (1 << (bits - 1)) - 1
     q = rng.integers(-128, 128, (4 * groups, cols))
-    m = rng.integers(1, 32768, 4 * groups)
+    m = rng.integers(1, top_mantissa + 1, 4 * groups)
     x = rng.integers(-top, top + 1, (total, cols))
     if extreme:
         # Everything as large as it gets, with equal or opposite signs.
         q = np.full_like(q, -128 if extreme & 1 else 127)
         x = np.full_like(x, -top if extreme & 2 else top)
-        m = np.full_like(m, 32767)  # times the vector's: with bit 15
+        m = np.full_like(m, top_mantissa)  # times the vector's: with bit 15
         m[1::3] //= 2
         q[1::4] = -q[1::4].clip(-127)
     scale = (
         rng.integers(1 << 13, 1 << 14, (total, 1)) if not extreme else np.full((total, 1), 16384)
     )
+    if top_mantissa > 32767:
+        scale[:] = 1 << 13  # or products would leave their range
     e = rng.integers(-6, 7, (total, 1))
     rows = 4 * (groups + first)
     stride = 1 + cols + 4 + rows + 3
@@ -146,19 +148,21 @@ def header(pos: int, total: int, context: int, stride: int, end: int = 0) -> lis
 def linear4(
     cpu: Core, seed: object, cols: int, groups: int, total: int = 1, span: int = 16,
     cuts: object = (), add: int = 0, first: int = 0, count: int | None = None, s0: int = 28,
-    room: int = 2, extreme: int = 0, watch: bool = False,
+    room: int = 2, extreme: int = 0, watch: bool = False, top_mantissa: int = 32767,
 ) -> None:  # fmt: skip
     """Run one product with weights of 4 bits; the arguments are those of `linear`."""
     rng = np.random.default_rng(seed)
     rows = (groups + 1) // 2 * 8
     q = rng.integers(-8, 8, (rows, cols))
     scale = rng.integers(0, 16, (rows, (cols + span - 1) // span))
-    m = rng.integers(0, 32768, rows)
+    m = rng.integers(0, top_mantissa + 1, rows)
     x = rng.integers(-255, 256, (total, cols))
     heads = rng.integers(1 << 13, 1 << 14, (total, 4))
     heads[:, 1] = rng.integers(-6, 7, total)
+    if top_mantissa > 32767:
+        heads[:, 0] = 1 << 13
     if extreme:
-        q[:], scale[:], m[:], heads[:, 0] = -8, 15, 32767, 16383
+        q[:], scale[:], m[:], heads[:, 0] = -8, 15, top_mantissa, 16383
         q[1::3] = 7
         x = np.full_like(x, 255 if extreme & 1 else -255)
         if extreme & 2:
@@ -317,11 +321,14 @@ def layernorm(
 
 def gate(
     cpu: Core, seed: object, n: int, f: int = 12, total: int = 1, amax: int = 1 << 15,
-    extreme: int = 0, up: bool = True, table: bool = True, odd: bool = False,
+    extreme: int = 0, up: bool = True, table: bool = True, odd: bool = False, spread: int = 1,
 ) -> None:  # fmt: skip
+    """spread: elements have up to so many bits less than the largest."""
     rng = np.random.default_rng(seed)
     stride = 1 + 2 * n + 3
-    frames = rng.integers(-amax, amax + 1, (total, stride))
+    frames = rng.integers(-amax, amax + 1, (total, stride)) >> rng.integers(
+        0, spread, (total, stride)
+    )
     if extreme:
         frames[:] = extreme * amax
     elif odd:

@@ -60,6 +60,7 @@ def test_instructions_are_those_of_gnu_as():
         ("mov r2, #0x00ab00ab", [0xF04F, 0x12AB]),
         ("mov r2, #0xabababab", [0xF04F, 0x32AB]),
         ("mov r2, #0x20000000", [0xF04F, 0x5200]),
+        ("tst r3, #0x80008000", [0xF013, 0x2F80]),
     ],
 )  # fmt: skip
 def test_branches_and_words(text, code):
@@ -107,9 +108,9 @@ def test_the_core_says_whether_it_has_dsp_instructions(name, monkeypatch):
         "machine": types.SimpleNamespace(mem32={a: w for a, w in words.items() if w is not None}),
         "board": types.ModuleType("board"),
     }
-    thumb = types.ModuleType("board.kernels_thumb")
+    thumb = types.ModuleType("board.kernels_thumb_more")
     thumb.__getattr__ = lambda name: name  # type: ignore[method-assign]
-    fake["board"].kernels_thumb = fake["board.kernels_thumb"] = thumb
+    fake["board"].kernels_thumb_more = fake["board.kernels_thumb_more"] = thumb
     for module, what in fake.items():
         monkeypatch.setitem(sys.modules, module, what)
     monkeypatch.setattr(sys, "platform", "linux" if name == "ARM Linux" else "rp2")

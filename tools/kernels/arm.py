@@ -72,6 +72,8 @@ adc r8, r16, #c             F1400000    str r12, [r16], #8@0        F8400B00
 ldr r12, [r16, r0, lsl #2]  F8500020    ubfx r8, r16, #0, #11       F3C0000A
 ubfx r8, r16, #11, #5       F3C020C4    ubfx r8, r16, #16, #11      F3C0400A
 ubfx r8, r16, #5, #5        F3C01044    usat r8, #5, r16            F3800005
+smmulr r8, r16, r0          FB50F010    sub r8, r16, r0, lsr #s     EBA00010
+strb r12, [r16], #8@0       F8000B00    orr r8, r16, r0             EA400000
 """
 REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
 CONDITIONS = [
@@ -91,6 +93,8 @@ def constant(value: int) -> int:
         field = 0x300 | value & 255
     elif value == (value & 255) * 0x00010001:
         field = 0x100 | value & 255
+    elif value == (value >> 8 & 255) * 0x01000100:
+        field = 0x200 | value >> 8 & 255
     elif value >> 32 == 0:
         shift = max(value.bit_length() - 8, 0)
         if value & (1 << shift) - 1:

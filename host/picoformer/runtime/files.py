@@ -40,7 +40,7 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
 
     def fits(name: str, text: bytes) -> bool:
         if b"@micropython.asm_thumb" in text:
-            return architecture in (DSP if name == "kernels_dsp.py" else THUMB)
+            return architecture in (DSP if name[:11] == "kernels_dsp" else THUMB)
         if b"@micropython.asm_rv32" in text:
             return architecture == "rv32imc"
         return bool(architecture and native) or b"@micropython." not in text

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..arm import Kernel
-from .pieces import excess, largest
+from .pieces import excess, fifteen, largest
 
 
 def query(k: Kernel) -> None:
-    """The next head. Its query: to 15 bits, in place; r3 the largest magnitude, r1 its end."""
+    """The next head. Its query: r5 makes it of 15 bits; r3 the largest magnitude, r1 its end."""
     k("""
     head:
         ldr r0, Q
@@ -21,39 +21,27 @@ def query(k: Kernel) -> None:
         subs r5, r5, r4
         str r5, SE
         ldr r0, Q
-        cmp r4, #0
-        ble upwards
-        lsrs r3, r4         @ a shift leaves the last bit in the carry, and that rounds
-        adc r3, r3, #0
-    downward:
-        ldr r2, [r0, #0]
-        asrs r2, r4
-        adc r2, r2, #0
-        stmia r0!, {r2}
-        cmp r0, r1
-        bne downward
-        b rotate
-    upwards:
-        negs r4, r4
-        lsls r3, r4
-    upward:
-        ldr r2, [r0, #0]
-        lsls r2, r4
-        stmia r0!, {r2}
-        cmp r0, r1
-        bne upward
     """)
+    fifteen(k, "enough")
 
 
 def rotation(k: Kernel) -> None:
     """r4 cosine, r5 sine, r6 and r7 the two elements, r3 the largest of the results."""
     k("""
-    rotate:
         ldr r2, ROPE
-        cmp r2, #0
-        beq rotated
-        mov r12, r1
         ldr r0, Q
+        cmp r2, #0
+        bne turns
+    straight:
+        ldr r2, [r0, #0]
+        smmulr r2, r2, r5
+        stmia r0!, {r2}
+        cmp r0, r1
+        bne straight
+        b rotated
+    turns:
+        mov r12, r1
+        mov r11, r5
         ldr r1, SIZE
         lsrs r1, r1, #1
         adds r1, r1, r0
@@ -64,9 +52,11 @@ def rotation(k: Kernel) -> None:
     turn:
         ldmia r2!, {r5}
         ldr r6, [r0, #0]
-        sxth r4, r5
         ldr r7, [r1, #0]
+        sxth r4, r5
+        smmulr r6, r6, r11
         asrs r5, r5, #16
+        smmulr r7, r7, r11
         mla r8, r6, r4, r10
         mla r9, r6, r5, r10
         mls r8, r7, r5, r8

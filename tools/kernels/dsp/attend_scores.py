@@ -124,12 +124,11 @@ def scores(k: Kernel) -> None:
         ubfx r4, r3, #11, #5
         mla r5, r5, r6, r11
         sub r4, r7, r4
-        lsrs r3, r3, #27
         lsrs r5, r5, #11
         usat r4, #5, r4
         smulwb r2, r2, r5
         adds r4, #1
-        cmp r3, r10
+        cmp r3, r10         @ the exponent of a value is on top
         it hi
         movhi r10, r3
         asrs r2, r4
@@ -140,7 +139,9 @@ def scores(k: Kernel) -> None:
         movgt r9, r2
         cmp r0, r12
         bne score
-        mov r8, r10
+        mov r3, r10
+        lsrs r3, r3, #27
+        mov r8, r3
         ldr r0, REC
         ldr r4, [r0, #60]
         cmp r4, #0
@@ -215,11 +216,9 @@ def softmax(k: Kernel) -> None:
         lsrs r2, r2, #10
         mla r3, r3, r10, r11
         ubfx r10, r4, #16, #11
-        lsrs r4, r4, #27
+        sub r4, r7, r4, lsr #27
         lsrs r3, r3, #15
-        subs r4, r7, r4
         lsrs r3, r2
-        usat r4, #5, r4
         adds r6, r6, r3
         mul r3, r3, r10
         lsrs r3, r4

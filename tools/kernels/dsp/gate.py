@@ -62,22 +62,22 @@ def setup(k: Kernel) -> None:
     """)
 
 
-def entry(k: Kernel, past: str) -> None:
+def entry(k: Kernel, past: str, add: str = "") -> None:
     """r5 a magnitude -> r6 the table's value there, with the fraction between two entries.
 
-    past: where to go behind the table's end. Changes r3, r4, r5.
+    past: where to go behind the table's end; add: what to add to it. Changes r3, r4, r5.
     """
     k(f"""
-        mov r4, r5
-        lsrs r4, r1
-        lsrs r3, r4, #9
-        bne {past}
+        lsr r4, r5, r1
+        cmp r4, #512
+        bhs {past}
         add r3, r11, r4, lsl #1
-        ands r5, r2
         ldrh r6, [r3, #0]
         ldrh r4, [r3, #2]
+        ands r5, r2
         subs r4, r4, r6
         muls r4, r5
+        {add}
         asrs r4, r1
         adc r6, r6, r4      @ the carry is the last bit shifted out: it rounds
     """)
@@ -126,9 +126,8 @@ def activations(k: Kernel) -> None:
         it lt
         rsblt r5, r5, #0
     """)
-    entry(k, "beyond")
+    entry(k, "beyond", "add r6, r10")
     k("""
-        add r6, r10
         lsrs r6, r7
         sub r8, r8, r6
     beyond:                 @ past the table: nothing to take off
@@ -148,6 +147,14 @@ def drop(k: Kernel, loop: str) -> None:
     """)
 
 
+def factor(k: Kernel, value: str, rounding: str, shift: str) -> None:
+    """A value without the bits to drop."""
+    k(f"""
+        add {value}, {rounding}
+        asr {value}, {value}, {shift}
+    """)
+
+
 def multiply(k: Kernel) -> None:
     """Both to 15 bits, multiplied; then the next vector. r7 and r4 shifts."""
     k("""
@@ -155,7 +162,7 @@ def multiply(k: Kernel) -> None:
         ldr r0, REC
         ldr r3, [r0, #4]
         cmp r3, #0
-        beq next
+        beq.w next
         ldr r0, G
         mov r1, r12
     """)
@@ -179,15 +186,31 @@ def multiply(k: Kernel) -> None:
         lsrs r5, r5, #1
         lsls r6, r4
         lsrs r6, r6, #1
-    product:
-        ldr r2, [r0, #0]
+        sub r2, r12, r0
+        lsls r2, r2, #29
+        bpl product
+        ldr r2, [r0, #0]    @ one of an odd number
         ldmia r1!, {r3}
-        adds r2, r2, r5
-        asrs r2, r7
-        adds r3, r3, r6
-        asrs r3, r4
+    """)
+    factor(k, "r2", "r5", "r7")
+    factor(k, "r3", "r6", "r4")
+    k("""
         muls r2, r3
         stmia r0!, {r2}
+        cmp r0, r12
+        beq next
+    product:
+        ldrd r2, r8, [r0, #0]
+        ldmia r1!, {r3, r9}
+    """)
+    factor(k, "r2", "r5", "r7")
+    factor(k, "r3", "r6", "r4")
+    factor(k, "r8", "r5", "r7")
+    k("muls r2, r3")
+    factor(k, "r9", "r6", "r4")
+    k("""
+        mul r8, r8, r9
+        stmia r0!, {r2, r8}
         cmp r0, r12
         bne product
     next:

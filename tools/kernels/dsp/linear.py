@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..arm import Kernel
-from .pieces import epilogue, pair, prologue, rows, shifts
+from . import sweep
+from .pieces import epilogue, large, pair, prologue, rows, shifts
 
-SUMS = "r8 r9 r10 r11"
 BLOCKS = 4  # of four columns, that are unrolled
 
 
@@ -143,61 +143,12 @@ def unpack(k: Kernel) -> None:
 
 
 def begin(k: Kernel) -> None:
-    """The record, in r0, and the arena, in r1, become words on the stack."""
+    """The record and the arena become words on the stack."""
+    sweep.begin(k, 128)
     k("""
-        sub r2, r1, #0x20000000
-        str r2, BASE
-        str r0, REC
-        ldr r4, [r0, #4]
-        adds r4, r4, r2
-        ldr r5, [r0, #32]
-        add r4, r4, r5, lsl #4
-        str r4, TO
-        str r4, OUT
-        ldr r5, [r0, #36]
-        lsls r5, r5, #4
-        beq.w nothing
-        adds r6, r4, r5
-        str r6, OUTEND
-        ldr r7, [r1, #4]
-        str r7, TOTAL
-        str r7, T
-        cmp r7, #1
-        beq all
-        cmp r5, #128
-        bls all
-        movs r5, #128
-    all:
-        str r5, CHUNK
-        adds r4, r4, r5
-        str r4, STOP
-        ldr r4, [r1, #12]
-        lsls r4, r4, #2
-        str r4, STRIDE
-        ldr r4, [r0, #28]
-        str r4, ADD
-        ldr r3, [r0, #0]
-        adds r3, r3, r2
-        str r3, XS
-        str r3, XH
-        ldr r5, [r0, #8]
-        adds r5, r5, r2
-        str r5, RUN
-        str r5, RUN0
-        ldmia r5!, {r4, r6}
-        adds r4, r4, r2
-        str r4, W
-        str r4, W0
-        add r6, r4, r6, lsl #2
-        str r6, END
-        str r6, END0
-        ldr r3, [r0, #12]
-        str r3, COLS
         adds r7, r3, #2
         lsls r7, r7, #2
         str r7, SIZE
-        subs r6, r6, r7
-        str r6, WMAX
         movs r4, #3
         ands r4, r3
         str r4, REST
@@ -209,18 +160,8 @@ def begin(k: Kernel) -> None:
 
 def runs(k: Kernel) -> None:
     """Columns of a row group that the end of a run cuts, as many at once as there are in one."""
+    sweep.runs(k)
     k("""
-    nextrun:                @ r0 the next run's first word; changes r2, r3
-        ldr r2, RUN
-        adds r2, #8
-        str r2, RUN
-        ldmia r2!, {r0, r3}
-        ldr r2, BASE
-        adds r0, r0, r2
-        add r3, r0, r3, lsl #2
-        str r3, END
-        bx lr
-
     slow:
         movs r3, #4
         str r3, AFTER
@@ -318,69 +259,14 @@ def mantissas(k: Kernel) -> None:
     """)
 
 
-def advance(k: Kernel) -> None:
-    """Rows are done: the next vector takes the same, and behind the last come the next rows."""
-    k("""
-        ldr r0, TOTAL
-        cmp r0, #1
-        beq.w done
-        ldr r3, CHUNK
-        ldr r0, T
-        subs r0, #1
-        beq last
-        str r0, T
-        ldr r2, STRIDE
-        ldr r0, XH
-        adds r0, r0, r2
-        str r0, XH
-        ldr r0, OUT
-        adds r0, r0, r2
-        str r0, STOP
-        subs r0, r0, r3
-        str r0, OUT
-        ldr r0, W0
-        str r0, W
-        ldr r0, RUN0
-        str r0, RUN
-        ldr r0, END0
-        str r0, END
-        ldr r1, SIZE
-        subs r0, r0, r1
-        str r0, WMAX
-        b.w vector
-    last:
-        ldr r0, TO
-        adds r0, r0, r3
-        ldr r1, OUTEND
-        subs r1, r1, r0
-        beq.w done
-        cmp r1, r3
-        bhi chunked
-        str r1, CHUNK
-        mov r3, r1
-    chunked:
-        str r0, TO
-        str r0, OUT
-        adds r0, r0, r3
-        str r0, STOP
-        ldr r0, TOTAL
-        str r0, T
-        ldr r0, XS
-        str r0, XH
-        ldr r0, W
-        str r0, W0
-        ldr r0, RUN
-        str r0, RUN0
-        ldr r0, END
-        str r0, END0
-        b.w vector
-    """)
-
-
 def setup(k: Kernel) -> None:
     """What depends on a vector alone."""
     k("""
     vector:
+        ldr r0, END
+        ldr r1, SIZE
+        subs r0, r0, r1
+        str r0, WMAX
         ldr r0, XH
         ldmia r0!, {r2-r4}  @ mantissa, exponent, sum
         adds r0, #4
@@ -401,41 +287,16 @@ def setup(k: Kernel) -> None:
     shifts(k)
 
 
-def store(k: Kernel) -> None:
-    """Four results, in r2 to r5, go where the row group's are, or are added to what is there."""
-    k("""
-        ldr r7, ADD
-        ldr r1, OUT
-        cmp r7, #0
-        beq store
-        ldrd r6, r7, [r1, #0]
-        adds r2, r2, r6
-        adds r3, r3, r7
-        ldrd r6, r7, [r1, #8]
-        adds r4, r4, r6
-        adds r5, r5, r7
-    store:
-        ldr r6, STOP
-        stmia r1!, {r2-r5}
-        str r1, OUT
-    """)
-
-
 def linear() -> Kernel:
     """Sums: r0 weights, r1 packed activations, r8 to r11 rows 0 to 3, r12 end of the fours.
 
     INIT is what sums begin with, XB where the fours of activations end, WMAX the last address at
     which the run holds a whole row group, JUMP the bytes of `blocks` to skip. AFTER counts the
     columns that the fours leave over, or is 4 where the group is cut, C columns of which are left
-    then. Several vectors take eight row groups in turn, so that what depends on the vector is
-    computed once for them, and weights from flash stay in its cache.
+    then.
     """
     k = Kernel("linear", "vectors times a matrix, with requantization")
-    room = prologue(
-        k,
-        "W X INIT XB WMAX JUMP SCALE K S RND OUT STOP ADD BASE REC XS XH COLS REST AFTER C SIZE "
-        "RUN END TOTAL T STRIDE TO OUTEND CHUNK W0 RUN0 END0",
-    )
+    room = prologue(k, f"X INIT XB WMAX JUMP REST AFTER C {sweep.WORDS}")
     begin(k)
     pack(k)
     setup(k)
@@ -465,14 +326,13 @@ def linear() -> Kernel:
         ldmia r0!, {r2, r4}
     scales:
     """)
-    rows(k, SUMS)
-    store(k)
+    rows(k)
+    sweep.store(k)
     k("""
         cmp r1, r6
         bne.w group
-        str r0, W
     """)
-    advance(k)
+    sweep.advance(k)
     k("""
     after:
         cmp r4, #4
@@ -482,6 +342,7 @@ def linear() -> Kernel:
     runs(k)
     singles(k)
     mantissas(k)
+    large(k)
     k("done:")
     unpack(k)
     k("nothing:")

@@ -75,33 +75,57 @@ def vector(k: Kernel) -> None:
     """)
 
 
+def widened(k: Kernel) -> None:
+    """`widen`: what vectors are multiplied with, for the upper half of the product, rounded.
+
+    r4 bits to drop -> r5, 2 ** (32 - r4). Where these are too few, the vector, r0, is copied to
+    r1, shifted to the left, and so is r3; r0 is the copy then. Changes r4.
+    """
+    k("""
+    widen:
+        cmp r4, #2
+        bge wide
+        rsb r4, r4, #16
+        lsls r3, r4
+    copy:
+        ldmia r0!, {r5}
+        lsls r5, r4
+        stmia r1!, {r5}
+        cmp r1, r12
+        bne copy
+        ldr r1, Y
+        mov r0, r1
+        movs r4, #16
+    wide:
+        rsb r4, r4, #32
+        movs r5, #1
+        lsls r5, r4
+        bx lr
+    """)
+
+
 def gain(k: Kernel) -> None:
     """Times the gain, with the sum of squares.
 
-    r0 x, r1 y, r2 gain, r4 and r5 shifts, r6 shift of a square, r8 sum, r3 largest, r10 rounding.
+    r0 x, r1 y, r2 gain, r5 multiplier, r6 shift of a square, r8 sum, r3 largest.
     """
     k("""
         ldr r5, [r0, #40]
         sub r5, r5, r4, lsl #1
         str r5, EPSILON     @ its exponent, seen from the sum of squares
-    """)
-    shifts(k)
-    k("""
-        mov r10, r6
         ldr r2, BASE
         adds r2, r2, r1
         ldr r6, [r0, #32]
         ldr r0, SOURCE
         ldr r1, Y
         str r1, SOURCE      @ of what follows
+        bl widen
         movs r3, #0
         mov r8, r3
     square:
         ldmia r0!, {r7}
         ldr r9, [r2], #4
-        lsls r7, r5
-        add r7, r10
-        asrs r7, r4
+        smmulr r7, r7, r5
         mul r11, r7, r9
         muls r7, r7
         str r11, [r1], #4
@@ -180,44 +204,47 @@ def quantize(k: Kernel) -> None:
         ldr r5, E
         adds r5, r5, r4
         str r5, E
-    """)
-    shifts(k)
-    k("""
-        mov r10, r6
-        lsls r3, r5
-        adds r3, r3, r6
-        lsrs r3, r4
+        ldr r0, SOURCE
+        ldr r1, Y
+        bl widen
+        smmulr r3, r3, r5
+        ldr r4, REC
+        ldr r6, [r4, #12]
+        cmp r3, #0
         it eq
         moveq r3, #1
         mov r9, r3
-        ldr r0, REC
-        ldr r7, [r0, #12]
-        rsb r6, r7, #31
-        subs r7, #1
         movs r2, #1
-        mov r11, r2
+        subs r7, r6, #1
         lsls r2, r7
         subs r2, #1
+        rsb r7, r6, #31
+        lsls r2, r7
+        udiv r2, r2, r3     @ below 2 ** 16: the largest has 15 bits
+        adds r6, #1
         lsls r2, r6
-        udiv r2, r2, r3
-        mov r3, r11
-        lsls r3, r6
-        lsrs r3, r3, #1
-        mov r11, r3
-        ldr r0, SOURCE
-        ldr r1, Y
         movs r7, #0
-    element:
-        ldmia r0!, {r3}
-        lsls r3, r5
-        add r3, r10
-        asrs r3, r4
-        mla r3, r3, r2, r11
-        asrs r3, r6
-        adds r7, r7, r3
-        stmia r1!, {r3}
+        sub r3, r12, r1
+        lsls r3, r3, #29
+        bpl elements
+        ldmia r0!, {r3}     @ one of an odd number
+        smmulr r3, r3, r5
+        smmulr r7, r3, r2
+        stmia r1!, {r7}
         cmp r1, r12
-        bne element
+        beq quantized
+    elements:
+        ldmia r0!, {r3, r4}
+        smmulr r3, r3, r5
+        smmulr r4, r4, r5
+        smmulr r3, r3, r2
+        smmulr r4, r4, r2
+        adds r7, r7, r3
+        stmia r1!, {r3, r4}
+        adds r7, r7, r4
+        cmp r1, r12
+        bne elements
+    quantized:
     """)
 
 
@@ -267,5 +294,8 @@ def norm() -> Kernel:
     room = prologue(k, "BASE REC T STRIDE AT E Y SOURCE ROOT EPSILON")
     for part in begin, vector, gain, root, quantize, scale:
         part(k)
+    k("b.w finish")
+    widened(k)
+    k("finish:")
     epilogue(k, room)
     return k

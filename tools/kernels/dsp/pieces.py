@@ -61,18 +61,25 @@ def pair(k: Kernel, first: str, second: str, x: str, spare: str = "lr") -> None:
     """)
 
 
-def rows(k: Kernel, accumulators: str) -> None:
-    """Sums of four rows become results, in r2 to r5.
+SUMS = "r8", "r9", "r10", "r11"  # of four rows
+RESULTS = "r2", "r3", "r4", "r5"
+
+
+def rows(k: Kernel) -> None:
+    """The sums of four rows become results, in r2 to r5.
 
     r2 and r4: mantissas of rows, two a word; r6: the vector's mantissa times 8. Words on the
     stack: K, how far a sum is shifted to the left; RND and S, which round the product with it less
-    16 bits, and shift it. Changes r6, r7; the accumulators are shifted.
+    16 bits, and shift it. Changes r6, r7; the sums are shifted.
 
-    mul = (mantissa * vector's mantissa + 2**13) >> 14, which is half of 1 more than >> 13. As rows
-    have mantissas below 2**15, and vectors 2**14 at most, which `norm` sees to, mul has 15 bits.
+    mul = (mantissa * vector's mantissa + 2**13) >> 14, which is half of 1 more than >> 13. As
+    vectors have mantissas of 2**14 at most, which `norm` sees to, mul has no more bits than the
+    row's: 15 by the format. `large` has what to do with 16, as nobody looks before they are here.
     """
-    sums = accumulators.split()
     k("""
+        orr r3, r2, r4
+        tst r3, #0x80008000
+        bne.w large
         movs r7, #1
         smlawt r3, r6, r2, r7
         smlawb r2, r6, r2, r7
@@ -85,14 +92,47 @@ def rows(k: Kernel, accumulators: str) -> None:
         ldr r6, K
         ldr r7, RND
     """)
-    for s in sums:
+    for s in SUMS:
         k(f"lsl {s}, {s}, r6")
     k("ldr r6, S")
-    results = "r2", "r3", "r4", "r5"
-    for m, s in zip(results, sums, strict=True):
+    for m, s in zip(RESULTS, SUMS, strict=True):
         k(f"smlawb {m}, {s}, {m}, r7")
-    for m in results:
+    k("shifted:")
+    for m in RESULTS:
         k(f"asrs {m}, r6")
+
+
+def large(k: Kernel) -> None:
+    """`rows` where a mantissa has 16 bits: a factor that looks negative takes a sum too much."""
+    k("""
+    large:
+        lsrs r6, r6, #3
+        mov r7, #0x2000
+        lsrs r3, r2, #16
+        uxth r2, r2
+        lsrs r5, r4, #16
+        uxth r4, r4
+    """)
+    for m in RESULTS:
+        k(f"mla {m}, {m}, r6, r7")
+    for m in RESULTS:
+        k(f"lsrs {m}, {m}, #14")
+    k("""
+        ldr r6, K
+        ldr r7, RND
+    """)
+    for m, s in zip(RESULTS, SUMS, strict=True):
+        k(f"""
+            lsl {s}, {s}, r6
+            tst {m}, #0x8000
+            smlawb {m}, {s}, {m}, r7
+            it ne
+            addne {m}, {s}
+        """)
+    k("""
+        ldr r6, S
+        b.w shifted
+    """)
 
 
 def shifts(k: Kernel) -> None:
@@ -137,20 +177,57 @@ def largest(k: Kernel, value: str) -> None:
     """)
 
 
+def fifteen(k: Kernel, name: str) -> None:
+    """The words from r0 to r1 are to lose r4 bits, negative: to get some, which they do here.
+
+    r5 becomes what they are multiplied with then, for the upper half of the product, rounded: so
+    the largest, r3, is changed. Changes r0, r2, r4. name: of labels.
+    """
+    k(f"""
+        cmp r4, #2
+        bge {name}
+        rsb r4, r4, #16
+        lsls r3, r4
+    {name}left:
+        ldr r2, [r0, #0]
+        lsls r2, r4
+        stmia r0!, {{r2}}
+        cmp r0, r1
+        bne {name}left
+        movs r4, #16
+    {name}:
+        rsb r4, r4, #32
+        movs r5, #1
+        lsls r5, r4
+        smmulr r3, r3, r5
+    """)
+
+
 def excess(k: Kernel, loop: str) -> None:
     """The words from r0 to r1 -> r3 the largest magnitude, r4 its bits above 15. Changes r0, r2.
 
     loop: a label.
     """
     k(f"""
+        sub r2, r1, r0
         movs r3, #0
-    {loop}:
-        ldmia r0!, {{r2}}
+        lsls r2, r2, #29
+        bpl {loop}
+        ldmia r0!, {{r2}}   @ one of an odd number
     """)
     largest(k, "r2")
     k(f"""
         cmp r0, r1
+        beq {loop}s
+    {loop}:
+        ldmia r0!, {{r2, r4}}
+    """)
+    largest(k, "r2")
+    largest(k, "r4")
+    k(f"""
+        cmp r0, r1
         bne {loop}
+    {loop}s:
         clz r4, r3
         rsb r4, r4, #17     @ bits above 15
     """)
