@@ -361,7 +361,7 @@ def pico(request, tmp_path_factory):
     if reason := rp2040.missing():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("pico")
-    files = runtime(folder)
+    files = runtime()
     sims = {}
     for name in ON_PICO[request.param]:
         convert(random_source(folder, name), folder / f"{name}.pft")
@@ -407,7 +407,7 @@ def test_t5s_on_the_emulated_pico(tmp_path):
     if reason := rp2040.missing():
         pytest.skip(reason)
     names = "t5", "t5-gated"
-    files = runtime(tmp_path)
+    files = runtime()
     for name in names:
         source = architectures.write(tmp_path / name, SPECIAL[name])
         (source / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(VOCAB)))

