@@ -319,12 +319,14 @@ class Model:
 
         Between two pieces the model is free; whoever runs it then ends this text.
         """
+        acquire = self._lock.acquire
         turn = None
         n = 0
         pieces = []  # and not a name: a text that waits for its reader holds none of them
         last = False
         while not last:
-            self._take()
+            if not acquire(0):
+                self._take()  # which says so
             try:
                 if turn is None:
                     tokens = begin()

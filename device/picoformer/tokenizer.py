@@ -174,7 +174,7 @@ class Base:
         end = self._end
         s = self._s
         # type 1 alone knows flag 1
-        if self._flags & 1 and previous == self.bos and at < end and s[at] == 0x20:
+        if previous == self.bos and self._flags & 1 and at < end and s[at] == 0x20:
             at += 1
         if self._size:
             return self._decode(at, False)
