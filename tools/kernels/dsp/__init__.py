@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..arm import Kernel
 from .attend import attend
 from .gate import gate
+from .layernorm import layernorm
 from .linear import linear
 from .linear4 import linear4
 from .norm import norm
@@ -43,7 +44,7 @@ FOUR = ("linear4",)  # of weights of 4 bits
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear, attend, gate, norm, store, linear4)]
+    return [make() for make in (linear, attend, gate, norm, store, layernorm, linear4)]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
