@@ -182,8 +182,8 @@ def family(name):
             except (AttributeError, ImportError, SyntaxError, ValueError):
                 gc.collect()  # no emitter, no such core, or an .mpy of another
             except MemoryError:
-                gc.collect()
-                print("picoformer: no memory for %s kernels; .mpy files need less" % kind)
+                # Not the next one, six times slower, without a word.
+                raise MemoryError("no room for %s kernels, which need less as .mpy files" % kind)
     if wrong and name == "viper":
         raise Error(
             "viper from .py crashes this board before MicroPython 1.26: put the .mpy files on it "

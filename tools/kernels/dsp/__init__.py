@@ -6,6 +6,7 @@ from ..arm import Kernel
 from ..thumb.embed import embed4
 from .attend import attend
 from .gate import gate
+from .layernorm import layernorm
 from .linear import linear
 from .linear4 import linear4
 from .norm import norm
@@ -42,7 +43,8 @@ FOUR = "linear4", "embed4"  # of weights of 4 bits
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    return [make() for make in (linear, attend, gate, norm, store, linear4, embed4)]
+    makers = linear, attend, gate, norm, store, layernorm, linear4, embed4
+    return [make() for make in makers]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:

@@ -139,14 +139,15 @@ def gain(k: Kernel) -> None:
     """)
 
 
-def root(k: Kernel) -> None:
-    """The square root of the sum and epsilon, shifted to 29 or 30 bits, bit by bit: into ROOT.
+def root(k: Kernel, epsilon: int) -> None:
+    """The square root of r8 and epsilon, shifted to 29 or 30 bits, bit by bit: r0.
 
-    r3 is kept; E grows by what the root is shifted. r4 then has the bits of r3 above 15.
+    epsilon: where it is in the record; EPSILON is its exponent. E grows by what the root is
+    shifted, less one. Changes all but r3.
     """
-    k("""
+    k(f"""
         ldr r0, REC
-        ldr r4, [r0, #36]
+        ldr r4, [r0, #{epsilon}]
         ldr r5, EPSILON
         cmp r5, #0
         blt tiny
@@ -191,15 +192,15 @@ def root(k: Kernel) -> None:
         cmp r0, #0
         it eq
         moveq r0, #1
-        str r0, ROOT
-        clz r4, r3
-        rsb r4, r4, #17
     """)
 
 
 def quantize(k: Kernel) -> None:
     """r3 the largest magnitude, r4 its bits above 15: as many bits as the record says."""
     k("""
+        str r0, ROOT
+        clz r4, r3
+        rsb r4, r4, #17
     last:
         ldr r5, E
         adds r5, r5, r4
@@ -292,9 +293,13 @@ def norm() -> Kernel:
     """The largest magnitude; with a gain the products with it and the sum of their squares."""
     k = Kernel("norm", "a vector with a root mean square of one, quantized")
     room = prologue(k, "BASE REC T STRIDE AT E Y SOURCE ROOT EPSILON")
-    for part in begin, vector, gain, root, quantize, scale:
-        part(k)
-    k("b.w finish")
+    begin(k)
+    vector(k)
+    gain(k)
+    root(k, 36)
+    quantize(k)
+    scale(k)
+    k("b finish")
     widened(k)
     k("finish:")
     epilogue(k, room)
