@@ -13,9 +13,11 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 export PYTHONDONTWRITEBYTECODE :=
 # Extra arguments for pytest: make test ARGS="-k emulator"
 ARGS ?=
-# For make bench: llama2.c's stories260K.bin, and its run to compare with (or nothing).
+# For make bench: llama2.c's stories260K.bin, its run to compare with, and the firmware of
+# MicroPython's port to QEMU for VIRT_RV32 (or nothing).
 CHECKPOINT ?= stories260K.bin
 LLAMA2C ?=
+RISCV ?=
 
 .PHONY: setup demo test slow lint bench mpy clean
 
@@ -51,7 +53,7 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tools.benchmarks.documents --measure $(CHECKPOINT) \
-		$(if $(LLAMA2C),--llama2c $(LLAMA2C))
+		$(if $(LLAMA2C),--llama2c $(LLAMA2C)) $(if $(RISCV),--riscv $(RISCV))
 
 mpy: setup
 	$(BIN)/python -m tools.mip

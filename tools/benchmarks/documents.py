@@ -3,11 +3,12 @@
     python -m tools.benchmarks.documents                          # write the text again
     python -m tools.benchmarks.documents --plot                   # and the pictures
     python -m tools.benchmarks.documents --measure stories260K.bin [--llama2c PATH/TO/run]
+                                         [--riscv FIRMWARE.elf]
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
-fashion, facts, english-french, unix, kernels) and keeps the other figures. A test compares the
-text with the figures.
+fashion, facts, english-french, unix, kernels, riscv) and keeps the other figures; riscv is left
+out where no firmware is given. A test compares the text with the figures.
 """
 
 from __future__ import annotations
@@ -46,16 +47,20 @@ PARTS = {
     **{name: ("pico", [str(ROOT / "models" / name)]) for name in CALLED},
     "unix": ("unix", ["{}"]),
     "kernels": ("kernels", []),
+    "riscv": ("riscv", ["{riscv}"]),
 }
 
 
-def measure(checkpoint: str, llama2c: str | None, only: list[str]) -> None:
+def measure(checkpoint: str, llama2c: str | None, riscv: str | None, only: list[str]) -> None:
     """Run the benchmarks and keep their figures. A part that fails keeps nothing of it."""
     figures: dict[str, Any] = figures_of(FIGURES) if FIGURES.exists() else {}
     for part in only:
         tool, options = PARTS[part]
+        if tool == "riscv" and not riscv:
+            continue
         command = [sys.executable, "-m", f"tools.benchmarks.{tool}", "--json"]
-        command += [checkpoint if option == "{}" else option for option in options]
+        given = {"{}": checkpoint, "{riscv}": riscv or ""}
+        command += [given.get(option, option) for option in options]
         if tool == "unix" and llama2c:
             command += ["--llama2c", llama2c]
         print(f"{part}: {tool} ...", flush=True)
@@ -114,6 +119,7 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--measure", metavar="CHECKPOINT", help="run the benchmarks first")
     parser.add_argument("--llama2c", metavar="RUN", help="llama2.c's program, to compare")
+    parser.add_argument("--riscv", metavar="FIRMWARE.elf", help="MicroPython for VIRT_RV32")
     parser.add_argument("--only", default=",".join(PARTS), help="of " + ",".join(PARTS))
     parser.add_argument("--plot", action="store_true", help="draw the pictures again")
     o = parser.parse_args()
@@ -123,7 +129,7 @@ def run() -> None:
     if o.measure or o.plot:
         need_plots()
     if o.measure:
-        measure(o.measure, o.llama2c, only)
+        measure(o.measure, o.llama2c, o.riscv, only)
     figures = figures_of(FIGURES)
     if o.measure or o.plot:
         pictures(figures)

@@ -32,15 +32,15 @@ FAMILIES = ("portable", "viper", "thumb")
 PORTABLE_WORK = 8192  # the largest case of the portable kernels
 
 # Loads a case, runs it `times` times on fresh memory, prints its cycles and a checksum.
-SETUP = f"""
-import gc, machine
+LOAD = """
+import gc
 from array import array
 from picoformer import program
 
 def load(n):
     global record, regions, fields
     record = regions = None
-    f = open("/case%d.bin" % n, "rb")
+    f = open(CASE % n, "rb")
     sizes = array("i", bytes(28))
     f.readinto(sizes)
     fields = program.OPS[sizes[0]][1] if sizes[0] else "o-o-----"
@@ -63,6 +63,17 @@ def relocate(bias):
     for i in range(len(record)):
         if fields[i] != "-" and record[i]:
             record[i] = place(record[i])
+
+def check(*parts):
+    check = 0
+    for part in parts:
+        for v in part:
+            check = (check * 31 + v) & 0xFFFFFF
+    return check
+"""
+SETUP = f"""{LOAD}
+import machine
+CASE = "/case%d.bin"
 
 # Its locals that hold cycles are behind the 16 that cost less: all of them cost the same.
 def run(n, bias, family, name, times):
@@ -90,11 +101,7 @@ def run(n, bias, family, name, times):
         d = m[{CYCLES}]
         on(s)
         best = min(best, ((d - c) - (b - a)) & 0x3FFFFFFF)
-    check = 0
-    for part in (arena, regions[4]):
-        for v in part:
-            check = (check * 31 + v) & 0xFFFFFF
-    print(best, check)
+    print(best, check(arena, regions[4]))
 """
 
 

@@ -30,10 +30,10 @@ def page(figures: dict[str, Any]) -> str:
 Cycles on the emulated Pico, weights and all in SRAM, the call and the requantization included.
 "Each" is one of the last column.
 
-{kernels(figures["kernels"]["kernels"])}
+{kernels(figures["kernels"]["kernels"], "cycles")}
 ![cycles of each kernel](images/speed-kernels.png)
 
-## The unix port
+{riscv(figures)}## The unix port
 
 {unix_port(figures["unix"])}
 ## On silicon
@@ -50,9 +50,10 @@ this page.
 All of it again, figures, pictures, this page and the README's section, in half an hour on a quiet
 PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
 (`stories260K.bin` and `tok512.bin`), MicroPython's official RPI_PICO firmware in
-`~/.cache/picoformer`, and llama2.c's `run` if you have built it (`gcc -O3 -o run run.c -lm`):
+`~/.cache/picoformer`, and, if you have built them, llama2.c's `run` (`gcc -O3 -o run run.c -lm`)
+and MicroPython's port to QEMU for VIRT_RV32:
 
-    make bench CHECKPOINT=stories260K.bin LLAMA2C=PATH/TO/run
+    make bench CHECKPOINT=stories260K.bin LLAMA2C=PATH/TO/run RISCV=PATH/TO/firmware.elf
 
 One at a time, as a table, with `--json`, or with `--plot FILE.png`:
 
@@ -60,6 +61,7 @@ One at a time, as a table, with `--json`, or with `--plot FILE.png`:
     python -m tools.benchmarks.pico models/intents --tokens 16 --xip
     python -m tools.benchmarks.unix stories260K.bin --llama2c PATH/TO/run
     python -m tools.benchmarks.kernels
+    python -m tools.benchmarks.riscv FIRMWARE.elf
 """
 
 
@@ -125,12 +127,37 @@ def profile_table(measured: dict[str, Any], by: str) -> str:
     return table(head, [*lines, [what, "", *whole, ""]])
 
 
-def kernels(measured: list[dict[str, Any]]) -> str:
-    """Cycles of each kernel by family, of all and of one unit of its work."""
-    families = list(measured[0]["cycles"])
+def riscv(figures: dict[str, Any]) -> str:
+    """Instructions on RISC-V, where they were counted."""
+    if "riscv" not in figures:
+        return ""
+    r = figures["riscv"]
+    families = list(r["written"])
+    lines = [[f, f"{r['written'][f]:,}", f"{r['read'][f]:,}"] for f in families]
+    head = ["kernels", "a token, its text", f"a token of a prompt of {r['prompt']}"]
+    return f"""\
+## RISC-V
+
+Instructions, not cycles, of an emulated RV32IMC core: MicroPython's port to QEMU (VIRT_RV32). Our
+story model writes {r["tokens"]} tokens, MicroPython and all, weights in RAM; the text is the
+simulator's.
+
+{table(head, lines)}
+The kernels of [above](#kernels):
+
+{kernels(r["kernels"], "instructions")}
+The rv32 kernels need MicroPython's assembler for RISC-V, which an RP2350 has in its RISC-V build.
+Espressif's chips (ESP32-C3, C6) have none in their firmware and run viper.
+
+"""
+
+
+def kernels(measured: list[dict[str, Any]], what: str) -> str:
+    """Cycles or instructions of each kernel by family, of all and of one unit of its work."""
+    families = list(measured[0][what])
     lines = []
     for row in measured:
-        cycles, work = row["cycles"], row["work"]
+        cycles, work = row[what], row["work"]
         lines.append([
             row["kernel"],
             *(f"{cycles[f]:,}" if f in cycles else "" for f in families),
