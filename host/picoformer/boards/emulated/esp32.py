@@ -6,8 +6,8 @@ Its flash is a file of 4 MiB, which stays from one run to the next. Around each 
 an ESP32 switches the cache off, through which it sees its own program, and QEMU makes its map of
 memory anew each time: 40 ms, and littlefs reads 32 to 128 bytes at once. A module takes 5 seconds
 to import, and 32 KB half a minute to write. No option mends that: cache=unsafe and one thread do
-nothing, -icount saves a third and boots three times slower. So a new flash is made with the
-runtime in it, and `put` files lie there before the board starts.
+nothing, -icount saves a third and boots three times slower; docs/boards.md has what does. So a new
+flash is made with the runtime in it, and `put` files lie there before the board starts.
 
 QEMU counts no cycles: what the board's clock says is this computer's speed.
 """
