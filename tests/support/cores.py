@@ -25,7 +25,7 @@ from mpyfile import FUN_TABLE, Function, functions
 DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
 KERNELS = {  # family: its modules
     "thumb": sorted(DEVICE.glob("kernels_thumb*.py")),
-    "dsp": [DEVICE / "kernels_thumb_more.py", *sorted(DEVICE.glob("kernels_dsp*.py"))],
+    "dsp": sorted(DEVICE.glob("kernels_dsp*.py")),
     "rv32": sorted(DEVICE.glob("kernels_rv32*.py")),
     "viper": sorted(DEVICE.glob("kernels_viper*.py")),
 }

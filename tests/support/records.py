@@ -293,12 +293,17 @@ def norm(
 
 def layernorm(
     cpu: Core, seed: object, n: int, total: int = 1, place: bool = False, bias: bool = True,
-    amax: int = 1 << 20, extreme: bool = False, offset: int = 0, **fields: int,
+    amax: int = 1 << 20, extreme: bool = False, offset: int = 0, spread: int = 1, **fields: int,
 ) -> None:  # fmt: skip
-    """place: the result replaces the input. offset: what all elements have in common."""
+    """place: the result replaces the input. offset: what all elements have in common; spread: as
+    in `gate`.
+    """
     rng = np.random.default_rng(seed)
     stride = 1 + 2 * n + 3
-    frames = rng.integers(-amax, amax + 1, (total, stride)) + offset
+    frames = rng.integers(-amax, amax + 1, (total, stride)) >> rng.integers(
+        0, spread, (total, stride)
+    )
+    frames += offset
     if extreme:
         # Equal ones, but for one or the half of them.
         frames[:] = amax

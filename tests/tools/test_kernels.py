@@ -106,11 +106,7 @@ def test_the_core_says_whether_it_has_dsp_instructions(name, monkeypatch):
     fake = {
         "micropython": types.SimpleNamespace(asm_thumb=lambda f: f),
         "machine": types.SimpleNamespace(mem32={a: w for a, w in words.items() if w is not None}),
-        "board": types.ModuleType("board"),
     }
-    thumb = types.ModuleType("board.kernels_thumb_more")
-    thumb.__getattr__ = lambda name: name  # type: ignore[method-assign]
-    fake["board"].kernels_thumb_more = fake["board.kernels_thumb_more"] = thumb
     for module, what in fake.items():
         monkeypatch.setitem(sys.modules, module, what)
     monkeypatch.setattr(sys, "platform", "linux" if name == "ARM Linux" else "rp2")
@@ -119,7 +115,7 @@ def test_the_core_says_whether_it_has_dsp_instructions(name, monkeypatch):
     space = {"__package__": "board", "__name__": "board.kernels_dsp"}
     if has:
         exec(code, space)
-        assert space["sample"] == "sample" and callable(space["linear"])
+        assert callable(space["linear"]) and callable(space["sample"])
     else:
         with pytest.raises(ImportError, match="no DSP"):
             exec(code, space)

@@ -74,6 +74,7 @@ ubfx r8, r16, #11, #5       F3C020C4    ubfx r8, r16, #16, #11      F3C0400A
 ubfx r8, r16, #5, #5        F3C01044    usat r8, #5, r16            F3800005
 smmulr r8, r16, r0          FB50F010    sub r8, r16, r0, lsr #s     EBA00010
 strb r12, [r16], #8@0       F8000B00    orr r8, r16, r0             EA400000
+ldrb r12, [r16], #8@0       F8100B00
 """
 REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
 CONDITIONS = [

@@ -5,11 +5,14 @@ from __future__ import annotations
 from ..arm import Kernel
 from ..thumb.embed import embed4
 from .attend import attend
+from .embed import bias, embed
 from .gate import gate
 from .layernorm import layernorm
 from .linear import linear
 from .linear4 import linear4
 from .norm import norm
+from .pool import pool
+from .sample import sample
 from .store import store
 
 HEAD = '''"""Kernels for Cortex-M with DSP instructions (M4, M7, M33); see tools/kernels.
@@ -22,36 +25,31 @@ import sys
 import micropython
 from machine import mem32
 
-from . import kernels_thumb_more as thumb
-
 # What a core says of itself: CPUID its architecture, and where that is Armv7-M or newer, ISAR3
 # whether it has DSP instructions. Linux lets nobody ask.
 if sys.platform == "linux" or mem32[0xE000ED00] >> 16 & 15 != 15 or not mem32[0xE000ED6C] & 32:
     raise ImportError("no DSP instructions")
 
+BIAS = 0x20000000
 '''
 HEAD4 = '''"""Kernels for weights of 4 bits; written together with kernels_dsp.py."""
 
 import micropython
 '''
-BESIDE = (
-    "BIAS", "attend", "bias", "embed", "gate", "layernorm", "linear", "norm", "pool", "sample",
-    "store",
-)  # fmt: skip
 FOUR = "linear4", "embed4"  # of weights of 4 bits
 
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    makers = linear, attend, gate, norm, store, layernorm, linear4, embed4
-    return [make() for make in makers]
+    every = (
+        linear, attend, gate, norm, store, layernorm, embed, bias, pool, sample, linear4, embed4
+    )  # fmt: skip
+    return [make() for make in every]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
-    own = {k.name for k in kernels}
-    out = HEAD + "".join(f"{n} = thumb.{n}\n" for n in BESIDE if n not in own)
     return {
-        "kernels_dsp": out + "".join(k.source() for k in kernels if k.name not in FOUR),
+        "kernels_dsp": HEAD + "".join(k.source() for k in kernels if k.name not in FOUR),
         "kernels_dsp4": HEAD4 + "".join(k.source() for k in kernels if k.name in FOUR),
     }

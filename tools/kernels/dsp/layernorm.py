@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..arm import Kernel
 from .norm import begin, root, widened
-from .pieces import epilogue, largest, prologue, shifts
+from .pieces import epilogue, largest, prologue, rounding
 
 
 def vector(k: Kernel) -> None:
@@ -118,16 +118,10 @@ def mean(k: Kernel) -> None:
         str r1, EPSILON     @ its exponent, seen from the sum of squares
         movs r1, #0
         str r1, E
-        cmp r4, #2
-        bge enough
-        rsb r4, r4, #16     @ as `widen`
+        rsb r4, r4, #16     @ they have 30 bits at most, and will have 31
         lsls r6, r4
         lsls r7, r4
-        movs r4, #16
-    enough:
-        rsb r4, r4, #32
-        movs r5, #1
-        lsls r5, r4
+        mov r5, #0x10000
     """)
 
 
@@ -180,9 +174,9 @@ def results(k: Kernel) -> None:
         adds r3, r3, r5
         adds r3, #1
         ldr r0, [r4, #16]
-        movs r1, #0
+        subs r0, r0, r3
     """)
-    shifts(k)
+    rounding(k)
     k("""
         ldr r4, REC
         ldr r5, [r4, #20]
@@ -231,7 +225,7 @@ def results(k: Kernel) -> None:
 
 def layernorm() -> Kernel:
     k = Kernel("layernorm", "the distance from the mean over its root mean square, in place of it")
-    room = prologue(k, "BASE REC T STRIDE AT E Y SOURCE EPSILON SHIFTED K RND S")
+    room = prologue(k, "BASE REC T STRIDE AT E Y SOURCE EPSILON SHIFTED RND S")
     begin(k)
     vector(k)
     mean(k)

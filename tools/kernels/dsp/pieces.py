@@ -150,6 +150,13 @@ def shifts(k: Kernel) -> None:
         it gt
         movgt r4, r1
         str r4, K
+    """)
+    rounding(k)
+
+
+def rounding(k: Kernel) -> None:
+    """RND and S for a shift by r0. Changes r0, r2."""
+    k("""
         cmp r0, #17
         it lt
         movlt r0, #17
