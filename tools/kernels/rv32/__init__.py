@@ -1,6 +1,6 @@
 """Kernels for RISC-V (RV32IMC), and what boards get of them.
 
-Each module compiles from its source in 40 KB of heap, and as .mpy fits a block of flash.
+Each module compiles from its source in 40 KB of heap.
 """
 
 from __future__ import annotations

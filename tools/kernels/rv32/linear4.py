@@ -198,20 +198,21 @@ def rows(k: Kernel) -> None:
         sub part, part, sum
         mul part, part, spare
         add to, to, part
-        lui round, 2        @ 2**13
+        lui round, 8        @ 2**15
+        lui high, 0xFFFF0
+        slli pair1, pair1, 2
     """)
     for j in range(8):
         if j % 2 == 0:
             follow(k, "run", "left", "w", "base")
             k("""
-                lw value, 0(w)
+                lhu word, 0(w)
+                lhu value, 2(w)
                 addi w, w, 4
                 addi left, left, -1
-                slli word, value, 16
-                srli word, word, 16
-                srli value, value, 16
             """)
-        rescaled(k, f"row{j}", ("word", "value")[j % 2], "pair1", "round", "up", "half", "s")
+        mantissa = ("word", "value")[j % 2]
+        rescaled(k, f"row{j}", mantissa, "pair1", "round", "high", "up", "half", "s")
         k(f"""
             lw part, ADDS
             beqz part, put{j}
@@ -264,7 +265,7 @@ def linear4() -> Kernel:
     sums(k)
     split(k)
     # What counted columns does other things then.
-    k.registers(**names, s="s8", up="s9", half="s10", to="ra", round="t3")
+    k.registers(**names, s="s8", up="s9", half="s10", to="ra", round="t3", high="t4")
     rows(k)
     enclose(k)
     return k

@@ -334,18 +334,20 @@ def differences(k: Kernel, shift: int, sums: int = 4) -> None:
 
 
 def rescaled(
-    k: Kernel, value: str, mantissa: str, scale: str, round_: str, up: str, half: str, down: str
-) -> None:
-    """A sum becomes a result, by a row's mantissa and the vector's; round_ is 2**13.
+    k: Kernel, value: str, mantissa: str, scale: str, round_: str, mask: str, up: str, half: str,
+    down: str,
+) -> None:  # fmt: skip
+    """A sum becomes a result, by a row's mantissa and four times the vector's.
 
-    `held` says how it is shifted. Changes the mantissa.
+    mul = (mantissa * vector's mantissa + 2**13) >> 14 is taken 2**16 times. Neither is above
+    2**16, 2**14. mask is ~0xFFFF, round_ 2**15. `held` says how sums are shifted. Changes the
+    mantissa.
     """
     k(f"""
         mul {mantissa}, {mantissa}, {scale}
         sll {value}, {value}, {up}
         add {mantissa}, {mantissa}, {round_}
-        srli {mantissa}, {mantissa}, 14
-        slli {mantissa}, {mantissa}, 16
+        and {mantissa}, {mantissa}, {mask}
         mulhsu {value}, {value}, {mantissa}
         add {value}, {value}, {half}
         sra {value}, {value}, {down}
