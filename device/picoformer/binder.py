@@ -69,8 +69,6 @@ def _four(kernels):
     """The same family's kernels for weights of 4 bits."""
     if kernels.__name__[-5:] in ("thumb", "s_dsp"):
         from . import kernels_thumb4 as four
-    elif kernels.__name__[-5:] == "_rv32":
-        from . import kernels_rv324 as four
     elif kernels.__name__[-5:] == "viper":
         from . import kernels_viper4 as four
     else:

@@ -11,6 +11,8 @@ from typing import ClassVar
 
 from picoformer import Error
 
+CALL = 100  # half-words in one `data`: a board parses one in less heap than many short ones
+
 
 @dataclass
 class Line:
@@ -28,8 +30,9 @@ class Line:
 class Kernel:
     """A kernel that is being written: call it with lines of text.
 
-    A line is an instruction, `label:`, or both nothing; behind `@` stands a comment. Names of
-    registers and of words on the stack (`ldr r3, WORD`) are those that were given before.
+    A line is `label:`, instructions with `;` between them, or nothing; behind `@` is a comment.
+    Names of registers, of words on the stack (`ldr r3, WORD`) and of fields, words of a record
+    (`ldr r3, [r0, .stride]`), are those that were given before.
     """
 
     DECORATOR: ClassVar[str]  # MicroPython's assembler for such a core
@@ -44,12 +47,17 @@ class Kernel:
         self.labels: dict[str, int] = {}
         self.words: dict[str, int] = {}
         self.names: dict[str, str] = {}
+        self.places: dict[str, int] = {}
         self.at = 0
 
     def stack(self, words: str) -> int:
         """Name words on the stack, the lowest first; how many bytes they take."""
         self.words = {word: 4 * i for i, word in enumerate(words.split())}
         return 4 * len(self.words)
+
+    def fields(self, names: str) -> None:
+        """Name the words of a record, the first word first."""
+        self.places.update((name, 4 * i) for i, name in enumerate(names.split()))
 
     def registers(self, **names: str) -> None:
         """Name registers: what had a name loses it."""
@@ -64,13 +72,15 @@ class Kernel:
                 self.labels[code[:-1]] = self.at
                 self.lines.append(Line(self.at, code, code, note))
             elif code:
-                self._instruction(code, note)
+                for said in code.split(";"):
+                    self._instruction(said.strip(), note)
+                    note = ""
             elif note:
                 self.lines.append(Line(self.at, "", "", note))
 
-
     def _instruction(self, said: str, note: str) -> None:
         op, _, rest = said.partition(" ")
+        rest = re.sub(r"\.(\w+)", lambda m: f"#{self.places[m[1]]}", rest)
         rest = re.sub(r"[a-z]\w*", lambda m: self.names.get(m[0], m[0]), rest)
         rest = re.sub(r"\b[A-Z]\w*$", lambda m: self.WORD.format(self.words[m[0]]), rest)
         line = Line(self.at, f"{op} {rest}".strip(), said, note)
@@ -115,9 +125,11 @@ class Kernel:
         """The function for boards, as source for MicroPython's assembler."""
         out = f"\n\n@micropython.{self.DECORATOR}\ndef {self.name}({self.ARGUMENTS}):\n"
         halves = self.halves()
-        for i in range(0, len(halves), 10):
-            words = ", ".join(f"0x{h:04X}" for h in halves[i : i + 10])
-            out += f"    data(2, {words})\n"
+        for i in range(0, len(halves), CALL):
+            part = halves[i : i + CALL]
+            lines = (part[n : n + 10] for n in range(0, len(part), 10))
+            words = ",\n        ".join(", ".join(f"0x{h:04X}" for h in line) for line in lines)
+            out += f"    data(\n        2,\n        {words}\n    )\n"
         return out
 
     def _halves(self, line: Line) -> list[int]:

@@ -76,7 +76,7 @@ def wanted(board: Platform, tokenizers: Iterable[str] | None = None) -> Runtime:
     runtime = _whole(board)
 
     def has(module: str) -> bool:
-        if module.startswith("kernels_rv32"):
+        if module == "kernels_rv32":
             return not board.platform.startswith("esp32")  # whose port lacks the assembler
         return tokenizers is None or not module.startswith(READER) or module in tokenizers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, columns, enclose, follow, held, rescaled
+from .pieces import BIAS, columns, enclose, follow, held, kernel, rescaled
 
 TURN, WIDE = 4, 8  # columns that are unrolled: of a row group, of two
 WORDS = (
@@ -14,36 +14,20 @@ WORDS = (
 def begin(k: Kernel) -> None:
     """The record, in a0, and the arena, in a1, become registers and words of the stack."""
     k(f"""
-        lui t0, {BIAS}
-        sub base, a1, t0
-        sw base, BASE
-        lw t0, 12(a1)
-        slli t0, t0, 2
-        sw t0, STRIDE
-        lw t, 4(a1)
-        sw t, TOTAL
-        lw x, 0(a0)
-        add x, x, base
-        sw x, XS
-        lw t0, 32(a0)
-        slli t0, t0, 4
-        lw to, 4(a0)
-        add to, to, t0
-        add to, to, base
-        sw to, TO
-        lw t0, 20(a0)
-        sw t0, S0
-        lw t0, 24(a0)
-        sw t0, ROOM
-        lw adds, 28(a0)
-        lw cols, 12(a0)
-        lw run, 8(a0)
-        add run, run, base
-        lw t0, 36(a0)
-        sw t0, GROUPS
-        lw left, 4(run)
-        lw w, 0(run)
-        add w, w, base
+        lui t0, {BIAS}; sub base, a1, t0; sw base, BASE
+        lw t0, .stride(a1); slli t0, t0, 2; sw t0, STRIDE
+        lw t, .total(a1); sw t, TOTAL
+        lw x, .x(a0); add x, x, base; sw x, XS
+        lw t0, .first(a0); slli t0, t0, 4
+        lw to, .out(a0); add to, to, t0; add to, to, base; sw to, TO
+        lw t0, .shift(a0); sw t0, S0
+        lw t0, .room(a0); sw t0, ROOM
+        lw adds, .add(a0)
+        lw cols, .cols(a0)
+        lw run, .weights(a0); add run, run, base
+        lw t0, .count(a0); sw t0, GROUPS
+        lw left, .words(run)
+        lw w, .start(run); add w, w, base
         beqz t0, end
         beqz t, end
     """)
@@ -61,20 +45,13 @@ def frame(k: Kernel) -> None:
     frame:
         sw x, X
         li more, 0
-        addi t0, t, -2
-        bgez t0, double
-        lw t0, TOTAL
-        addi t0, t0, -1
-        bnez t0, alone
+        addi t0, t, -2; bgez t0, double
+        lw t0, TOTAL; addi t0, t0, -1; bnez t0, alone
         jal x1, scaling
     lone:
         li more, -1
-        lw t0, GROUPS
-        addi t0, t0, -2
-        bltz t0, alone
-        addi t0, cols, 2
-        slli t0, t0, 1
-        bgeu left, t0, groups
+        lw t0, GROUPS; addi t0, t0, -2; bltz t0, alone
+        addi t0, cols, 2; slli t0, t0, 1; bgeu left, t0, groups
     alone:
         addi x, x, 16
     """)
@@ -84,10 +61,8 @@ def frame(k: Kernel) -> None:
         j scaled
     double:
         li more, 1
-        lw x3, STRIDE
-        add x3, x3, x
-        addi x, x, 16
-        addi x3, x3, 16
+        lw x3, STRIDE; add x3, x3, x
+        addi x, x, 16; addi x3, x3, 16
     """)
     walk(k, "both")
     k("""
@@ -110,18 +85,11 @@ def groups(k: Kernel) -> None:
     groups:
         li more, 2
         sw run, RUN2
-        sub left, left, cols
-        sw left, LEFT
-        sub left, left, cols
-        addi left, left, -2
-        sw left, LEFT2
-        slli w3, cols, 2
-        add w3, w3, w
-        addi w3, w3, 8
+        sub left, left, cols; sw left, LEFT
+        sub left, left, cols; addi left, left, -2; sw left, LEFT2
+        slli w3, cols, 2; add w3, w3, w; addi w3, w3, 8
         addi x, x, 16
-        srli until, cols, 3
-        slli until, until, 5
-        add until, until, x
+        srli until, cols, 3; slli until, until, 5; add until, until, x
         andi n, cols, 7
     """)
     for j in range(8):
@@ -134,8 +102,7 @@ def groups(k: Kernel) -> None:
         for i in range(count):
             pair(k, f"lw one, {4 * i}(w)", f"lw two, {4 * i}(w3)", f"lw x1, {4 * i}(x)")
         k(f"""
-            addi w, w, {4 * count}
-            addi w3, w3, {4 * count}
+            addi w, w, {4 * count}; addi w3, w3, {4 * count}
             addi x, x, {4 * count}
         """)
         if count == 1:
@@ -161,10 +128,8 @@ def pair(k: Kernel, *loads: str) -> None:
         k(load)
     for j in range(4):
         k(f"""
-            mul product, one, x1
-            add sum{j}, sum{j}, product
-            mul product, two, x1
-            add sum{j + 4}, sum{j + 4}, product
+            mul product, one, x1; add sum{j}, sum{j}, product
+            mul product, two, x1; add sum{j + 4}, sum{j + 4}, product
         """)
         if j < 3:
             k("""
@@ -184,8 +149,7 @@ def walk(k: Kernel, how: str) -> None:
     """)
     follow(k, "run", "left", "w", "base")
     k(f"""
-        mv n, c
-        bleu n, left, {how}fits
+        mv n, c; bleu n, left, {how}fits
         mv n, left
     {how}fits:
         sub c, c, n
@@ -193,8 +157,7 @@ def walk(k: Kernel, how: str) -> None:
         srli until, n, {TURN.bit_length() - 1}
         andi n, n, {TURN - 1}
         beqz until, {how}few
-        slli until, until, {TURN.bit_length() + 1}
-        add until, until, w
+        slli until, until, {TURN.bit_length() + 1}; add until, until, w
     {how}turn:
     """)
     for label, test, count in ("turn", "bne w, until", TURN), ("single", "bnez n", 1):
@@ -203,8 +166,7 @@ def walk(k: Kernel, how: str) -> None:
         else:
             columns(k, count)
         k(f"""
-            addi w, w, {4 * count}
-            addi x, x, {4 * count}
+            addi w, w, {4 * count}; addi x, x, {4 * count}
         """)
         if both:
             k(f"addi x3, x3, {4 * count}")
@@ -246,14 +208,10 @@ def scale(k: Kernel) -> None:
     """A subroutine, `jal x1, scaling`: a vector's scale, and how its results are shifted."""
     k("""
     scaling:
-        lw x, X
-        lw scale, 0(x)
-        slli scale, scale, 2
+        lw x, X; lw scale, 0(x); slli scale, scale, 2
         lw t0, 4(x)
-        lw bias, 8(x)
-        slli bias, bias, 7
-        lw s, S0
-        sub s, s, t0
+        lw bias, 8(x); slli bias, bias, 7
+        lw s, S0; sub s, s, t0
         lw one, ROOM
     """)
     held(k, "s", "one", "up", "half")
@@ -264,7 +222,7 @@ def rows(k: Kernel) -> None:
     """Sums become rows, times their mantissas, which are two words behind the columns."""
     k("""
     rows:
-        lui round, 8        @ 2**15
+        lui round, 8    @ 2**15
         lui mask, 0xFFFF0
     """)
     for j in range(4):
@@ -279,16 +237,14 @@ def rows(k: Kernel) -> None:
         m = ("one", "two")[j % 2]
         if j < 3:
             k(f"""
-                slli product, sum{j + 1}, 8
-                sub sum{j}, sum{j}, product
+                slli product, sum{j + 1}, 8; sub sum{j}, sum{j}, product
             """)
         k(f"sub sum{j}, sum{j}, bias")
         rescaled(k, f"sum{j}", m, "scale", "round", "mask", "up", "half", "s")
     k("beqz adds, put")
     for j in range(4):
         k(f"""
-            lw one, {4 * j}(to)
-            add sum{j}, sum{j}, one
+            lw one, {4 * j}(to); add sum{j}, sum{j}, one
         """)
     k("put:")
     for j in range(4):
@@ -307,46 +263,33 @@ def advance(k: Kernel) -> None:
     for j in range(4):
         k(f"lw sum{j}, SUM{j}")
     k("""
-        addi more, more, -2
-        beqz more, below
+        addi more, more, -2; beqz more, below
         li more, 0
         lw x, X
-        lw t0, STRIDE
-        add x, x, t0
-        sw x, X
+        lw t0, STRIDE; add x, x, t0; sw x, X
         add to, to, t0
         j scaled
     below:
         li more, -1
         li t, 1
-        lw t0, GROUPS
-        addi t0, t0, -1
-        sw t0, GROUPS
-        addi to, to, 16
-        sw to, TO
+        lw t0, GROUPS; addi t0, t0, -1; sw t0, GROUPS
+        addi to, to, 16; sw to, TO
         j rows
     next:
         beqz t, through
         lw t0, STRIDE
-        lw x, X
-        add x, x, t0
+        lw x, X; add x, x, t0
         add to, to, t0
         lw run, RUN
         lw left, LEFT
         lw w, W
         j frame
     through:
-        lw t0, GROUPS
-        addi t0, t0, -1
-        beqz t0, end
+        lw t0, GROUPS; addi t0, t0, -1; beqz t0, end
         sw t0, GROUPS
-        lw to, TO
-        addi to, to, 16
-        sw to, TO
+        lw to, TO; addi to, to, 16; sw to, TO
         lw x, XS
-        lw t, TOTAL
-        addi t0, t, -1
-        beqz t0, lone
+        lw t, TOTAL; addi t0, t, -1; beqz t0, lone
         j group
     end:
     """)
@@ -354,8 +297,7 @@ def advance(k: Kernel) -> None:
 
 def linear() -> Kernel:
     """Four rows of a matrix at a time, times two vectors or the last one; or eight, times one."""
-    k = Kernel("linear", "four rows of a matrix at a time, times each vector")
-    k.stack(WORDS)
+    k = kernel("linear", "four rows of a matrix at a time, times each vector", WORDS)
     names = {
         "w": "a0", "x": "a1", "one": "a2", "x1": "a3", "two": "a4", "x2": "a5", "product": "t0",
         "sum0": "t1", "sum1": "t2", "sum2": "t3", "sum3": "t4", "c": "t5", "left": "t6",
