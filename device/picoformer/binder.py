@@ -72,8 +72,6 @@ def _four(kernels):
         from . import kernels_dsp4 as four
     elif name == "thumb":
         from . import kernels_thumb4 as four
-    elif name == "_rv32":
-        from . import kernels_rv324 as four
     elif name == "viper":
         from . import kernels_viper4 as four
     else:

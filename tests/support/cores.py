@@ -26,7 +26,7 @@ DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
 KERNELS = {  # family: its modules
     "thumb": sorted(DEVICE.glob("kernels_thumb*.py")),
     "dsp": sorted(DEVICE.glob("kernels_dsp*.py")),
-    "rv32": sorted(DEVICE.glob("kernels_rv32*.py")),
+    "rv32": [DEVICE / "kernels_rv32.py"],
     "viper": sorted(DEVICE.glob("kernels_viper*.py")),
 }
 

@@ -90,6 +90,10 @@ def test_rp2040_position_is_too_small():
     assert error("pico", "--position", "0") == "--position is 0, expected at least 1"
 
 
+def test_riscv_firmware_is_missing(tmp_path):
+    assert "none.elf" in error("riscv", str(tmp_path / "none.elf"))
+
+
 @pytest.mark.parametrize("tool", ["pico", "unix", "kernels"])
 def test_plot_needs_matplotlib(tool, tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n")

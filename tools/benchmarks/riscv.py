@@ -116,7 +116,8 @@ def kernels(firmware: Path, families: list[str]) -> Iterator[dict[str, Any]]:
         for n, case in enumerate(listed):
             counts, checks = {}, set()
             for family in families:
-                module = f"kernels_{family}4" if case.op in program.FOUR else f"kernels_{family}"
+                four = family == "viper" and case.op in program.FOUR
+                module = f"kernels_{family}" + "4" * four
                 code = f"{RUN}from picoformer.kernels_{family} import BIAS\n"
                 code += f"from picoformer import {module} as family\n"
                 code += f"run({n}, BIAS, family, {case.kernel!r})\n"

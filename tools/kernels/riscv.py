@@ -187,6 +187,7 @@ class Kernel(assembler.Kernel):
 
     def encode(self, line: Line, op: str, rest: str) -> None:
         """See assembler.Kernel.encode."""
+        line.text = line.text.replace("#", "")  # which numbers have in Arm's notation
         if plain(line.text).partition(" ")[0] in BRANCHES:
             # How far it goes is known in the end.
             line.size, line.branch = 2, True

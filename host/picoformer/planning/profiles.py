@@ -258,6 +258,15 @@ PROFILES = {
             PICO2,
         ),
         Profile(
+            "pico2-riscv", "Raspberry Pi Pico 2, MicroPython for its RISC-V cores",
+            "Raspberry Pi Pico2 with RP2350-RISCV",
+            "rv32imc", "rv32", True,
+            _figure(490000, "estimated", "the Pico 2's with its other cores"),
+            _figure(489700, "estimated", "the heap is in one piece"),
+            _figure(3 << 20, "source", _TREE + "rp2/boards/RPI_PICO2 (4 MB less 1 MB)"),
+            PICO2,
+        ),
+        Profile(
             "esp32", "ESP32", "Generic ESP32 module with ESP32",
             "xtensawin", "viper", False,
             _figure(165440, "measured", _QEMU),
@@ -320,10 +329,11 @@ def profile(name: str) -> Profile:
 
 def known(board: Platform) -> Profile:
     """The profile of a connected board; of one that is not known, that of its nearest kin."""
-    for p in PROFILES.values():
-        if p.machine and board.machine.startswith(p.machine):
-            return p
+    fits = [p for p in PROFILES.values() if p.machine and board.machine.startswith(p.machine)]
+    if fits:
+        return max(fits, key=lambda p: len(p.machine))
     if board.platform in ("linux", "darwin"):
         return PROFILES["unix"]
-    kin = {"armv6m": "pico", "xtensawin": "esp32", "rv32imc": "esp32-c3"}
-    return PROFILES[kin.get(board.architecture, "pico2")]
+    if board.architecture == "rv32imc":
+        return PROFILES["pico2-riscv" if board.platform == "rp2" else "esp32-c3"]
+    return PROFILES[{"armv6m": "pico", "xtensawin": "esp32"}.get(board.architecture, "pico2")]

@@ -76,8 +76,8 @@ def wanted(board: Platform, tokenizers: Iterable[str] | None = None) -> Runtime:
     runtime = _whole(board)
 
     def has(module: str) -> bool:
-        if module.startswith("kernels_rv32"):
-            return board.platform != "esp32"  # which runs RISC-V's code, but not an assembler's
+        if module == "kernels_rv32":
+            return not board.platform.startswith("esp32")  # whose port lacks the assembler
         return tokenizers is None or not module.startswith(READER) or module in tokenizers
 
     left = {n: data for n, data in runtime.files.items() if has(n.partition(".")[0])}

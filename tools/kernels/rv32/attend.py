@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..riscv import Kernel
 from .attend_query import quantized, query
-from .pieces import BIAS, bits, columns, differences, enclose, held
+from .pieces import BIAS, bits, columns, differences, enclose, held, kernel
 
 TURN = 4  # columns that are unrolled
 WORDS = (
@@ -20,55 +20,29 @@ SUMS = {
 def begin(k: Kernel) -> None:
     """The record, in a0, and the arena, in a1. s11 is the base from here on, s10 the record."""
     k(f"""
-        lui t0, {BIAS}
-        sub s11, a1, t0
+        lui t0, {BIAS}; sub s11, a1, t0
         mv s10, a0
         sw a1, ARENA
         sw zero, FRAMED
-        lw t0, 0(a1)
-        sw t0, POS
-        lw t0, 12(a1)
-        slli t0, t0, 2
-        sw t0, STRIDE
-        lw a2, 8(a1)
-        slli a3, a2, 2
-        sw a3, CONTEXT      @ bytes, as all sizes
-        lw a4, 20(s10)
-        slli t0, a4, 2
-        sw t0, SIZE
-        lw a5, 72(s10)
-        mul a5, a5, a4
-        addi a5, a5, 31
-        srli a5, a5, 5
-        mul a5, a5, a3
-        sw a5, VROW         @ values of a head
-        lw a3, 68(s10)
-        slli a3, a3, 1
-        addi a3, a3, -8     @ bits of a lane of keys: 16 or 8
-        mul a3, a3, a2
-        addi a3, a3, 31
-        srli a3, a3, 5
-        slli a3, a3, 2
-        mul a3, a3, a4
-        sw a3, KROW         @ keys of a head
-        lw a2, 16(s10)
-        mul a3, a3, a2
+        lw t0, .pos(a1); sw t0, POS
+        lw t0, .stride(a1); slli t0, t0, 2; sw t0, STRIDE
+        lw a2, .context(a1); slli a3, a2, 2; sw a3, CONTEXT  @ bytes, as all sizes
+        lw a4, .size(s10); slli t0, a4, 2; sw t0, SIZE
+        lw a5, .value_bits(s10); mul a5, a5, a4; addi a5, a5, 31
+        srli a5, a5, 5; mul a5, a5, a3; sw a5, VROW  @ values of a head
+        lw a3, .key_bits(s10); slli a3, a3, 1
+        addi a3, a3, -8    @ bits of a lane of keys: 16 or 8
+        mul a3, a3, a2; addi a3, a3, 31; srli a3, a3, 5; slli a3, a3, 2
+        mul a3, a3, a4; sw a3, KROW  @ keys of a head
+        lw a2, .kv_heads(s10); mul a3, a3, a2
         mul a5, a5, a2
-        lw a0, 8(s10)
-        add a0, a0, s11
-        sw a0, CACHE
-        add a0, a0, a3
-        sw a0, VALUES
-        add a0, a0, a5
-        sw a0, SCALES
-        lw a0, 12(s10)
-        divu a0, a0, a2
-        sw a0, SHARE        @ heads of the query to a head of the keys
-        lw a0, 32(s10)
-        add a0, a0, s11
-        sw a0, X
-        lw a0, 4(a1)
-        sw a0, T
+        lw a0, .cache(s10); add a0, a0, s11; sw a0, CACHE
+        add a0, a0, a3; sw a0, VALUES
+        add a0, a0, a5; sw a0, SCALES
+        lw a0, .heads(s10); divu a0, a0, a2
+        sw a0, SHARE    @ heads of the query to a head of the keys
+        lw a0, .scores(s10); add a0, a0, s11; sw a0, X
+        lw a0, .total(a1); sw a0, T
         beqz a0, end
     """)
 
@@ -77,50 +51,27 @@ def position(k: Kernel) -> None:
     """The next position: how many it sees, its rotation, its frame."""
     k("""
     position:
-        lw a3, POS
-        addi a2, a3, 1
-        lw a4, 56(s10)
-        beqz a4, causal
+        lw a3, POS; addi a2, a3, 1
+        lw a4, .whole(s10); beqz a4, causal
         lw a2, ARENA
-        slli a4, a4, 2
-        add a4, a4, a2
-        lw a2, 12(a4)
+        slli a4, a4, 2; add a4, a4, a2; lw a2, 12(a4)
     causal:
         lw a5, X
-        slli a4, a2, 2
-        add a4, a4, a5
-        sw a4, SEND
-        srli a2, a2, 2
-        slli a2, a2, 4
-        add a2, a2, a5
-        sw a2, VTURN
-        lw a4, 24(s10)
-        beqz a4, still
-        lw a5, SIZE
-        srli a5, a5, 1
-        mul a5, a5, a3
-        add a4, a4, a5
+        slli a4, a2, 2; add a4, a4, a5; sw a4, SEND
+        srli a2, a2, 2; slli a2, a2, 4; add a2, a2, a5; sw a2, VTURN
+        lw a4, .rotation(s10); beqz a4, still
+        lw a5, SIZE; srli a5, a5, 1; mul a5, a5, a3; add a4, a4, a5
         add a4, a4, s11
     still:
         sw a4, ROPE
-        lw a5, FRAMED
-        add a5, a5, s11
-        lw a2, 0(s10)
-        add a2, a2, a5
-        sw a2, Q
-        lw a2, 4(s10)
-        add a2, a2, a5
-        sw a2, OUT
-        lw a2, CACHE
-        sw a2, K
-        lw a2, VALUES
-        sw a2, V
-        lw a2, SCALES
-        sw a2, SC
-        lw a2, SHARE
-        sw a2, SHARED
-        lw a2, 12(s10)
-        sw a2, H
+        lw a5, FRAMED; add a5, a5, s11
+        lw a2, .q(s10); add a2, a2, a5; sw a2, Q
+        lw a2, .out(s10); add a2, a2, a5; sw a2, OUT
+        lw a2, CACHE; sw a2, K
+        lw a2, VALUES; sw a2, V
+        lw a2, SCALES; sw a2, SC
+        lw a2, SHARE; sw a2, SHARED
+        lw a2, .heads(s10); sw a2, H
         j head
     """)
 
@@ -136,8 +87,7 @@ def total(k: Kernel, name: str, step: int = 4, **how: int | str) -> None:
     columns(k, TURN, **how)  # type: ignore[arg-type]
     k(f"""
         addi w, w, {step * TURN}
-        addi x, x, {4 * TURN}
-        bne x, until, {name}turn
+        addi x, x, {4 * TURN}; bne x, until, {name}turn
     {name}rest:
         beq x, stop, {name}done
     {name}single:
@@ -145,8 +95,7 @@ def total(k: Kernel, name: str, step: int = 4, **how: int | str) -> None:
     columns(k, 1, **how)  # type: ignore[arg-type]
     k(f"""
         addi w, w, {step}
-        addi x, x, 4
-        bne x, stop, {name}single
+        addi x, x, 4; bne x, stop, {name}single
     {name}done:
     """)
 
@@ -166,16 +115,12 @@ def products(k: Kernel) -> None:
     k.registers(**SUMS, bias="s4", query="s6", to="a7", last="s5")
     k("""
         lw query, Q
-        lw t0, SIZE
-        add stop, query, t0
-        andi t0, t0, -16
-        add until, query, t0
+        lw t0, SIZE; add stop, query, t0
+        andi t0, t0, -16; add until, query, t0
         lw w, K
         lw to, X
         lw last, SEND
-        lw t0, 68(s10)
-        addi t0, t0, -12
-        beqz t0, twos
+        lw t0, .key_bits(s10); addi t0, t0, -12; beqz t0, twos
     fours:
         mv x, query
         jal ra, bytes
@@ -183,12 +128,10 @@ def products(k: Kernel) -> None:
     for j in range(4):
         k(f"""
             slli sum{j}, sum{j}, 4    @ as keys of 12 bits
-            sub sum{j}, sum{j}, bias
-            sw sum{j}, {4 * j}(to)
+            sub sum{j}, sum{j}, bias; sw sum{j}, {4 * j}(to)
         """)
     k("""
-        addi to, to, 16
-        bltu to, last, fours
+        addi to, to, 16; bltu to, last, fours
         j scores
     twos:
         mv x, query
@@ -200,8 +143,7 @@ def products(k: Kernel) -> None:
         sub sum1, sum1, bias
         sw sum0, 0(to)
         sw sum1, 4(to)
-        addi to, to, 8
-        bltu to, last, twos
+        addi to, to, 8; bltu to, last, twos
     """)
 
 
@@ -222,35 +164,23 @@ def scores(k: Kernel) -> None:
     score:
         lw scale, 0(sc)
         lw v, 0(p)
-        andi m, scale, 2047
-        mul m, m, a
-        srli e, scale, 11
-        andi e, e, 31
-        sub e, shift, e
-        addi m, m, 1024
-        srli m, m, 11
-        slli m, m, 16
-        mulhsu v, v, m
+        andi m, scale, 2047; mul m, m, a
+        srli e, scale, 11; andi e, e, 31; sub e, shift, e
+        addi m, m, 1024; srli m, m, 11; slli m, m, 16; mulhsu v, v, m
         bgez e, right
         li e, 0
     right:
         ble e, limit, near
         mv e, limit
     near:
-        sra v, v, e
-        addi v, v, 1
-        srai v, v, 1
-        sw v, 0(p)
+        sra v, v, e; addi v, v, 1; srai v, v, 1; sw v, 0(p)
         ble v, best, notbest
         mv best, v
     notbest:
-        srli scale, scale, 27
-        ble scale, most, notmost
+        srli scale, scale, 27; ble scale, most, notmost
         mv most, scale
     notmost:
-        addi sc, sc, 4
-        addi p, p, 4
-        bne p, last, score
+        addi sc, sc, 4; addi p, p, 4; bne p, last, score
     """)
 
 
@@ -260,17 +190,11 @@ def distances(k: Kernel) -> None:
     The query's own position has the word with which the head's begin.
     """
     k("""
-        lw a3, 60(s10)
-        beqz a3, softmax
-        lw a4, 64(s10)
-        lw a5, 12(s10)
-        lw a2, H
-        sub a5, a5, a2
-        mul a4, a4, a5
-        lw a2, POS
-        sub a4, a4, a2
-        slli a4, a4, 2
-        add a3, a3, a4
+        lw a3, .bias(s10); beqz a3, softmax
+        lw a4, .row(s10)
+        lw a5, .heads(s10)
+        lw a2, H; sub a5, a5, a2; mul a4, a4, a5
+        lw a2, POS; sub a4, a4, a2; slli a4, a4, 2; add a3, a3, a4
         add a3, a3, s11
         lui best, 0x80000
         lw p, X
@@ -278,8 +202,7 @@ def distances(k: Kernel) -> None:
         lw v, 0(p)
         lw a4, 0(a3)
         addi a3, a3, 4
-        add v, v, a4
-        sw v, 0(p)
+        add v, v, a4; sw v, 0(p)
         addi p, p, 4
         ble v, best, notbetter
         mv best, v
@@ -298,52 +221,32 @@ def softmax(k: Kernel) -> None:
     softmax:
         lw p, X
         lw sc, SC
-        lw powers, 28(s10)
-        add powers, powers, s11
-        lw down, 52(s10)
-        addi down, down, 10
-        add down, down, most
+        lw powers, .exp2(s10); add powers, powers, s11
+        lw down, .ps(s10); addi down, down, 10; add down, down, most
         li limit, 30
-        lui half, 4         @ 2**14, which is where the powers end, too
+        lui half, 4    @ 2**14, which is where the powers end, too
         li den, 0
         li weight, 0
     power:
         lw d, 0(p)
         li v, 0
-        sub d, best, d
-        bgeu d, half, nothing
-        srli e, d, 3
-        andi e, e, 124
-        add e, e, powers
-        slli fine, d, 2
-        andi fine, fine, 124
-        add fine, fine, powers
+        sub d, best, d; bgeu d, half, nothing
+        srli e, d, 3; andi e, e, 124; add e, e, powers
+        slli fine, d, 2; andi fine, fine, 124; add fine, fine, powers
         lw v, 0(e)
         lw fine, 128(fine)
         srli d, d, 10
-        mul v, v, fine
-        add v, v, half
-        srli v, v, 15
-        srl v, v, d
+        mul v, v, fine; add v, v, half; srli v, v, 15; srl v, v, d
         add den, den, v
-        lw d, 0(sc)
-        srli e, d, 27
-        srli d, d, 16
-        andi d, d, 2047
-        mul v, v, d
-        sub e, down, e
-        ble e, limit, close
+        lw d, 0(sc); srli e, d, 27
+        srli d, d, 16; andi d, d, 2047; mul v, v, d
+        sub e, down, e; ble e, limit, close
         mv e, limit
     close:
-        srl v, v, e
-        addi v, v, 1
-        srli v, v, 1
-        add weight, weight, v
+        srl v, v, e; addi v, v, 1; srli v, v, 1; add weight, weight, v
     nothing:
         sw v, 0(p)
-        addi sc, sc, 4
-        addi p, p, 4
-        bne p, last, power
+        addi sc, sc, 4; addi p, p, 4; bne p, last, power
     """)
 
 
@@ -356,23 +259,15 @@ def divisor(k: Kernel) -> None:
     k("""
         mv a1, den
         jal t6, bits
-        addi a1, t0, -16
-        srl a1, den, a1
-        lw mul, 44(s10)
-        divu mul, mul, a1
-        slli mul, mul, 16
-        lw s, 48(s10)
-        add s, s, t0
-        sub s, s, most
+        addi a1, t0, -16; srl a1, den, a1
+        lw mul, .num(s10); divu mul, mul, a1; slli mul, mul, 16
+        lw s, .num_e(s10); add s, s, t0; sub s, s, most
         mv a1, weight
         jal t6, bits
-        li room, 24
-        sub room, room, t0
-        bgez room, roomy
+        li room, 24; sub room, room, t0; bgez room, roomy
         li room, 0
     roomy:
-        lw less, 72(s10)
-        slli less, less, 1
+        lw less, .value_bits(s10); slli less, less, 1
         addi less, less, 112    @ 128 or 120: what lanes of values have too many
         mul less, less, weight
     """)
@@ -390,11 +285,10 @@ def values(k: Kernel) -> None:
         lw weights, X
         lw until, VTURN
         lw stop, SEND
-        lw n, 20(s10)
+        lw n, .size(s10)
         lw to, OUT
         lw context, CONTEXT
-        lw wide, 72(s10)
-        addi wide, wide, -4
+        lw wide, .value_bits(s10); addi wide, wide, -4
     elements:
         mv w, row
         mv x, weights
@@ -410,21 +304,16 @@ def values(k: Kernel) -> None:
         k(f"slli sum{j}, sum{j}, 4")
     k("""
         xori row, row, 2    @ the other half of these words, or the next ones
-        andi product, row, 2
-        bnez product, summed
+        andi product, row, 2; bnez product, summed
         add row, row, context
     summed:
     """)
     for j in range(4):
         k(f"""
-            sub sum{j}, sum{j}, less
-            sll sum{j}, sum{j}, up
-            mulhsu sum{j}, sum{j}, mul
-            add sum{j}, sum{j}, half
-            sra sum{j}, sum{j}, s
-            sw sum{j}, {4 * j}(to)
-            addi n, n, -1
-            beqz n, advance
+            sub sum{j}, sum{j}, less; sll sum{j}, sum{j}, up
+            mulhsu sum{j}, sum{j}, mul; add sum{j}, sum{j}, half
+            sra sum{j}, sum{j}, s; sw sum{j}, {4 * j}(to)
+            addi n, n, -1; beqz n, advance
         """)
     k("""
         addi to, to, 16
@@ -438,41 +327,25 @@ def advance(k: Kernel) -> None:
     k("""
     advance:
         lw a2, SIZE
-        lw a3, Q
-        add a3, a3, a2
-        sw a3, Q
-        lw a3, OUT
-        add a3, a3, a2
-        sw a3, OUT
-        lw a2, SHARED
-        addi a2, a2, -1
-        bnez a2, together
+        lw a3, Q; add a3, a3, a2; sw a3, Q
+        lw a3, OUT; add a3, a3, a2; sw a3, OUT
+        lw a2, SHARED; addi a2, a2, -1; bnez a2, together
     """)
     for at, step in ("K", "KROW"), ("V", "VROW"), ("SC", "CONTEXT"):
         k(f"""
             lw a2, {at}
-            lw a3, {step}
-            add a2, a2, a3
-            sw a2, {at}
+            lw a3, {step}; add a2, a2, a3; sw a2, {at}
         """)
     k("""
         lw a2, SHARE
     together:
         sw a2, SHARED
-        lw a2, H
-        addi a2, a2, -1
-        sw a2, H
+        lw a2, H; addi a2, a2, -1; sw a2, H
         bnez a2, head
-        lw a2, POS
-        addi a2, a2, 1
-        sw a2, POS
+        lw a2, POS; addi a2, a2, 1; sw a2, POS
         lw a2, FRAMED
-        lw a3, STRIDE
-        add a2, a2, a3
-        sw a2, FRAMED
-        lw a2, T
-        addi a2, a2, -1
-        sw a2, T
+        lw a3, STRIDE; add a2, a2, a3; sw a2, FRAMED
+        lw a2, T; addi a2, a2, -1; sw a2, T
         bnez a2, position
     end:
     """)
@@ -483,8 +356,7 @@ def attend() -> Kernel:
 
     Products are made by pairs or fours, so up to three scores behind the last one are written.
     """
-    k = Kernel("attend", "for every head the scores, softmax, the sum of the values")
-    k.stack(WORDS)
+    k = kernel("attend", "for every head the scores, softmax, the sum of the values", WORDS)
     for part in (
         begin, position, bits, bytes_, query, quantized, products, scores, distances, softmax,
         divisor, values, advance,

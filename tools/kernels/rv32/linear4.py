@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..riscv import Kernel
-from .pieces import BIAS, enclose, follow, held, rescaled
+from .pieces import BIAS, enclose, follow, held, kernel, rescaled
 
 TURN = 4  # columns that are unrolled
 WORDS = (
@@ -14,51 +14,30 @@ WORDS = (
 def begin(k: Kernel) -> None:
     """The record, in a0, and the arena, in a1, become registers and words of the stack."""
     k(f"""
-        lui t0, {BIAS}
-        sub base, a1, t0
-        lw t0, 12(a1)
-        slli t0, t0, 2
-        sw t0, STRIDE
-        lw t0, 4(a1)
-        sw t0, TOTAL
+        lui t0, {BIAS}; sub base, a1, t0
+        lw t0, .stride(a1); slli t0, t0, 2; sw t0, STRIDE
+        lw t0, .total(a1); sw t0, TOTAL
         beqz t0, end
-        lw t0, 0(a0)
-        add t0, t0, base
-        sw t0, XS
-        lw t0, 32(a0)
-        slli t0, t0, 4
-        lw t1, 4(a0)
-        add t0, t0, t1
-        add t0, t0, base
-        sw t0, TO
-        lw t0, 12(a0)
-        sw t0, COLS
-        lw t0, 20(a0)
-        sw t0, S0
-        lw t0, 24(a0)
-        sw t0, ROOM
-        lw t0, 28(a0)
-        sw t0, ADDS
-        lw t0, 40(a0)
-        sw t0, SPAN
-        lw run, 8(a0)
-        add run, run, base
-        lw t0, 36(a0)
-        slli t0, t0, 2
-        sw t0, ROWS
-        lui mask, 0xF0
-        addi mask, mask, 15
-        lw left, 4(run)
-        lw w, 0(run)
-        add w, w, base
+        lw t0, .x(a0); add t0, t0, base; sw t0, XS
+        lw t0, .first(a0); slli t0, t0, 4
+        lw t1, .out(a0); add t0, t0, t1; add t0, t0, base; sw t0, TO
+        lw t0, .cols(a0); sw t0, COLS
+        lw t0, .shift(a0); sw t0, S0
+        lw t0, .room(a0); sw t0, ROOM
+        lw t0, .add(a0); sw t0, ADDS
+        lw t0, .span(a0); sw t0, SPAN
+        lw run, .weights(a0); add run, run, base
+        lw t0, .count(a0); slli t0, t0, 2; sw t0, ROWS
+        lui mask, 0xF0; addi mask, mask, 15
+        lw left, .words(run)
+        lw w, .start(run); add w, w, base
         beqz t0, end
     group:
         sw run, RUN
         sw left, LEFT
         sw w, W
         lw x, XS
-        lw t0, TOTAL
-        sw t0, T
+        lw t0, TOTAL; sw t0, T
     frame:
         sw x, X
         lw c, COLS
@@ -73,13 +52,11 @@ def column(k: Kernel, at: int) -> None:
     """A column: in each of four sums rows i and i + 4, 16 bits each."""
     k(f"""
         lw word, {at}(w)
-        lw value, {at}(x)
-        add sum, sum, value
+        lw value, {at}(x); add sum, sum, value
     """)
     for j in range(4):
         k(f"""
-            and part, word, mask
-            mul part, part, value
+            and part, word, mask; mul part, part, value
             add pair{j}, pair{j}, part
         """)
         if j < 3:
@@ -94,14 +71,12 @@ def sums(k: Kernel) -> None:
     """)
     follow(k, "run", "left", "w", "base")
     k("""
-        lw word, 0(w)
-        sw word, SCALES
+        lw word, 0(w); sw word, SCALES
         addi w, w, 4
         addi left, left, -1
         lw same, SPAN
     scaled:
-        li n, 16
-        bge c, n, whole
+        li n, 16; bge c, n, whole
         mv n, c
     whole:
         sub c, c, n
@@ -115,8 +90,7 @@ def sums(k: Kernel) -> None:
     """)
     follow(k, "run", "left", "w", "base")
     k("""
-        mv part, n
-        bleu part, left, fits
+        mv part, n; bleu part, left, fits
         mv part, left
     fits:
         sub n, n, part
@@ -124,15 +98,13 @@ def sums(k: Kernel) -> None:
         srli until, part, 2
         andi spare, part, 3
         beqz until, few
-        slli until, until, 4
-        add until, until, w
+        slli until, until, 4; add until, until, w
     turn:
     """)
     for j in range(TURN):
         column(k, 4 * j)
     k(f"""
-        addi w, w, {4 * TURN}
-        addi x, x, {4 * TURN}
+        addi w, w, {4 * TURN}; addi x, x, {4 * TURN}
         bne w, until, turn
     few:
         beqz spare, counted
@@ -140,10 +112,8 @@ def sums(k: Kernel) -> None:
     """)
     column(k, 0)
     k("""
-        addi w, w, 4
-        addi x, x, 4
-        addi spare, spare, -1
-        bnez spare, single
+        addi w, w, 4; addi x, x, 4
+        addi spare, spare, -1; bnez spare, single
     counted:
         bnez n, piece
     """)
@@ -152,26 +122,20 @@ def sums(k: Kernel) -> None:
 def split(k: Kernel) -> None:
     """Sums of two rows each, times the scales of the rows, are added to theirs."""
     k("""
-        lui part, 0x80
-        addi part, part, 8
-        mul sum, sum, part      @ a weight is its four bits less 8
+        lui part, 0x80; addi part, part, 8
+        mul sum, sum, part    @ a weight is its four bits less 8
         lw word, SCALES
     """)
     for j in range(4):
         # The low half has a sign of its own, which the high half has lost.
         k(f"""
-            sub pair{j}, pair{j}, sum
-            slli value, pair{j}, 16
-            srai value, value, 16
-            sub pair{j}, pair{j}, value
+            sub pair{j}, pair{j}, sum; slli value, pair{j}, 16
+            srai value, value, 16; sub pair{j}, pair{j}, value
             srai pair{j}, pair{j}, 16
-            andi part, word, 15
-            mul value, value, part
+            andi part, word, 15; mul value, value, part
             add row{j}, row{j}, value
-            srli part, word, 16
-            andi part, part, 15
-            mul pair{j}, pair{j}, part
-            add row{j + 4}, row{j + 4}, pair{j}
+            srli part, word, 16; andi part, part, 15
+            mul pair{j}, pair{j}, part; add row{j + 4}, row{j + 4}, pair{j}
         """)
         if j < 3:
             k("srli word, word, 4")
@@ -182,68 +146,55 @@ def rows(k: Kernel) -> None:
     """Sums become rows, times their mantissas, which are four words behind the columns."""
     k("""
         lw pair0, X
-        lw spare, STRIDE
-        add x, pair0, spare     @ the next vector
+        lw spare, STRIDE; add x, pair0, spare  @ the next vector
         lw pair1, 0(pair0)
         lw part, 4(pair0)
-        lw s, S0
-        sub s, s, part
+        lw s, S0; sub s, s, part
         lw part, ROOM
     """)
     held(k, "s", "part", "up", "half")
     k("""
         lw to, TO
         lw sum, T
-        lw part, TOTAL
-        sub part, part, sum
-        mul part, part, spare
+        lw part, TOTAL; sub part, part, sum; mul part, part, spare
         add to, to, part
-        lui round, 2        @ 2**13
+        lui round, 8    @ 2**15
+        lui high, 0xFFFF0
+        slli pair1, pair1, 2
     """)
     for j in range(8):
         if j % 2 == 0:
             follow(k, "run", "left", "w", "base")
             k("""
-                lw value, 0(w)
+                lhu word, 0(w)
+                lhu value, 2(w)
                 addi w, w, 4
                 addi left, left, -1
-                slli word, value, 16
-                srli word, word, 16
-                srli value, value, 16
             """)
-        rescaled(k, f"row{j}", ("word", "value")[j % 2], "pair1", "round", "up", "half", "s")
+        mantissa = ("word", "value")[j % 2]
+        rescaled(k, f"row{j}", mantissa, "pair1", "round", "high", "up", "half", "s")
         k(f"""
-            lw part, ADDS
-            beqz part, put{j}
-            lw part, {4 * j}(to)
-            add row{j}, row{j}, part
+            lw part, ADDS; beqz part, put{j}
+            lw part, {4 * j}(to); add row{j}, row{j}, part
         put{j}:
             sw row{j}, {4 * j}(to)
         """)
         if j == 3:
             k("""
-                lw part, ROWS
-                addi part, part, -4
-                beqz part, next
+                lw part, ROWS; addi part, part, -4; beqz part, next
             """)
     k("""
     next:
-        lw part, T
-        addi part, part, -1
-        beqz part, through
+        lw part, T; addi part, part, -1; beqz part, through
         sw part, T
         lw run, RUN
         lw left, LEFT
         lw w, W
         j frame
     through:
-        lw part, ROWS
-        addi part, part, -8
-        sw part, ROWS
+        lw part, ROWS; addi part, part, -8; sw part, ROWS
         blez part, end
-        lw part, TO
-        addi part, part, 32
-        sw part, TO
+        lw part, TO; addi part, part, 32; sw part, TO
         j group
     end:
     """)
@@ -251,8 +202,7 @@ def rows(k: Kernel) -> None:
 
 def linear4() -> Kernel:
     """Eight rows of a matrix of 4 bits at a time, times each vector."""
-    k = Kernel("linear4", "eight rows of a matrix of 4 bits at a time, times each vector")
-    k.stack(WORDS)
+    k = kernel("linear4", "eight rows of a matrix of 4 bits at a time, times each vector", WORDS)
     names = {
         "w": "a0", "x": "a1", "word": "a2", "value": "a3", "part": "a4", "spare": "a5",
         "mask": "a6", "left": "a7", "pair0": "t1", "pair1": "t2", "pair2": "t3", "pair3": "t4",
@@ -264,7 +214,7 @@ def linear4() -> Kernel:
     sums(k)
     split(k)
     # What counted columns does other things then.
-    k.registers(**names, s="s8", up="s9", half="s10", to="ra", round="t3")
+    k.registers(**names, s="s8", up="s9", half="s10", to="ra", round="t3", high="t4")
     rows(k)
     enclose(k)
     return k

@@ -9,9 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from picoformer.device import program
+
 from ..riscv import Kernel
 
 BIAS = "0x20000"  # upper 20 bits of what operands have too many
+
+
+ARENA = "pos total context stride"
+RUN = "start words"
+FIELDS = {name: limits for name, _, limits in program.OPS.values()}
+FIELDS["sample"] = "logits n exp2 factor shift top_p random chosen"
+
+
+def kernel(name: str, about: str, words: str = "") -> Kernel:
+    """A kernel that is called with a record in a0 and the arena in a1, whose fields it knows.
+
+    words: of the stack.
+    """
+    k = Kernel(name, about)
+    k.stack(words)
+    for fields in ARENA, RUN, FIELDS[name]:
+        k.fields(" ".join(field.partition(":")[0] for field in fields.split()))
+    return k
 
 
 def fresh(k: Kernel, name: str) -> str:
@@ -70,8 +90,7 @@ def held(k: Kernel, shift: str, room: str, up: str, half: str) -> None:
     Changes t0.
     """
     k(f"""
-        li t0, 17
-        sub {up}, t0, {shift}
+        li t0, 17; sub {up}, t0, {shift}
     """)
     at_least(k, up, "zero")
     at_most(k, up, room)
@@ -80,8 +99,7 @@ def held(k: Kernel, shift: str, room: str, up: str, half: str) -> None:
     at_most(k, shift, "t0")
     k(f"""
         addi {shift}, {shift}, -17
-        li {half}, 1
-        sll {half}, {half}, {shift}
+        li {half}, 1; sll {half}, {half}, {shift}
         addi {shift}, {shift}, 1
     """)
 
@@ -91,9 +109,8 @@ def follow(k: Kernel, run: str, left: str, w: str, base: str) -> None:
     some = fresh(k, "some")
     k(f"""
         bnez {left}, {some}
-        addi {run}, {run}, 8
-        lw {w}, 0({run})
-        lw {left}, 4({run})
+        addi {run}, {run}, 8; lw {w}, .start({run})
+        lw {left}, .words({run})
         add {w}, {w}, {base}
     {some}:
     """)
@@ -115,8 +132,7 @@ def columns(k: Kernel, n: int, shift: int = 8, sums: int = 4, load: str = "lw") 
         for word, value in pair:
             for j in range(sums):
                 k(f"""
-                    mul product, {word}, {value}
-                    add sum{j}, sum{j}, product
+                    mul product, {word}, {value}; add sum{j}, sum{j}, product
                 """)
                 if j < sums - 1:
                     k(f"srli {word}, {word}, {shift}")
@@ -128,14 +144,13 @@ def bits(k: Kernel) -> None:
     for n in 16, 8, 4, 2, 1:
         few = fresh(k, "few")
         k(f"""
-            srli a2, a1, {n}
-            beqz a2, {few}
+            srli a2, a1, {n}; beqz a2, {few}
             mv a1, a2
             addi t0, t0, {n}
         {few}:
         """)
     k("""
-        add t0, t0, a1      @ which is 0 or 1
+        add t0, t0, a1    @ which is 0 or 1
         jr t6
     """)
 
@@ -144,10 +159,8 @@ def magnitude(k: Kernel, value: str, most: str, spare: str) -> None:
     """`most` becomes the magnitude of a value if it is larger. Changes spare."""
     less = fresh(k, "less")
     k(f"""
-        srai {spare}, {value}, 31
-        xor {value}, {value}, {spare}
-        sub {value}, {value}, {spare}
-        bgeu {most}, {value}, {less}
+        srai {spare}, {value}, 31; xor {value}, {value}, {spare}
+        sub {value}, {value}, {spare}; bgeu {most}, {value}, {less}
         mv {most}, {value}
     {less}:
     """)
@@ -157,8 +170,8 @@ def largest(k: Kernel) -> None:
     """The words from a0 to a3 -> a4 the largest magnitude. Changes a0, a1, a2, a5."""
     again, more, less = fresh(k, "largest"), fresh(k, "notmore"), fresh(k, "notless")
     k(f"""
-        li a4, 0            @ the largest
-        li a5, 0            @ the smallest
+        li a4, 0    @ the largest
+        li a5, 0    @ the smallest
     {again}:
         lw a1, 0(a0)
         addi a0, a0, 4
@@ -184,32 +197,27 @@ def shifts(k: Kernel, shift: str, up: str, half: str, down: str) -> None:
         neg {up}, {shift}
         li {down}, 0
     {right}:
-        li {half}, 1
-        sll {half}, {half}, {down}
-        srli {half}, {half}, 1
+        li {half}, 1; sll {half}, {half}, {down}; srli {half}, {half}, 1
     """)
 
 
 def shifted(k: Kernel, value: str, up: str, half: str, down: str) -> None:
     """A value, shifted and rounded by what `shifts` found."""
     k(f"""
-        sll {value}, {value}, {up}
-        add {value}, {value}, {half}
+        sll {value}, {value}, {up}; add {value}, {value}, {half}
         sra {value}, {value}, {down}
     """)
 
 
-def root(k: Kernel, eps: int) -> None:
+def root(k: Kernel) -> None:
     """a1 a sum of squares, a5 the shift that they had; a0 their root, t5 its exponent.
 
-    eps: where in the record, at s10, the epsilon is. Changes t0, t6, a1 to a5.
+    Changes t0, t6, a1 to a5.
     """
-    k(f"""
-        lw a2, {eps}(s10)
-        lw t0, {eps + 4}(s10)
-        slli a5, a5, 1
-        sub t0, t0, a5
-        bltz t0, small
+    k("""
+        lw a2, .eps(s10)
+        lw t0, .eps_e(s10)
+        slli a5, a5, 1; sub t0, t0, a5; bltz t0, small
         li a3, 15
     """)
     at_most(k, "t0", "a3")
@@ -224,29 +232,21 @@ def root(k: Kernel, eps: int) -> None:
     k("""
         srl a2, a2, t0
     grown:
-        add a5, a1, a2
-        mv a1, a5
+        add a5, a1, a2; mv a1, a5
         jal t6, bits
-        li t5, 30
-        sub t5, t5, t0
-        srai t5, t5, 1
+        li t5, 30; sub t5, t5, t0; srai t5, t5, 1
         srli a1, a5, 2
         bltz t5, even
-        slli t0, t5, 1
-        sll a1, a5, t0
+        slli t0, t5, 1; sll a1, a5, t0
     even:
         li a0, 0
-        lui a2, 4           @ 2**14, a bit
+        lui a2, 4    @ 2**14, a bit
     bit:
-        add a3, a0, a2
-        mul a4, a3, a3
-        bltu a1, a4, above
+        add a3, a0, a2; mul a4, a3, a3; bltu a1, a4, above
         mv a0, a3
     above:
-        srli a2, a2, 1
-        bnez a2, bit
-        seqz a2, a0
-        add a0, a0, a2      @ at least 1
+        srli a2, a2, 1; bnez a2, bit
+        seqz a2, a0; add a0, a0, a2  @ at least 1
     """)
 
 
@@ -257,13 +257,9 @@ def arguments(k: Kernel, *subroutines: Callable[[Kernel], None]) -> None:
     """
     k(f"""
         mv s10, a0
-        lui t0, {BIAS}
-        sub s11, a1, t0
-        lw t0, 12(a1)
-        slli t0, t0, 2
-        sw t0, STRIDE
-        lw t0, 4(a1)
-        sw t0, T
+        lui t0, {BIAS}; sub s11, a1, t0
+        lw t0, .stride(a1); slli t0, t0, 2; sw t0, STRIDE
+        lw t0, .total(a1); sw t0, T
         bnez t0, begin
         j end
     """)
@@ -278,9 +274,7 @@ def vectors(k: Kernel, again: str, *pointers: str) -> None:
     for p in pointers:
         k(f"add {p}, {p}, a0")
     k(f"""
-        lw a0, T
-        addi a0, a0, -1
-        sw a0, T
+        lw a0, T; addi a0, a0, -1; sw a0, T
         bnez a0, {again}
     end:
     """)
@@ -292,34 +286,25 @@ def rotation(k: Kernel) -> None:
     a4 becomes the largest magnitude. Changes t0 to t6.
     """
     k("""
-        lui t6, 4           @ 2**14
+        lui t6, 4    @ 2**14
         li a4, 0
     rotate:
         lw t0, 0(a2)
         lw t3, 0(a0)
         lw t4, 0(a1)
-        slli t1, t0, 16
-        srai t1, t1, 16     @ cosine
-        srai t2, t0, 16     @ sine
+        slli t1, t0, 16; srai t1, t1, 16  @ cosine
+        srai t2, t0, 16    @ sine
         mul t0, t3, t1
-        mul t5, t4, t2
-        sub t0, t0, t5
-        add t0, t0, t6
-        srai t0, t0, 15
+        mul t5, t4, t2; sub t0, t0, t5; add t0, t0, t6; srai t0, t0, 15
         sw t0, 0(a0)
         mul t3, t3, t2
-        mul t4, t4, t1
-        add t3, t3, t4
-        add t3, t3, t6
-        srai t3, t3, 15
+        mul t4, t4, t1; add t3, t3, t4; add t3, t3, t6; srai t3, t3, 15
         sw t3, 0(a1)
     """)
     magnitude(k, "t0", "a4", "t1")
     magnitude(k, "t3", "a4", "t1")
     k("""
-        addi a0, a0, 4
-        addi a1, a1, 4
-        addi a2, a2, 4
+        addi a0, a0, 4; addi a1, a1, 4; addi a2, a2, 4
         bne a1, a3, rotate
     """)
 
@@ -328,25 +313,25 @@ def differences(k: Kernel, shift: int, sums: int = 4) -> None:
     """What `columns` has summed becomes the rows."""
     for j in range(sums - 1):
         k(f"""
-            slli product, sum{j + 1}, {shift}
-            sub sum{j}, sum{j}, product
+            slli product, sum{j + 1}, {shift}; sub sum{j}, sum{j}, product
         """)
 
 
 def rescaled(
-    k: Kernel, value: str, mantissa: str, scale: str, round_: str, up: str, half: str, down: str
-) -> None:
-    """A sum becomes a result, by a row's mantissa and the vector's; round_ is 2**13.
+    k: Kernel, value: str, mantissa: str, scale: str, round_: str, mask: str, up: str, half: str,
+    down: str,
+) -> None:  # fmt: skip
+    """A sum becomes a result, by a row's mantissa and four times the vector's.
 
-    `held` says how it is shifted. Changes the mantissa.
+    mul = (mantissa * vector's mantissa + 2**13) >> 14 is taken 2**16 times. Neither is above
+    2**16, 2**14. mask is ~0xFFFF, round_ 2**15. `held` says how sums are shifted. Changes the
+    mantissa.
     """
     k(f"""
         mul {mantissa}, {mantissa}, {scale}
         sll {value}, {value}, {up}
         add {mantissa}, {mantissa}, {round_}
-        srli {mantissa}, {mantissa}, 14
-        slli {mantissa}, {mantissa}, 16
-        mulhsu {value}, {value}, {mantissa}
-        add {value}, {value}, {half}
+        and {mantissa}, {mantissa}, {mask}
+        mulhsu {value}, {value}, {mantissa}; add {value}, {value}, {half}
         sra {value}, {value}, {down}
     """)
