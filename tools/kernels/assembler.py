@@ -11,6 +11,8 @@ from typing import ClassVar
 
 from picoformer import Error
 
+CALL = 100  # half-words in one `data`: a board parses one in less heap than many short ones
+
 
 @dataclass
 class Line:
@@ -123,9 +125,11 @@ class Kernel:
         """The function for boards, as source for MicroPython's assembler."""
         out = f"\n\n@micropython.{self.DECORATOR}\ndef {self.name}({self.ARGUMENTS}):\n"
         halves = self.halves()
-        for i in range(0, len(halves), 10):
-            words = ", ".join(f"0x{h:04X}" for h in halves[i : i + 10])
-            out += f"    data(2, {words})\n"
+        for i in range(0, len(halves), CALL):
+            part = halves[i : i + CALL]
+            lines = (part[n : n + 10] for n in range(0, len(part), 10))
+            words = ",\n        ".join(", ".join(f"0x{h:04X}" for h in line) for line in lines)
+            out += f"    data(\n        2,\n        {words}\n    )\n"
         return out
 
     def _halves(self, line: Line) -> list[int]:
