@@ -34,15 +34,14 @@ def vector(k: Kernel) -> None:
     """
     k("""
     vector:
-        ldr r0, REC
-        ldr r2, BASE; ldr r3, [r0, .table]; adds r2, r2, r3; mov r11, r2
-        ldr r3, [r0, .bits]
+        ldr r6, REC
+        ldr r2, BASE; ldr r3, [r6, .table]; adds r2, r2, r3; mov r11, r2
+        ldr r3, [r6, .bits]
         movs r7, #17; subs r7, r7, r3
         movs r4, #1; lsls r4, r7; lsrs r4, r4, #1; mov r10, r4
         movs r4, #1; lsls r4, r3; mov r9, r4
         subs r1, r3, #5
         movs r2, #1; lsls r2, r1; subs r2, #1
-        ldr r6, REC
         ldr r0, G
         ldr r3, N; adds r3, r3, r0; mov r12, r3
         ldr r3, [r6, .table]

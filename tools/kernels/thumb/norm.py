@@ -253,7 +253,6 @@ def quantize(k: Kernel) -> None:
         movs r3, #1
     nonzero:
         mov r9, r3
-        mov r8, r4
         ldr r0, REC
         ldr r7, [r0, .bits]
         movs r6, #31; subs r6, r6, r7
@@ -262,7 +261,6 @@ def quantize(k: Kernel) -> None:
         mov r1, r3
         bl divide
         movs r3, #1; lsls r3, r6; lsrs r3, r3, #1; mov r11, r3
-        mov r4, r8
         lsls r2, r5             @ once for all
         ldr r0, SOURCE
         ldr r1, Y

@@ -182,10 +182,10 @@ def pick(k: Kernel) -> None:
 def sample() -> Kernel:
     """Powers of two of the logits, then the least weight that belongs to top-p, a running sum."""
     k = kernel("sample", "the largest logit, or a random one among the most likely")
-    prologue(k, "BASE REC START END")
+    prologue(k, "BASE REC START")
     k("""
         ldr r4, [r0, .logits]; adds r4, r4, r2; str r4, START
-        ldr r5, [r0, .n]; lsls r5, r5, #2; adds r5, r5, r4; str r5, END; mov r12, r5
+        ldr r5, [r0, .n]; lsls r5, r5, #2; adds r5, r5, r4; mov r12, r5
     """)
     for part in best, weigh, reached, nucleus, pick:
         part(k)
