@@ -1,8 +1,6 @@
 """Kernels for every Cortex-M, Armv6-M code, which the later cores run as well, and their modules.
 
-They do what device/picoformer/kernels_portable.py says, bit for bit. Each module compiles from its
-source in 40 KB of heap, and as .mpy has no more blocks of flash than it must; kernels_thumb_more
-has what cores with DSP instructions take as well.
+They do what device/picoformer/kernels_portable.py says, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,20 +23,8 @@ Written by `python -m tools.kernels`; tools/kernels/thumb/kernels.lst says what 
 
 import micropython
 '''
-MODULES = {
-    "kernels_thumb": ("linear", "attend"),
-    "kernels_thumb_more": ("store", "norm", "gate", "embed", "pool", "bias", "sample"),
-    "kernels_thumb4": ("linear4", "embed4"),
-}
-AROUND = {  # what stands in front of a module's kernels, and behind them
-    "kernels_thumb": (
-        "\nfrom .kernels_thumb_more import (\n    BIAS,\n    bias,\n    embed,\n    gate,\n"
-        "    layernorm,\n    norm,\n    pool,\n    sample,\n    store,\n)\n",
-        "",
-    ),
-    "kernels_thumb_more": ("\nBIAS = 0x20000000\n", "\n\nlayernorm = norm\n"),
-    "kernels_thumb4": ("", ""),
-}
+BEHIND = "\n\nBIAS = 0x20000000\nlayernorm = norm\n"
+FOUR = ("linear4", "embed4")  # of weights of 4 bits
 
 
 def made() -> list[Kernel]:
@@ -49,9 +35,8 @@ def made() -> list[Kernel]:
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
-    source = {k.name: k.source() for k in kernels}
-    out = {}
-    for module, names in MODULES.items():
-        before, behind = AROUND[module]
-        out[module] = HEAD + before + "".join(source[name] for name in names) + behind
+    out = {"kernels_thumb": HEAD, "kernels_thumb4": HEAD}
+    for k in kernels:
+        out["kernels_thumb4" if k.name in FOUR else "kernels_thumb"] += k.source()
+    out["kernels_thumb"] += BEHIND
     return out

@@ -88,25 +88,21 @@ def scores(k: Kernel) -> None:
         asrs r2, r4; adcs r2, r3
         stmia r0!, {r2}
     """)
-    closed(k, "score", "r0, r12", "r2", "r9", "bgt")
+    rare = """
+    higher:
+        mov r10, r3
+        b lower
+    clamp:
+        asrs r4, r4, #31; mvns r4, r4; lsrs r4, r4, #28; lsls r4, r4, #1    @ 0 or 30
+        b clamped
+    """
+    closed(k, "score", "r0, r12", "r2", "r9", "bgt", rare)
     k("""
         ldr r0, REC
         ldr r4, [r0, .bias]
         cmp r4, #0; beq softmax
     """)
     lean(k)
-    k("""
-    higher:
-        mov r10, r3
-        b lower
-    clamp:
-        cmp r4, #0; blt toolow
-        movs r4, #30
-        b clamped
-    toolow:
-        movs r4, #0
-        b clamped
-    """)
 
 
 def lean(k: Kernel) -> None:
@@ -125,10 +121,12 @@ def lean(k: Kernel) -> None:
         ldmia r4!, {r2}; ldr r5, [r1, #0]; adds r2, r2, r5
         stmia r1!, {r2}
     """)
-    closed(k, "lean", "r1, r12", "r2", "r3", "bgt")
     k("""
+        cmp r2, r3; ble leaned
+        mov r3, r2
+    leaned:
+        cmp r1, r12; bne lean
         mov r9, r3
-        b softmax
     """)
 
 
@@ -166,12 +164,11 @@ def softmax(k: Kernel) -> None:
         add r8, r3
         cmp r0, r12; bne weigh
         b weighed
+    toofar:
+        movs r2, #31
+        b near
     nothing:
         adds r1, #4
         movs r3, #0; stmia r0!, {r3}
         cmp r0, r12; bne weigh
-        b weighed
-    toofar:
-        movs r2, #31
-        b near
     """)

@@ -26,7 +26,7 @@ def shares(k: Kernel) -> None:
         mov r1, r3; mov r5, r4; subs r5, #16; lsrs r1, r5
         ldr r6, REC
         ldr r0, [r6, .num]
-        ldr r5, [r6, .num_e]; adds r5, r5, r4; mov r2, r10; subs r5, r5, r2; mov r10, r5
+        ldr r7, [r6, .num_e]; adds r7, r7, r4; mov r2, r10; subs r7, r7, r2
         bl divide
         str r2, MUL
         mov r3, r8
@@ -35,7 +35,7 @@ def shares(k: Kernel) -> None:
         bge room
         movs r5, #0
     room:
-        mov r6, r10
+        mov r6, r7
     """)
     rescale(
         k,

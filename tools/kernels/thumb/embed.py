@@ -7,12 +7,13 @@ from .pieces import epilogue, kernel, prologue, shifts
 
 
 def start(k: Kernel, four: bool) -> None:
-    """The positions, from NEXT on to LAST; RIGHT, LEFT and r10 a shift; r8 the arena.
+    """The positions, from NEXT on to LAST; RIGHT, LEFT and half a shift.
 
     Of 4 bits SIZE, the words of columns and of scales, one for each span of columns.
     """
+    k.registers(arena="r8", half="r10")
     k("""
-        mov r8, r1
+        mov arena, r1
         ldr r3, [r1, .stride]; lsls r3, r3, #2; str r3, STRIDE
         ldr r3, [r0, .count]
         cmp r3, #0; bne given
@@ -34,30 +35,31 @@ def start(k: Kernel, four: bool) -> None:
     k("""
         ldr r4, [r0, .shift]
         bl shifts
-        str r4, RIGHT; str r5, LEFT; mov r10, r6
+        str r4, RIGHT; str r5, LEFT; mov half, r6
         b check
     """)
     shifts(k)
 
 
 def token(k: Kernel) -> None:
-    """A token, its position, or the type in its high half -> r3, r11 the row.
+    """A token, its position, or the type in its high half -> r3, which row.
 
-    r4 is which of the positions; r9 becomes its frame's distance from the first; r0 the record.
+    r4 is the position's number, `frame` its frame's distance from the first, r0 the record.
     """
+    k.registers(arena="r8", frame="r9", which="r11")
     k("""
     token:
-        ldr r2, STRIDE; muls r2, r4; mov r9, r2
-        add r2, r8; adds r2, #64; ldr r3, [r2, #0]
+        ldr r2, STRIDE; muls r2, r4; mov frame, r2
+        add r2, arena; adds r2, #64; ldr r3, [r2, #0]
         ldr r0, REC
         ldr r2, [r0, .position]
         cmp r2, #1; beq byposition
         lsls r2, r2, #3; lsrs r3, r2; uxth r3, r3
         b row
     byposition:
-        mov r2, r8; ldr r3, [r2, .pos]; adds r3, r3, r4
+        mov r2, arena; ldr r3, [r2, .pos]; adds r3, r3, r4
     row:
-        mov r11, r3
+        mov which, r3
     """)
 
 
@@ -86,33 +88,34 @@ def place(k: Kernel, four: bool) -> None:
     seek(k, "seek")
     k(f"""
         str r4, RUN; str r3, SKIP
-        mov r6, r11; lsls r6, r6, #{32 - which}; lsrs r6, r6, #{33 - which}
+        mov r6, which; lsls r6, r6, #{32 - which}; lsrs r6, r6, #{33 - which}
         adds r3, r3, r6; adds r3, r3, r7
     """)
     seek(k, "multiplier")
     k("""
         ldr r4, [r4, .start]; adds r4, r4, r5
         lsls r3, r3, #2; ldr r6, [r4, r3]
-        mov r3, r11; lsls r3, r3, #31; lsrs r3, r3, #27; lsrs r6, r3; uxth r6, r6
+        mov r3, which; lsls r3, r3, #31; lsrs r3, r3, #27; lsrs r6, r3; uxth r6, r6
     """)
 
 
 def row(k: Kernel, four: bool) -> None:
     """r0 words, r1 out, r3 lane, r4 shift, r6 multiplier, which takes a shift to the left.
 
-    r7 -1 to add, else 0, r9 end of the run, r10 rounding, r12 end of out. Of 4 bits that
-    multiplier is MUL, r6 that times a span's scale, and the next scale comes at the result lr.
+    r7 -1 to add, else 0. Of 4 bits that multiplier is MUL, r6 that times a span's scale, and the
+    next scale comes where the result is `span`.
     """
-    k("ldr r1, [r0, .x]; adds r1, r1, r5; add r1, r9")
+    k.registers(frame="r9", runend="r9", half="r10", which="r11", end="r12", span="lr")
+    k("ldr r1, [r0, .x]; adds r1, r1, r5; add r1, frame")
     if four:
-        k("mov lr, r1; ldr r7, [r0, .n]")
+        k("mov span, r1; ldr r7, [r0, .n]")
     k(f"""
-        lsls r7, r7, #2; adds r7, r7, r1; mov r12, r7
-        mov r3, r11; lsls r3, r3, #{29 if four else 30}; lsrs r3, r3, #27
+        lsls r7, r7, #2; adds r7, r7, r1; mov end, r7
+        mov r3, which; lsls r3, r3, #{29 if four else 30}; lsrs r3, r3, #27
         ldr r7, [r0, .position]; negs r7, r7; asrs r7, r7, #31
         ldr r4, RUN
         ldr r0, [r4, .start]; adds r0, r0, r5
-        ldr r2, [r4, .words]; lsls r2, r2, #2; adds r2, r2, r0; mov r9, r2
+        ldr r2, [r4, .words]; lsls r2, r2, #2; adds r2, r2, r0; mov runend, r2
         ldr r2, SKIP; lsls r2, r2, #2; adds r0, r0, r2
         ldr r4, RIGHT
         ldr r5, LEFT; lsls r6, r5
@@ -121,22 +124,22 @@ def row(k: Kernel, four: bool) -> None:
         k("str r6, MUL")
     k("""
     element:
-        cmp r0, r9; beq runout
+        cmp r0, runend; beq runout
         ldmia r0!, {r2}; lsrs r2, r3
     """)
     if four:
         k("""
             lsls r2, r2, #28; lsrs r2, r2, #28
-            cmp r1, lr; beq scale
+            cmp r1, span; beq scale
             subs r2, #8
         """)
     else:
         k("uxtb r2, r2; subs r2, #128")
     k("""
-        muls r2, r6; add r2, r10; asrs r2, r4
+        muls r2, r6; add r2, half; asrs r2, r4
         ldr r5, [r1, #0]; ands r5, r7; adds r2, r2, r5
         stmia r1!, {r2}
-        cmp r1, r12; bne element
+        cmp r1, end; bne element
     """)
 
 
@@ -152,14 +155,14 @@ def advance(k: Kernel, four: bool) -> None:
     runout:
         ldr r2, RUN; adds r2, #8; str r2, RUN
         ldr r0, [r2, .start]; ldr r5, BASE; adds r0, r0, r5
-        ldr r5, [r2, .words]; lsls r5, r5, #2; adds r5, r5, r0; mov r9, r5
+        ldr r5, [r2, .words]; lsls r5, r5, #2; adds r5, r5, r0; mov runend, r5
         b element
     """)
     if four:
         k("""
         scale:
             ldr r6, MUL; muls r6, r2
-            ldr r2, REC; ldr r2, [r2, .span]; lsls r2, r2, #2; add lr, r2
+            ldr r2, REC; ldr r2, [r2, .span]; lsls r2, r2, #2; add span, r2
             b element
         """)
     k("done:")

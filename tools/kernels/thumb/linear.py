@@ -17,7 +17,6 @@ def start(k: Kernel) -> None:
         ldr r3, [r0, .cols]; str r3, COLS
         adds r4, r3, #2; lsls r4, r4, #2; str r4, SIZE
         subs r6, r6, r4; str r6, WMAX
-        movs r4, #0; str r4, REST
         bl jumps
         str r4, JUMP; str r5, JUMP2; str r5, JUMPW
         b setup
@@ -27,9 +26,6 @@ def start(k: Kernel) -> None:
 def pieces(k: Kernel) -> None:
     """Columns cut by the end of a run, piece by piece, then the multipliers behind them."""
     k("""
-    slow:
-        movs r3, #1; str r3, REST
-        ldr r3, COLS; str r3, C
     piece:
         ldr r3, END; subs r3, r3, r0
         bne have
@@ -69,8 +65,12 @@ def pieces(k: Kernel) -> None:
         ldr r3, RND; mov lr, r3
         ldr r3, JUMPW; str r3, JUMP2
         ldr r3, END; ldr r5, SIZE; subs r3, r3, r5; str r3, WMAX
-        movs r3, #0; str r3, REST
+        ldr r6, K; subs r6, #16; str r6, K
         b scales
+    slow:
+        ldr r3, K; adds r3, #16; str r3, K
+        ldr r3, COLS; str r3, C
+        b piece
     """)
 
 
@@ -113,20 +113,20 @@ def row(k: Kernel, m: str, s: str, above: str | None) -> None:
 def results(k: Kernel) -> None:
     """A row group is summed up. Multipliers first: r2 to r5, times the vector's mantissa."""
     k("""
-        ldr r3, REST
-        cmp r3, #0; bne tomore
+        ldr r6, K
+        cmp r6, #15; bhi tomore
         ldmia r0!, {r2, r4}
     scales:
         str r0, W
         ldr r7, SCALE
-        movs r6, #1; lsls r6, r6, #13
+        movs r1, #1; lsls r1, r1, #13
         lsrs r3, r2, #16; uxth r2, r2
         lsrs r5, r4, #16; uxth r4, r4
     """)
     multipliers = "r2", "r3", "r4", "r5"
     for m in multipliers:
-        k(f"muls {m}, r7; adds {m}, {m}, r6; lsrs {m}, {m}, #14")
-    k("ldr r6, K; ldr r7, S")
+        k(f"muls {m}, r7; adds {m}, {m}, r1; lsrs {m}, {m}, #14")
+    k("ldr r7, S")
     for m, s, above in zip(multipliers, SUMS, [*SUMS[1:], None], strict=True):
         row(k, m, s, above)
     k("""
@@ -154,28 +154,27 @@ def linear() -> Kernel:
 
     W and X where weights and activations begin, I0 to I3 what the sums begin with, JUMP into the
     unrolled columns. WMAX is the last address at which the run holds a whole row group; from there
-    on, REST is 1 and the columns go piece by piece, C of them left. r12 is the end of the
+    on, K is 16 more and the columns go piece by piece, C of them left. r12 is the end of the
     activations, one word on, lr rounds.
     """
     k = kernel("linear", "vectors times a matrix, with requantization")
     prologue(
-        k, f"W X I0 I1 I2 I3 JUMP JUMP2 JUMPW WMAX SCALE K S RND REST COLS C XEND {WORDS}"
+        k, f"W X I0 I1 I2 I3 JUMP WMAX JUMP2 JUMPW SCALE K S RND COLS C XEND {WORDS}"
     )
     start(k)
     jumps(k, THREES, 4, many=True)
     runs(k, "r2", "r3")
-    pieces(k)
     advance(k, "ldr r1, SIZE; subs r0, r0, r1; str r0, WMAX")
+    k("b setup")
+    pieces(k)
     setup(k)
     k("""
     group:
-        mov r7, sp; ldmia r7!, {r0-r6}
+        mov r7, sp; ldmia r7!, {r0-r7}      @ r7 is loaded as well
         mov r8, r2; mov r9, r3; mov r10, r4; mov r11, r5
-        ldr r2, WMAX
-        cmp r0, r2
+        cmp r0, r7; bhi slow
+    enter:
     """)
-    far(k, "bhi", "slow")
-    k("enter:")
     unrolled(k, "threes", THREES, 8, 16, 24, then="JUMP2")
     results(k)
     k("done:")

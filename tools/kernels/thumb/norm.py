@@ -50,8 +50,9 @@ def start(k: Kernel) -> None:
 def center(k: Kernel) -> None:
     """A layernorm's vector to 15 bits, then n times the distance from the mean.
 
-    r0 x, r1 out, r4, r5 and r6 shifts, r7 the sum, negative, r12 end of out.
+    r0 x, r1 out and its end, r4, r5 and r6 shifts, r7 the sum, negative.
     """
+    k.registers(start="r9", end="r12")
     k("""
     vector:
         ldr r0, REC
@@ -61,27 +62,27 @@ def center(k: Kernel) -> None:
         ldr r5, [r0, .power]; negs r5, r5; str r5, E    @ what the root adds is then taken off
         lsls r1, r1, #2
         ldr r3, [r0, .to]; adds r3, r3, r2; str r3, Y; str r3, SOURCE
-        adds r3, r3, r1; mov r12, r3
-        ldr r0, [r0, .from]; adds r0, r0, r2; mov r9, r0
+        adds r3, r3, r1; mov end, r3
+        ldr r0, [r0, .from]; adds r0, r0, r2; mov start, r0
         adds r1, r1, r0
         bl amax
         subs r4, #15; str r4, SHIFTED
         bl shifts
-        mov r0, r9
+        mov r0, start
         ldr r1, Y
         movs r7, #0
     mean:
         ldmia r0!, {r3}; lsls r3, r5; adds r3, r3, r6; asrs r3, r4
         subs r7, r7, r3
         stmia r1!, {r3}
-        cmp r1, r12; bne mean
+        cmp r1, end; bne mean
         ldr r0, Y
         ldr r2, N
         movs r3, #0             @ has as many bits as the largest
     center:
         ldr r4, [r0, #0]; muls r4, r2; adds r4, r4, r7; stmia r0!, {r4}
         asrs r5, r4, #31; eors r4, r5; subs r4, r4, r5; orrs r3, r4
-        cmp r0, r12; bne center
+        cmp r0, end; bne center
         bl bits
         subs r4, #15
         ldr r0, REC
@@ -102,7 +103,7 @@ def asitis(k: Kernel) -> None:
         str r5, E
         ldr r1, [r0, .n]; lsls r1, r1, #2
         ldr r3, [r0, .out]; adds r3, r3, r2; adds r3, #16; str r3, Y
-        adds r3, r3, r1; mov r12, r3
+        adds r3, r3, r1; mov end, r3
         ldr r0, [r0, .x]; adds r0, r0, r2; str r0, SOURCE
         adds r1, r1, r0
         bl amax
@@ -117,24 +118,25 @@ def asitis(k: Kernel) -> None:
 def gain(k: Kernel) -> None:
     """Times the gain, with the sum of squares.
 
-    r0 x, r1 y, r2 gain, r4 and r5 shifts, r6 shift of a square, r8 sum, r9 largest, r10 rounding,
-    r12 end of y.
+    r0 x, r1 y and its end, r2 gain, r4 and r5 shifts, r6 shift of a square; the total of squares,
+    the peak.
     """
+    k.registers(total="r8", peak="r9", half="r10", end="r12")
     k("""
     gain:
         ldr r5, [r0, .eps_e]
         ldr r6, SHIFTED; adds r6, r6, r4; lsls r6, r6, #1; subs r5, r5, r6
         str r5, EPSILON         @ its exponent, seen from the sum of squares
         bl shifts
-        mov r10, r6
+        mov half, r6
         ldr r2, BASE; adds r2, r2, r1
         ldr r6, [r0, .lg]
         ldr r0, SOURCE
         ldr r1, Y; str r1, SOURCE   @ of what follows
-        movs r3, #0; mov r8, r3; mov r9, r3
+        movs r3, #0; mov total, r3; mov peak, r3
     square:
-        ldmia r0!, {r3}; lsls r3, r5; add r3, r10; asrs r3, r4
-        mov r7, r3; muls r7, r7; lsrs r7, r6; add r8, r7
+        ldmia r0!, {r3}; lsls r3, r5; add r3, half; asrs r3, r4
+        mov r7, r3; muls r7, r7; lsrs r7, r6; add total, r7
         ldmia r2!, {r7}; muls r3, r7; stmia r1!, {r3}
     """)
     magnitude(k, "r3", "r7")
@@ -156,7 +158,7 @@ def gain(k: Kernel) -> None:
     k("""
         lsrs r4, r5
     added:
-        add r4, r8
+        add r4, total
     """)
 
 
@@ -229,17 +231,18 @@ def rescale(k: Kernel) -> None:
         asrs r3, r5; adcs r3, r6
         ldmia r1!, {r4}; ands r4, r7; adds r3, r3, r4
         stmia r0!, {r3}
-        cmp r0, r12; bne rescale
+        cmp r0, end; bne rescale
         b next
     """)
 
 
 def quantize(k: Kernel) -> None:
     """A norm's result: r3 the largest magnitude, r4 its bits less 15."""
+    k.registers(total="r8", peak="r9", half="r10", half2="r11", end="r12")
     k("""
     noscale:
         str r0, ROOT
-        mov r3, r9
+        mov r3, peak
         bl bits
         subs r4, #15
     last:
@@ -247,13 +250,12 @@ def quantize(k: Kernel) -> None:
     more(k, "E", "r4", "r5")
     k("""
         bl shifts
-        mov r10, r6
+        mov half, r6
         lsls r3, r5; adds r3, r3, r6; lsrs r3, r4
         bne nonzero
         movs r3, #1
     nonzero:
-        mov r9, r3
-        mov r8, r4
+        mov peak, r3
         ldr r0, REC
         ldr r7, [r0, .bits]
         movs r6, #31; subs r6, r6, r7
@@ -261,19 +263,18 @@ def quantize(k: Kernel) -> None:
         movs r0, #1; lsls r0, r7; subs r0, #1; lsls r0, r6
         mov r1, r3
         bl divide
-        movs r3, #1; lsls r3, r6; lsrs r3, r3, #1; mov r11, r3
-        mov r4, r8
+        movs r3, #1; lsls r3, r6; lsrs r3, r3, #1; mov half2, r3
         lsls r2, r5             @ once for all
         ldr r0, SOURCE
         ldr r1, Y
         movs r7, #0             @ the sum
     quantize:
-        ldmia r0!, {r3}; add r3, r10; asrs r3, r4
-        muls r3, r2; add r3, r11; asrs r3, r6
+        ldmia r0!, {r3}; add r3, half; asrs r3, r4
+        muls r3, r2; add r3, half2; asrs r3, r6
         adds r7, r7, r3
         stmia r1!, {r3}
-        cmp r1, r12; bne quantize
-        mov r8, r7
+        cmp r1, end; bne quantize
+        mov total, r7
     """)
 
 
@@ -281,7 +282,7 @@ def scale(k: Kernel) -> None:
     """The scale of the result, over the root if there is one; then the next vector."""
     k("""
         ldr r0, REC; ldr r0, [r0, .scale]
-        mov r3, r9; muls r3, r0
+        mov r3, peak; muls r3, r0
         ldr r1, ROOT
         cmp r1, #0; beq noroot
         lsls r0, r3, #1
@@ -294,7 +295,7 @@ def scale(k: Kernel) -> None:
         bl shifts
         lsls r3, r5; adds r3, r3, r6; lsrs r3, r4
         mov r4, r7
-        mov r5, r8
+        mov r5, total
         ldr r0, Y; subs r0, #16; stmia r0!, {r3-r5}
     next:
         ldr r0, AT; ldr r1, STRIDE; adds r0, r0, r1; str r0, AT

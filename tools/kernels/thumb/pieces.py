@@ -137,16 +137,20 @@ def larger(k: Kernel, value: str, spare: str, best: str = "r3") -> None:
     """)
 
 
-def closed(k: Kernel, loop: str, until: str, value: str, best: str, larger: str) -> None:
+def closed(
+    k: Kernel, loop: str, until: str, value: str, best: str, larger: str, rare: str = ""
+) -> None:
     """The end of a loop, which goes on until two registers are equal; `best` is the largest value.
 
-    larger: the branch for a new one. That is rare, so it goes around, not all others.
+    larger: the branch for a new one. That is rare, so it goes around, not all others; as what else
+    is `rare` may, which is reached by its labels.
     """
     best_, done = new(k, "best"), new(k, "closed")
     k(f"""
         cmp {value}, {best}; {larger} {best_}
         cmp {until}; bne {loop}
         b {done}
+        {rare}
     {best_}:
         mov {best}, {value}
         cmp {until}; bne {loop}
@@ -179,22 +183,24 @@ def bits(k: Kernel) -> None:
 
 
 def divide(k: Kernel) -> None:
-    """A function: r0 / r1 -> r2, for r0 < 2**31 and 0 < r1 < 2**16. Changes r0, r1, r3, r4."""
+    """A function: r0 / r1 -> r2, for r0 < 2**31 and 0 < r1 < 2**16. Changes r0, r1.
+
+    r2 has a bit that leaves it when all of the quotient are there.
+    """
     k("""
     divide:
-        movs r2, #0
-        movs r3, #1; lsls r3, r3, #12
-        lsls r1, r1, #12
-        lsrs r4, r0, #1
+        movs r2, #1; lsls r2, r2, #19
+        lsls r1, r1, #13
     align:
-        cmp r1, r4; bhi subtract
-        lsls r1, r1, #1; lsls r3, r3, #1
+        cmp r1, r0; bhi quotient
+        lsls r1, r1, #1; lsrs r2, r2, #1
         b align
-    subtract:
+    quotient:
+        lsrs r1, r1, #1
         cmp r0, r1; blo less
-        subs r0, r0, r1; adds r2, r2, r3
+        subs r0, r0, r1
     less:
-        lsrs r1, r1, #1; lsrs r3, r3, #1; bne subtract
+        adcs r2, r2; blo quotient
         bx lr
     """)
 

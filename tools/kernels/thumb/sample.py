@@ -7,7 +7,8 @@ from .pieces import at_least, at_most, epilogue, exp2, kernel, prologue, times
 
 
 def best(k: Kernel) -> None:
-    """r9 the largest logit; it is chosen unless the record has a factor for the others."""
+    """`top` is the largest logit; it is chosen unless the record has a factor for the others."""
+    k.registers(top="r9")
     k("""
         movs r3, #1; lsls r3, r3, #31
         adds r6, r4, #4
@@ -17,7 +18,7 @@ def best(k: Kernel) -> None:
         mov r3, r2; mov r6, r4
     smaller:
         cmp r4, r5; bne largest
-        mov r9, r3
+        mov top, r3
         ldr r1, [r0, .factor]
         cmp r1, #0; bne weight
         ldr r4, START; subs r6, r6, r4; lsrs r6, r6, #2; subs r6, #1; str r6, [r0, .chosen]
@@ -28,9 +29,9 @@ def best(k: Kernel) -> None:
 def weigh(k: Kernel) -> None:
     """Weights, powers of two of what logits lack to the largest.
 
-    r0 logits, r1 factor, r5 powers of two, r6 and r7 shifts, r8 sum, r9 largest, r10 2**24, r11
-    0x4000, r12 end.
+    r0 logits, r1 factor, r5 powers of two, r6 and r7 shifts; far: 2**24.
     """
+    k.registers(total="r8", top="r9", far="r10", half="r11", end="r12")
     k("""
     weight:
         ldr r7, [r0, .shift]
@@ -43,16 +44,16 @@ def weigh(k: Kernel) -> None:
     at_most(k, "r7", 31)
     k("""
         ldr r5, [r0, .exp2]; ldr r3, BASE; adds r5, r5, r3
-        movs r3, #0; mov r8, r3
+        movs r3, #0; mov total, r3
         movs r3, #1
-        lsls r4, r3, #24; mov r10, r4
-        lsls r4, r3, #14; mov r11, r4
+        lsls r4, r3, #24; mov far, r4
+        lsls r4, r3, #14; mov half, r4
         ldr r0, START
     weigh:
         ldr r3, [r0, #0]
-        mov r2, r9; subs r2, r2, r3
-        cmp r2, r10; bls close
-        mov r2, r10
+        mov r2, top; subs r2, r2, r3
+        cmp r2, far; bls close
+        mov r2, far
     close:
         lsls r2, r6
     """)
@@ -64,10 +65,10 @@ def weigh(k: Kernel) -> None:
     """)
     exp2(k, "r4", "r3")
     k("""
-        add r8, r4
+        add total, r4
     nothing:
         stmia r0!, {r4}
-        cmp r0, r12; bne weigh
+        cmp r0, end; bne weigh
         b weighed
     """)
 
@@ -78,7 +79,7 @@ def reached(k: Kernel) -> None:
     sum:
         movs r3, #0
         ldr r0, START
-        mov r1, r12; subs r1, r1, r0; lsls r1, r1, #28; lsrs r1, r1, #28
+        mov r1, end; subs r1, r1, r0; lsls r1, r1, #28; lsrs r1, r1, #28
         beq fours       @ bytes that four at a time leave over
         adds r1, r1, r0
     ones:
@@ -87,7 +88,7 @@ def reached(k: Kernel) -> None:
         adds r3, r3, r4
     less0:
         cmp r0, r1; bne ones
-        cmp r0, r12; beq summed
+        cmp r0, end; beq summed
     fours:
         ldmia r0!, {r4-r7}
     """)
@@ -98,7 +99,7 @@ def reached(k: Kernel) -> None:
         less{r}:
         """)
     k("""
-        cmp r0, r12; bne fours
+        cmp r0, end; bne fours
     summed:
         bx lr
     """)
@@ -110,33 +111,32 @@ def halves(k: Kernel, r: str, high: str, low: str) -> None:
 
 
 def nucleus(k: Kernel) -> None:
-    """The least weight that belongs to top-p, by halving. r8 low, r9 high, r10 what to reach."""
+    """The least weight that belongs to top-p, by halving."""
+    k.registers(total="r8", low="r8", high="r9", reach="r10")
     k("""
     weighed:
-        mov r3, r8
+        mov r3, total
         movs r2, #1
         ldr r0, REC
         ldr r1, [r0, .top_p]
         lsrs r4, r1, #15; bne chosen
-    """)
-    k("lsrs r4, r3, #15; muls r4, r1")
-    k("lsls r5, r3, #17; lsrs r5, r5, #17; muls r5, r1; lsrs r5, r5, #15")
-    k("""
-        adds r4, r4, r5; mov r10, r4
-        mov r8, r2
-        lsls r3, r2, #15; adds r3, #1; mov r9, r3
+        lsrs r4, r3, #15; muls r4, r1
+        lsls r5, r3, #17; lsrs r5, r5, #17; muls r5, r1; lsrs r5, r5, #15
+        adds r4, r4, r5; mov reach, r4
+        mov low, r2
+        lsls r3, r2, #15; adds r3, #1; mov high, r3
     halve:
-        mov r3, r9
-        mov r2, r8
+        mov r3, high
+        mov r2, low
         subs r4, r3, r2
         cmp r4, #1; ble halved
         adds r2, r2, r3; lsrs r2, r2, #1
         bl sum
-        cmp r3, r10; bge enough
-        mov r9, r2
+        cmp r3, reach; bge enough
+        mov high, r2
         b halve
     enough:
-        mov r8, r2
+        mov low, r2
         b halve
     halved:
         bl sum
@@ -146,6 +146,7 @@ def nucleus(k: Kernel) -> None:
 
 def pick(k: Kernel) -> None:
     """r2 least weight, r3 the sum: a random number (xorshift32) times the sum."""
+    k.registers(end="r12")
     k("""
         ldr r0, REC
         ldr r4, [r0, .random]
@@ -171,7 +172,7 @@ def pick(k: Kernel) -> None:
         subs r1, r1, r5
         bmi picked
     unlikely:
-        cmp r4, r12; bne pick
+        cmp r4, end; bne pick
         b done
     picked:
         subs r4, r4, r3; lsrs r4, r4, #2; subs r4, #1; str r4, [r0, .chosen]
@@ -182,10 +183,10 @@ def pick(k: Kernel) -> None:
 def sample() -> Kernel:
     """Powers of two of the logits, then the least weight that belongs to top-p, a running sum."""
     k = kernel("sample", "the largest logit, or a random one among the most likely")
-    prologue(k, "BASE REC START END")
+    prologue(k, "BASE REC START")
     k("""
         ldr r4, [r0, .logits]; adds r4, r4, r2; str r4, START
-        ldr r5, [r0, .n]; lsls r5, r5, #2; adds r5, r5, r4; str r5, END; mov r12, r5
+        ldr r5, [r0, .n]; lsls r5, r5, #2; adds r5, r5, r4; mov r12, r5
     """)
     for part in best, weigh, reached, nucleus, pick:
         part(k)

@@ -7,13 +7,14 @@ from .pieces import base, kernel, times
 
 
 def pool() -> Kernel:
-    """r12 the end of the first frame's words, r5 bytes from one frame to the next."""
+    """r3 and its end the first frame's words, r5 bytes from one frame to the next."""
     k = kernel("pool", "one position's vector is left: the last, the first, or the mean of all")
-    k("mov lr, r1")
+    k.registers(arena="lr", end="r12")
+    k("mov arena, r1")
     base(k)
     k("""
         ldr r3, [r0, .x]; adds r3, r3, r2       @ the first frame's
-        ldr r2, [r0, .n]; lsls r2, r2, #2; adds r2, r2, r3; mov r12, r2
+        ldr r2, [r0, .n]; lsls r2, r2, #2; adds r2, r2, r3; mov end, r2
         ldr r2, [r1, .total]
         ldr r5, [r1, .stride]; lsls r5, r5, #2
         ldr r6, [r0, .how]
@@ -23,7 +24,7 @@ def pool() -> Kernel:
         ldr r6, [r1, .pos]; adds r6, r6, r2; str r6, [r1, .pos]    @ the first one's now
     copy:
         ldmia r5!, {r6}; stmia r3!, {r6}
-        cmp r3, r12; bne copy
+        cmp r3, end; bne copy
         b done
     """)
     reciprocal(k)
@@ -31,7 +32,7 @@ def pool() -> Kernel:
     mean(k)
     k("""
     done:
-        movs r0, #1; mov r1, lr; str r0, [r1, .total]
+        movs r0, #1; mov r1, arena; str r0, [r1, .total]
         movs r0, #0
     """)
     return k
@@ -82,30 +83,31 @@ def mean(k: Kernel) -> None:
         movs r4, #0
         asrs r0, r6; adcs r0, r4
         stmia r3!, {r0}
-        cmp r3, r12; bne element
+        cmp r3, end; bne element
     """)
 
 
 def bias() -> Kernel:
     """r0 words, r1 their end in out, r2 -1 to add, else 0, r3 out, r6 the next run.
 
-    r7 end of out, r12 positions left, lr base. 11 cycles an element.
+    r7 end of out; the positions that are left. 11 cycles an element.
     """
     k = kernel("bias", "a vector of words that may lie in several runs")
+    k.registers(left="r12", base="lr")
     k.stack("REC ARENA")
     k("push {r0, r1}")
     base(k)
     k("""
-        mov lr, r2
+        mov base, r2
         ldr r3, [r0, .out]; adds r3, r3, r2
-        ldr r4, [r1, .total]; mov r12, r4
+        ldr r4, [r1, .total]; mov left, r4
     vector:
         ldr r0, REC
         ldr r7, [r0, .n]; lsls r7, r7, #2; adds r7, r7, r3
-        ldr r6, [r0, .weights]; add r6, lr
+        ldr r6, [r0, .weights]; add r6, base
         ldr r2, [r0, .add]; negs r2, r2
     run:
-        ldmia r6!, {r0, r1}; add r0, lr; lsls r1, r1, #2
+        ldmia r6!, {r0, r1}; add r0, base; lsls r1, r1, #2
         beq run
         subs r5, r7, r3
         cmp r1, r5; bls fits
@@ -120,7 +122,7 @@ def bias() -> Kernel:
         cmp r3, r7; bne run
         ldr r0, REC; ldr r4, [r0, .n]
         ldr r0, ARENA; ldr r5, [r0, .stride]; subs r5, r5, r4; lsls r5, r5, #2; adds r3, r3, r5
-        mov r4, r12; subs r4, #1; mov r12, r4
+        mov r4, left; subs r4, #1; mov left, r4
         bne vector
         add sp, #8
         movs r0, #0

@@ -11,6 +11,7 @@ product, the activations run one column ahead.
 from __future__ import annotations
 
 from ..arm import Kernel
+from .pieces import far
 
 SUMS = "r8", "r9", "r10", "r11"
 
@@ -49,11 +50,11 @@ def unrolled(k: Kernel, loop: str, threes: int, *lanes: int, skip: str = "r6", t
         k("ldmia r1!, {r2, r3, r7}")
         column(k, "r5", "r2", "r4", *lanes)
         column(k, "r6", "r3", "r4", *lanes)
-    k(f"""
-        cmp r1, r12; beq {loop}done
-        b {loop}
-    {loop}done:
-    """)
+    k("cmp r1, r12")
+    if threes * bytes_of(len(lanes) + 1)[0] < 250:
+        k(f"bne {loop}")
+    else:
+        far(k, "bne", loop)
 
 
 def bytes_of(lanes: int) -> tuple[int, int]:
