@@ -205,6 +205,8 @@ def sample(cpu):
         records.sample(cpu, n, n)
     for n, t, p in ((5, 800, 900), (16, 100, 999), (33, 5000, 500), (97, 100_000, 1000)):
         records.sample(cpu, n, n, *sampling(t, p, 10))
+    for seed in range(6):  # which sum of weights of 1 and 1/2 the second one is needed for
+        records.sample(cpu, seed, 2, *sampling(1000, 900, 10), np.array([710, 0]))
     for bits in range(0, 16, 2):
         logits = np.random.default_rng(bits).integers(-5, 6, 50) << bits
         m, s, p = sampling(5000, 1000 - 45 * (bits & 2), bits)

@@ -11,8 +11,8 @@ from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import Figure, profile
 
 # Of ESP32_GENERIC 1.24.0 in Espressif's QEMU: gc.mem_free() with the files in mapped flash, and
-# the longest contexts that loaded and ran there, by trying: alone, beside the server. A cache takes
-# the same for four positions, so that a plan goes by fours; english-french loads 22 there.
+# the longest contexts that loaded and ran there, by trying: alone, beside the server. A cache
+# takes the same for four positions, so that a plan goes by fours; english-french loads 22 there.
 FREE = 160_288
 LONGEST = {
     "fashion": (50, 50),

@@ -143,12 +143,13 @@ def query(k: Kernel) -> None:
 
 def round_query(k: Kernel) -> None:
     """To 12 bits, with the sum of the results: BIAS, negative. A: the scale of the scores."""
+    k.registers(peak="r8")
     k("""
     rotated:
         cmp r3, #0; bne nonzero
         movs r3, #1
     nonzero:
-        mov r8, r3
+        mov peak, r3
         mov r1, r3
         movs r0, #255; lsls r0, r0, #3; adds r0, #7; lsls r0, r0, #19  @ 2047 << 19
         bl divide
@@ -164,7 +165,7 @@ def round_query(k: Kernel) -> None:
         lsls r6, r6, #11; str r6, BIAS
         ldr r0, REC
         ldr r4, [r0, .scale]
-        mov r3, r8; muls r3, r4
+        mov r3, peak; muls r3, r4
         bl bits
         ldr r5, SE; subs r5, r5, r4; str r5, SE
         subs r4, #15

@@ -8,7 +8,7 @@ from .sums import SUMS, column
 
 
 def shares(k: Kernel) -> None:
-    """The divisor, MUL, and the shifts of the weighted sum. r8 the sum of weights, lr before them.
+    """The divisor, MUL, and the shifts of the weighted sum.
 
     OFF is the lanes' bias, 128 or 120 times the sum of weights; values of 4 bits count 16 times.
     """
@@ -21,15 +21,15 @@ def shares(k: Kernel) -> None:
         stmia r0!, {r2}
     padded:
         cmp r0, r1; blo pad
-        mov r3, lr
+        mov r3, undivided
         bl bits
         mov r1, r3; mov r5, r4; subs r5, #16; lsrs r1, r5
         ldr r6, REC
         ldr r0, [r6, .num]
-        ldr r7, [r6, .num_e]; adds r7, r7, r4; mov r2, r10; subs r7, r7, r2
+        ldr r7, [r6, .num_e]; adds r7, r7, r4; mov r2, exponent; subs r7, r7, r2
         bl divide
         str r2, MUL
-        mov r3, r8
+        mov r3, total
         bl bits
         movs r5, #24; subs r5, r5, r4
         bge room
@@ -62,7 +62,7 @@ def quads(k: Kernel) -> None:
     """
     k("""
     quad:
-        ldr r3, VEND; mov r12, r3
+        ldr r3, VEND; mov end, r3
         ldr r3, VBITS
         ldr r0, W
         ldr r1, X
@@ -84,19 +84,18 @@ def quads(k: Kernel) -> None:
         column(k, "r2", weight, "r3", 4, 8, 12)
     k("""
         adds r0, #16
-        cmp r1, r12; bne nibble
+        cmp r1, end; bne nibble
     """)
 
 
 def results(k: Kernel) -> None:
     """r4 out, r5 multiplier, r2 bits of a value, r3 dimensions left, r6 and r7 shifts.
-
-    r12 the lanes' bias, lr rounding.
     """
+    k.registers(bias="r12", half="lr")
     k("""
     summed:
-        ldr r0, HALF; mov lr, r0
-        ldr r0, OFF; mov r12, r0
+        ldr r0, HALF; mov half, r0
+        ldr r0, OFF; mov bias, r0
         ldr r2, VBITS
         ldr r3, LEFT
         ldr r4, OUT
@@ -111,7 +110,7 @@ def results(k: Kernel) -> None:
         k("lsls r0, r6; add r0, r12")
         times(k, "r0", "r5", "r1")
         k("""
-            add r0, lr; asrs r0, r7
+            add r0, half; asrs r0, r7
             stmia r4!, {r0}
             subs r3, #1
         """)

@@ -25,6 +25,7 @@ def start(k: Kernel) -> None:
 
 def pieces(k: Kernel) -> None:
     """Columns cut by the end of a run, piece by piece, then the multipliers behind them."""
+    k.registers(end="r12", half="lr")
     k("""
     piece:
         ldr r3, END; subs r3, r3, r0
@@ -38,7 +39,7 @@ def pieces(k: Kernel) -> None:
         mov r3, r2
     short:
         subs r2, r2, r3; str r2, C
-        lsls r4, r3, #2; adds r4, r4, r1; adds r4, #4; mov r12, r4
+        lsls r4, r3, #2; adds r4, r4, r1; adds r4, #4; mov end, r4
         bl jumps
         str r5, JUMP2
         mov r6, r4
@@ -61,8 +62,8 @@ def pieces(k: Kernel) -> None:
             k("mov r2, r4")
         k("ldmia r0!, {r4}")
     k("""
-        ldr r3, XEND; mov r12, r3
-        ldr r3, RND; mov lr, r3
+        ldr r3, XEND; mov end, r3
+        ldr r3, RND; mov half, r3
         ldr r3, JUMPW; str r3, JUMP2
         ldr r3, END; ldr r5, SIZE; subs r3, r3, r5; str r3, WMAX
         ldr r6, K; subs r6, #16; str r6, K
@@ -76,13 +77,14 @@ def pieces(k: Kernel) -> None:
 
 def setup(k: Kernel) -> None:
     """What depends on the vector alone."""
+    k.registers(end="r12", half="lr")
     k("""
     setup:
         ldr r0, XH
         ldmia r0!, {r2-r4}      @ mantissa, exponent, sum
         adds r0, #4; str r0, X
         str r2, SCALE
-        ldr r5, COLS; lsls r5, r5, #2; adds r5, r5, r0; adds r5, #4; str r5, XEND; mov r12, r5
+        ldr r5, COLS; lsls r5, r5, #2; adds r5, r5, r0; adds r5, #4; str r5, XEND; mov end, r5
         lsls r4, r4, #7; negs r4, r4; str r4, I3    @ the 128, and what they make of the others
         mov r5, r4
     """)
@@ -94,7 +96,7 @@ def setup(k: Kernel) -> None:
         ldr r5, [r5, .room]
     """)
     rescale(k, "RND", "S")
-    k("mov lr, r3; str r4, K")
+    k("mov half, r3; str r4, K")
 
 
 def row(k: Kernel, m: str, s: str, above: str | None) -> None:
@@ -106,7 +108,7 @@ def row(k: Kernel, m: str, s: str, above: str | None) -> None:
         lsls r0, r6
         uxth r1, r0; asrs r0, r0, #16
         muls r1, {m}; muls {m}, r0; lsrs r1, r1, #16
-        adds {m}, {m}, r1; add {m}, lr; asrs {m}, r7
+        adds {m}, {m}, r1; add {m}, half; asrs {m}, r7
     """)
 
 

@@ -96,7 +96,8 @@ def column(k: Kernel, w: str, x: str) -> None:
 
 
 def part(k: Kernel) -> None:
-    """A block by pieces, or the end of the row."""
+    """A block by pieces, or the end of the row. `total`: of the activations."""
+    k.registers(total="r12", scales="lr")
     k("other:")
     k("ldr r3, XEND; subs r3, r3, r1")
     far(k, "beq", "rows")
@@ -115,7 +116,7 @@ def part(k: Kernel) -> None:
         bl nextrun
         b fetch
     fetched:
-        ldmia r0!, {r4}; mov lr, r4
+        ldmia r0!, {r4}; mov scales, r4
     kept:
     """)
     clear(k, "r3")
@@ -123,9 +124,9 @@ def part(k: Kernel) -> None:
     piece:
         ldr r3, END; subs r3, r3, r0
         bne have
-        mov r7, lr
+        mov r7, scales
         bl nextrun
-        mov lr, r7
+        mov scales, r7
         b piece
     have:
         lsrs r3, r3, #2
@@ -139,7 +140,7 @@ def part(k: Kernel) -> None:
         blo even
         subs r6, r6, r3
         ldmia r0!, {r4}; ldmia r1!, {r7}
-        add r12, r7
+        add total, r7
     """)
     column(k, "r4", "r7")
     k("""
@@ -151,11 +152,12 @@ def part(k: Kernel) -> None:
 
 
 def full(k: Kernel) -> None:
-    """A full block. Its scales are in lr."""
+    """A full block. The scales of its rows."""
+    k.registers(total="r12", scales="lr")
     k("full:")
     scales(k, "same")
     k("""
-        ldmia r0!, {r4}; mov lr, r4
+        ldmia r0!, {r4}; mov scales, r4
     same:
     """)
     clear(k, "r6")
@@ -165,7 +167,7 @@ def full(k: Kernel) -> None:
         nop
     """)
     for _ in range(8):
-        k("ldmia r0!, {r4-r5}; ldmia r1!, {r6-r7}; add r12, r6; add r12, r7")
+        k("ldmia r0!, {r4-r5}; ldmia r1!, {r6-r7}; add total, r6; add total, r7")
         column(k, "r4", "r6")
         column(k, "r5", "r7")
     k("ldr r3, C; cmp r3, #0")
@@ -175,8 +177,8 @@ def full(k: Kernel) -> None:
 def swept(k: Kernel) -> None:
     """A block is summed up: its rows by twos, times their scales, to the accumulators."""
     k("""
-        mov r7, r12; lsls r7, r7, #3; lsls r3, r7, #16; adds r7, r7, r3
-        mov r6, lr
+        mov r7, total; lsls r7, r7, #3; lsls r3, r7, #16; adds r7, r7, r3
+        mov r6, scales
         mov r3, r11
         lsls r3, r3, #4; add r3, r10
         lsls r3, r3, #4; add r3, r9
@@ -203,14 +205,15 @@ def swept(k: Kernel) -> None:
 
 def results(k: Kernel) -> None:
     """All columns are done: r1 accumulators, r6 result, r7 -1 to add to it."""
+    k.registers(half="r8", mantissa="r9", k8192="r10", up="r11", down="r12")
     k("""
     rows:
         mov r1, sp
-        ldr r3, RND; mov r8, r3
-        ldr r3, SCALE; mov r9, r3
-        movs r3, #1; lsls r3, r3, #13; mov r10, r3
-        ldr r3, K; mov r11, r3
-        ldr r3, S; mov r12, r3
+        ldr r3, RND; mov half, r3
+        ldr r3, SCALE; mov mantissa, r3
+        movs r3, #1; lsls r3, r3, #13; mov k8192, r3
+        ldr r3, K; mov up, r3
+        ldr r3, S; mov down, r3
         ldr r6, OUT
         ldr r7, ADD
     two:
@@ -224,14 +227,14 @@ def results(k: Kernel) -> None:
     for half in "uxth r2, r5", "lsrs r2, r5, #16":
         k(f"""
             {half}
-            mov r3, r9; muls r2, r3; add r2, r10; lsrs r2, r2, #14
+            mov r3, mantissa; muls r2, r3; add r2, k8192; lsrs r2, r2, #14
             ldmia r1!, {{r3}}
-            mov r4, r11; lsls r3, r4
+            mov r4, up; lsls r3, r4
         """)
         times(k, "r3", "r2", "r4")
         k("""
-            add r3, r8
-            mov r4, r12; asrs r3, r4
+            add r3, half
+            mov r4, down; asrs r3, r4
             ldr r4, [r6, #0]; ands r4, r7; adds r3, r3, r4
             stmia r6!, {r3}
         """)

@@ -169,6 +169,7 @@ def key(k: Kernel) -> None:
 
 def value(k: Kernel) -> None:
     """Its value, of 8 bits: four dimensions a word, then on by the context."""
+    k.registers(end="r12")
     k("""
         ldr r0, VX
         bl normalize
@@ -180,7 +181,7 @@ def value(k: Kernel) -> None:
         lsls r7, r7, #16; ldr r0, SCALE; orrs r7, r0
         ldr r0, STO; str r7, [r0, #0]
         ldr r0, VX
-        ldr r1, SIZE; adds r1, r1, r0; mov r12, r1; str r1, VX
+        ldr r1, SIZE; adds r1, r1, r0; mov end, r1; str r1, VX
         ldr r3, VTO
         ldr r7, CONTEXT; subs r7, #4
         cmp r5, #26; beq four
@@ -193,7 +194,7 @@ def value(k: Kernel) -> None:
         lsls r4, r3, #30; bne sameword
         adds r3, r3, r7
     sameword:
-        cmp r0, r12; bne value
+        cmp r0, end; bne value
         b valued
     """)
 
@@ -206,7 +207,7 @@ def value4(k: Kernel) -> None:
         stmia r0!, {r4}
         adds r4, #8
         ldrb r1, [r3, #0]; lsrs r1, r1, #4; lsls r1, r1, #4; orrs r1, r4; strb r1, [r3, #0]
-        cmp r0, r12; beq valued
+        cmp r0, end; beq valued
         ldr r4, [r0, #0]; muls r4, r2; asrs r4, r4, #27
         stmia r0!, {r4}
         adds r4, #8; lsls r4, r4, #4
@@ -215,7 +216,7 @@ def value4(k: Kernel) -> None:
         lsls r4, r3, #30; bne samefour
         adds r3, r3, r7
     samefour:
-        cmp r0, r12; bne four
+        cmp r0, end; bne four
     valued:
     """)
 
