@@ -37,8 +37,12 @@ from tools.emulation.rp2040 import CLOCK_HZ, CYCLES, RP2040, checked
 FAMILIES = ("portable", "viper", "thumb")
 ON_BOARDS = ("dsp", "thumb")
 DWT = 0xE0001004  # the cycle counter of a Cortex-M3 and later
-COUNT = "import machine\nmachine.mem32[0xE000EDFC] |= 1 << 24\nmachine.mem32[0xE0001000] |= 1\n"  # it counts
-PIECE = 4096  # bytes of a file in a script
+COUNT = """
+import machine
+machine.mem32[0xE000EDFC] |= 1 << 24
+machine.mem32[0xE0001000] |= 1
+"""  # it counts
+PIECE = 1024  # bytes of a file in a script
 PORTABLE_WORK = 8192  # the largest case of the portable kernels
 
 # Loads a case, runs it `times` times on fresh memory, prints its cycles and a checksum.
@@ -184,7 +188,7 @@ def run() -> None:
     parser.add_argument("--families")
     parser.add_argument("--port", help="of a board that has the runtime")
     parser.add_argument("--counter", metavar="ADDRESS", type=lambda text: int(text, 0),
-                        default=DWT, help="where that board counts cycles (its core's)")  # fmt: skip
+                        default=DWT, help="where it counts cycles (its core's)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="not the portable kernels")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", metavar="FILE.png")
