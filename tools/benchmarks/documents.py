@@ -3,6 +3,7 @@
     python -m tools.benchmarks.documents                          # write the text again
     python -m tools.benchmarks.documents --plot                   # and the pictures
     python -m tools.benchmarks.documents --measure stories260K.bin [--llama2c PATH/TO/run]
+    python -m tools.benchmarks.documents --dsp FILE.json    # of tools.benchmarks.kernels --port
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
@@ -116,6 +117,8 @@ def run() -> None:
     parser.add_argument("--llama2c", metavar="RUN", help="llama2.c's program, to compare")
     parser.add_argument("--only", default=",".join(PARTS), help="of " + ",".join(PARTS))
     parser.add_argument("--plot", action="store_true", help="draw the pictures again")
+    parser.add_argument("--dsp", metavar="FILE.json", type=Path,
+                        help="kernels on a board with DSP instructions")  # fmt: skip
     o = parser.parse_args()
     only = o.only.split(",")
     if not set(only) <= set(PARTS):
@@ -125,6 +128,9 @@ def run() -> None:
     if o.measure:
         measure(o.measure, o.llama2c, only)
     figures = figures_of(FIGURES)
+    if o.dsp:
+        figures["dsp"] = figures_of(o.dsp)
+        save(FIGURES, figures)
     if o.measure or o.plot:
         pictures(figures)
     for path, text in rendered(figures).items():
