@@ -18,7 +18,7 @@ from picoformer.boards import emulated
 from picoformer.boards.emulated import esp32, pico, pico2
 from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
-from tools.benchmarks import boards, documents, figures, inputs
+from tools.benchmarks import boards, documents, figures, inputs, kernel_cases, kernels
 from tools.benchmarks import profile as profiles
 from tools.emulation import rp2040, xip
 
@@ -122,6 +122,34 @@ def test_the_page_of_boards_says_what_the_profiles_say():
 @pytest.mark.slow
 def test_the_page_of_boards_says_what_the_plan_says():
     assert boards.page("fits") == boards.PAGE.read_text()
+
+
+def test_kernels_are_measured_on_a_port(tmp_path):
+    """The case's file comes there whole; a board's own counter is started, and set to 0."""
+    case = kernel_cases.cases()[0]
+    path, said = tmp_path / "case.bin", []
+    space = {"open": lambda _name, mode: path.open(mode)}
+
+    class Fake:
+        def exec(self, code, timeout):
+            said.append(code)
+            if "import gc" not in code and "family" not in code:
+                exec(code, space)
+            return "120 7\n"
+
+    port = kernels.OnPort.__new__(kernels.OnPort)
+    port.board = Fake()
+    port.soft_reset = lambda: None
+    port.put(case.content())
+    assert path.read_bytes() == case.content()
+    for counter in kernels.DWT, 0x1F000000:
+        said.clear()
+        row = kernels.measured(port, "", case, ["dsp", "thumb"], counter)
+        assert row["cycles"] == {"dsp": 120, "thumb": 120} and row["equal"]
+        assert f"m[{hex(counter)}]" in said[0] and "COUNTER" not in said[0]
+        own = "mem32[0xE0001000] |= 1" in said[0] and f"m[{kernels.DWT}] = 0" in said[0]
+        assert own == (counter == kernels.DWT)
+        assert f"run('', BIAS, family, '{case.kernel}', 3)" in said[1]
 
 
 def test_documents_say_what_the_figures_say():

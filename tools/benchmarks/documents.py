@@ -4,6 +4,7 @@
     python -m tools.benchmarks.documents --plot                   # and the pictures
     python -m tools.benchmarks.documents --measure stories260K.bin [--llama2c PATH/TO/run]
                                          [--riscv FIRMWARE.elf]
+    python -m tools.benchmarks.documents --dsp FILE.json    # of tools.benchmarks.kernels --port
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
@@ -122,6 +123,8 @@ def run() -> None:
     parser.add_argument("--riscv", metavar="FIRMWARE.elf", help="MicroPython for VIRT_RV32")
     parser.add_argument("--only", default=",".join(PARTS), help="of " + ",".join(PARTS))
     parser.add_argument("--plot", action="store_true", help="draw the pictures again")
+    parser.add_argument("--dsp", metavar="FILE.json", type=Path,
+                        help="kernels on a board with DSP instructions")  # fmt: skip
     o = parser.parse_args()
     only = o.only.split(",")
     if not set(only) <= set(PARTS):
@@ -131,6 +134,9 @@ def run() -> None:
     if o.measure:
         measure(o.measure, o.llama2c, o.riscv, only)
     figures = figures_of(FIGURES)
+    if o.dsp:
+        figures["dsp"] = figures_of(o.dsp)
+        save(FIGURES, figures)
     if o.measure or o.plot:
         pictures(figures)
     for path, text in rendered(figures).items():

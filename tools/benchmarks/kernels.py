@@ -2,6 +2,7 @@
 
     python -m tools.benchmarks.kernels [--families viper,thumb] [--quick] [--json]
                                        [--plot FILE.png]
+    python -m tools.benchmarks.kernels --port PORT [--counter ADDRESS] [--families dsp,thumb]
 
 Each kernel is called from MicroPython as the interpreter calls it; the call is included, and so is
 the requantization of `linear`. Weights, arena and cache are in SRAM. The official firmware runs in
@@ -9,17 +10,22 @@ rp2040py (see tools/emulation/rp2040.py), which counts the cycles of every instr
 families must leave the same memory behind. The portable kernels run the smaller cases only, and
 still take a minute; --quick leaves them out.
 
+With --port they run on a board that has the runtime (`picoformer update`): any Cortex-M with a
+cycle counter, by default the core's own (DWT, which an M0+ lacks). An emulator that counts cycles
+may have its counter elsewhere. A file of up to 66 KB, /case.bin, is there meanwhile.
+
 The shapes (tools/benchmarks/kernel_cases.py) are those of a small story model.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import Any
 
-from picoformer import Error
+from picoformer import Board, Error
 from picoformer.device import program
 from tools.benchmarks.kernel_cases import Case, cases
 from tools.benchmarks.plots import need_plots, plot_kernels
@@ -29,6 +35,14 @@ from tools.emulation.filesystem import runtime
 from tools.emulation.rp2040 import CLOCK_HZ, CYCLES, RP2040, checked
 
 FAMILIES = ("portable", "viper", "thumb")
+ON_BOARDS = ("dsp", "thumb")
+DWT = 0xE0001004  # the cycle counter of a Cortex-M3 and later
+COUNT = """
+import machine
+machine.mem32[0xE000EDFC] |= 1 << 24
+machine.mem32[0xE0001000] |= 1
+"""  # it counts
+PIECE = 1024  # bytes of a file in a script
 PORTABLE_WORK = 8192  # the largest case of the portable kernels
 
 # Loads a case, runs it `times` times on fresh memory, prints its cycles and a checksum.
@@ -73,7 +87,7 @@ def check(*parts):
 """
 SETUP = f"""{LOAD}
 import machine
-CASE = "/case%d.bin"
+CASE = "/case%s.bin"
 
 # Its locals that hold cycles are behind the 16 that cost less: all of them cost the same.
 def run(n, bias, family, name, times):
@@ -94,19 +108,49 @@ def run(n, bias, family, name, times):
                 arena[i] = saved[i]
         gc.collect()
         s = off()
-        a = m[{CYCLES}]
-        b = m[{CYCLES}]
-        c = m[{CYCLES}]
+        a = m[COUNTER]
+        b = m[COUNTER]
+        c = m[COUNTER]
         kernel(view, memory)
-        d = m[{CYCLES}]
+        d = m[COUNTER]
         on(s)
         best = min(best, ((d - c) - (b - a)) & 0x3FFFFFFF)
     print(best, check(arena, regions[4]))
 """
 
 
-def measured(board: RP2040, n: int, case: Case, families: list[str]) -> dict[str, Any]:
+class OnPort:
+    """A board on a port, used as an emulated one."""
+
+    def __init__(self, port: str) -> None:
+        self.board = Board(port)
+
+    def soft_reset(self) -> None:
+        self.board.connection.reset()
+
+    def exec(self, code: str, timeout: float = 60) -> str:
+        return self.board.exec(code, timeout)
+
+    def put(self, content: bytes) -> None:
+        """Write the case's file."""
+        self.exec("from binascii import unhexlify\nf = open('/case.bin', 'wb')")
+        for i in range(0, len(content), PIECE):
+            self.exec(f"f.write(unhexlify('{content[i : i + PIECE].hex()}'))")
+        self.exec("f.close()")
+
+    def close(self) -> None:
+        with contextlib.suppress(Error):
+            self.exec("import os\nos.remove('/case.bin')")
+        self.board.close()
+
+
+def measured(
+    board: RP2040 | OnPort, n: object, case: Case, families: list[str], counter: int = CYCLES
+) -> dict[str, Any]:
     """Cycles of case n in each family, the best of three; whether they leave the same memory."""
+    setup = SETUP.replace("COUNTER", hex(counter))
+    if counter == DWT:
+        setup = COUNT + setup.replace("s = off()\n", f"s = off()\n        m[{DWT}] = 0\n")
     cycles: dict[str, int] = {}
     checks: dict[str, int] = {}
     for family in families:
@@ -116,9 +160,9 @@ def measured(board: RP2040, n: int, case: Case, families: list[str]) -> dict[str
         module = f"kernels_{family}4" if case.op in program.FOUR else f"kernels_{family}"
         code = f"from picoformer.kernels_{family} import BIAS\n"
         code += f"from picoformer import {module} as family\n"
-        code += f"run({n}, BIAS, family, {case.kernel!r}, {times})\n"
+        code += f"run({n!r}, BIAS, family, {case.kernel!r}, {times})\n"
         board.soft_reset()  # the largest matrix needs most of the heap
-        board.exec(SETUP)
+        board.exec(setup)
         text = board.exec(code, timeout=1800).split()
         cycles[family], checks[family] = int(text[0]), int(text[1])
     return {
@@ -148,32 +192,49 @@ def print_row(row: dict[str, Any], families: list[str]) -> None:
 @mistakes()
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--families", default=",".join(FAMILIES))
+    parser.add_argument("--families")
+    parser.add_argument("--port", help="of a board that has the runtime")
+    parser.add_argument("--counter", metavar="ADDRESS", type=lambda text: int(text, 0),
+                        default=DWT, help="where it counts cycles (its core's)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="not the portable kernels")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", metavar="FILE.png")
     o = parser.parse_args()
-    families = [f for f in o.families.split(",") if not (o.quick and f == "portable")]
-    unknown = set(families) - set(FAMILIES)
+    asked = o.families or ",".join(ON_BOARDS if o.port else FAMILIES)
+    families = [f for f in asked.split(",") if not (o.quick and f == "portable")]
+    known = {*FAMILIES, *(ON_BOARDS if o.port else ())}
+    unknown = set(families) - known
     if unknown or not families:
-        parser.error(f"families are {', '.join(FAMILIES)}, not {', '.join(sorted(unknown))}")
+        parser.error(f"families are {', '.join(known)}, not {', '.join(sorted(unknown))}")
     if o.plot:
         need_plots()
-    checked()
-    listed = cases()
     rows: list[dict[str, Any]] = []
-    files = runtime() | {f"/case{n}.bin": case.content() for n, case in enumerate(listed)}
-    with RP2040(files) as board:
-        for n, case in enumerate(listed):
-            rows.append(measured(board, n, case, families))
-            if not o.json:
-                if n == 0:
-                    print_head(families)
-                print_row(rows[-1], families)
+    hz = CLOCK_HZ
+
+    def add(row: dict[str, Any]) -> None:
+        rows.append(row)
+        if not o.json:
+            if len(rows) == 1:
+                print_head(families)
+            print_row(row, families)
+
+    listed = cases()
+    if o.port:
+        with contextlib.closing(OnPort(o.port)) as there:
+            hz = int(there.exec("import machine\nprint(machine.freq())"))
+            for case in listed:
+                there.put(case.content())
+                add(measured(there, "", case, families, o.counter))
+    else:
+        checked()
+        files = runtime() | {f"/case{n}.bin": case.content() for n, case in enumerate(listed)}
+        with RP2040(files) as board:
+            for n, case in enumerate(listed):
+                add(measured(board, n, case, families))
     if o.plot:
         plot_kernels(o.plot, rows)
     if o.json:
-        print(json.dumps({"clock_hz": CLOCK_HZ, "kernels": rows}))
+        print(json.dumps({"clock_hz": hz, "kernels": rows}))
     if not all(row["equal"] for row in rows):
         raise Error("the families differ")
 

@@ -33,7 +33,7 @@ Cycles on the emulated Pico, weights and all in SRAM, the call and the requantiz
 {kernels(figures["kernels"]["kernels"], "cycles")}
 ![cycles of each kernel](images/speed-kernels.png)
 
-{riscv(figures)}## The unix port
+{with_dsp(figures)}{riscv(figures)}## The unix port
 
 {unix_port(figures["unix"])}
 ## On silicon
@@ -165,6 +165,23 @@ def kernels(measured: list[dict[str, Any]], what: str) -> str:
             row["unit"],
         ])  # fmt: skip
     return table(["kernel", *families, *(f"{f}, each" for f in families), "one of"], lines)
+
+
+def with_dsp(figures: dict[str, Any]) -> str:
+    """The kernels on a core with DSP instructions."""
+    if "dsp" not in figures:
+        return ""
+    measured = figures["dsp"]
+    return f"""\
+The same on an emulated Pico 2 W (RP2350, a Cortex-M33 at {measured["clock_hz"] // 10**6} MHz). The
+cycles are those of a model of the M33's timing that runs in rp2350js and is not part of this
+project; of a board with a Cortex-M3, M4, M7 or M33 this takes the core's own counter:
+
+    python -m tools.benchmarks.kernels --port PORT --json > dsp.json
+    python -m tools.benchmarks.documents --dsp dsp.json
+
+{kernels(measured["kernels"], "cycles")}
+"""
 
 
 def texts(figures: dict[str, Any]) -> str:

@@ -103,6 +103,31 @@ def products(k: Kernel) -> None:
     """)
 
 
+def score(k: Kernel) -> None:
+    """The next score, with the largest of them; the exponent of a value is on top of its word."""
+    k("""
+        ldmia r1!, {r3}
+        ldr r2, [r0, #0]
+        ubfx r5, r3, #0, #11
+        ubfx r4, r3, #11, #5
+        mla r5, r5, r6, r11
+        sub r4, r7, r4
+        lsrs r5, r5, #11
+        usat r4, #5, r4
+        smulwb r2, r2, r5
+        adds r4, #1
+        cmp r3, r10
+        it hi
+        movhi r10, r3
+        asrs r2, r4
+        adc r2, r2, #0
+        stmia r0!, {r2}
+        cmp r2, r9
+        it gt
+        movgt r9, r2
+    """)
+
+
 def scores(k: Kernel) -> None:
     """r0 scores, r1 scales of the cache, r6 the query's scale, r7 shift, r9 best, r10 exponent.
 
@@ -117,28 +142,17 @@ def scores(k: Kernel) -> None:
         mov r11, #1024
         ldr r6, A
         ldr r7, SE
-    score:
-        ldmia r1!, {r3}
-        ldr r2, [r0, #0]
-        ubfx r5, r3, #0, #11
-        ubfx r4, r3, #11, #5
-        mla r5, r5, r6, r11
-        sub r4, r7, r4
-        lsrs r5, r5, #11
-        usat r4, #5, r4
-        smulwb r2, r2, r5
-        adds r4, #1
-        cmp r3, r10         @ the exponent of a value is on top
-        it hi
-        movhi r10, r3
-        asrs r2, r4
-        adc r2, r2, #0
-        stmia r0!, {r2}
-        cmp r2, r9
-        it gt
-        movgt r9, r2
+        sub r2, r12, r0
+        lsls r2, r2, #29
+        bmi second          @ of an odd number
+    first:
+    """)
+    score(k)
+    k("second:")
+    score(k)
+    k("""
         cmp r0, r12
-        bne score
+        bne first
         mov r3, r10
         lsrs r3, r3, #27
         mov r8, r3

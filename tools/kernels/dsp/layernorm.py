@@ -224,7 +224,7 @@ def results(k: Kernel) -> None:
 
 
 def layernorm() -> Kernel:
-    k = Kernel("layernorm", "the distance from the mean over its root mean square, in place of it")
+    k = Kernel("layernorm", "the distance from the mean over its root mean square")
     room = prologue(k, "BASE REC T STRIDE AT E Y SOURCE EPSILON SHIFTED RND S")
     begin(k)
     vector(k)

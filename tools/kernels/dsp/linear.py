@@ -82,9 +82,8 @@ def pack(k: Kernel) -> None:
         lsrs r2, r3, #2
         beq packrest
     packfour:
-        ldmia r7!, {r1, r4}
-        pkhbt r1, r1, r4, lsl #16
-        ldmia r7!, {r4, r5}
+        ldmia r7!, {r1, r3-r5}
+        pkhbt r1, r1, r3, lsl #16
         pkhbt r4, r4, r5, lsl #16
         subs r2, #1
         stmia r6!, {r1, r4}

@@ -208,7 +208,7 @@ def products(k: Kernel, w: str, x: str) -> None:
 def full(k: Kernel) -> int:
     """A block of sixteen columns, its scales in lr; where its code begins.
 
-    Behind it, the carry says that there are other columns of it. Changes r2 to r7.
+    Behind it the Z flag says that it is complete, no piece of it left. Changes r2 to r7.
     """
     k("""
     full:
@@ -220,7 +220,7 @@ def full(k: Kernel) -> int:
         str r2, XSPAN
     same:
         ldr r2, AT
-        cmp r0, r0          @ no piece is left
+        cmp r0, r0          @ Z
         ldr r9, [r2], #4
         str r2, AT
     """)

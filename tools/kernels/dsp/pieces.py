@@ -77,10 +77,10 @@ def rows(k: Kernel) -> None:
     row's: 15 by the format. `large` has what to do with 16, as nobody looks before they are here.
     """
     k("""
+        movs r7, #1
         orr r3, r2, r4
         tst r3, #0x80008000
         bne.w large
-        movs r7, #1
         smlawt r3, r6, r2, r7
         smlawb r2, r6, r2, r7
         smlawt r5, r6, r4, r7

@@ -19,22 +19,31 @@ def greedy(k: Kernel) -> None:
         add r12, r4, r5, lsl #2
         mov r3, #0x80000000
         adds r6, r4, #4
-    largest:
-        ldmia r4!, {r2}
+        lsls r5, r5, #31
+        beq largest
+        ldmia r4!, {r3}     @ one of an odd number
         cmp r4, r12
-        beq last
+        beq found
+    largest:
+        ldmia r4!, {r2, r5}
         cmp r2, r3
-        it gt
-        movgt r6, r4
-        it gt
-        movgt r3, r2
-        b largest
-    last:
-        cmp r2, r3
-        it gt
-        movgt r6, r4
-        it gt
-        movgt r3, r2
+        bgt first
+    two:
+        cmp r5, r3
+        bgt second
+    more:
+        cmp r4, r12
+        bne largest
+        b found
+    first:
+        mov r3, r2
+        subs r6, r4, #4
+        b two
+    second:
+        mov r3, r5
+        mov r6, r4
+        b more
+    found:
         mov r9, r3
         ldr r1, [r0, #12]
         cmp r1, #0
