@@ -12,7 +12,7 @@ WORDS = (
     "SC SHARED H SEND VTURN"
 )
 SUMS = {
-    "w": "a0", "x": "a1", "one": "a2", "x1": "a3", "two": "a4", "x2": "a5", "product": "t0",
+    "w": "a0", "x": "a1", "one": "a2", "v1": "a3", "two": "a4", "v2": "a5", "product": "t0",
     "sum0": "t1", "sum1": "t2", "sum2": "t3", "sum3": "t4", "until": "s0", "stop": "s1",
 }  # fmt: skip
 
