@@ -226,7 +226,7 @@ def test_a_board_gets_what_it_can_run(architecture, monkeypatch):
 
 
 def test_an_esp32_gets_no_assembler_for_riscv():
-    """Its MicroPython takes an .mpy's functions in assembler for bytecode, and crashes."""
+    """Its MicroPython takes an .mpy's functions in assembler for bytecode."""
     compiles()
     other, esp32 = (runtime.wanted(platform("rv32imc", port=port)) for port in ("rp2", "esp32"))
     assert modules(other.files) - modules(esp32.files) == RV32

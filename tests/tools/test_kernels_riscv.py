@@ -80,7 +80,7 @@ def test_mistakes_are_told(text, said):
 
 @pytest.mark.parametrize("assembler", [True, False])
 def test_a_port_without_an_assembler(assembler, monkeypatch):
-    """It loads the functions of an .mpy, as bytecode, and would crash by a call."""
+    """It loads the functions of an .mpy, as bytecode; a call does anything."""
 
     class Native:
         pass

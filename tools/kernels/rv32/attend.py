@@ -12,7 +12,7 @@ WORDS = (
     "SC SHARED H SEND VTURN"
 )
 SUMS = {
-    "w": "a0", "x": "a1", "one": "a2", "x1": "a3", "two": "a4", "x2": "a5", "product": "t0",
+    "w": "a0", "x": "a1", "one": "a2", "v1": "a3", "two": "a4", "v2": "a5", "product": "t0",
     "sum0": "t1", "sum1": "t2", "sum2": "t3", "sum3": "t4", "until": "s0", "stop": "s1",
 }  # fmt: skip
 
@@ -76,15 +76,17 @@ def position(k: Kernel) -> None:
     """)
 
 
-def total(k: Kernel, name: str, step: int = 4, **how: int | str) -> None:
+def total(
+    k: Kernel, name: str, step: int = 4, shift: int = 8, sums: int = 4, load: str = "lw"
+) -> None:
     """The columns of x up to `until` and `stop`, and so many words, into the sums."""
-    for i in range(int(how.get("sums", 4))):
+    for i in range(sums):
         k(f"li sum{i}, 0")
     k(f"""
         beq x, until, {name}rest
     {name}turn:
     """)
-    columns(k, TURN, **how)  # type: ignore[arg-type]
+    columns(k, TURN, shift, sums, load)
     k(f"""
         addi w, w, {step * TURN}
         addi x, x, {4 * TURN}; bne x, until, {name}turn
@@ -92,7 +94,7 @@ def total(k: Kernel, name: str, step: int = 4, **how: int | str) -> None:
         beq x, stop, {name}done
     {name}single:
     """)
-    columns(k, 1, **how)  # type: ignore[arg-type]
+    columns(k, 1, shift, sums, load)
     k(f"""
         addi w, w, {step}
         addi x, x, 4; bne x, stop, {name}single

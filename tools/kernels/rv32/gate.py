@@ -78,9 +78,7 @@ def fifteen(k: Kernel, shift: str, half: str) -> None:
         addi {shift}, t0, -15
     """)
     at_least(k, shift, "zero")
-    k(f"""
-        li {half}, 1; sll {half}, {half}, {shift}; srli {half}, {half}, 1
-    """)
+    k(f"li {half}, 1; sll {half}, {half}, {shift}; srli {half}, {half}, 1")
 
 
 def product(k: Kernel) -> None:

@@ -47,7 +47,7 @@ def frame(k: Kernel) -> None:
         li more, 0
         addi t0, t, -2; bgez t0, double
         lw t0, TOTAL; addi t0, t0, -1; bnez t0, alone
-        jal x1, scaling
+        jal v1, scaling
     lone:
         li more, -1
         lw t0, GROUPS; addi t0, t0, -2; bltz t0, alone
@@ -61,8 +61,8 @@ def frame(k: Kernel) -> None:
         j scaled
     double:
         li more, 1
-        lw x3, STRIDE; add x3, x3, x
-        addi x, x, 16; addi x3, x3, 16
+        lw xb, STRIDE; add xb, xb, x
+        addi x, x, 16; addi xb, xb, 16
     """)
     walk(k, "both")
     k("""
@@ -74,7 +74,7 @@ def frame(k: Kernel) -> None:
         k(f"sw sum{j + 4}, SUM{j}")
     k("""
     scaled:
-        jal x1, scaling
+        jal v1, scaling
         j rows
     """)
 
@@ -87,7 +87,7 @@ def groups(k: Kernel) -> None:
         sw run, RUN2
         sub left, left, cols; sw left, LEFT
         sub left, left, cols; addi left, left, -2; sw left, LEFT2
-        slli w3, cols, 2; add w3, w3, w; addi w3, w3, 8
+        slli wb, cols, 2; add wb, wb, w; addi wb, wb, 8
         addi x, x, 16
         srli until, cols, 3; slli until, until, 5; add until, until, x
         andi n, cols, 7
@@ -100,9 +100,9 @@ def groups(k: Kernel) -> None:
     """)
     for label, test, count in ("turn", "bne x, until", WIDE), ("single", "bnez n", 1):
         for i in range(count):
-            pair(k, f"lw one, {4 * i}(w)", f"lw two, {4 * i}(w3)", f"lw x1, {4 * i}(x)")
+            pair(k, f"lw one, {4 * i}(w)", f"lw two, {4 * i}(wb)", f"lw v1, {4 * i}(x)")
         k(f"""
-            addi w, w, {4 * count}; addi w3, w3, {4 * count}
+            addi w, w, {4 * count}; addi wb, wb, {4 * count}
             addi x, x, {4 * count}
         """)
         if count == 1:
@@ -116,7 +116,7 @@ def groups(k: Kernel) -> None:
             """)
     k("""
     groupscounted:
-        sw w3, W2
+        sw wb, W2
     """)
     for j in range(4):
         k(f"sw sum{j + 4}, SUM{j}")
@@ -128,8 +128,8 @@ def pair(k: Kernel, *loads: str) -> None:
         k(load)
     for j in range(4):
         k(f"""
-            mul product, one, x1; add sum{j}, sum{j}, product
-            mul product, two, x1; add sum{j + 4}, sum{j + 4}, product
+            mul product, one, v1; add sum{j}, sum{j}, product
+            mul product, two, v1; add sum{j + 4}, sum{j + 4}, product
         """)
         if j < 3:
             k("""
@@ -165,11 +165,9 @@ def walk(k: Kernel, how: str) -> None:
             pairs(k, count)
         else:
             columns(k, count)
-        k(f"""
-            addi w, w, {4 * count}; addi x, x, {4 * count}
-        """)
+        k(f"addi w, w, {4 * count}; addi x, x, {4 * count}")
         if both:
-            k(f"addi x3, x3, {4 * count}")
+            k(f"addi xb, xb, {4 * count}")
         if count == 1:
             k("addi n, n, -1")
         k(f"{test}, {how}{label}")
@@ -186,17 +184,17 @@ def walk(k: Kernel, how: str) -> None:
 
 
 def pairs(k: Kernel, n: int) -> None:
-    """As `columns`, of two vectors, at x and x3; the second one's sums are those from 4 on."""
+    """As `columns`, of two vectors, at x and xb; the second one's sums are those from 4 on."""
     for i in range(n):
         k(f"""
             lw one, {4 * i}(w)
-            lw x1, {4 * i}(x)
-            lw x2, {4 * i}(x3)
+            lw v1, {4 * i}(x)
+            lw v2, {4 * i}(xb)
         """)
         for j in range(4):
             k(f"""
-                mul product, one, x1
-                mul two, one, x2
+                mul product, one, v1
+                mul two, one, v2
                 add sum{j}, sum{j}, product
                 add sum{j + 4}, sum{j + 4}, two
             """)
@@ -205,7 +203,7 @@ def pairs(k: Kernel, n: int) -> None:
 
 
 def scale(k: Kernel) -> None:
-    """A subroutine, `jal x1, scaling`: a vector's scale, and how its results are shifted."""
+    """A subroutine, `jal v1, scaling`: a vector's scale, and how its results are shifted."""
     k("""
     scaling:
         lw x, X; lw scale, 0(x); slli scale, scale, 2
@@ -215,7 +213,7 @@ def scale(k: Kernel) -> None:
         lw one, ROOM
     """)
     held(k, "s", "one", "up", "half")
-    k("jr x1")
+    k("jr v1")
 
 
 def rows(k: Kernel) -> None:
@@ -236,16 +234,12 @@ def rows(k: Kernel) -> None:
             """)
         m = ("one", "two")[j % 2]
         if j < 3:
-            k(f"""
-                slli product, sum{j + 1}, 8; sub sum{j}, sum{j}, product
-            """)
+            k(f"slli product, sum{j + 1}, 8; sub sum{j}, sum{j}, product")
         k(f"sub sum{j}, sum{j}, bias")
         rescaled(k, f"sum{j}", m, "scale", "round", "mask", "up", "half", "s")
     k("beqz adds, put")
     for j in range(4):
-        k(f"""
-            lw one, {4 * j}(to); add sum{j}, sum{j}, one
-        """)
+        k(f"lw one, {4 * j}(to); add sum{j}, sum{j}, one")
     k("put:")
     for j in range(4):
         k(f"sw sum{j}, {4 * j}(to)")
@@ -299,18 +293,18 @@ def linear() -> Kernel:
     """Four rows of a matrix at a time, times two vectors or the last one; or eight, times one."""
     k = kernel("linear", "four rows of a matrix at a time, times each vector", WORDS)
     names = {
-        "w": "a0", "x": "a1", "one": "a2", "x1": "a3", "two": "a4", "x2": "a5", "product": "t0",
+        "w": "a0", "x": "a1", "one": "a2", "v1": "a3", "two": "a4", "v2": "a5", "product": "t0",
         "sum0": "t1", "sum1": "t2", "sum2": "t3", "sum3": "t4", "c": "t5", "left": "t6",
         "run": "a6", "base": "a7", "n": "s0", "until": "s1", "to": "s7", "cols": "s8", "t": "s9",
         "adds": "s10", "round": "s11", "more": "ra", "mask": "t5",
     }  # fmt: skip
-    k.registers(**names, sum4="s2", sum5="s3", sum6="s4", sum7="s5", x3="s6")
+    k.registers(**names, sum4="s2", sum5="s3", sum6="s4", sum7="s5", xb="s6")
     begin(k)
     frame(k)
     k.registers(**names, up="s2", half="s3", s="s4", scale="s5", bias="s6")
     scale(k)
     # Of a vector that is alone the scale stays; run, left and base wait on the stack.
-    k.registers(**names, sum4="a5", sum5="a6", sum6="a7", sum7="t6", w3="t5")
+    k.registers(**names, sum4="a5", sum5="a6", sum6="a7", sum7="t6", wb="t5")
     groups(k)
     k.registers(**names, up="s2", half="s3", s="s4", scale="s5", bias="s6")
     k("""

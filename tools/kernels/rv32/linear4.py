@@ -180,9 +180,7 @@ def rows(k: Kernel) -> None:
             sw row{j}, {4 * j}(to)
         """)
         if j == 3:
-            k("""
-                lw part, ROWS; addi part, part, -4; beqz part, next
-            """)
+            k("lw part, ROWS; addi part, part, -4; beqz part, next")
     k("""
     next:
         lw part, T; addi part, part, -1; beqz part, through

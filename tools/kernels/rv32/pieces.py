@@ -14,8 +14,6 @@ from picoformer.device import program
 from ..riscv import Kernel
 
 BIAS = "0x20000"  # upper 20 bits of what operands have too many
-
-
 ARENA = "pos total context stride"
 RUN = "start words"
 FIELDS = {name: limits for name, _, limits in program.OPS.values()}
@@ -89,9 +87,7 @@ def held(k: Kernel, shift: str, room: str, up: str, half: str) -> None:
     its product less 16 bits, and, in the place of the shift, how far that goes to the right.
     Changes t0.
     """
-    k(f"""
-        li t0, 17; sub {up}, t0, {shift}
-    """)
+    k(f"li t0, 17; sub {up}, t0, {shift}")
     at_least(k, up, "zero")
     at_most(k, up, room)
     at_least(k, shift, "t0")
@@ -120,10 +116,10 @@ def columns(k: Kernel, n: int, shift: int = 8, sums: int = 4, load: str = "lw") 
     """Add n columns to sums: sum i is that of (word >> shift * i) * x, modulo 2**32.
 
     From which the rows follow by subtraction. The names are those of registers: w, x, product,
-    words one and two, values x1 and x2, sum0 and so on.
+    words one and two, values v1 and v2, sum0 and so on.
     """
     for i in range(0, n, 2):
-        pair = [("one", "x1"), ("two", "x2")][: n - i]
+        pair = [("one", "v1"), ("two", "v2")][: n - i]
         for j, (word, value) in enumerate(pair):
             k(f"""
                 {load} {word}, {4 * (i + j)}(w)
@@ -131,9 +127,7 @@ def columns(k: Kernel, n: int, shift: int = 8, sums: int = 4, load: str = "lw") 
             """)
         for word, value in pair:
             for j in range(sums):
-                k(f"""
-                    mul product, {word}, {value}; add sum{j}, sum{j}, product
-                """)
+                k(f"mul product, {word}, {value}; add sum{j}, sum{j}, product")
                 if j < sums - 1:
                     k(f"srli {word}, {word}, {shift}")
 
@@ -312,9 +306,7 @@ def rotation(k: Kernel) -> None:
 def differences(k: Kernel, shift: int, sums: int = 4) -> None:
     """What `columns` has summed becomes the rows."""
     for j in range(sums - 1):
-        k(f"""
-            slli product, sum{j + 1}, {shift}; sub sum{j}, sum{j}, product
-        """)
+        k(f"slli product, sum{j + 1}, {shift}; sub sum{j}, sum{j}, product")
 
 
 def rescaled(
