@@ -33,11 +33,14 @@ def picoformer_room(size):
             except MemoryError:
                 high = middle
             gc.collect()
+        while low > 2047:
+            try:
+                held.append(bytearray(low))
+                break
+            except MemoryError:  # as an area that was given back comes smaller
+                low -= low >> 6
+                gc.collect()
         if low < 2048:
-            break
-        try:
-            held.append(bytearray(low))
-        except MemoryError:
             break
         if not grows and gc.mem_free() + gc.mem_alloc() != total:
             grows = True
