@@ -105,11 +105,6 @@ def reached(k: Kernel) -> None:
     """)
 
 
-def halves(k: Kernel, r: str, high: str, low: str) -> None:
-    """A number of 30 bits as two of 15."""
-    k(f"lsrs {high}, {r}, #15; lsls {low}, {r}, #17; lsrs {low}, {low}, #17")
-
-
 def nucleus(k: Kernel) -> None:
     """The least weight that belongs to top-p, by halving."""
     k.registers(total="r8", low="r8", high="r9", reach="r10")
@@ -154,11 +149,8 @@ def pick(k: Kernel) -> None:
         lsrs r5, r4, #17; eors r4, r5
         lsls r5, r4, #5; eors r4, r5
         str r4, [r0, .random]
-        lsrs r4, r4, #2
-    """)
-    halves(k, "r3", "r5", "r6")
-    halves(k, "r4", "r7", "r4")
-    k("""
+        lsrs r5, r3, #15; lsls r6, r3, #17; lsrs r6, r6, #17    @ both as halves of 15 bits
+        lsrs r7, r4, #17; lsls r4, r4, #15; lsrs r4, r4, #17    @ of which this one has two more
         mov r1, r5; muls r1, r7
         muls r5, r4; muls r7, r6
         muls r6, r4; lsrs r6, r6, #15
