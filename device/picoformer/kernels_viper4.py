@@ -4,7 +4,9 @@ import micropython
 
 
 @micropython.viper
-def linear4(rec: ptr32, arena: ptr32):
+def linear4(w: ptr32, x: ptr32):
+    rec = w
+    arena = x
     m = 1
     m <<= 31
     mask = m + m - 1
@@ -22,9 +24,6 @@ def linear4(rec: ptr32, arena: ptr32):
     run0 = base + rec[2]
     p0 = base + ptr32(run0)[0]
     left0 = ptr32(run0)[1]
-    # The arguments' registers become the two hot pointers.
-    w = rec
-    x = arena
     while rows > 0:
         frame = 0
         t = total
@@ -33,10 +32,10 @@ def linear4(rec: ptr32, arena: ptr32):
             run = run0
             left = left0
             w = ptr32(p0)
-            x = ptr32(xs + frame)
-            scale = x[0]
-            s = s0 - ((x[1] ^ m) - m)
-            x = ptr32(int(x) + 16)
+            p = ptr32(xs + frame)
+            scale = p[0]
+            s = s0 - ((p[1] ^ m) - m)
+            p = ptr32(int(p) + 16)
             a0 = 0
             a1 = 0
             a2 = 0
@@ -81,34 +80,42 @@ def linear4(rec: ptr32, arena: ptr32):
                     left -= k
                     end = int(w) + ((k >> 2) << 4)
                     while int(w) < end:
-                        sum += x[0] + x[1] + x[2] + x[3]
-                        e0 += (
-                            (w[0]&0x000F000F)*x[0] + (w[1]&0x000F000F)*x[1]
-                            + (w[2]&0x000F000F)*x[2] + (w[3]&0x000F000F)*x[3]
-                        )
-                        e1 += (
-                            (w[0]>>4&0x000F000F)*x[0] + (w[1]>>4&0x000F000F)*x[1]
-                            + (w[2]>>4&0x000F000F)*x[2] + (w[3]>>4&0x000F000F)*x[3]
-                        )
-                        e2 += (
-                            (w[0]>>8&0x000F000F)*x[0] + (w[1]>>8&0x000F000F)*x[1]
-                            + (w[2]>>8&0x000F000F)*x[2] + (w[3]>>8&0x000F000F)*x[3]
-                        )
-                        e3 += (
-                            (w[0]>>12&0x000F000F)*x[0] + (w[1]>>12&0x000F000F)*x[1]
-                            + (w[2]>>12&0x000F000F)*x[2] + (w[3]>>12&0x000F000F)*x[3]
-                        )
+                        x = ptr32(p[0])
+                        sum += int(x)
+                        e0 = (w[0] & 0x000F000F) * int(x) + e0
+                        e1 = (w[0] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[0] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[0] >> 12 & 0x000F000F) * int(x) + e3
+                        x = ptr32(p[1])
+                        sum += int(x)
+                        e0 = (w[1] & 0x000F000F) * int(x) + e0
+                        e1 = (w[1] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[1] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[1] >> 12 & 0x000F000F) * int(x) + e3
+                        x = ptr32(p[2])
+                        sum += int(x)
+                        e0 = (w[2] & 0x000F000F) * int(x) + e0
+                        e1 = (w[2] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[2] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[2] >> 12 & 0x000F000F) * int(x) + e3
+                        x = ptr32(p[3])
+                        sum += int(x)
+                        e0 = (w[3] & 0x000F000F) * int(x) + e0
+                        e1 = (w[3] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[3] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[3] >> 12 & 0x000F000F) * int(x) + e3
                         w = ptr32(int(w) + 16)
-                        x = ptr32(int(x) + 16)
+                        p = ptr32(int(p) + 16)
                     end = int(w) + ((k & 3) << 2)
                     while int(w) < end:
-                        sum += x[0]
-                        e0 += (w[0]&0x000F000F)*x[0]
-                        e1 += (w[0]>>4&0x000F000F)*x[0]
-                        e2 += (w[0]>>8&0x000F000F)*x[0]
-                        e3 += (w[0]>>12&0x000F000F)*x[0]
+                        x = ptr32(p[0])
+                        sum += int(x)
+                        e0 = (w[0] & 0x000F000F) * int(x) + e0
+                        e1 = (w[0] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[0] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[0] >> 12 & 0x000F000F) * int(x) + e3
                         w = ptr32(int(w) + 4)
-                        x = ptr32(int(x) + 4)
+                        p = ptr32(int(p) + 4)
                 # A weight is its four bits less 8. Modulo 2**32; the low half has a sign of its
                 # own, which the high half has lost.
                 sum *= 0x00080008

@@ -220,7 +220,7 @@ class Core:
             return f"goes to {address:#x}"
         what = TABLE[(address - TRAPS) >> 4]
         a, b = (self.get(r) for r in self.ASKED)
-        if what == "native_from_obj" and b == 7:  # ptr32
+        if what == "native_from_obj" and b in (5, 7):  # ptr8, ptr32
             i, odd = divmod(a - HANDLES, 8)
             if odd or not 0 <= i < len(self.arrays):
                 return f"takes {a:#x} for an array"
