@@ -7,6 +7,11 @@ Written for 64-bit and 32-bit registers alike: `m` is 2**31 and `mask` 2**32 - 1
 
 A magnitude of 2**31 stays negative on 32 bits; loops and table look-ups are written to end there.
 
+The compiler keeps a function's first two locals, its arguments, in registers, all others on the
+stack: so the arguments become what the innermost loop uses most, pointers or, as a `ptr32` too,
+the activation. `a = w[0] * int(x) + a` is the shortest product: the left side of an operator
+is where the last result is, the right side costs nothing if it has a register.
+
 Compiler bugs kept out by construction: pointers are indexed with constants only (a register
 index is shifted in place on 1.26 and 1.27), and there is no unary minus or `~` on a local.
 """
@@ -80,7 +85,9 @@ def embed(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def norm(rec: ptr32, arena: ptr32):
+def norm(x: ptr32, y: ptr32):
+    rec = x
+    arena = y
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -337,11 +344,10 @@ def linear(w: ptr8, x: ptr32):
                     left -= 1
                     mul = ptr32(w)[0]
                     w = ptr8(int(w) + 4)
-                v = (((a0 - bias) & mask) ^ m) - m
+                v = ((((a0 - bias) & mask) ^ m) - m) << k
                 a0 = a1
                 a1 = a2
                 a2 = a3
-                v <<= k
                 f = ((mul & 0xFFFF) * scale + 0x2000) >> 14
                 mul >>= 16
                 v = ((v >> 16) * f + (((v & 0xFFFF) * f) >> 16) + rnd) >> s
@@ -358,7 +364,9 @@ def linear(w: ptr8, x: ptr32):
 
 
 @micropython.viper
-def store(rec: ptr32, arena: ptr32):
+def store(x: ptr32, y: ptr32):
+    rec = x
+    arena = y
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -621,6 +629,8 @@ def attend(w: ptr8, x: ptr32):
                         a1 = w[1] * int(x) + a1
                         w = ptr8(int(w) + 4)
                         p = ptr32(int(p) + 4)
+                    a0 <<= k_up
+                    a1 <<= k_up
                     # The other half of these words, or the next ones.
                     w = ptr8(int(w) ^ 2)
                     if int(w) & 2:
@@ -659,32 +669,34 @@ def attend(w: ptr8, x: ptr32):
                     a1 = ptr16(w)[1] * int(x) + a1
                     w = ptr8(int(w) + 4)
                     p = ptr32(int(p) + 4)
-                v = a0
+                x = ptr32(a0)
                 k = 2
                 if i == 1:
                     k = 1
                 i -= 2
                 while k:
-                    v = ((((v << k_up) - bias) & mask) ^ m) - m
-                    d = ptr32(sc)[0]
+                    x = ptr32((((int(x) - bias) & mask) ^ m) - m)
+                    d = ptr16(sc)[0]
                     mul = (a * (d & 2047) + 1024) >> 11
-                    s = se - ((d >> 11) & 31)
+                    s = se - (d >> 11)
                     if s < 17:
                         s = 17
                     if s > 47:
                         s = 47
-                    v = (v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16)
-                    v = (v + (1 << (s - 17))) >> (s - 16)
-                    ptr32(out)[0] = v
-                    if v > best:
-                        best = v
-                    d = (d >> 27) & 31
+                    x = ptr32((int(x) >> 16) * mul + (((int(x) & 0xFFFF) * mul) >> 16))
+                    x = ptr32((int(x) + (1 << (s - 17))) >> (s - 16))
+                    ptr32(out)[0] = int(x)
+                    if int(x) > best:
+                        best = int(x)
+                    # The largest exponent stands in the largest scale.
+                    d = ptr16(sc)[1]
                     if d > e_max:
                         e_max = d
                     sc += 4
                     out += 4
-                    v = a1
+                    x = ptr32(a1)
                     k -= 1
+            e_max >>= 11
             # What is added by the distance, and with it another best.
             end = scores + (length << 2)
             if rec[15]:
@@ -713,7 +725,7 @@ def attend(w: ptr8, x: ptr32):
                     v >>= d >> 10
                 den += v
                 d = ptr16(w)[1]
-                s = down - ((d >> 11) & 31)
+                s = down - (d >> 11)
                 if s > 31:
                     s = 31
                 v = (v * (d & 2047) + (1 << (s - 1))) >> s
@@ -768,8 +780,11 @@ def attend(w: ptr8, x: ptr32):
                         a3 = (w[1] >> 4) * int(x) + a3
                         w = ptr8(int(w) + 4)
                         p = ptr32(int(p) + 4)
-                    a0 -= a1 << 4
-                    a2 -= a3 << 4
+                    # Sixteen times each: the low four bits are those less the high ones'.
+                    a0 = (a0 << 4) - (a1 << 8)
+                    a1 <<= 4
+                    a2 = (a2 << 4) - (a3 << 8)
+                    a3 <<= 4
                 while int(p) < fours:
                     x = ptr32(p[0])
                     a0 = w[0] * int(x) + a0
@@ -806,11 +821,10 @@ def attend(w: ptr8, x: ptr32):
                     c = i
                 i -= 4
                 while c:
-                    v = ((((a0 << v_up) - weight) & mask) ^ m) - m
+                    v = (((a0 - weight) & mask) ^ m) - m << k
                     a0 = a1
                     a1 = a2
                     a2 = a3
-                    v <<= k
                     v = ((v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16) + rnd) >> s
                     ptr32(out)[0] = v
                     out += 4
@@ -823,7 +837,9 @@ def attend(w: ptr8, x: ptr32):
 
 
 @micropython.viper
-def gate(rec: ptr32, arena: ptr32):
+def gate(g: ptr32, u: ptr32):
+    rec = g
+    arena = u
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -958,7 +974,9 @@ def pool(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def layernorm(rec: ptr32, arena: ptr32):
+def layernorm(x: ptr32, y: ptr32):
+    rec = x
+    arena = y
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -1089,7 +1107,9 @@ def layernorm(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def bias(rec: ptr32, arena: ptr32):
+def bias(p: ptr32, out: ptr32):
+    rec = p
+    arena = out
     base = int(arena) - 0x20000000
     stride = arena[3] << 2
     add = rec[3]
@@ -1117,7 +1137,8 @@ def bias(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def sample(rec: ptr32, arena: ptr32):
+def sample(x: ptr32, arena: ptr32):
+    rec = x
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000

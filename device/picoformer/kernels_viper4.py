@@ -9,7 +9,6 @@ def linear4(w: ptr32, x: ptr32):
     arena = x
     m = 1
     m <<= 31
-    mask = m + m - 1
     base = int(arena) - 0x20000000
     stride = arena[3] << 2
     cols = rec[3]
@@ -116,25 +115,21 @@ def linear4(w: ptr32, x: ptr32):
                         e3 = (w[0] >> 12 & 0x000F000F) * int(x) + e3
                         w = ptr32(int(w) + 4)
                         p = ptr32(int(p) + 4)
-                # A weight is its four bits less 8. Modulo 2**32; the low half has a sign of its
-                # own, which the high half has lost.
-                sum *= 0x00080008
-                e0 = (((e0 - sum) & mask) ^ m) - m
-                e1 = (((e1 - sum) & mask) ^ m) - m
-                e2 = (((e2 - sum) & mask) ^ m) - m
-                e3 = (((e3 - sum) & mask) ^ m) - m
-                k = ((e0 & 0xFFFF) ^ 0x8000) - 0x8000
-                a0 += k * (scales & 15)
-                a4 += ((e0 - k) >> 16) * (scales >> 16 & 15)
-                k = ((e1 & 0xFFFF) ^ 0x8000) - 0x8000
-                a1 += k * (scales >> 4 & 15)
-                a5 += ((e1 - k) >> 16) * (scales >> 20 & 15)
-                k = ((e2 & 0xFFFF) ^ 0x8000) - 0x8000
-                a2 += k * (scales >> 8 & 15)
-                a6 += ((e2 - k) >> 16) * (scales >> 24 & 15)
-                k = ((e3 & 0xFFFF) ^ 0x8000) - 0x8000
-                a3 += k * (scales >> 12 & 15)
-                a7 += ((e3 - k) >> 16) * (scales >> 28 & 15)
+                # A weight is its four bits less 8. Both halves get 0x8000 more, which makes them
+                # positive: they keep to themselves. Modulo 2**32.
+                sum = sum * 0x00080008 - m - 0x8000
+                x = ptr32(e0 - sum)
+                a0 = ((int(x) & 0xFFFF) - 0x8000) * (scales & 15) + a0
+                a4 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 16 & 15) + a4
+                x = ptr32(e1 - sum)
+                a1 = ((int(x) & 0xFFFF) - 0x8000) * (scales >> 4 & 15) + a1
+                a5 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 20 & 15) + a5
+                x = ptr32(e2 - sum)
+                a2 = ((int(x) & 0xFFFF) - 0x8000) * (scales >> 8 & 15) + a2
+                a6 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 24 & 15) + a6
+                x = ptr32(e3 - sum)
+                a3 = ((int(x) & 0xFFFF) - 0x8000) * (scales >> 12 & 15) + a3
+                a7 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 28 & 15) + a7
             # s and k: how far to shift; see _rescale.
             k = 17 - s
             if k < 0:
