@@ -199,8 +199,8 @@ A token of that prompt, by the positions of a group, which sweep the weights tog
 {table(["positions", "bytes", *families], lines)}
 Four are enough where the weights are as near as RAM: more would save less than a hundredth. Where
 they are not, the wait for them is divided by the group, too: see [below](#on-silicon). Whole
-inputs go in one group; where weights come over the cable, the loader takes the largest that the heap has
-room for.
+inputs go in one group; where weights come over the cable, the loader takes the largest that the
+heap has room for.
 """
 
 
