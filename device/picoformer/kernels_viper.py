@@ -7,6 +7,11 @@ Written for 64-bit and 32-bit registers alike: `m` is 2**31 and `mask` 2**32 - 1
 
 A magnitude of 2**31 stays negative on 32 bits; loops and table look-ups are written to end there.
 
+The compiler keeps a function's first two locals, its arguments, in registers, all others on the
+stack: so the arguments become what the innermost loop uses most, pointers or, as a `ptr32` too,
+the activation. `a = w[0] * int(x) + a` is the shortest product: the left side of an operator
+is where the last result is, the right side costs nothing if it has a register.
+
 Compiler bugs kept out by construction: pointers are indexed with constants only (a register
 index is shifted in place on 1.26 and 1.27), and there is no unary minus or `~` on a local.
 """
@@ -80,7 +85,9 @@ def embed(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def norm(rec: ptr32, arena: ptr32):
+def norm(x: ptr32, y: ptr32):
+    rec = x
+    arena = y
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -211,7 +218,9 @@ def norm(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def linear(rec: ptr32, arena: ptr32):
+def linear(w: ptr8, x: ptr32):
+    rec = ptr32(w)
+    arena = x
     m = 1
     m <<= 31
     mask = m + m - 1
@@ -228,9 +237,6 @@ def linear(rec: ptr32, arena: ptr32):
     run0 = base + rec[2]
     p0 = base + ptr32(run0)[0]
     left0 = ptr32(run0)[1]
-    # The arguments' registers become the two hot pointers.
-    w = rec
-    x = arena
     while groups:
         groups -= 1
         frame = 0
@@ -239,12 +245,12 @@ def linear(rec: ptr32, arena: ptr32):
             t -= 1
             run = run0
             left = left0
-            w = ptr32(p0)
-            x = ptr32(xs + frame)
-            scale = x[0]
-            s = s0 - ((x[1] ^ m) - m)
-            bias = x[2] << 7
-            x = ptr32(int(x) + 16)
+            w = ptr8(p0)
+            p = ptr32(xs + frame)
+            scale = p[0]
+            s = s0 - ((p[1] ^ m) - m)
+            bias = p[2] << 7
+            p = ptr32(int(p) + 16)
             a0 = 0
             a1 = 0
             a2 = 0
@@ -253,49 +259,67 @@ def linear(rec: ptr32, arena: ptr32):
             while c:
                 if left == 0:
                     run += 8
-                    w = ptr32(base + ptr32(run)[0])
+                    w = ptr8(base + ptr32(run)[0])
                     left = ptr32(run)[1]
                 k = c
                 if left < k:
                     k = left
                 c -= k
                 left -= k
-                # Four rows a word, eight columns a turn: sum i is that of (word >> 8 i) * x,
-                # from which the rows follow by subtraction. All modulo 2**32, shifts logical.
+                # Eight columns a turn, each of four rows, a byte each. All modulo 2**32.
                 end = int(w) + ((k >> 3) << 5)
                 while int(w) < end:
-                    a0 += (
-                        w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3] + w[4]*x[4] + w[5]*x[5]
-                        + w[6]*x[6] + w[7]*x[7]
-                    )
-                    a1 += (
-                        int(uint(w[0])>>8)*x[0] + int(uint(w[1])>>8)*x[1] + int(uint(w[2])>>8)*x[2]
-                        + int(uint(w[3])>>8)*x[3] + int(uint(w[4])>>8)*x[4]
-                        + int(uint(w[5])>>8)*x[5] + int(uint(w[6])>>8)*x[6]
-                        + int(uint(w[7])>>8)*x[7]
-                    )
-                    a2 += (
-                        int(uint(w[0])>>16)*x[0] + int(uint(w[1])>>16)*x[1]
-                        + int(uint(w[2])>>16)*x[2] + int(uint(w[3])>>16)*x[3]
-                        + int(uint(w[4])>>16)*x[4] + int(uint(w[5])>>16)*x[5]
-                        + int(uint(w[6])>>16)*x[6] + int(uint(w[7])>>16)*x[7]
-                    )
-                    a3 += (
-                        int(uint(w[0])>>24)*x[0] + int(uint(w[1])>>24)*x[1]
-                        + int(uint(w[2])>>24)*x[2] + int(uint(w[3])>>24)*x[3]
-                        + int(uint(w[4])>>24)*x[4] + int(uint(w[5])>>24)*x[5]
-                        + int(uint(w[6])>>24)*x[6] + int(uint(w[7])>>24)*x[7]
-                    )
-                    w = ptr32(int(w) + 32)
-                    x = ptr32(int(x) + 32)
+                    x = ptr32(p[0])
+                    a0 = w[0] * int(x) + a0
+                    a1 = w[1] * int(x) + a1
+                    a2 = w[2] * int(x) + a2
+                    a3 = w[3] * int(x) + a3
+                    x = ptr32(p[1])
+                    a0 = w[4] * int(x) + a0
+                    a1 = w[5] * int(x) + a1
+                    a2 = w[6] * int(x) + a2
+                    a3 = w[7] * int(x) + a3
+                    x = ptr32(p[2])
+                    a0 = w[8] * int(x) + a0
+                    a1 = w[9] * int(x) + a1
+                    a2 = w[10] * int(x) + a2
+                    a3 = w[11] * int(x) + a3
+                    x = ptr32(p[3])
+                    a0 = w[12] * int(x) + a0
+                    a1 = w[13] * int(x) + a1
+                    a2 = w[14] * int(x) + a2
+                    a3 = w[15] * int(x) + a3
+                    x = ptr32(p[4])
+                    a0 = w[16] * int(x) + a0
+                    a1 = w[17] * int(x) + a1
+                    a2 = w[18] * int(x) + a2
+                    a3 = w[19] * int(x) + a3
+                    x = ptr32(p[5])
+                    a0 = w[20] * int(x) + a0
+                    a1 = w[21] * int(x) + a1
+                    a2 = w[22] * int(x) + a2
+                    a3 = w[23] * int(x) + a3
+                    x = ptr32(p[6])
+                    a0 = w[24] * int(x) + a0
+                    a1 = w[25] * int(x) + a1
+                    a2 = w[26] * int(x) + a2
+                    a3 = w[27] * int(x) + a3
+                    x = ptr32(p[7])
+                    a0 = w[28] * int(x) + a0
+                    a1 = w[29] * int(x) + a1
+                    a2 = w[30] * int(x) + a2
+                    a3 = w[31] * int(x) + a3
+                    w = ptr8(int(w) + 32)
+                    p = ptr32(int(p) + 32)
                 end = int(w) + ((k & 7) << 2)
                 while int(w) < end:
-                    a0 += w[0] * x[0]
-                    a1 += int(uint(w[0])>>8)*x[0]
-                    a2 += int(uint(w[0])>>16)*x[0]
-                    a3 += int(uint(w[0]) >> 24) * x[0]
-                    w = ptr32(int(w) + 4)
-                    x = ptr32(int(x) + 4)
+                    x = ptr32(p[0])
+                    a0 = w[0] * int(x) + a0
+                    a1 = w[1] * int(x) + a1
+                    a2 = w[2] * int(x) + a2
+                    a3 = w[3] * int(x) + a3
+                    w = ptr8(int(w) + 4)
+                    p = ptr32(int(p) + 4)
             # s and k: how far to shift; see _rescale. Where k is not 0, s becomes 17.
             k = 17 - s
             if k < 0:
@@ -315,17 +339,15 @@ def linear(rec: ptr32, arena: ptr32):
                 if c & 1 == 0:
                     if left == 0:
                         run += 8
-                        w = ptr32(base + ptr32(run)[0])
+                        w = ptr8(base + ptr32(run)[0])
                         left = ptr32(run)[1]
                     left -= 1
-                    mul = w[0]
-                    w = ptr32(int(w) + 4)
-                v = (((a0 - (a1 << 8) - bias) & mask) ^ m) - m
+                    mul = ptr32(w)[0]
+                    w = ptr8(int(w) + 4)
+                v = ((((a0 - bias) & mask) ^ m) - m) << k
                 a0 = a1
                 a1 = a2
                 a2 = a3
-                a3 = 0
-                v <<= k
                 f = ((mul & 0xFFFF) * scale + 0x2000) >> 14
                 mul >>= 16
                 v = ((v >> 16) * f + (((v & 0xFFFF) * f) >> 16) + rnd) >> s
@@ -342,7 +364,9 @@ def linear(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def store(rec: ptr32, arena: ptr32):
+def store(x: ptr32, y: ptr32):
+    rec = x
+    arena = y
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -476,7 +500,9 @@ def store(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def attend(rec: ptr32, arena: ptr32):
+def attend(w: ptr8, x: ptr32):
+    rec = ptr32(w)
+    arena = x
     m = 1
     m <<= 31
     mask = m + m - 1
@@ -502,8 +528,6 @@ def attend(rec: ptr32, arena: ptr32):
     se0 = (rec[10] ^ m) - m
     ve0 = (rec[12] ^ m) - m
     share = heads // kv_heads
-    w = rec
-    x = arena
     t = 0
     while t < arena[1]:
         pos = arena[0] + t
@@ -516,6 +540,7 @@ def attend(rec: ptr32, arena: ptr32):
             g = h // share
             # Query: to 15 bits, rotate, to 12 bits, in place.
             x0 = base + rec[0] + frame + ((h * size) << 2)
+            eights = x0 + ((size >> 3) << 5)
             end = x0 + (size << 2)
             a = 0
             x = ptr32(x0)
@@ -544,12 +569,12 @@ def attend(rec: ptr32, arena: ptr32):
                 x = ptr32(int(x) + 4)
             if rec[6]:
                 a = 0
-                w = ptr32(base + rec[6] + ((pos * half) << 2))
+                w = ptr8(base + rec[6] + ((pos * half) << 2))
                 x = ptr32(x0)
                 y = ptr32(x0 + (half << 2))
                 while int(y) < end:
-                    c = ((w[0] & 0xFFFF) ^ 0x8000) - 0x8000
-                    s = (((w[0] >> 16) & 0xFFFF) ^ 0x8000) - 0x8000
+                    c = (ptr16(w)[0] ^ 0x8000) - 0x8000
+                    s = (ptr16(w)[1] ^ 0x8000) - 0x8000
                     v = (x[0] ^ m) - m
                     d = (y[0] ^ m) - m
                     x[0] = (v * c - d * s + 0x4000) >> 15
@@ -566,7 +591,7 @@ def attend(rec: ptr32, arena: ptr32):
                         a = d
                     x = ptr32(int(x) + 4)
                     y = ptr32(int(y) + 4)
-                    w = ptr32(int(w) + 4)
+                    w = ptr8(int(w) + 4)
             if a == 0:
                 a = 1
             mul = (2047 << 19) // a
@@ -589,106 +614,127 @@ def attend(rec: ptr32, arena: ptr32):
             # Scores: two positions a word, or a half-word.
             best = 0 - 0x1FFFFFFF
             e_max = 0
-            row = cache + ((g * groups * size) << 2)
-            w = ptr32(row)
+            w = ptr8(cache + ((g * groups * size) << 2))
             sc = scales + ((g * context) << 2)
             out = scores
             i = length
             while i > 0:
                 a0 = 0
                 a1 = 0
-                x = ptr32(x0)
-                end = x0 + ((size >> 2) << 4)
+                p = ptr32(x0)
                 if k_up:
-                    end = x0 + (size << 2)
-                    while int(x) < end:
-                        v = ptr16(row)[0]
-                        a0 += v * x[0]
-                        a1 += (v >> 8) * x[0]
-                        row += 4
-                        x = ptr32(int(x) + 4)
+                    while int(p) < end:
+                        x = ptr32(p[0])
+                        a0 = w[0] * int(x) + a0
+                        a1 = w[1] * int(x) + a1
+                        w = ptr8(int(w) + 4)
+                        p = ptr32(int(p) + 4)
+                    a0 <<= k_up
+                    a1 <<= k_up
                     # The other half of these words, or the next ones.
-                    row ^= 2
-                    if row & 2:
-                        row -= size << 2
-                while int(x) < end:
-                    a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3]
-                    a1 += (
-                        int(uint(w[0])>>16)*x[0] + int(uint(w[1])>>16)*x[1]
-                        + int(uint(w[2])>>16)*x[2] + int(uint(w[3])>>16)*x[3]
-                    )
-                    w = ptr32(int(w) + 16)
-                    x = ptr32(int(x) + 16)
-                end = x0 + (size << 2)
-                while int(x) < end:
-                    a0 += w[0] * x[0]
-                    a1 += int(uint(w[0])>>16)*x[0]
-                    w = ptr32(int(w) + 4)
-                    x = ptr32(int(x) + 4)
-                v = a0 - (a1 << lane)
+                    w = ptr8(int(w) ^ 2)
+                    if int(w) & 2:
+                        w = ptr8(int(w) - (size << 2))
+                k = size >> 3
+                while int(p) < eights:
+                    x = ptr32(p[0])
+                    a0 = ptr16(w)[0] * int(x) + a0
+                    a1 = ptr16(w)[1] * int(x) + a1
+                    x = ptr32(p[1])
+                    a0 = ptr16(w)[2] * int(x) + a0
+                    a1 = ptr16(w)[3] * int(x) + a1
+                    x = ptr32(p[2])
+                    a0 = ptr16(w)[4] * int(x) + a0
+                    a1 = ptr16(w)[5] * int(x) + a1
+                    x = ptr32(p[3])
+                    a0 = ptr16(w)[6] * int(x) + a0
+                    a1 = ptr16(w)[7] * int(x) + a1
+                    x = ptr32(p[4])
+                    a0 = ptr16(w)[8] * int(x) + a0
+                    a1 = ptr16(w)[9] * int(x) + a1
+                    x = ptr32(p[5])
+                    a0 = ptr16(w)[10] * int(x) + a0
+                    a1 = ptr16(w)[11] * int(x) + a1
+                    x = ptr32(p[6])
+                    a0 = ptr16(w)[12] * int(x) + a0
+                    a1 = ptr16(w)[13] * int(x) + a1
+                    x = ptr32(p[7])
+                    a0 = ptr16(w)[14] * int(x) + a0
+                    a1 = ptr16(w)[15] * int(x) + a1
+                    w = ptr8(int(w) + 32)
+                    p = ptr32(int(p) + 32)
+                while int(p) < end:
+                    x = ptr32(p[0])
+                    a0 = ptr16(w)[0] * int(x) + a0
+                    a1 = ptr16(w)[1] * int(x) + a1
+                    w = ptr8(int(w) + 4)
+                    p = ptr32(int(p) + 4)
+                x = ptr32(a0)
                 k = 2
                 if i == 1:
                     k = 1
                 i -= 2
                 while k:
-                    v = ((((v << k_up) - bias) & mask) ^ m) - m
-                    d = ptr32(sc)[0]
+                    x = ptr32((((int(x) - bias) & mask) ^ m) - m)
+                    d = ptr16(sc)[0]
                     mul = (a * (d & 2047) + 1024) >> 11
-                    s = se - ((d >> 11) & 31)
+                    s = se - (d >> 11)
                     if s < 17:
                         s = 17
                     if s > 47:
                         s = 47
-                    v = (v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16)
-                    v = (v + (1 << (s - 17))) >> (s - 16)
-                    ptr32(out)[0] = v
-                    if v > best:
-                        best = v
-                    d = (d >> 27) & 31
+                    x = ptr32((int(x) >> 16) * mul + (((int(x) & 0xFFFF) * mul) >> 16))
+                    x = ptr32((int(x) + (1 << (s - 17))) >> (s - 16))
+                    ptr32(out)[0] = int(x)
+                    if int(x) > best:
+                        best = int(x)
+                    # The largest exponent stands in the largest scale.
+                    d = ptr16(sc)[1]
                     if d > e_max:
                         e_max = d
                     sc += 4
                     out += 4
-                    v = a1
+                    x = ptr32(a1)
                     k -= 1
+            e_max >>= 11
             # What is added by the distance, and with it another best.
+            end = scores + (length << 2)
             if rec[15]:
                 best = 0 - 0x1FFFFFFF
-                w = ptr32(base + rec[15] + ((h * rec[16] - pos) << 2))
-                out = scores
-                end = scores + (length << 2)
-                while out < end:
-                    v = ((ptr32(out)[0] + w[0]) & mask ^ m) - m
-                    ptr32(out)[0] = v
+                w = ptr8(base + rec[15] + ((h * rec[16] - pos) << 2))
+                x = ptr32(scores)
+                while int(x) < end:
+                    v = ((x[0] + ptr32(w)[0]) & mask ^ m) - m
+                    x[0] = v
                     if v > best:
                         best = v
-                    w = ptr32(int(w) + 4)
-                    out += 4
+                    w = ptr8(int(w) + 4)
+                    x = ptr32(int(x) + 4)
             # Softmax, with the values' scales folded into the weights.
             down = 11 + rec[13] + e_max
             den = 0
             weight = 0
-            sc = scales + ((g * context) << 2)
-            out = scores
-            end = scores + (length << 2)
-            while out < end:
-                d = best - ((ptr32(out)[0] ^ m) - m)
+            w = ptr8(scales + ((g * context) << 2))
+            x = ptr32(scores)
+            while int(x) < end:
+                d = best - ((x[0] ^ m) - m)
                 v = 0
                 if d < 16384:
                     v = ptr32(exp2 + ((d >> 3) & 124))[0]
                     v = (v * ptr32(exp2 + 128 + ((d & 31) << 2))[0] + 0x4000) >> 15
                     v >>= d >> 10
                 den += v
-                d = ptr32(sc)[0] >> 16
-                s = down - ((d >> 11) & 31)
+                d = ptr16(w)[1]
+                s = down - (d >> 11)
                 if s > 31:
                     s = 31
                 v = (v * (d & 2047) + (1 << (s - 1))) >> s
-                ptr32(out)[0] = v
+                x[0] = v
                 weight += v
-                sc += 4
-                out += 4
+                w = ptr8(int(w) + 4)
+                x = ptr32(int(x) + 4)
             # Weighted sum: four dimensions a word.
+            fours = scores + ((length >> 2) << 4)
             s = 0
             v = den
             while v > 0:
@@ -719,59 +765,66 @@ def attend(rec: ptr32, arena: ptr32):
             out = base + rec[1] + frame + ((h * size) << 2)
             i = size
             while i > 0:
-                w = ptr32(row)
-                x = ptr32(scores)
+                w = ptr8(row)
+                p = ptr32(scores)
                 a0 = 0
                 a1 = 0
                 a2 = 0
                 a3 = 0
-                end = scores + ((length >> 2) << 4)
                 if v_up:
-                    end = scores + (length << 2)
-                    d = row
-                    while int(x) < end:
-                        v = ptr16(d)[0]
-                        a0 += v * x[0]
-                        a1 += (v >> 4) * x[0]
-                        a2 += (v >> 8) * x[0]
-                        a3 += (v >> 12) * x[0]
-                        d += 4
-                        x = ptr32(int(x) + 4)
-                while int(x) < end:
-                    a0 += w[0]*x[0] + w[1]*x[1] + w[2]*x[2] + w[3]*x[3]
-                    a1 += (
-                        int(uint(w[0])>>8)*x[0] + int(uint(w[1])>>8)*x[1] + int(uint(w[2])>>8)*x[2]
-                        + int(uint(w[3])>>8)*x[3]
-                    )
-                    a2 += (
-                        int(uint(w[0])>>16)*x[0] + int(uint(w[1])>>16)*x[1]
-                        + int(uint(w[2])>>16)*x[2] + int(uint(w[3])>>16)*x[3]
-                    )
-                    a3 += (
-                        int(uint(w[0])>>24)*x[0] + int(uint(w[1])>>24)*x[1]
-                        + int(uint(w[2])>>24)*x[2] + int(uint(w[3])>>24)*x[3]
-                    )
-                    w = ptr32(int(w) + 16)
-                    x = ptr32(int(x) + 16)
-                end = scores + (length << 2)
-                while int(x) < end:
-                    a0 += w[0] * x[0]
-                    a1 += int(uint(w[0])>>8)*x[0]
-                    a2 += int(uint(w[0])>>16)*x[0]
-                    a3 += int(uint(w[0]) >> 24) * x[0]
-                    w = ptr32(int(w) + 4)
-                    x = ptr32(int(x) + 4)
+                    while int(p) < end:
+                        x = ptr32(p[0])
+                        a0 = w[0] * int(x) + a0
+                        a1 = (w[0] >> 4) * int(x) + a1
+                        a2 = w[1] * int(x) + a2
+                        a3 = (w[1] >> 4) * int(x) + a3
+                        w = ptr8(int(w) + 4)
+                        p = ptr32(int(p) + 4)
+                    # Sixteen times each: the low four bits are those less the high ones'.
+                    a0 = (a0 << 4) - (a1 << 8)
+                    a1 <<= 4
+                    a2 = (a2 << 4) - (a3 << 8)
+                    a3 <<= 4
+                while int(p) < fours:
+                    x = ptr32(p[0])
+                    a0 = w[0] * int(x) + a0
+                    a1 = w[1] * int(x) + a1
+                    a2 = w[2] * int(x) + a2
+                    a3 = w[3] * int(x) + a3
+                    x = ptr32(p[1])
+                    a0 = w[4] * int(x) + a0
+                    a1 = w[5] * int(x) + a1
+                    a2 = w[6] * int(x) + a2
+                    a3 = w[7] * int(x) + a3
+                    x = ptr32(p[2])
+                    a0 = w[8] * int(x) + a0
+                    a1 = w[9] * int(x) + a1
+                    a2 = w[10] * int(x) + a2
+                    a3 = w[11] * int(x) + a3
+                    x = ptr32(p[3])
+                    a0 = w[12] * int(x) + a0
+                    a1 = w[13] * int(x) + a1
+                    a2 = w[14] * int(x) + a2
+                    a3 = w[15] * int(x) + a3
+                    w = ptr8(int(w) + 16)
+                    p = ptr32(int(p) + 16)
+                while int(p) < end:
+                    x = ptr32(p[0])
+                    a0 = w[0] * int(x) + a0
+                    a1 = w[1] * int(x) + a1
+                    a2 = w[2] * int(x) + a2
+                    a3 = w[3] * int(x) + a3
+                    w = ptr8(int(w) + 4)
+                    p = ptr32(int(p) + 4)
                 c = 4
                 if i < 4:
                     c = i
                 i -= 4
                 while c:
-                    v = (((((a0 - (a1 << v_bits)) << v_up) - weight) & mask) ^ m) - m
+                    v = (((a0 - weight) & mask) ^ m) - m << k
                     a0 = a1
                     a1 = a2
                     a2 = a3
-                    a3 = 0
-                    v <<= k
                     v = ((v >> 16) * mul + (((v & 0xFFFF) * mul) >> 16) + rnd) >> s
                     ptr32(out)[0] = v
                     out += 4
@@ -784,7 +837,9 @@ def attend(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def gate(rec: ptr32, arena: ptr32):
+def gate(g: ptr32, u: ptr32):
+    rec = g
+    arena = u
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -919,7 +974,9 @@ def pool(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def layernorm(rec: ptr32, arena: ptr32):
+def layernorm(x: ptr32, y: ptr32):
+    rec = x
+    arena = y
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000
@@ -1050,7 +1107,9 @@ def layernorm(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def bias(rec: ptr32, arena: ptr32):
+def bias(p: ptr32, out: ptr32):
+    rec = p
+    arena = out
     base = int(arena) - 0x20000000
     stride = arena[3] << 2
     add = rec[3]
@@ -1078,7 +1137,8 @@ def bias(rec: ptr32, arena: ptr32):
 
 
 @micropython.viper
-def sample(rec: ptr32, arena: ptr32):
+def sample(x: ptr32, arena: ptr32):
+    rec = x
     m = 1
     m <<= 31
     base = int(arena) - 0x20000000

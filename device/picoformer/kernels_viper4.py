@@ -4,10 +4,11 @@ import micropython
 
 
 @micropython.viper
-def linear4(rec: ptr32, arena: ptr32):
+def linear4(w: ptr32, x: ptr32):
+    rec = w
+    arena = x
     m = 1
     m <<= 31
-    mask = m + m - 1
     base = int(arena) - 0x20000000
     stride = arena[3] << 2
     cols = rec[3]
@@ -22,9 +23,6 @@ def linear4(rec: ptr32, arena: ptr32):
     run0 = base + rec[2]
     p0 = base + ptr32(run0)[0]
     left0 = ptr32(run0)[1]
-    # The arguments' registers become the two hot pointers.
-    w = rec
-    x = arena
     while rows > 0:
         frame = 0
         t = total
@@ -33,10 +31,10 @@ def linear4(rec: ptr32, arena: ptr32):
             run = run0
             left = left0
             w = ptr32(p0)
-            x = ptr32(xs + frame)
-            scale = x[0]
-            s = s0 - ((x[1] ^ m) - m)
-            x = ptr32(int(x) + 16)
+            p = ptr32(xs + frame)
+            scale = p[0]
+            s = s0 - ((p[1] ^ m) - m)
+            p = ptr32(int(p) + 16)
             a0 = 0
             a1 = 0
             a2 = 0
@@ -81,53 +79,57 @@ def linear4(rec: ptr32, arena: ptr32):
                     left -= k
                     end = int(w) + ((k >> 2) << 4)
                     while int(w) < end:
-                        sum += x[0] + x[1] + x[2] + x[3]
-                        e0 += (
-                            (w[0]&0x000F000F)*x[0] + (w[1]&0x000F000F)*x[1]
-                            + (w[2]&0x000F000F)*x[2] + (w[3]&0x000F000F)*x[3]
-                        )
-                        e1 += (
-                            (w[0]>>4&0x000F000F)*x[0] + (w[1]>>4&0x000F000F)*x[1]
-                            + (w[2]>>4&0x000F000F)*x[2] + (w[3]>>4&0x000F000F)*x[3]
-                        )
-                        e2 += (
-                            (w[0]>>8&0x000F000F)*x[0] + (w[1]>>8&0x000F000F)*x[1]
-                            + (w[2]>>8&0x000F000F)*x[2] + (w[3]>>8&0x000F000F)*x[3]
-                        )
-                        e3 += (
-                            (w[0]>>12&0x000F000F)*x[0] + (w[1]>>12&0x000F000F)*x[1]
-                            + (w[2]>>12&0x000F000F)*x[2] + (w[3]>>12&0x000F000F)*x[3]
-                        )
+                        x = ptr32(p[0])
+                        sum += int(x)
+                        e0 = (w[0] & 0x000F000F) * int(x) + e0
+                        e1 = (w[0] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[0] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[0] >> 12 & 0x000F000F) * int(x) + e3
+                        x = ptr32(p[1])
+                        sum += int(x)
+                        e0 = (w[1] & 0x000F000F) * int(x) + e0
+                        e1 = (w[1] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[1] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[1] >> 12 & 0x000F000F) * int(x) + e3
+                        x = ptr32(p[2])
+                        sum += int(x)
+                        e0 = (w[2] & 0x000F000F) * int(x) + e0
+                        e1 = (w[2] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[2] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[2] >> 12 & 0x000F000F) * int(x) + e3
+                        x = ptr32(p[3])
+                        sum += int(x)
+                        e0 = (w[3] & 0x000F000F) * int(x) + e0
+                        e1 = (w[3] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[3] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[3] >> 12 & 0x000F000F) * int(x) + e3
                         w = ptr32(int(w) + 16)
-                        x = ptr32(int(x) + 16)
+                        p = ptr32(int(p) + 16)
                     end = int(w) + ((k & 3) << 2)
                     while int(w) < end:
-                        sum += x[0]
-                        e0 += (w[0]&0x000F000F)*x[0]
-                        e1 += (w[0]>>4&0x000F000F)*x[0]
-                        e2 += (w[0]>>8&0x000F000F)*x[0]
-                        e3 += (w[0]>>12&0x000F000F)*x[0]
+                        x = ptr32(p[0])
+                        sum += int(x)
+                        e0 = (w[0] & 0x000F000F) * int(x) + e0
+                        e1 = (w[0] >> 4 & 0x000F000F) * int(x) + e1
+                        e2 = (w[0] >> 8 & 0x000F000F) * int(x) + e2
+                        e3 = (w[0] >> 12 & 0x000F000F) * int(x) + e3
                         w = ptr32(int(w) + 4)
-                        x = ptr32(int(x) + 4)
-                # A weight is its four bits less 8. Modulo 2**32; the low half has a sign of its
-                # own, which the high half has lost.
-                sum *= 0x00080008
-                e0 = (((e0 - sum) & mask) ^ m) - m
-                e1 = (((e1 - sum) & mask) ^ m) - m
-                e2 = (((e2 - sum) & mask) ^ m) - m
-                e3 = (((e3 - sum) & mask) ^ m) - m
-                k = ((e0 & 0xFFFF) ^ 0x8000) - 0x8000
-                a0 += k * (scales & 15)
-                a4 += ((e0 - k) >> 16) * (scales >> 16 & 15)
-                k = ((e1 & 0xFFFF) ^ 0x8000) - 0x8000
-                a1 += k * (scales >> 4 & 15)
-                a5 += ((e1 - k) >> 16) * (scales >> 20 & 15)
-                k = ((e2 & 0xFFFF) ^ 0x8000) - 0x8000
-                a2 += k * (scales >> 8 & 15)
-                a6 += ((e2 - k) >> 16) * (scales >> 24 & 15)
-                k = ((e3 & 0xFFFF) ^ 0x8000) - 0x8000
-                a3 += k * (scales >> 12 & 15)
-                a7 += ((e3 - k) >> 16) * (scales >> 28 & 15)
+                        p = ptr32(int(p) + 4)
+                # A weight is its four bits less 8. Both halves get 0x8000 more, which makes them
+                # positive: they keep to themselves. Modulo 2**32.
+                sum = sum * 0x00080008 - m - 0x8000
+                x = ptr32(e0 - sum)
+                a0 = ((int(x) & 0xFFFF) - 0x8000) * (scales & 15) + a0
+                a4 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 16 & 15) + a4
+                x = ptr32(e1 - sum)
+                a1 = ((int(x) & 0xFFFF) - 0x8000) * (scales >> 4 & 15) + a1
+                a5 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 20 & 15) + a5
+                x = ptr32(e2 - sum)
+                a2 = ((int(x) & 0xFFFF) - 0x8000) * (scales >> 8 & 15) + a2
+                a6 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 24 & 15) + a6
+                x = ptr32(e3 - sum)
+                a3 = ((int(x) & 0xFFFF) - 0x8000) * (scales >> 12 & 15) + a3
+                a7 = ((int(x) >> 16 & 0xFFFF) - 0x8000) * (scales >> 28 & 15) + a7
             # s and k: how far to shift; see _rescale.
             k = 17 - s
             if k < 0:

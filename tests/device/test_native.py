@@ -233,6 +233,19 @@ def test_kernels_equal_the_definition(cpu, name):
     RECORDS[name](cpu)
 
 
+def test_viper_takes_few_instructions():
+    """On Xtensa, 64 x 64, the call and the requantization included."""
+    cpu = core("viper", "Xtensa")
+    records.linear(cpu, 0, 64, 16)
+    assert cpu.count <= 12.2 * 64 * 64
+    records.linear4(cpu, 0, 64, 16)
+    assert cpu.count <= 12.8 * 64 * 64
+    records.attend(cpu, 0, 64, 8, 1, 4, 4)
+    before = cpu.count
+    records.attend(cpu, 0, 128, 8, 1, 4, 4)
+    assert cpu.count - before <= 64 * 4 * 460
+
+
 def wild(cpu, rng, name, record, arena, tables=(), cache=(), runs=(), matrix=(), **_) -> None:
     """`records.like_portable` with any words in the frames: nobody cares what comes out."""
     regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]

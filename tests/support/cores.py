@@ -220,7 +220,7 @@ class Core:
             return f"goes to {address:#x}"
         what = TABLE[(address - TRAPS) >> 4]
         a, b = (self.get(r) for r in self.ASKED)
-        if what == "native_from_obj" and b == 7:  # ptr32
+        if what == "native_from_obj" and b in (5, 7):  # ptr8, ptr32
             i, odd = divmod(a - HANDLES, 8)
             if odd or not 0 <= i < len(self.arrays):
                 return f"takes {a:#x} for an array"
@@ -367,6 +367,7 @@ class Xtensa(Core):
 
     A caller's registers are out of a function's reach; what must not be touched is where the
     window is saved. Memory that is closed has no rights there, so that nothing is called for it.
+    `count`: instructions of the last call.
     """
 
     ARGUMENTS = "a10", "a11", "a12", "a13"
@@ -417,7 +418,8 @@ class Xtensa(Core):
         stack = self.get("sp")
         self.set("a8", self.at[name])
         vm.pc = CODE
-        vm.icount_limit = vm.icount + round(self.seconds * 20_000_000)
+        before = vm.icount
+        vm.icount_limit = before + round(self.seconds * 20_000_000)
         try:
             while True:
                 status = vm.run()
@@ -437,6 +439,7 @@ class Xtensa(Core):
                     self.write(end - 16, self.rng.bytes(16))
                 vm.pc = self.get("a0")
         finally:
+            self.count = vm.icount - before
             for (a, b), c in zip(closed, code, strict=True):
                 vm.mem_protect(a, b - a, rights.ExecuteRead if c else rights.ReadWrite)
 

@@ -7,7 +7,8 @@ be installed. Instructions are counted by the core's own counter (`instret`), QE
 makes each of them one tick. Kernels run the cases of tools/benchmarks/kernel_cases.py, the call
 and the requantization included; the families must leave the same memory behind. MODEL (default:
 models/stories) writes a text, which must be the simulator's: instructions a token, MicroPython and
-all, and a token of a prompt.
+all, and a token of a prompt. A checkpoint is also converted for groups of 1 to 16 positions, which
+sweep the weights together: instructions a token of the prompt, and the bytes of the frames.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ FAMILIES = ("viper", "rv32")
 TOKENS, PROMPT = 120, 127
 ROM = 0x80610000  # where the port has its ROMFS
 LIMIT = 600.0  # seconds that a script may take
+GROUPS = 1, 2, 4, 8, 16
 
 COUNT = """
 @micropython.asm_rv32
@@ -78,6 +80,14 @@ prompt = %r
 model.logits([2])
 gc.collect()
 print(json.dumps([cost, counted(model.logits, prompt), "".join(text)]))
+"""
+READ = f"""{COUNT}
+import gc
+from picoformer import Model
+model = Model("/rom/model.pft", context=256, kernels=%r, weights="ram")
+model.logits([2])
+gc.collect()
+print(counted(model.logits, %r))
 """
 
 
@@ -157,6 +167,21 @@ def text(firmware: Path, model: Path, families: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def groups(firmware: Path, source: Path, families: list[str]) -> Iterator[dict[str, Any]]:
+    """Instructions of a token of a prompt, and bytes of heap, by positions of a group."""
+    for group in GROUPS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.pft")
+            arena = convert(source, path, batch=group).arena_bytes
+            sim = Simulator(path)
+            written = "".join(sim.generate("", TOKENS))
+            prompt = [sim.tokenizer.bos, *sim.tokenizer.encode(written)][:PROMPT]
+            with board(firmware, {"model": path.read_bytes()}) as repl:
+                counts = {f: int(repl.run(READ % (f, prompt), LIMIT)) for f in families}
+        each = {f: round(c / len(prompt)) for f, c in counts.items()}
+        yield {"group": group, "arena": arena, "instructions": each}
+
+
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("firmware", metavar="FIRMWARE.elf", type=Path)
@@ -172,6 +197,14 @@ def run() -> None:
         for family in families:
             print(f"{family}: {result['written'][family]:,} instructions a token, "
                   f"{result['read'][family]:,} a token of a prompt")  # fmt: skip
+    result["groups"] = []
+    if o.model.suffix != ".pft":
+        for row in groups(o.firmware, o.model, families):
+            result["groups"].append(row)
+            if not o.json:
+                counts = row["instructions"]
+                print(f"groups of {row['group']:2}: arena {row['arena']:7,} bytes"
+                      + "".join(f"{c:11,}" for c in counts.values()), flush=True)  # fmt: skip
     rows = []
     for row in kernels(o.firmware, families):
         rows.append(row)

@@ -33,7 +33,7 @@ Cycles on the emulated Pico, weights and all in SRAM, the call and the requantiz
 {kernels(figures["kernels"]["kernels"], "cycles")}
 ![cycles of each kernel](images/speed-kernels.png)
 
-{with_dsp(figures)}{riscv(figures)}## The unix port
+{with_dsp(figures)}{riscv(figures)}{VIPER}## The unix port
 
 {unix_port(figures["unix"])}
 ## On silicon
@@ -62,6 +62,38 @@ One at a time, as a table, with `--json`, or with `--plot FILE.png`:
     python -m tools.benchmarks.unix stories260K.bin --llama2c PATH/TO/run
     python -m tools.benchmarks.kernels
     python -m tools.benchmarks.riscv FIRMWARE.elf
+"""
+
+# What test_viper_takes_few_instructions counts, and mpy-cross makes of linear's innermost line.
+VIPER = """\
+## Viper
+
+The compiler keeps the first two locals of a function in registers, all others on the stack, and
+works on every operator by itself: the result of a load is in one register, the left side of an
+operator has to be in a second one, the right side in a third or in a local's own. So the shortest
+multiply-accumulate is `a = w[0] * int(x) + a`, with the pointer to the weights and the activation
+in the two registers. Eight instructions:
+
+| | Xtensa | x64 | what for |
+|---|---|---|---|
+| `w[0]` | `l8ui a10, a4, 0` | `movzx eax, [rbx]` | the weight, a byte |
+| `*` | `mov.n a11, a10` | `mov rsi, rax` | to the left side |
+| | `mull a11, a11, a5` | `imul rsi, r12` | |
+| `a` | `l32i a10, a1, 60` | `mov rax, [rsp+n]` | the sum, from the stack |
+| `+` | `mov.n a12, a10` | `mov rdx, rax` | to the right side |
+| | `add.n a11, a11, a12` | `add rsi, rdx` | |
+| `a =` | `mov.n a10, a11` | `mov rax, rsi` | a local is stored from there only |
+| | `s32i a10, a1, 60` | `mov [rsp+n], rax` | |
+
+The activation of a column is three more for four rows, the loop 18 for eight columns: 9.3 a
+multiply-accumulate. With a sum in the second register each product would load its activation
+beside its weight, and keep one of them on the stack meanwhile: 9, and two pointers to advance. No
+32-bit multiplication holds two of these products, 20 bits each.
+
+Instructions on Xtensa, the call and the requantization included, 64 x 64, each of a
+multiply-accumulate: linear 12.1, linear4 12.7, of which 8 and 7 are the innermost lines. 256 x
+256: 10.0 and 11.0.
+
 """
 
 
@@ -146,9 +178,29 @@ simulator's.
 The kernels of [above](#kernels):
 
 {kernels(r["kernels"], "instructions")}
+{sweeps(r)}
 The rv32 kernels need MicroPython's assembler for RISC-V, which an RP2350 has in its RISC-V build.
 Espressif's chips (ESP32-C3, C6) have none in their firmware and run viper.
 
+"""
+
+
+def sweeps(r: dict[str, Any]) -> str:
+    """A prompt by the positions that sweep the weights together."""
+    families = list(r["written"])
+    lines, least = [], r["groups"][0]["arena"]
+    for g in r["groups"]:
+        counts = [f"{g['instructions'][f]:,}" for f in families]
+        lines.append([str(g["group"]), f"{g['arena'] - least:,}", *counts])
+    return f"""\
+A token of that prompt, by the positions of a group, which sweep the weights together
+(`convert(batch=...)`, 4 by default), and the bytes of heap that its frames take beyond one:
+
+{table(["positions", "bytes", *families], lines)}
+Four are enough where the weights are as near as RAM: more would save less than a hundredth. Where
+they are not, the wait for them is divided by the group, too: see [below](#on-silicon). Whole
+inputs go in one group; where weights come over the cable, the loader takes the largest that the
+heap has room for.
 """
 
 
@@ -322,10 +374,26 @@ The weights are {x["misses_files"] / (x["misses_files"] + x["misses_firmware"]):
 Python around the steps, {python:,.0f} cycles a token as emulated, runs from flash too and waits
 for another {low * x["misses_firmware"]:,.0f} to {high * x["misses_firmware"]:,.0f} cycles, because
 each matrix drives it out of the cache. The kernels themselves lie in RAM. A prompt reads the
-weights once for several positions, so it suffers less.
+weights once for the positions of a group, so it suffers less. Of a prompt of
+{pico["prompt"]["tokens"]} tokens, if the waits for the weights alone are counted, tokens a second:
+
+{group_table(pico)}
+A model for such a board may be converted with `batch=8` or `16` if its heap has the room. Nothing
+else gains, and nobody has measured it on silicon, so 4 is the default.
 
 Assumed, not known: that the cache gives up the least recently used way; that nothing overlaps with
 a fill; no prefetch of the processor behind a branch; other flash chips and other boot stages
 differ. A board with faster access to its flash, or a model that fits into RAM, has nothing to wait
 for. At {heap["boot"]:,} bytes of heap a Pico has no room for these weights.
 """
+
+
+def group_table(pico: dict[str, Any]) -> str:
+    """A prompt on silicon, estimated, for some groups of positions; computing as in one of 4."""
+    x, prompt = pico["xip"], pico["prompt"]
+    lines = []
+    for group in (4, 8, 16):
+        each = prompt["cycles"] / prompt["tokens"]
+        waits = [misses * x["misses_files"] / group for misses in x["cycles_per_miss"]]
+        lines.append([str(group), *(f"{CLOCK_HZ / (each + w):.0f}" for w in waits)])
+    return table(["positions", *(f"{n} cycles a miss" for n in x["cycles_per_miss"])], lines)
