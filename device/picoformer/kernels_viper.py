@@ -334,7 +334,6 @@ def linear(w: ptr8, x: ptr32):
             s -= 16
             x = ptr32(to + frame)
             c = 4
-            mul = 0
             while c:
                 if c & 1 == 0:
                     if left == 0:
@@ -342,14 +341,12 @@ def linear(w: ptr8, x: ptr32):
                         w = ptr8(base + ptr32(run)[0])
                         left = ptr32(run)[1]
                     left -= 1
-                    mul = ptr32(w)[0]
-                    w = ptr8(int(w) + 4)
                 v = ((((a0 - bias) & mask) ^ m) - m) << k
                 a0 = a1
                 a1 = a2
                 a2 = a3
-                f = ((mul & 0xFFFF) * scale + 0x2000) >> 14
-                mul >>= 16
+                f = (ptr16(w)[0] * scale + 0x2000) >> 14
+                w = ptr8(int(w) + 2)
                 v = ((v >> 16) * f + (((v & 0xFFFF) * f) >> 16) + rnd) >> s
                 if add:
                     v += x[0]
@@ -610,7 +607,7 @@ def attend(w: ptr8, x: ptr32):
                 v >>= 1
                 down += 1
             a = (a + ((1 << down) >> 1)) >> down
-            se -= down + 15
+            se -= down + 32
             # Scores: two positions a word, or a half-word.
             best = 0 - 0x1FFFFFFF
             e_max = 0
@@ -679,12 +676,12 @@ def attend(w: ptr8, x: ptr32):
                     d = ptr16(sc)[0]
                     mul = (a * (d & 2047) + 1024) >> 11
                     s = se - (d >> 11)
-                    if s < 17:
-                        s = 17
-                    if s > 47:
-                        s = 47
+                    if s < 0:
+                        s = 0
+                    if s > 30:
+                        s = 30
                     x = ptr32((int(x) >> 16) * mul + (((int(x) & 0xFFFF) * mul) >> 16))
-                    x = ptr32((int(x) + (1 << (s - 17))) >> (s - 16))
+                    x = ptr32((int(x) + (1 << s)) >> (s + 1))
                     ptr32(out)[0] = int(x)
                     if int(x) > best:
                         best = int(x)

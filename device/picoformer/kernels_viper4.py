@@ -146,7 +146,6 @@ def linear4(w: ptr32, x: ptr32):
             c = 8
             if rows < c:
                 c = rows
-            mul = 0
             while c:
                 if c & 1 == 0:
                     if left == 0:
@@ -154,8 +153,6 @@ def linear4(w: ptr32, x: ptr32):
                         w = ptr32(base + ptr32(run)[0])
                         left = ptr32(run)[1]
                     left -= 1
-                    mul = w[0]
-                    w = ptr32(int(w) + 4)
                 v = a0
                 a0 = a1
                 a1 = a2
@@ -165,8 +162,8 @@ def linear4(w: ptr32, x: ptr32):
                 a5 = a6
                 a6 = a7
                 v <<= k
-                f = ((mul & 0xFFFF) * scale + 0x2000) >> 14
-                mul >>= 16
+                f = (ptr16(w)[0] * scale + 0x2000) >> 14
+                w = ptr32(int(w) + 2)
                 v = ((v >> 16) * f + (((v & 0xFFFF) * f) >> 16) + rnd) >> s
                 if add:
                     v += x[0]
