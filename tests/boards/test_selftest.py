@@ -76,7 +76,7 @@ def test_a_shorter_context(board, own):
 BROKEN = [
     ("portable", "m[at + i] = (a * c - b * s + 0x4000) >> 15", "+ 0x4000", "store"),
     ("portable", "m[at + i] = (m[i] * r + (1 << (f - 1))) >> f", "+ (1 << (f - 1))", "norm"),
-    ("viper", "f = ((mul & 0xFFFF) * scale + 0x2000) >> 14", "+ 0x2000", "linear"),
+    ("viper", "f = (ptr16(w)[0] * scale + 0x2000) >> 14", "+ 0x2000", "linear"),
 ]
 
 
