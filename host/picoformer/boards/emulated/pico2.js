@@ -170,7 +170,9 @@ function addInstructions(chip, core) {
   const plain = core.executeInstruction.bind(core);
   core.executeInstruction = () => {
     const regs = core.regs;
-    if (core.waiting || core.interruptsUpdated || regs.itState) return plain();
+    if (core.waiting || core.pendingFault || regs.itState) return plain();
+    // plain() would look for interrupts and then execute, without them, one that it lacks.
+    if (core.interruptsUpdated && core.checkForInterrupts()) core.cycles += 12;
     const pc = regs.pc & ~1, h0 = chip.readUint16(pc);
     if (h0 < 0xe800) return plain();
     const h1 = chip.readUint16(pc + 2), value = missing(regs, h0, h1);
