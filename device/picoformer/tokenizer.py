@@ -193,6 +193,10 @@ class Base:
         """Where the bytes of `token` start; sets where they end."""
         if not 0 <= token < self.vocab_size:
             raise Error("token %d, expected 0 to %d" % (token, self.vocab_size - 1))
+        return self._piece(token)
+
+    def _piece(self, token):
+        """The same of one that is there: a lookup asks often."""
         s = self._s
         width = self._width
         blob = self._blob

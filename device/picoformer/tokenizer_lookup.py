@@ -164,7 +164,7 @@ class Pieces:
     """The tokens that a text may give, sorted by their bytes: 16-bit ids at byte `at`."""
 
     def __init__(self, tokenizer, at, count):
-        self._begin = tokenizer._begin  # made once: a method is an object for each look at it
+        self._piece = tokenizer._piece  # made once: a method is an object for each look at it
         self._tokenizer = tokenizer
         self._size = tokenizer.vocab_size
         self._s = tokenizer._s
@@ -178,7 +178,7 @@ class Pieces:
             token = self.token(i)
             if token >= self._size:
                 raise Error("tokenizer: sorted token %d is out of range" % token)
-            at = self._begin(token)
+            at = self._piece(token)
             piece = bytes(s[at : self._tokenizer._end])
             if piece <= last:
                 raise Error("tokenizer: sorted token %d is out of order" % token)
@@ -190,7 +190,7 @@ class Pieces:
 
     def ends(self, i, k):
         """Whether piece i has k bytes."""
-        at = self._begin(self.token(i))
+        at = self._piece(self.token(i))
         return self._tokenizer._end - at == k
 
     def find(self, raw, i, j):
@@ -205,11 +205,13 @@ class Pieces:
     def first(self, low, high, k, value):
         """Of pieces that share k bytes, low to high: the first whose next is >= value, or high."""
         s = self._s
-        begin = self._begin
+        at = self._at
+        piece = self._piece
         tokenizer = self._tokenizer
         while low < high:
             mid = (low + high) >> 1
-            p = begin(self.token(mid)) + k
+            p = at + 2 * mid
+            p = piece(s[p] | s[p + 1] << 8) + k
             if p < tokenizer._end and s[p] >= value:
                 high = mid
             else:
