@@ -50,13 +50,13 @@ def test_packages_for_each_architecture_of_boards(tmp_path):
         named = {to.removeprefix("picoformer/"): (tmp_path / at).read_bytes() for to, at in urls}
         assert named == sent
         left = modules - {to.removesuffix(".mpy") for to, _ in urls}
-        lacks = {"picoformer/kernels_dsp", "picoformer/kernels_dsp4"}
+        lacks = {f"picoformer/kernels_dsp{more}" for more in ("", "4", "_pair")}
         if architecture.startswith("armv7em"):
             lacks = set()
         if architecture != "rv32imc":
             lacks.add("picoformer/kernels_rv32")
         if not architecture.startswith("armv"):
-            lacks |= {"picoformer/kernels_thumb", "picoformer/kernels_thumb4"}
+            lacks |= {f"picoformer/kernels_{name}" for name in ("thumb", "thumb4", "pair")}
         assert left == lacks
     assert not stale.exists()
 

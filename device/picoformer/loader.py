@@ -14,7 +14,7 @@ from .errors import Error, free
 _GOING = "binder", "check", "modelfile", "program"  # modules that go before large blocks come
 
 
-def load(model, f, path, context, weights, kernels, spare):
+def load(model, f, path, context, weights, kernels, spare, cores):
     """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
     from . import modelfile
 
@@ -24,6 +24,8 @@ def load(model, f, path, context, weights, kernels, spare):
         raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
     if not isinstance(spare, int) or spare < 0:
         raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
+    if cores not in (1, 2):
+        raise Error("cores is %r, expected 1 or 2" % (cores,))
     parts = modelfile.sections(f, source)
     mapped = None
     if weights == "flash" or kernels.BIAS and not weights:
@@ -55,7 +57,7 @@ def load(model, f, path, context, weights, kernels, spare):
             if held:
                 ample = 0  # frames have their places
             room = None if weights else spare
-            return _fill(model, f, parts, context, kernels, source, ample, room, held)
+            return _fill(model, f, parts, context, kernels, source, ample, room, held, cores)
         except MemoryError as e:
             # What there is of the model goes before it is made anew.
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
@@ -91,7 +93,7 @@ def _binder():
     return binder
 
 
-def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=()):
+def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1):
     """held: what modelfile.early gives."""
     weights = model.weights
     place = held and held[2]
@@ -132,6 +134,12 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=())
         if weights == "flash" and spare is not None:
             copies = _bring(model, memory, matrices, spare)
         model._space = _relocate(model, memory, kernels.BIAS, words, operands, copies)
+        if cores > 1:
+            from .cores import share
+
+            share(model, memory, words, model._space, kernels.BIAS)
+            share = None
+            regions.forget("cores")
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
 

@@ -42,10 +42,13 @@ class Model:
     an object with a method fill, as weights.File has it, that reads them from elsewhere.
     kernels: "dsp", "thumb", "rv32", "viper", "portable" or None for the fastest. spare: bytes of
     heap to leave free: where None finds the weights in flash, which is slower, as many matrices
-    are copied as there is room for. `in_ram` says how many bytes they are. Raises Error.
+    are copied as there is room for. `in_ram` says how many bytes they are. cores: 2 for both of an
+    RP2040 or RP2350, where the other one is free; `cores` says what was done. Raises Error.
     """
 
-    def __init__(self, path, context=None, weights=None, kernels=None, spare=32768):
+    cores = 1
+
+    def __init__(self, path, context=None, weights=None, kernels=None, spare=32768, cores=1):
         self._f = self._mapped = None
         # Whoever runs the model has it: a callback or a thread would write into the same frames.
         self._lock = allocate_lock()
@@ -63,7 +66,7 @@ class Model:
             regions.threshold(regions.EARLY)
             from .loader import load
 
-            load(self, f, path, context, weights, kernels, spare)
+            load(self, f, path, context, weights, kernels, spare, cores)
             if self.weights == "file":
                 self._f = f
         except MemoryError as e:
@@ -363,6 +366,11 @@ class Model:
         """Give the memory back; the model cannot be used any more."""
         if self._f:
             self._f.close()
+        if self.cores > 1:
+            from .cores import leave
+
+            leave()
+            self.cores = 1
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None

@@ -78,9 +78,10 @@ class Server(Frames):
     read(n) and readinto(buffer, n) block until n bytes; ready(ms) waits for the first.
     """
 
-    def __init__(self, read, write, ready, root="/", readinto=None):
+    def __init__(self, read, write, ready, root="/", readinto=None, cores=1):
         Frames.__init__(self, read, write, ready, readinto)
         self._root = root
+        self._cores = cores
         self._nonce = os.urandom(4)
         self.patient = False  # does the link make the PC wait?
         self._now = None  # kind and sequence number of the request that is being done
@@ -394,7 +395,7 @@ class Server(Frames):
                 from .server_stream import Stream
 
                 self._stream = Stream(self, stamp[2][1])
-            self._model = Model(path, context or None, self._stream)
+            self._model = Model(path, context or None, self._stream, cores=self._cores)
             self._loaded = stamp
             gc.collect()
             self._heap = max(0, before - free())
@@ -405,7 +406,7 @@ class Server(Frames):
             + _text(model.weights)
             + _text(model.kernels)
             + _text(model.task)
-            + struct.pack("<I", model.in_ram)
+            + struct.pack("<IB", model.in_ram, model.cores)
         )  # fmt: skip
 
     def _keep(self, body):
@@ -569,8 +570,11 @@ class Server(Frames):
             self._send(TOKEN, self._run, body)
 
 
-def serve():
-    """Talk to the PC over the REPL's port until BYE, Ctrl-C or a minute of silence."""
+def serve(cores=1):
+    """Talk to the PC over the REPL's port until BYE, Ctrl-C or a minute of silence.
+
+    cores: of models; see Model.
+    """
     poller = select.poll()
     poller.register(sys.stdin, select.POLLIN)
 
@@ -584,7 +588,7 @@ def serve():
                 return False
 
     stdin = sys.stdin.buffer
-    server = Server(stdin.read, sys.stdout.buffer.write, ready, "/", stdin.readinto)
+    server = Server(stdin.read, sys.stdout.buffer.write, ready, "/", stdin.readinto, cores)
     try:
         server.run()
     except KeyboardInterrupt:

@@ -201,8 +201,8 @@ def modules(files: dict[str, bytes]) -> set[str]:
 
 
 ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
-THUMB = {"kernels_thumb", "kernels_thumb4"}
-DSP = {"kernels_dsp", "kernels_dsp4"}
+THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair"}
+DSP = {"kernels_dsp", "kernels_dsp4", "kernels_dsp_pair"}
 RV32 = {"kernels_rv32"}
 NATIVE = {"kernels_viper", "kernels_viper4"}
 

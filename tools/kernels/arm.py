@@ -30,6 +30,7 @@ lsrs l0, l3                 40C0    asrs l0, l3             4100    adcs l0, l3 
 tst l0, l3                  4200    negs l0, l3             4240    cmp l0, l3              4280
 orrs l0, l3                 4300    muls l0, l3             4340    bics l0, l3             4380
 mvns l0, l3                 43C0    add k, h3               4400    cmp k, h3               4500
+blx h3                      4780    sev                     BF40    wfe                     BF20
 mov k, h3                   4600    bx h3                   4700    ldr l8, [sp, #8@0*4]    9800
 str l8, [sp, #8@0*4]        9000    ldr l0, [l3, #5@6*4]    6800    str l0, [l3, #5@6*4]    6000
 ldr l0, [l3, l6]            5800    ldrh l0, [l3, #5@6*2]   8800    add l8, sp, #8@0*4      A800
@@ -74,7 +75,7 @@ ubfx r8, r16, #11, #5       F3C020C4    ubfx r8, r16, #16, #11      F3C0400A
 ubfx r8, r16, #5, #5        F3C01044    usat r8, #5, r16            F3800005
 smmulr r8, r16, r0          FB50F010    sub r8, r16, r0, lsr #s     EBA00010
 strb r12, [r16], #8@0       F8000B00    orr r8, r16, r0             EA400000
-ldrb r12, [r16], #8@0       F8100B00
+ldrb r12, [r16], #8@0       F8100B00    dmb                         F3BF8F5F
 """
 REGISTERS = {f"r{i}": i for i in range(13)} | {"sp": 13, "lr": 14, "pc": 15}
 CONDITIONS = [

@@ -1,7 +1,7 @@
 """Many requests of mixed kinds to an emulated board: answers are checked, no heap may be lost.
 
     python -m tools.sweeps.soak [--board unix] [--requests 10000] [--seed 1] [--reconnect 500]
-                                [--late 0] [--json]
+                                [--late 0] [--cores 1] [--json]
 
 Small random models of seven kinds lie on the board. Texts are written, sampled and broken off;
 labels, embeddings, answers, translations and logits asked for; models replaced, removed and loaded
@@ -10,7 +10,7 @@ simulator's. After each --reconnect requests the port is closed and opened again
 requests one and the same model is loaded and the free heap noted: within a session it may not
 shrink by more than 2 KB between the third look and the last, or the tool ends with 1. --board pico
 is the emulated Raspberry Pi Pico, for which 200 requests take some minutes. --late SECONDS puts a
-cable between that takes so long, in each direction.
+cable between that takes so long, in each direction. --cores 2 is for boards that have two.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ class Report:
 class Soak:
     """Requests to the board on `port`, whose models are those of `folder`."""
 
-    def __init__(self, port: str, folder: Path, seed: int) -> None:
+    def __init__(self, port: str, folder: Path, seed: int, cores: int = 1) -> None:
         self.port = port
+        self.cores = cores
         self.folder = folder
         self.rng = random.Random(seed)
         self.report = Report()
@@ -108,7 +109,7 @@ class Soak:
         self.board = self.connect()
 
     def connect(self) -> Board:
-        board = Board(self.port)
+        board = Board(self.port, self.cores)
         for name in MODELS:
             board.deploy(self.folder / f"{name}.pft")
         self.report.heap.append([])
@@ -275,6 +276,7 @@ def run() -> int:
     parser.add_argument("--reconnect", type=int, default=500, help="requests of one session")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--late", type=float, default=0.0, help="seconds, each way (default 0)")
+    parser.add_argument("--cores", type=int, default=1, help="of the board (default 1)")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     arguments = parser.parse_args()
 
@@ -288,7 +290,7 @@ def run() -> int:
         cable = LateCable(port) if arguments.late else None
         if cable:
             stack.callback(cable.close)
-        soak = Soak(cable.port if cable else port, files, arguments.seed)
+        soak = Soak(cable.port if cable else port, files, arguments.seed, arguments.cores)
         if cable:
             cable.delay = arguments.late  # once the models are there
         report = soak.run(arguments.requests, arguments.reconnect, say)

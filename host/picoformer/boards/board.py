@@ -83,11 +83,12 @@ class Board(Closing):
 
     port: a device path, a pyserial URL, "emulator", "emulator:pico", "emulator:pico2" or
     "emulator:esp32"; None for the only board that is connected. The board is soft reset, as
-    mpremote does. Methods raise Error.
+    mpremote does. cores: 2 for models to run on both cores of an RP2040 or RP2350. Methods raise
+    Error.
     """
 
-    def __init__(self, port: str | None = None) -> None:
-        self.connection = Connection(port)
+    def __init__(self, port: str | None = None, cores: int = 1) -> None:
+        self.connection = Connection(port, cores)
         self.logit_scale = 1.0  # the real value of one unit of the last logits of labels
         self.several = False  # and whether each of those labels holds or not by itself
         self._labelled: Labels | None = None  # and what else is known of them

@@ -40,7 +40,7 @@ RETURN_LIMIT = 15.0  # for a port to come back after a reset
 
 RECOVERIES = 2  # times that a request goes on after the board was reset
 
-SERVE = "from picoformer.server import serve\nserve()"
+SERVE = "from picoformer.server import serve\nserve({})"
 
 PROGRAMS = "import os\nprint([n for n in os.listdir() if n in ('boot.py', 'main.py')])"
 
@@ -73,10 +73,13 @@ def _emulated(name: str) -> Any:
 class Connection:
     """A connection to the board on a port, by a name as `Board` takes it. Soft resets the board.
 
-    Raises Error.
+    cores: of the board that models run on. Raises Error.
     """
 
-    def __init__(self, port: str | None) -> None:
+    def __init__(self, port: str | None, cores: int = 1) -> None:
+        if cores not in (1, 2):
+            raise Error(f"cores are {cores}, expected 1 or 2")
+        self.cores = cores
         name = port or find_port()
         self._emulator = _emulated(name)
         self.found = ""
@@ -207,7 +210,7 @@ class Connection:
         assert self.serial
         link = Link(self.serial)
         link.lag = self.repl.lag
-        self.repl.start(SERVE)
+        self.repl.start(SERVE.format(self.cores if self.cores > 1 else ""))
         try:
             link.feed(self.repl.rest())
             link.start(START_LIMIT)

@@ -95,6 +95,7 @@ class Loaded:
     kernels: str
     task: str
     in_ram: int = 0  # bytes of the weights; of those in flash, such as were copied
+    cores: int = 1  # that it runs on
 
     @classmethod
     def of(cls, body: bytes) -> Loaded:
@@ -103,12 +104,15 @@ class Loaded:
         loaded = cls(context, vocab, free, heap, ms, r.text(), r.text(), r.text())
         if r.left:  # of runtimes that copy any
             (loaded.in_ram,) = r.take("I")
+        if r.left:  # of those that know a second core
+            (loaded.cores,) = r.take("B")
         return loaded
 
     @property
-    def place(self) -> str:
-        """Where the weights are, in words."""
-        return placed(self.weights, self.in_ram)
+    def way(self) -> str:
+        """What runs it, and where the weights are, in words."""
+        both = " on both cores" if self.cores > 1 else ""
+        return f"{self.kernels} kernels{both}, weights in {placed(self.weights, self.in_ram)}"
 
 
 @dataclass

@@ -152,6 +152,10 @@ def add_place(p: argparse.ArgumentParser) -> None:
     p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
     add_positions(p)
     p.add_argument(
+        "--cores", type=int, choices=(1, 2), default=1,
+        help="2: both of a Pico or a Pico 2 (default: 1)",
+    )  # fmt: skip
+    p.add_argument(
         "--weights", metavar="MODEL.pft",
         help="the file of a model that was deployed with --weights host",
     )  # fmt: skip

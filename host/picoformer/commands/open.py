@@ -20,7 +20,7 @@ def opened(o: argparse.Namespace) -> Iterator[Board]:
     with contextlib.ExitStack() as stack:
         with Stages(o) as stages:
             stages.say(f"connecting to {o.port}" if o.port else "connecting")
-            board = stack.enter_context(Board(o.port))
+            board = stack.enter_context(Board(o.port, getattr(o, "cores", 1)))
         if board.connection.found and not o.quiet and not o.json:
             print(board.connection.found, file=sys.stderr)
         try:

@@ -194,13 +194,14 @@ def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
         "weights": loaded.weights,
         "in_ram": loaded.in_ram,
         "kernels": loaded.kernels,
+        "cores": loaded.cores,
     }
 
 
 def _print_cost(ms: int, loaded: Loaded) -> None:
     print(
         f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
-        f"({loaded.kernels} kernels, weights in {loaded.place}), {loaded.free_heap:,} free",
+        f"({loaded.way}), {loaded.free_heap:,} free",
         file=sys.stderr,
     )
 
@@ -218,6 +219,7 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         "weights": loaded.weights,
         "in_ram": loaded.in_ram,
         "kernels": loaded.kernels,
+        "cores": loaded.cores,
     }
     if o.json:
         show_json({"prompt": o.prompt, "text": text, **figures})
@@ -229,8 +231,8 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         file=sys.stderr,
     )
     print(
-        f"model {loaded.heap:,} bytes of heap ({loaded.kernels} kernels, weights in "
-        f"{loaded.place}, {loaded.context} positions), {stats.free_heap:,} free",
+        f"model {loaded.heap:,} bytes of heap ({loaded.way}, "
+        f"{loaded.context} positions), {stats.free_heap:,} free",
         file=sys.stderr,
     )
     _then(o, loaded, in_python("generate", name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..arm import Kernel
 from ..thumb.embed import embed4
 from .attend import attend
+from .cores import packed
 from .embed import bias, embed
 from .gate import gate
 from .layernorm import layernorm
@@ -36,20 +37,26 @@ HEAD4 = '''"""Kernels for weights of 4 bits; written together with kernels_dsp.p
 
 import micropython
 '''
+HEAD_PAIR = '''"""Kernels for both cores; written together with kernels_dsp.py."""
+
+import micropython
+'''
 FOUR = "linear4", "embed4"  # of weights of 4 bits
 
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
     every = (
-        linear, attend, gate, norm, store, layernorm, embed, bias, pool, sample, linear4, embed4
+        linear, attend, gate, norm, store, layernorm, embed, bias, pool, sample, linear4, embed4,
+        packed,
     )  # fmt: skip
     return [make() for make in every]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
-    return {
-        "kernels_dsp": HEAD + "".join(k.source() for k in kernels if k.name not in FOUR),
-        "kernels_dsp4": HEAD4 + "".join(k.source() for k in kernels if k.name in FOUR),
-    }
+    out = {"kernels_dsp": HEAD, "kernels_dsp4": HEAD4, "kernels_dsp_pair": HEAD_PAIR}
+    for k in kernels:
+        pair = k.name == "packed"
+        out["kernels_dsp" + ("4" * (k.name in FOUR) or "_pair" * pair)] += k.source()
+    return out

@@ -297,6 +297,12 @@ def linear() -> Kernel:
     k = Kernel("linear", "vectors times a matrix, with requantization")
     room = prologue(k, f"X INIT XB WMAX JUMP REST AFTER C {sweep.WORDS}")
     begin(k)
+    k("""
+        ldr r4, REC
+        ldr r5, [r4, #16]
+        cmp r5, #0
+        blt vector          @ they are packed: see cores.py
+    """)
     pack(k)
     setup(k)
     k("""
@@ -342,7 +348,13 @@ def linear() -> Kernel:
     singles(k)
     mantissas(k)
     large(k)
-    k("done:")
+    k("""
+    done:
+        ldr r4, REC
+        ldr r5, [r4, #16]
+        cmp r5, #0
+        blt nothing
+    """)
     unpack(k)
     k("nothing:")
     epilogue(k, room)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..arm import Kernel
 from .attend import attend
+from .cores import pair, worker
 from .embed import embed, embed4
 from .gate import gate
 from .linear import linear
@@ -24,19 +25,24 @@ Written by `python -m tools.kernels`; tools/kernels/thumb/kernels.lst says what 
 import micropython
 '''
 BEHIND = "\n\nBIAS = 0x20000000\nlayernorm = norm\n"
-FOUR = ("linear4", "embed4")  # of weights of 4 bits
+PLACES = {  # the modules of those that not every model needs
+    "linear4": "kernels_thumb4", "embed4": "kernels_thumb4",
+    "pair": "kernels_pair", "worker": "kernels_pair",
+}  # fmt: skip
 
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
-    made = linear, attend, store, norm, gate, embed, pool, bias, sample, linear4, embed4
+    made = (
+        linear, attend, store, norm, gate, embed, pool, bias, sample, linear4, embed4, pair, worker
+    )  # fmt: skip
     return [make() for make in made]
 
 
 def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
-    out = {"kernels_thumb": HEAD, "kernels_thumb4": HEAD}
+    out = {"kernels_thumb": HEAD, **dict.fromkeys(PLACES.values(), HEAD)}
     for k in kernels:
-        out["kernels_thumb4" if k.name in FOUR else "kernels_thumb"] += k.source()
+        out[PLACES.get(k.name, "kernels_thumb")] += k.source()
     out["kernels_thumb"] += BEHIND
     return out
