@@ -343,3 +343,68 @@ def test_an_emulated_board(tmp_path, case, kind, kernels):
             assert board.exec("print(6 * 7)") == "42\n"
     with kind(flash) as emulated, Board(emulated.port) as board:
         assert "'kept.txt'" in board.exec("import os; print(os.listdir())", timeout=60)
+
+
+SCRIPT = """
+import gc, os, sys, _thread
+from picoformer import Error, Model
+m = Model("/{name}.pft", cores=2, spare=150_000)
+print(m.cores)
+for i, piece in enumerate(m.generate("", 120)):
+    print(piece, end="")
+    if i % 10 == 3:
+        gc.collect()
+    if i % 30 == 7:
+        with open("/kept.txt", "w") as f:
+            f.write(str(i) * 1000)
+print()
+second = Model("/{name}.pft", cores=2, context=16)
+m.close()
+print(second.cores, list(second.logits([1, 5, 9])) == {expected})
+try:
+    _thread.start_new_thread(print, ())
+except OSError as e:
+    print(e)
+second.close()
+import time
+time.sleep_ms(10)
+# The user's own thread has the core: the model runs on one.
+busy = [1]
+def spin():
+    while busy:
+        time.sleep_ms(1)
+_thread.start_new_thread(spin, ())
+m = Model("/{name}.pft", cores=2)
+print(m.cores, list(m.logits([1, 5, 9])) == {expected})
+m.close()
+busy.clear()
+time.sleep_ms(50)
+m = Model("/{name}.pft", cores=2)
+print(m.cores)
+"""
+
+
+@pytest.mark.slow
+@board_or_skip(Pico2Board)
+def test_both_cores_of_an_emulated_pico_2(tmp_path, own):
+    """Collections, writes to flash, Ctrl-C, soft resets and a thread of the user's in between."""
+    model = own("stories")
+    expected = model.sim.logits([1, 5, 9])[-1].tolist()
+    text = "".join(model.sim.generate("", 120))
+    with Pico2Board(tmp_path / "flash", put=[model.path]) as emulated:
+        with Board(emulated.port, cores=2) as board:
+            said = board.exec(SCRIPT.format(name="stories", expected=expected), timeout=900)
+            lines = said.replace("\r", "").split("\n")
+            core, written, rest = lines[0], "\n".join(lines[1:-5]), lines[-5:-1]
+            assert core == "2" and written == text
+            assert rest == ["2 True", "core1 in use", "1 True", "2"], rest
+            # That model was not closed: the soft reset of the next session ends the worker.
+        for _ in range(2):
+            with Board(emulated.port, cores=2) as board:
+                assert board.load("stories").cores == 2
+                pieces = board.generate("stories", "", max_tokens=100)
+                assert "".join(next(pieces) for _ in range(20)) in text
+                board.connection.serial.write(b"\x03")  # Ctrl-C: the REPL has the port again
+            with Board(emulated.port, cores=2) as board:
+                assert "".join(board.generate("stories", "", max_tokens=120)) == text
+                assert board.load("stories").cores == 2
