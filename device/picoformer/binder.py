@@ -225,6 +225,8 @@ def _runs(model, words, offset):
                 runs.append(at >> 2 << 6 | regions.WEIGHTS)
                 runs.append(size >> 2)
             part.append(len(runs))
+    if model.weights == "flash":
+        runs.extend((0, 0))  # for a matrix whose beginning is copied
     return array("i", runs), array("H", swept + looked)
 
 

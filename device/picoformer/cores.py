@@ -11,6 +11,8 @@ from array import array
 from . import regions
 
 _LINEAR, _STORE, _ATTEND, _LINEAR4 = 3, 4, 5, 10
+# Words of a step for both cores: the pair's record, core 1's, and a run.
+_WORDS = {_LINEAR: 4 + 10 + 2, _STORE: 4 + 8, _ATTEND: 4 + 19, _LINEAR4: 4 + 11 + 2}
 
 
 def _start(kernels):
@@ -44,16 +46,20 @@ def _start(kernels):
 
 def leave():
     """A model has no use for the worker any more; behind the last one the core is free."""
-    from uctypes import addressof
-
     from . import kernels_pair as pairs
 
     pairs.users -= 1
     if pairs.users < 1:
-        box = pairs.box
-        box[4] = addressof(box)
-        pairs.pair(addressof(box) + 16, 0)
+        at = _address(pairs.box)
+        pairs.box[4] = at
+        pairs.pair(at + 16, 0)
         pairs.box = None
+
+
+def _address(words):
+    from uctypes import addressof
+
+    return addressof(words)
 
 
 def _code(function):
@@ -70,8 +76,6 @@ def _signed(address):
 
 def _matrix(words, i, four, runs, home):
     """Core 1's half of a linear, whose fields begin at word i: its record, its runs."""
-    from uctypes import addressof
-
     count = words[i + 9]
     cols = words[i + 3]
     size = cols + 2
@@ -86,7 +90,7 @@ def _matrix(words, i, four, runs, home):
     ours = unit * (groups - left)
     skip = (groups - left) * size
     left *= size
-    k = home + words[i + 2] - addressof(runs) >> 2
+    k = home + words[i + 2] - _address(runs) >> 2
     where = []
     while left:
         n = runs[k + 1]
@@ -150,29 +154,51 @@ def _cache(heads, size, context, key_bits, value_bits):
     return 4 * heads * (keys + ((size * value_bits + 31 >> 5) + 1) * context)
 
 
-def share(model, memory, words, home, bias):
-    """Let both cores run a model's steps. home: its arena's address, from which operands count."""
+def prepare(model, words, runs):
+    """Take the other core, and the memory that `share` needs: (worker's module, scores, steps).
+
+    None where that core cannot be had. This comes before a model takes what the heap can spare.
+    """
     pairs = _start(model.kernels)
-    if pairs:
-        try:
-            _share(model, memory, words, home, bias, pairs)
-        except MemoryError:
-            leave()
-            raise
+    if not pairs:
+        return None
+    try:
+        start = _address(words)
+        n = len(runs)
+        for part in (model._encoder, model._body, model._head):
+            for _, record in part:
+                if isinstance(record, int):
+                    n += _WORDS.get(words[(record - start >> 2) - 2], 0)
+        scores = array("i", bytes(4 * ((model.context + 3 & ~3) + 2)))
+        return pairs, scores, regions.array_of(n)
+    except MemoryError:
+        leave()
+        raise
 
 
-def _share(model, memory, words, home, bias, pairs):
-    from uctypes import addressof
+def share(model, memory, words, home, bias, pairs, scores, out):
+    """Let both cores run a model's steps, with what `prepare` gave.
 
-    base = home - bias
-    start = addressof(words)
-    scores = array("i", bytes(4 * ((model.context + 3 & ~3) + 2)))
-    far = _signed(addressof(scores) - base)
+    home: its arena's address, from which operands count.
+    """
+    try:
+        _share(model, memory[regions.RUNS], words, home - bias, pairs, scores, out)
+    except MemoryError:
+        leave()
+        raise
+    memory.append(out)
+    memory.append(scores)
+    model.cores = 2
+
+
+def _share(model, runs, words, base, pairs, scores, out):
     both = packed = pairs.pair
     if model.kernels == "dsp":
         from .kernels_dsp_pair import packed
-    out = array("i")
-    made = []
+    start = _address(words)
+    box = _signed(_address(pairs.box))
+    at = _address(out)
+    k = 0
     for part in (model._encoder, model._body, model._head):
         for n in range(len(part)):
             kernel, record = part[n]
@@ -182,23 +208,19 @@ def _share(model, memory, words, home, bias, pairs):
             op = words[i - 2]
             half = None
             if op in (_LINEAR, _LINEAR4):
-                half = _matrix(words, i, op == _LINEAR4, memory[regions.RUNS], base)
+                half = _matrix(words, i, op == _LINEAR4, runs, base)
             elif op in (_STORE, _ATTEND):
-                half = _heads(words, i, op, model.context, far)
+                half = _heads(words, i, op, model.context, _signed(_address(scores) - base))
             if half:
-                made.append((part, n, len(out), packed if op == _LINEAR else both))
-                box = _signed(addressof(pairs.box))
-                out.extend((box, _code(kernel), len(half[0]), _signed(record)))
+                theirs, where = half
+                part[n] = packed if op == _LINEAR else both, at + 4 * k
+                j = k + 4
+                if where:
+                    theirs[2] = _signed(at + 4 * (j + len(theirs)) - base)
+                for word in (box, _code(kernel), _signed(at + 4 * j), _signed(record)):
+                    out[k] = word
+                    k += 1
                 for some in half:
-                    out.extend(array("i", some))
-    # It lies still now.
-    at = addressof(out)
-    for part, n, k, kernel in made:
-        size = out[k + 2]
-        if size in (10, 11):  # of a matrix
-            out[k + 6] = _signed(at + 4 * (k + 4 + size) - base)
-        out[k + 2] = _signed(at + 4 * (k + 4))
-        part[n] = kernel, at + 4 * k
-    memory.append(out)
-    memory.append(scores)
-    model.cores = 2
+                    for word in some:
+                        out[k] = word
+                        k += 1

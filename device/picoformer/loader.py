@@ -131,15 +131,19 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
     model._space = memory
     if native:
         copies = {}
+        shared = share = None
+        if cores > 1:
+            from .cores import prepare, share
+
+            shared = prepare(model, words, memory[regions.RUNS])
+            prepare = None
+            regions.forget("cores")
         if weights == "flash" and spare is not None:
             copies = _bring(model, memory, matrices, spare)
         model._space = _relocate(model, memory, kernels.BIAS, words, operands, copies)
-        if cores > 1:
-            from .cores import share
-
-            share(model, memory, words, model._space, kernels.BIAS)
-            share = None
-            regions.forget("cores")
+        if shared:
+            share(model, memory, words, model._space, kernels.BIAS, *shared)
+        share = None
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
 
@@ -198,7 +202,6 @@ def _bring(model, memory, matrices, spare):
     matrices: where the runs of each begin and end. Returns the copies, by place in the runs.
     """
     runs = memory[regions.RUNS]
-    view = memory[3]
     gc.collect()
     room = free() - spare
     held = {}
@@ -212,26 +215,53 @@ def _bring(model, memory, matrices, spare):
         if not block or len(block) != n:
             if n + 64 > room:
                 continue
+            start = runs[first]
             try:
-                block = bytearray(n)
+                block = _copy(model, memory, first, end, n)
             except MemoryError:
                 continue
             room -= n + 64
-            at = 0
-            for k in range(first, end, 2):
-                size = 4 * runs[k + 1]
-                start = runs[k] >> 6 << 2
-                block[at : at + size] = view[start : start + size]
-                at += size
-            copies[runs[first]] = block
-            memory.append(block)
-            model.in_ram += n
+            copies[start] = block
         runs[first + 1] = n >> 2
         held[first] = block
     if 2 * len(held) == len(matrices):
         model.weights = "ram"
         model._mapped = memory[3] = None
+        return held
+    # The beginning of the matrix whose runs are the last ones, behind which there is one more.
+    end = len(runs) - 2
+    n = room - 64 & ~3
+    for i in range(0, len(matrices), 2):
+        first = matrices[i]
+        while matrices[i + 1] == end and first not in held and n > 1024:
+            try:
+                held[first] = _copy(model, memory, first, end, n)
+            except MemoryError:
+                n = n >> 3 << 2
     return held
+
+
+def _copy(model, memory, first, end, n):
+    """A copy of the first n bytes of a matrix; its runs, from `first` to `end`, begin with it."""
+    runs = memory[regions.RUNS]
+    view = memory[3]
+    block = bytearray(n)
+    at = 0
+    rest = []
+    for k in range(first, end, 2):
+        start = runs[k] >> 6 << 2
+        size = min(4 * runs[k + 1], n - at)
+        block[at : at + size] = view[start : start + size]
+        at += size
+        if size < 4 * runs[k + 1]:
+            rest.append(runs[k] + (size << 4))
+            rest.append(runs[k + 1] - (size >> 2))
+    runs[first + 1] = n >> 2
+    for k in range(len(rest)):
+        runs[first + 2 + k] = rest[k]
+    memory.append(block)
+    model.in_ram += n
+    return block
 
 
 def _relocate(model, memory, bias, words, operands, held):

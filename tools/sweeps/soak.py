@@ -215,7 +215,14 @@ class Soak:
         return None, None
 
     def probe(self) -> None:
-        """Note the heap, with one and the same model loaded."""
+        """Note the heap, with one and the same model loaded, and all modules.
+
+        An upload soft resets the board, and what was imported before is gone.
+        """
+        for ask in self.image, self.answer, self.beams, self.sampled:
+            ask()
+        for name in MODELS:
+            self.board.load(name)
         self.board.load("generates")
         self.report.heap[-1].append(self.board.info["free_heap"])
 

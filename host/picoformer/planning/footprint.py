@@ -156,4 +156,7 @@ def copied(m: ModelFile, room: int) -> int:
         if runs[first] not in seen and n + 64 <= room - total:
             seen.add(runs[first])
             total += n + 64
-    return total - 64 * len(seen)
+    last = max(matrices[::2])
+    rest = (room - total - 64) & ~3
+    begun = rest if runs[last] not in seen and rest > 1024 else 0  # of the last one
+    return total - 64 * len(seen) + begun
