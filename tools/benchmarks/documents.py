@@ -5,6 +5,7 @@
     python -m tools.benchmarks.documents --measure stories260K.bin [--llama2c PATH/TO/run]
                                          [--riscv FIRMWARE.elf]
     python -m tools.benchmarks.documents --dsp FILE.json    # of tools.benchmarks.kernels --port
+    python -m tools.benchmarks.documents --cores FILE.json ...    # of tools.benchmarks.cores
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
@@ -82,6 +83,11 @@ def figures_of(path: Path) -> dict[str, Any]:
     return figures
 
 
+def named(result: dict[str, Any]) -> tuple[str, int]:
+    """What there is one result of."""
+    return result["title"], result["weight_bits"]
+
+
 def pictures(figures: dict[str, Any]) -> None:
     """Draw docs/images from the figures."""
     need_plots()
@@ -125,6 +131,8 @@ def run() -> None:
     parser.add_argument("--plot", action="store_true", help="draw the pictures again")
     parser.add_argument("--dsp", metavar="FILE.json", type=Path,
                         help="kernels on a board with DSP instructions")  # fmt: skip
+    parser.add_argument("--cores", metavar="FILE.json", type=Path, nargs="+", default=[],
+                        help="one core and both, on boards")  # fmt: skip
     o = parser.parse_args()
     only = o.only.split(",")
     if not set(only) <= set(PARTS):
@@ -136,6 +144,11 @@ def run() -> None:
     figures = figures_of(FIGURES)
     if o.dsp:
         figures["dsp"] = figures_of(o.dsp)
+        save(FIGURES, figures)
+    for path in o.cores:
+        new = figures_of(path)
+        kept = [r for r in figures.get("cores", []) if named(r) != named(new)]
+        figures["cores"] = [*kept, new]
         save(FIGURES, figures)
     if o.measure or o.plot:
         pictures(figures)

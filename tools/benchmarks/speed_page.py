@@ -33,13 +33,33 @@ Cycles on the emulated Pico, weights and all in SRAM, the call and the requantiz
 {kernels(figures["kernels"]["kernels"], "cycles")}
 ![cycles of each kernel](images/speed-kernels.png)
 
-{with_dsp(figures)}{riscv(figures)}{VIPER}## The unix port
+{with_dsp(figures)}{cores(figures)}{riscv(figures)}{VIPER}## The unix port
 
 {unix_port(figures["unix"])}
 ## On silicon
 
 {on_silicon(figures["rp2040"])}"""
 
+
+BOTH = """\
+## Both cores
+
+`Model(path, cores=2)` on a Pico and a Pico 2, beside one core: stories260K with keys of 8 bits,
+context 256, the first 128 positions, and a prompt of as many. Weights are in flash, copied to RAM
+while 8 KB of the heap stay free (`spare`), or all in RAM where that has room. Every text is the
+simulator's.
+
+The boards are emulated with both their cores (rp2350js, official firmware 1.26), by two models
+that are not part of this project: of the M33's timing, after the RP2350 datasheet, and of the
+flash behind its cache. A Pico's takes 45 cycles for each 4 bytes that are not in its 16 KB, a Pico
+2's 36 for the 8 bytes behind the last ones, 62 for others, one core waiting for the other's. No
+DMA reads ahead. **None of this was measured on silicon.** A board with its own clock is measured
+by
+
+    python -m tools.benchmarks.cores stories260K.bin --port PORT --key-bits 8 --json > cores.json
+    python -m tools.benchmarks.documents --cores cores.json
+
+"""
 
 HEAD = """\
 # Speed and memory
@@ -234,6 +254,27 @@ project; of a board with a Cortex-M3, M4, M7 or M33 this takes the core's own co
 
 {kernels(measured["kernels"], "cycles")}
 """
+
+
+def cores(figures: dict[str, Any]) -> str:
+    """One core and both, on boards that were measured by their own clocks."""
+    if "cores" not in figures:
+        return ""
+    out = BOTH
+    for title in dict.fromkeys(r["title"] for r in figures["cores"]):
+        lines = []
+        for r in figures["cores"]:
+            if r["title"] == title:
+                for row in r["rows"]:
+                    rates = "tokens_per_second", "prompt_tokens_per_second"
+                    where = f"{row['in_ram']:,} of {r['weights']:,}"
+                    lines.append([
+                        str(r["weight_bits"]), where, str(row["cores"]), f"{row['free']:,}",
+                        *(f"{row[rate]:.1f}" for rate in rates),
+                    ])  # fmt: skip
+        head = ["bits", "bytes of weights in RAM", "cores", "heap left", "tokens a second"]
+        out += f"{title[0].upper()}{title[1:]}:\n\n{table([*head, 'of a prompt'], lines)}\n"
+    return out
 
 
 def texts(figures: dict[str, Any]) -> str:

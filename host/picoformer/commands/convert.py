@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,17 @@ from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, convert
 from ..compile.distill import STEPS
 from ..compile.modelfile import ModelFile, load
 from ..compile.report import Report
+from ..errors import Error
+from ..planning.budget import Budget
+from ..planning.planner import Planner
+from ..planning.profiles import Profile, profile
 from .arguments import add_config, add_json, add_model, add_positions, command, then, warn
 from .describing import how_to_simulate, meta_rows
 from .printing import Stages, show_json, size, table
 
+# Bits of weights and of keys in the cache, by what they lose.
+FORMS = (8, 12), (8, 8), (4, 12), (4, 8)
+GAIN = 1.03  # times as fast has another form to be that loses more
 MUCH = 0.5  # of the weights' size, that rounding has moved them by
 
 
@@ -35,6 +44,7 @@ def _add_convert(commands: Any) -> None:
         commands, "convert", _convert, "turn a checkpoint into a model file",
         "models/stories -o stories.pft", "models/stories -o half.pft --weight-bits 4",
         "models/stories -o long.pft --positions 128 --key-bits 8",
+        "models/stories -o pico.pft --for pico",
     )  # fmt: skip
     p.add_argument("source", help=importers.SOURCES)
     p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
@@ -67,6 +77,11 @@ def _add_convert(commands: Any) -> None:
         help="examples to calibrate on, as eval takes them (default: what the model writes)",
     )  # fmt: skip
     p.add_argument("--name", metavar="TITLE", help="title kept in the file")
+    p.add_argument(
+        "--for", dest="board", metavar="BOARD",
+        help="choose the bits of weights and keys: what is fastest there, by the plan, or, where "
+        "that cannot be told, what fits",
+    )  # fmt: skip
     p.add_argument("--report", action="store_true", help="list the rounding of each matrix")
     add_json(p)
 
@@ -79,27 +94,21 @@ def _stem(source: Path) -> str:
 def _convert(o: argparse.Namespace) -> None:
     source = Path(o.source)
     output = Path(o.output or (_stem(source) + ".pft"))
+    budgets: dict[tuple[int, int], Budget] = {}
     with Stages(o) as stages:
-        report = convert(
-            source,
-            output,
-            context=o.positions,
-            tokenizer=o.tokenizer,
-            config=o.config,
-            data=o.data,
-            name=o.name,
-            weight_bits=o.weight_bits,
-            group_size=o.group_size,
-            max_bytes=o.max_bytes,
-            distill=o.distill,
-            key_bits=o.key_bits,
-            value_bits=o.value_bits,
-            progress=stages,
-        )
+        if o.board:
+            report, budgets = _fastest(o, source, output, profile(o.board), stages)
+        else:
+            report = _made(o, source, output, o.weight_bits, o.key_bits, stages)
     if o.json:
-        show_json(report.to_dict())
+        plans = [
+            {"weight_bits": w, "key_bits": k, **b.to_dict()} for (w, k), b in budgets.items()
+        ]
+        show_json({**report.to_dict(), **({"plans": plans} if o.board else {})})
         return
     _print_report(report, o.report)
+    if budgets:
+        print(f"\n{_forms(budgets)}")
     worst = max(report.errors.values())
     if worst > MUCH:
         reference = f"picoformer eval {output} --reference {o.source}"
@@ -108,7 +117,83 @@ def _convert(o: argparse.Namespace) -> None:
             f"See what is lost ({reference}); examples of yours (--data FILE) or 8 bits for the "
             f"worst matrices (--max-bytes N) mend it",
         )  # fmt: skip
-    then(o, *after_convert(report))
+    lost = budgets and next(iter(budgets)) != FORMS[0]
+    compare = f"picoformer eval {output} --reference {o.source}   # what that form loses"
+    then(o, *[compare] * bool(lost), *after_convert(report))
+
+
+def _made(
+    o: argparse.Namespace, source: Path, output: Path, weight_bits: int, key_bits: int,
+    stages: Stages,
+) -> Report:  # fmt: skip
+    four = weight_bits == 4 or not o.board
+    return convert(
+        source,
+        output,
+        context=o.positions,
+        tokenizer=o.tokenizer,
+        config=o.config,
+        data=o.data,
+        name=o.name,
+        weight_bits=weight_bits,
+        group_size=o.group_size if four else None,
+        max_bytes=o.max_bytes if four else None,
+        distill=o.distill if four else None,
+        key_bits=key_bits,
+        value_bits=o.value_bits,
+        progress=stages,
+    )
+
+
+def _fastest(
+    o: argparse.Namespace, source: Path, output: Path, board: Profile, stages: Stages
+) -> tuple[Report, dict[tuple[int, int], Budget]]:
+    """Convert in each of FORMS and keep the one for a board; what each takes there."""
+    budgets = {}
+    best: tuple[int, int] | None = None
+    reports: dict[tuple[int, int], Report] = {}
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".picoformer-") as folder:
+        for form in FORMS:
+            made = Path(folder, "{}-{}.pft".format(*form))
+            reports[form] = _made(o, source, made, *form, stages)
+            budgets[form] = b = Planner(made, board).budget()
+            if b.fits and (best is None or _rate(b) > GAIN * _rate(budgets[best])):
+                best = form
+        if best is None:
+            longest = max(b.longest for b in budgets.values())
+            raise Error(
+                f"in no form does this model fit a {board.title} at {b.context} positions; "
+                f"--positions {longest} would"
+                if longest
+                else f"in no form does this model fit a {board.title}"
+            )
+        os.replace(Path(folder, "{}-{}.pft".format(*best)), output)
+    reports[best].path = str(output)
+    budgets = {best: budgets.pop(best), **budgets}
+    return reports[best], budgets
+
+
+def _rate(b: Budget) -> float:
+    return b.speed.with_waits if b.speed else 1.0
+
+
+def _forms(budgets: dict[tuple[int, int], Budget]) -> str:
+    """What each form takes on the board, the chosen one first."""
+    first = next(iter(budgets.values()))
+    rows: list[tuple[str, ...]] = [
+        ("weights", "keys", "model file", "heap needed", "tokens a second", "on both cores", "")
+    ]
+    for (weights, keys), b in budgets.items():
+        s = b.speed
+        rates = (f"{s.with_waits:.0f}", f"{s.both_cores_with_waits:.0f}") if s else ("", "")
+        said = "chosen" if b is first else "" if b.fits else "does not fit"
+        rows.append((
+            f"{weights} bits", f"{keys} bits", f"{b.model_flash:,}", f"{b.needed:,}", *rates, said,
+        ))  # fmt: skip
+    head = f"on {first.board} at {first.context} positions"
+    if first.speed:
+        head += ", speed estimated, with waits for flash"
+    return f"{head}\n{table(rows, right=True)}"
 
 
 def after_convert(r: Report) -> list[str]:

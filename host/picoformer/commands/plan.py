@@ -102,6 +102,7 @@ def _report(planner: Planner, b: Budget, served: Budget) -> str:
         f"{b.place}, {b.kernels} kernels",
         _needs(b, served),
         f"heap at its fullest, alone\n{_heap(b)}",
+        *_speed(b),
         _weights(planner, b),
         f"the board's figures\n{_sources(planner)}",
     ]
@@ -112,6 +113,20 @@ def _report(planner: Planner, b: Budget, served: Budget) -> str:
         whose = zip(("", "Beside the server: "), said, strict=True)
         out += [f"{who}{text}" for who, text in whose if text]
     return "\n\n".join(out)
+
+
+def _speed(b: Budget) -> list[str]:
+    """How fast it writes, where that can be told."""
+    s = b.speed
+    if s is None or not b.fits:
+        return []
+    rows = [
+        ("", "one core", "cores=2"),
+        ("as emulated", f"{s.tokens_per_second:.0f}", f"{s.both_cores:.0f}"),
+        ("with waits for flash", f"{s.with_waits:.0f}", f"{s.both_cores_with_waits:.0f}"),
+    ]
+    head = f"tokens a second at position {s.position}, estimated (docs/speed.md)"
+    return [f"{head}\n{table(rows, right=True)}"]
 
 
 def _needs(b: Budget, served: Budget) -> str:

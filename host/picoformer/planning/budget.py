@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .speed import Speed
+
 # Words of what lies in the heap, in the order in which pictures show it.
 HEAP = {
     "code": "the runtime's code",
@@ -58,8 +60,8 @@ class Budget:
     do; largest: the largest single allocation, and `largest_part` what it is; pieces: all the
     large ones; free_pieces: what is free, piece by piece; in_areas: whether all has its place, of
     a heap that grows by areas. model_flash, runtime_flash: in the
-    filesystem. longest: the longest context that fits, 0 where none does. advice: what to do, if
-    anything.
+    filesystem. longest: the longest context that fits, 0 where none does. speed: where it can be
+    told. advice: what to do, if anything.
     """
 
     model: str
@@ -87,6 +89,7 @@ class Budget:
     pieces: list[int]
     free_pieces: list[int]
     in_areas: bool | None = None
+    speed: Speed | None = None
     advice: list[str] = field(default_factory=list)
 
     @property

@@ -15,6 +15,7 @@ from ..tokenizers.added import FLAG_ADDED
 from .budget import Budget, packs
 from .footprint import Footprint, copied, footprint, resized
 from .profiles import Profile
+from .speed import speed
 
 # Narrower caches, by what they lose: bits of keys and values.
 NARROWER = (8, 8), (8, 4)
@@ -183,13 +184,14 @@ class Planner:
         context += context % 2
         weights, f, code, loading, running, needed = self._at(context, server)
         name = max(f.pieces, key=lambda k: f.pieces[k])
+        in_ram = self._copied(f, weights, code)
         out = Budget(
             model=str(m.meta.get("name", "")),
             board=board.name,
             context=context,
             file_context=limit,
             weights=weights,
-            in_ram=self._copied(f, weights, code),
+            in_ram=in_ram,
             kernels=board.kernels,
             server=server,
             parts=f.parts,
@@ -209,6 +211,7 @@ class Planner:
             pieces=sorted(f.large, reverse=True),
             free_pieces=list(board.pieces),
             in_areas=None if board.areas is None else self._fits(f, needed, server),
+            speed=speed(self.model, board.name, context, in_ram if weights == "flash" else None),
         )
         out.advice.extend(self._advice(out))
         return out

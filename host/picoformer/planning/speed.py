@@ -1,0 +1,134 @@
+"""How fast a model writes on a board: the cycles of its steps, and its waits for the flash.
+
+An estimate. What a step takes was measured on the emulated board (docs/speed.md) and is a number
+for a call, for a row group and for each of its elements here; what a word of flash takes that is
+not in the cache comes from data sheets, and nobody has checked it on silicon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..compile.modelfile import ModelFile
+from ..device import program
+
+OVERLAP = 0.4  # of the time that both compute
+POSITION = 64  # at which a text is looked at: the mean of its first 128
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Cycles of a product: of its call, of a row group, of a multiply-accumulate."""
+
+    call: float
+    group: float
+    mac: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Cycles on a kind of core.
+
+    attend: of a head, of a position that it sees, and of an element of that. element: of one by
+    the name of the step. python: of a token, around its steps. both: what two cores do of the
+    steps that they share in the time of one. word: of a word that is not in the flash's cache;
+    others: such words of a token that are no weights.
+    """
+
+    hz: int
+    linear: Matrix
+    linear4: Matrix
+    attend: tuple[float, float, float]
+    element: dict[str, float]
+    python: int
+    both: float
+    word: float
+    others: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second at a position of a text: on one core and on both, without waits and with."""
+
+    position: int
+    tokens_per_second: float
+    with_waits: float
+    both_cores: float
+    both_cores_with_waits: float
+
+
+def words_swept(m: ModelFile) -> int:
+    """Words of the matrices that are read for each token of a text."""
+    n = 0
+    for op, i in program.walk(m.program):
+        if op in program.LINEAR or program.OPS[op][0] == "bias":
+            groups, size = program.matrix(m.program, op, i)
+            n += groups * size
+    return n
+
+
+def cycles(m: ModelFile, rates: Rates, position: int) -> tuple[float, float]:
+    """Of a token at a position: in the steps that two cores share, and in all else."""
+    shared = alone = 0.0
+    for op, i in program.walk(m.program):
+        name = program.OPS[op][0]
+        if op in program.LINEAR:
+            rate = rates.linear4 if op in program.FOUR else rates.linear
+            groups, _ = program.matrix(m.program, op, i)
+            columns = int(m.program[i + 3])
+            rows = 8 if op in program.FOUR else 4
+            shared += rate.call + groups * (rate.group + rows * columns * rate.mac)
+        elif name == "attend":
+            heads, size = int(m.program[i + 3]), int(m.program[i + 5])
+            head, seen, element = rates.attend
+            shared += heads * (head + (position + 1) * (seen + size * element))
+        elif name == "store":
+            n = int(m.program[i + 3] * m.program[i + 4])
+            shared += n * rates.element[name]
+        else:
+            if name == "pool":
+                n = int(m.program[i + 1])
+            elif name[:5] == "embed" or name in ("gate", "norm", "layernorm", "bias"):
+                n = int(m.program[i + 2])
+            if name == "norm" and not m.program[i + 7]:
+                name = "norm without gain"
+            alone += n * rates.element[name.removesuffix("4")]
+    return shared, alone + rates.python + rates.element["sample"] * m.outputs
+
+
+def speed(m: ModelFile, board: str, context: int, copied: int | None) -> Speed | None:
+    """Of a model that generates on a board of a name; None for others.
+
+    copied: bytes of its matrices that are in RAM and not in flash; None for all.
+    """
+    rates = RATES.get(board)
+    if rates is None or m.task != "generate":
+        return None
+    position = min(POSITION, context - 1)
+    shared, alone = cycles(m, rates, position)
+    waits = 0.0
+    if copied is not None:
+        waits = rates.word * (max(words_swept(m) - copied / 4, 0) + rates.others)
+    half = shared / rates.both
+    # One core computes while the other one waits, for some of the time.
+    took = shared, shared + waits, half, half + max(waits - OVERLAP * half, 0)
+    return Speed(position, *(round(float(rates.hz / (n + alone)), 1) for n in took))
+
+
+# Armv6-M, on an RP2040 at 125 MHz. A word of flash: 8 clocks of address, 4 of waiting, 8 of data,
+# at half the processor's rate, are 40 cycles; 50 were measured (docs/speed.md).
+THUMB = Rates(
+    hz=125_000_000,
+    linear=Matrix(1025, 128, 3.463),
+    linear4=Matrix(980, 335, 3.235),
+    attend=(1511, 77, 6.75),
+    element={
+        "store": 98, "gate": 72, "norm": 73, "norm without gain": 32, "layernorm": 90,
+        "embed": 34, "bias": 24, "pool": 20, "sample": 10,
+    },
+    python=95_000,
+    both=1.92,
+    word=45,
+    others=3500,
+)  # fmt: skip
+RATES = {"pico": THUMB, "pico-w": THUMB}
