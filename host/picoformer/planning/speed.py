@@ -131,4 +131,20 @@ THUMB = Rates(
     word=45,
     others=3500,
 )  # fmt: skip
-RATES = {"pico": THUMB, "pico-w": THUMB}
+# DSP instructions, on an RP2350's Cortex-M33 at 150 MHz, by a model of its timing. Flash comes in
+# lines of 8 bytes, of which each is behind the last one.
+DSP = Rates(
+    hz=150_000_000,
+    linear=Matrix(512, 64, 1.69),
+    linear4=Matrix(500, 170, 1.8),
+    attend=(800, 42, 3.7),
+    element={
+        "store": 55, "gate": 42, "norm": 42, "norm without gain": 18, "layernorm": 50,
+        "embed": 20, "bias": 14, "pool": 12, "sample": 6,
+    },
+    python=62_000,
+    both=1.92,
+    word=18,
+    others=3500,
+)  # fmt: skip
+RATES = {"pico": THUMB, "pico-w": THUMB, "pico2": DSP, "pico2-w": DSP}
