@@ -156,6 +156,8 @@ def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
         stages.say(f"loading {name}")
         loaded = board.load(name, o.positions or 0, o.weights)
     warn(o, board.notice)
+    if o.cores > loaded.cores:
+        warn(o, "it runs on one core: this board has no other one that is free (docs/board.md)")
     return name, loaded
 
 
