@@ -36,6 +36,7 @@ from tools.emulation.rp2040 import CLOCK_HZ, CYCLES, RP2040, checked
 
 FAMILIES = ("portable", "viper", "thumb")
 ON_BOARDS = ("dsp", "thumb")
+TOGETHER = ("portable", "rv32")  # all kernels are in one module
 DWT = 0xE0001004  # the cycle counter of a Cortex-M3 and later
 COUNT = """
 import machine
@@ -157,7 +158,8 @@ def measured(
         if family == "portable" and case.work > PORTABLE_WORK:
             continue
         times = 1 if family == "portable" else 3
-        module = f"kernels_{family}4" if case.op in program.FOUR else f"kernels_{family}"
+        apart = case.op in program.FOUR and family not in TOGETHER
+        module = f"kernels_{family}" + "4" * apart
         code = f"from picoformer.kernels_{family} import BIAS\n"
         code += f"from picoformer import {module} as family\n"
         code += f"run({n!r}, BIAS, family, {case.kernel!r}, {times})\n"
