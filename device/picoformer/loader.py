@@ -75,8 +75,11 @@ def _going():
     return binder
 
 
-def _binder():
-    """`binder` and what it needs: behind the memory of all that stays, or they would part it."""
+def _binder(tokens):
+    """`binder` and what it needs: behind the memory of all that stays, or they would part it.
+
+    tokens: bytes of the tokenizer's section, which comes while they are there.
+    """
     # Nothing of these modules stays, nor of the proof: what they leave may be collected later.
     regions.threshold(regions.LATER)
     binder = _going()
@@ -85,8 +88,9 @@ def _binder():
         binder = None
         regions.forget(*_GOING)
         gc.collect()
+        n = min(max(min(free(), 1 << 17) >> 1, tokens + 24576), free() - 40960)
         try:
-            held = [bytearray(240) for _ in range(min(free(), 1 << 17) >> 9)]  # noqa: F841
+            held = [bytearray(240) for _ in range(n >> 8)]  # noqa: F841
         except MemoryError:
             pass
         binder = _going()
@@ -97,7 +101,7 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
     """held: what modelfile.early gives."""
     weights = model.weights
     place = held and held[2]
-    binder = None if place else _binder()
+    binder = None if place else _binder(parts[3][1])
     gc.collect()
     from . import check
 

@@ -34,6 +34,22 @@ def calls(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
     return out
 
 
+def both_cores(figures: dict[str, Any]) -> list[list[str]]:
+    """stories260K on one core and on both: the fastest way of each board, first 128 positions."""
+    out = []
+    for r in figures.get("cores", []):
+        best = {
+            cores: max(w["tokens_per_second"] for w in r["rows"] if w["cores"] == cores)
+            for cores in (1, 2)
+        }
+        what = f"{r['title']}, weights of {r['weight_bits']} bits, keys of {r['key_bits']}"
+        out.append([
+            f"[both cores](docs/speed.md#both-cores) of {what}; one core",
+            f"{best[2]:.1f}; {best[1]:.1f}", "",
+        ])  # fmt: skip
+    return out
+
+
 def section(figures: dict[str, Any]) -> str:
     """The README's section, without its marks."""
     pico, own, unix = figures["rp2040"], figures["stories"], figures["unix"]
@@ -55,6 +71,8 @@ def section(figures: dict[str, Any]) -> str:
         if "xip" in r:
             rows.append(["the same on silicon, first 128 positions: **estimated**",
                          silicon(r, "first"), ""])  # fmt: skip
+        if r is pico:
+            rows += both_cores(figures)
     rows += unix_rows(unix, flat=True)
     misses = x["misses_files"] + x["misses_firmware"]
     low, high = x["cycles_per_miss"]
