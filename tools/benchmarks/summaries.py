@@ -42,10 +42,11 @@ def both_cores(figures: dict[str, Any]) -> list[list[str]]:
             cores: max(w["tokens_per_second"] for w in r["rows"] if w["cores"] == cores)
             for cores in (1, 2)
         }
-        what = f"{r['title']}, weights of {r['weight_bits']} bits, keys of {r['key_bits']}"
+        bits = f"{r['weight_bits']}-bit weights, {r['key_bits']}-bit keys"
         out.append([
-            f"[both cores](docs/speed.md#both-cores) of {what}; one core",
-            f"{best[2]:.1f}; {best[1]:.1f}", "",
+            f"{r['title'][0].upper()}{r['title'][1:]}, {bits}: [both cores]"
+            "(docs/speed.md#both-cores), one",
+            f"{best[2]:.1f}, {best[1]:.1f}", "",
         ])  # fmt: skip
     return out
 
