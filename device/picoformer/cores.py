@@ -11,8 +11,7 @@ from array import array
 from . import regions
 
 _LINEAR, _STORE, _ATTEND, _LINEAR4 = 3, 4, 5, 10
-# Words of a step for both cores: the pair's record, core 1's, and a run.
-_WORDS = {_LINEAR: 4 + 10 + 2, _STORE: 4 + 8, _ATTEND: 4 + 19, _LINEAR4: 4 + 11 + 2}
+_SHARED = _LINEAR, _STORE, _ATTEND, _LINEAR4
 
 
 def _start(kernels):
@@ -69,11 +68,6 @@ def _code(function):
     return mem32[id(function) + 8] | 1
 
 
-def _signed(address):
-    address &= 0xFFFFFFFF
-    return address - 0x100000000 if address & 0x80000000 else address
-
-
 def _matrix(words, i, four, runs, home):
     """Core 1's half of a linear, whose fields begin at word i: its record, its runs."""
     count = words[i + 9]
@@ -95,7 +89,7 @@ def _matrix(words, i, four, runs, home):
     while left:
         n = runs[k + 1]
         if n > skip:
-            where.append(_signed(runs[k] + 4 * skip))
+            where.append(regions.signed(runs[k] + 4 * skip))
             where.append(n - skip)
             left -= min(left, n - skip)
             skip = 0
@@ -104,47 +98,39 @@ def _matrix(words, i, four, runs, home):
         k += 2
     if not four:
         words[i + 4] = -1  # kernels with DSP instructions: `packed` has packed the vectors
-    record = list(words[i : i + (11 if four else 10)])
+    record = list(words[i : i + words[i - 1]])
     words[i + 9] = ours
-    record[1] = _signed(record[1] + 16 * ours)
+    record[1] = regions.signed(record[1] + 16 * ours)
     record[9] = count - ours
     return record, where
 
 
-def _heads(words, i, op, context, scores):
+def _heads(words, i, attend, context, scores):
     """Core 1's half of an attend or a store; scores: where it has room for those."""
     count = words[i + 3]
-    keys = words[i + 4] if op == _ATTEND else count
+    keys = words[i + 4] if attend else count
+    size = words[i + 4 + attend]
     theirs = keys >> 1
-    size = words[i + (5 if op == _ATTEND else 4)]
-    if op == _STORE:
-        if not theirs:
+    ours = count // keys * (keys - theirs)
+    if not theirs:
+        if not attend or count < 2:
             return None
-        record = list(words[i : i + 8])
-        ours = words[i + 3] = keys - theirs
-        record[3] = theirs
-        record[0] = _signed(record[0] + 4 * ours * size)
-        record[1] = _signed(record[1] + 4 * ours * size)
-        record[2] = _signed(record[2] + _cache(ours, size, context, record[6], record[7]))
-        return record, ()
-    share = count // keys
-    record = list(words[i : i + 19])
-    if theirs:
-        ours = share * (keys - theirs)
-        record[2] = _signed(record[2] + _cache(keys - theirs, size, context, *record[17:]))
-        words[i + 4] = keys - theirs
-        record[4] = theirs
-    elif count > 1:  # one head of the keys, which both read
-        ours = count - (count >> 1)
-    else:
-        return None
+        ours = count - (count >> 1)  # one head of the keys, which both read
+    record = list(words[i : i + words[i - 1]])
     words[i + 3] = ours
     record[3] = count - ours
-    record[0] = _signed(record[0] + 4 * ours * size)
-    record[1] = _signed(record[1] + 4 * ours * size)
-    if record[15]:
-        record[15] = _signed(record[15] + 4 * record[16] * ours)
-    record[8] = scores
+    for k in (0, 1):
+        record[k] = regions.signed(record[k] + 4 * ours * size)
+    if theirs:
+        first = _cache(keys - theirs, size, context, *record[-2:])
+        record[2] = regions.signed(record[2] + first)
+    if attend:
+        if theirs:
+            words[i + 4] = keys - theirs
+            record[4] = theirs
+        if record[15]:
+            record[15] = regions.signed(record[15] + 4 * record[16] * ours)
+        record[8] = scores
     return record, ()
 
 
@@ -167,8 +153,9 @@ def prepare(model, words, runs):
         n = len(runs)
         for part in (model._encoder, model._body, model._head):
             for _, record in part:
-                if isinstance(record, int):
-                    n += _WORDS.get(words[(record - start >> 2) - 2], 0)
+                i = record - start >> 2 if isinstance(record, int) else 0
+                if i and words[i - 2] in _SHARED:
+                    n += 4 + words[i - 1] + 2  # the pair's record, core 1's, and a run
         scores = array("i", bytes(4 * ((model.context + 3 & ~3) + 2)))
         return pairs, scores, regions.array_of(n)
     except MemoryError:
@@ -196,8 +183,9 @@ def _share(model, runs, words, base, pairs, scores, out):
     if model.kernels == "dsp":
         from .kernels_dsp_pair import packed
     start = _address(words)
-    box = _signed(_address(pairs.box))
+    box = regions.signed(_address(pairs.box))
     at = _address(out)
+    far = regions.signed(_address(scores) - base)
     k = 0
     for part in (model._encoder, model._body, model._head):
         for n in range(len(part)):
@@ -210,14 +198,15 @@ def _share(model, runs, words, base, pairs, scores, out):
             if op in (_LINEAR, _LINEAR4):
                 half = _matrix(words, i, op == _LINEAR4, runs, base)
             elif op in (_STORE, _ATTEND):
-                half = _heads(words, i, op, model.context, _signed(_address(scores) - base))
+                half = _heads(words, i, op == _ATTEND, model.context, far)
             if half:
                 theirs, where = half
                 part[n] = packed if op == _LINEAR else both, at + 4 * k
                 j = k + 4
                 if where:
-                    theirs[2] = _signed(at + 4 * (j + len(theirs)) - base)
-                for word in (box, _code(kernel), _signed(at + 4 * j), _signed(record)):
+                    theirs[2] = regions.signed(at + 4 * (j + len(theirs)) - base)
+                ours, behind = regions.signed(record), regions.signed(at + 4 * j)
+                for word in (box, _code(kernel), behind, ours):
                     out[k] = word
                     k += 1
                 for some in half:

@@ -219,13 +219,12 @@ def _bring(model, memory, matrices, spare):
         if not block or len(block) != n:
             if n + 64 > room:
                 continue
-            start = runs[first]
             try:
                 block = _copy(model, memory, first, end, n)
             except MemoryError:
                 continue
             room -= n + 64
-            copies[start] = block
+            copies[runs[first]] = block
         runs[first + 1] = n >> 2
         held[first] = block
     if 2 * len(held) == len(matrices):
@@ -286,8 +285,7 @@ def _relocate(model, memory, bias, words, operands, held):
         d = address - home + bias
         if wide and not 0 <= d < 0x80000000:
             raise Error("the heap is too scattered for 32-bit operands")
-        d &= 0xFFFFFFFF
-        return d - 0x100000000 if d & 0x80000000 else d
+        return regions.signed(d)
 
     runs = memory[regions.RUNS]
     for i in range(0, len(runs), 2):

@@ -94,6 +94,12 @@ def blocks(sizes, native, others=0):
     return out
 
 
+def signed(n):
+    """The word of 32 bits that a distance is."""
+    n &= 0xFFFFFFFF
+    return n - 0x100000000 if n & 0x80000000 else n
+
+
 def forget(*names):
     """Drop modules of this package that only loading needs."""
     package = sys.modules[__name__.rpartition(".")[0]]

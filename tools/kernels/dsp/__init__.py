@@ -41,7 +41,9 @@ HEAD_PAIR = '''"""Kernels for both cores; written together with kernels_dsp.py."
 
 import micropython
 '''
-FOUR = "linear4", "embed4"  # of weights of 4 bits
+PLACES = {  # the modules of those that not every model needs
+    "linear4": "kernels_dsp4", "embed4": "kernels_dsp4", "packed": "kernels_dsp_pair",
+}  # fmt: skip
 
 
 def made() -> list[Kernel]:
@@ -57,6 +59,5 @@ def modules(kernels: list[Kernel]) -> dict[str, str]:
     """What lands on boards: the name of each module, its source."""
     out = {"kernels_dsp": HEAD, "kernels_dsp4": HEAD4, "kernels_dsp_pair": HEAD_PAIR}
     for k in kernels:
-        pair = k.name == "packed"
-        out["kernels_dsp" + ("4" * (k.name in FOUR) or "_pair" * pair)] += k.source()
+        out[PLACES.get(k.name, "kernels_dsp")] += k.source()
     return out
