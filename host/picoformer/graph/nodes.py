@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Error
+from .frames import Frames
 
 Array = NDArray[Any]
 
@@ -32,7 +33,10 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Patches:
-    """out = the pixels of a patch less 128, (elements,), zeros for a class token in front."""
+    """out = a patch of the input, (elements,), zeros for a class token in front.
+
+    Of an image pixels less 128, of frames a window as `Frames` has it.
+    """
 
     out: str
     elements: int
@@ -196,13 +200,14 @@ def tensors(node: Node) -> list[Array]:
 class Graph:
     """A model in floating point.
 
-    task: "generate", "classify", "embed", "translate", "answer" or "tag". The result is the value
-    "logits", whose size is the vocabulary or the number of labels; for embed the pooled value
-    itself, for answer the value "span" of each position: logits of a start and of an end; for tag
-    "tags" of each: logits of labels. several: each label holds or not by itself. ends: tokens
+    task: "generate", "classify", "embed", "translate", "answer", "tag" or "predict". The result is
+    the value "logits", whose size is the vocabulary or the number of labels, or the numbers that
+    are predicted; for embed the pooled value itself, for answer the value "span" of each position:
+    logits of a start and of an end; for tag "tags" of each: logits of labels. labels: of predicted
+    numbers their names, if they have any. several: each label holds or not by itself. ends: tokens
     that end a text. encoder: nodes that run first, over a source. image: (height, width,
-    channels, patch, class tokens) where patches of pixels are fed in the place of tokens.
-    chat: as in the metadata.
+    channels, patch, class tokens) where patches of pixels are fed in the place of tokens; frames:
+    where windows of a signal are. chat: as in the metadata.
     """
 
     nodes: list[Node]
@@ -215,7 +220,8 @@ class Graph:
     labels: list[str] = field(default_factory=list)
     several: bool = False
     encoder: list[Node] = field(default_factory=list)
-    image: tuple[int, int, int, int, int] | None = None
+    image: tuple[int, ...] | None = None
+    frames: Frames | None = None
     chat: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -241,6 +247,8 @@ class Graph:
 
     def check(self) -> None:
         """Raise Error if shapes do not fit one another or a tensor is not finite."""
+        if self.frames:
+            self.frames.check()
         for node in self.encoder + self.nodes:
             for tensor in tensors(node):
                 if not np.isfinite(tensor).all():
@@ -248,6 +256,8 @@ class Graph:
         size = self.sizes()
         labels = len(self.labels)
         expected = {"classify": labels, "tag": labels, "answer": 2}.get(self.task, self.vocab)
+        if self.task == "predict":  # as many as the head makes
+            expected = labels or size.get(self.result, 1)
         if self.task != "embed" and size.get(self.result) != expected:
             raise Error(f"the model makes {size.get(self.result)} logits, expected {expected}")
 
