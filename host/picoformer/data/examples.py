@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.float_model import FloatModel
+from ..graph.frames import HIGH, LOW, Frames
 from ..graph.nodes import Array, Graph
 from ..tokenizers.tokenizer import Tokenizer
 from .pictures import PICTURES, cut, picture
@@ -22,8 +23,9 @@ class Example:
 
     tokens: ids (n,), or patches (n, elements) of an image; of a translator what the decoder reads,
     BOS and the first of the wanted texts. types (n,): 0 for a question's tokens, 1 for a text's.
-    source (m,): what an encoder reads. text, context: as they were written. pixels: an image.
-    wanted: the label, or the right answers.
+    source (m,): what an encoder reads. text, context: as they were written. pixels: an image;
+    signal (rows, channels): whole numbers, of which tokens are the windows. wanted: the label, or
+    the right answers.
     """
 
     tokens: Array
@@ -32,6 +34,7 @@ class Example:
     text: str = ""
     context: str = ""
     pixels: Array | None = None
+    signal: Array | None = None
     wanted: list[str] = field(default_factory=list)
 
     def run(self, model: FloatModel) -> Array:
@@ -47,11 +50,24 @@ def random_examples(graph: Graph, count: int, length: int, seed: int = 0) -> lis
         height, width, channels = graph.image[:3]
         pixels = rng.integers(0, 256, (count, height, width, channels))
         return [_seen(p, [], graph) for p in pixels]
+    if graph.frames:
+        return [_heard(s, [], graph) for s in random_signals(graph.frames, count, rng)]
     ids = rng.integers(0, graph.vocab, (count, length))
     if graph.encoder:
         return [_translated(row, [], graph) for row in ids]
     half = np.arange(length) * 2 // length if graph.task == "answer" else None
     return [Example(row, half) for row in ids]
+
+
+def random_signals(f: Frames, count: int, rng: np.random.Generator) -> Array:
+    """Whole numbers (count, rows, channels), of the mean and deviation that channels have."""
+    if f.mean is None or f.std is None:
+        raise Error(
+            "this model reads frames of numbers, whose sizes its checkpoint does not tell: give "
+            "some with --data, or their mean and std in its description"
+        )
+    v = f.mean + f.std * rng.normal(0, 1, (count, f.length, f.channels))
+    return np.clip(np.rint(v), LOW, HIGH).astype(np.int64)
 
 
 def read_examples(
@@ -177,6 +193,11 @@ def _asked(
     types = np.array(tokenizer.types(asked, ids), np.int64)
     tokens = np.array(tokenizer.wrap(asked, ids), np.int64)
     return Example(tokens, types, text=question, context=text, wanted=wanted)
+
+
+def _heard(signal: Array, wanted: list[str], graph: Graph) -> Example:
+    assert graph.frames
+    return Example(graph.frames.windows(signal), signal=signal, wanted=wanted)
 
 
 # images
