@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph, Node
-from .description import Description
-from .pytorch_embeddings import find_positions
+from .description import POOLED, Description
+from .pytorch_embeddings import find_class_token, find_positions
 from .pytorch_modules import Modules
 from .vit import brightness, channel_values, embed_patches, normalized
 
@@ -21,8 +20,8 @@ _ORDERS = "chw", "hwc"
 def embed_image(m: Modules, made: Graph, dim: int) -> tuple[list[Node], int]:
     """(the nodes that make x of an image, the context); tells the graph its image."""
     given, state = m.given, m.state
-    if made.task not in ("classify", "embed"):
-        raise given.refusal("task", made.task, "classify or embed, where an image is given")
+    if made.task not in POOLED:
+        raise given.refusal("task", made.task, f"{', '.join(POOLED)}, where an image is given")
     fields = given.within("image", given.get("image"), _IMAGE)
     height, width, channels, patch = _sizes(given, fields)
     found = m.of_rank(4) + [
@@ -31,7 +30,7 @@ def embed_image(m: Modules, made: Graph, dim: int) -> tuple[list[Node], int]:
     name = m.pick("patches", found)
     weight = _projection(m, name, fields, (dim, channels, patch, patch))
     bias = state.biased(name, dim)
-    token = _class_token(m, dim)
+    token = find_class_token(m, dim)
     context = height // patch * (width // patch) + (token is not None)
     positions, rows = find_positions(m, dim, 1)
     table = positions[0]
@@ -90,14 +89,3 @@ def _projection(
     if order == "chw":
         return weight.reshape(shape)
     return weight.reshape(dim, patch, patch, channels).transpose(0, 3, 1, 2)
-
-
-def _class_token(m: Modules, dim: int) -> Array | None:
-    """The class token (dim,), if there is one."""
-    tokens = [n for n in m.state.left() if re.search(r"cls|class_tok", n)]
-    if not tokens and not m.named("class_token"):
-        return None
-    key = m.pick("class_token", tokens)
-    if int(np.prod(m.state.shape(key))) != dim:
-        raise Error(f"{m.state.path}: {key} has shape {m.state.shape(key)}, not {dim}")
-    return m.state.get(key, *m.state.shape(key)).reshape(-1)
