@@ -3,8 +3,10 @@ r"""Train the small transformer of models/motions: what a wrist with a sensor of
 Stages, each picking up where it stopped: `validate` trains without a fifth of the recordings in
 turn and scores the fifth (choices are made there), `train` fits the model to all recordings that
 are for training, `export` writes the folder, `evaluate` scores the folder on the test recordings,
-as they are and with the gravity that the watch took out of them; `all` runs the others in this
-order. `example` writes a made-up recording of a walk. The exact commands of the shipped model:
+as they are, and as a sensor would say them that measures gravity (the watch took it out) and is
+turned any way; `all` runs the others in this order. `heldout` writes the test recordings for
+`picoformer eval --data`, `example` a made-up recording of a walk. The exact commands of the
+shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' aeon
@@ -114,6 +116,19 @@ def with_gravity(signals: torch.Tensor) -> torch.Tensor:
     return added
 
 
+def turned(signals: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """The same by a sensor that is turned by angles (n,) around any axis."""
+    turn = rotations(torch.randn(len(signals), 3), angle)
+    return torch.cat([signals[:, :, :3] @ turn, signals[:, :, 3:] @ turn], 2)
+
+
+def otherwise(signals: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+    """The recordings, and what a sensor would say that measures gravity and is turned any way."""
+    torch.manual_seed(seed)
+    angle = 2 * np.pi * torch.rand(len(signals))
+    return {"as they are": signals, "with gravity, turned": turned(with_gravity(signals), angle)}
+
+
 def at_pace(signals: torch.Tensor, pace: torch.Tensor) -> torch.Tensor:
     """Recordings that begin anywhere, and go on at their start, `pace` times as fast."""
     n = len(signals)
@@ -125,7 +140,7 @@ def at_pace(signals: torch.Tensor, pace: torch.Tensor) -> torch.Tensor:
 
 
 def augment(signals: torch.Tensor) -> torch.Tensor:
-    """Others that move the same way: pace, strength, wrist, noise; for half of them gravity."""
+    """Others that move the same way, by another sensor; half of them feel gravity."""
     n = len(signals)
 
     def between(low: float, high: float, *size: int) -> torch.Tensor:
@@ -134,14 +149,13 @@ def augment(signals: torch.Tensor) -> torch.Tensor:
     pace = between(0.85, 1.15, n)
     moved = at_pace(signals, pace)
     moved[:, :, 3:] *= pace[:, None, None]  # who moves faster turns faster
-    strength = between(0.8, 1.25, n, 1, 1)
-    turn = rotations(torch.randn(n, 3), between(-0.5, 0.5, n)).transpose(1, 2)
+    moved *= between(0.8, 1.25, n, 1, 1)
     mirror = torch.ones(n, 1, 3)  # the other wrist; what turns there turns the other way round
     mirror[:, 0, 0] -= 2 * (torch.rand(n) < 0.5)
-    acceleration = moved[:, :, :3] * strength @ turn * mirror
-    rate = moved[:, :, 3:] * strength @ turn * mirror * mirror.prod(2, keepdim=True)
-    moved = torch.cat([acceleration, rate], 2)
+    moved[:, :, :3] *= mirror
+    moved[:, :, 3:] *= mirror * mirror.prod(2, keepdim=True)
     moved = torch.where(torch.rand(n, 1, 1) < 0.5, with_gravity(moved), moved)
+    moved = turned(moved, between(-np.pi, np.pi, n))
     offset = torch.randn(n, 1, 6) * torch.tensor([0.3] * 3 + [0.1] * 3)
     return moved + offset + torch.randn(n, LENGTH, 6) * between(0, 0.1, n, 1, 1)
 
@@ -241,15 +255,15 @@ def stage_validate(args: argparse.Namespace) -> None:
     signals, labels = read_part(args.data, "train")
     place = np.array([np.sum(labels[:i] == label) for i, label in enumerate(labels)])
     fold = place * FOLDS // (place.max() + 1)
-    logits = np.zeros((2, len(labels), len(LABELS)), np.float32)
+    logits: dict[str, np.ndarray] = {}
     for i in range(FOLDS):
         kept = torch.from_numpy(fold != i)
         path = args.work / f"{args.run}-{args.seed}-without-{i}.pt"
         model, _ = fitted(args, path, signals[kept], labels[fold != i])
-        torch.manual_seed(i)
-        for row, given in enumerate((signals[~kept], with_gravity(signals[~kept]))):
-            logits[row, fold == i] = predict(round_rows(model), given)
-    for word, found in zip(("as they are", "with gravity"), logits, strict=True):
+        for word, given in otherwise(signals[~kept], i).items():
+            found = logits.setdefault(word, np.zeros((len(labels), len(LABELS)), np.float32))
+            found[fold == i] = predict(round_rows(model), given)
+    for word, found in logits.items():
         loss = F.cross_entropy(torch.from_numpy(found), torch.from_numpy(labels)).item()
         print(f"left out, {word}: {accuracy(found, labels)}, loss {loss:.4f}", flush=True)
 
@@ -284,21 +298,34 @@ def load_folder(folder: Path) -> Motions:
     return model.eval()
 
 
-def evaluate_folder(folder: Path, data: Path | None, gravity: bool = False) -> dict[str, Any]:
-    """Right answers and the confusion (rows: true) of a folder's model, and with 8-bit rows."""
+def evaluate_folder(folder: Path, data: Path | None) -> dict[str, dict[str, Any]]:
+    """Right answers and the confusion (rows: true) of a folder's model, and with 8-bit rows.
+
+    Of the test recordings as they are, and as another sensor would have made them.
+    """
     signals, labels = read_part(data, "test")
-    torch.manual_seed(0)
-    given = with_gravity(signals) if gravity else signals
     model = load_folder(folder)
-    logits, rounded = predict(model, given), predict(round_rows(model), given)
-    return classification(labels, logits, rounded, rounded)
+    found = {}
+    for word, given in otherwise(signals, 0).items():
+        logits, rounded = predict(model, given), predict(round_rows(model), given)
+        found[word] = classification(labels, logits, rounded, rounded)
+    return found
 
 
 def stage_evaluate(args: argparse.Namespace) -> None:
     """Accuracy of the exported folder on the test recordings, with 8-bit weights as well."""
-    for word, gravity in (("test", False), ("test, with gravity", True)):
-        result = evaluate_folder(args.out, args.data, gravity)
-        print_classification(word, result, LABELS, 10)
+    for word, result in evaluate_folder(args.out, args.data).items():
+        print_classification(f"test, {word}", result, LABELS, 10)
+
+
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write the test recordings in whole numbers, for `picoformer eval --data`: both kinds."""
+    signals, labels = read_part(args.data, "test")
+    names = np.array(LABELS)[labels]
+    kinds = ("test", "turned")
+    for name, given in zip(kinds, otherwise(signals, 0).values(), strict=True):
+        np.savez(f"{name}.npz", signals=counted(given).numpy().astype(np.int16), labels=names)
+        print(f"{name}.npz: {len(names)} recordings")
 
 
 def made_up_walk() -> np.ndarray:
@@ -342,7 +369,7 @@ STAGES: Stages = {
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
-APART: Stages = {"example": stage_example}
+APART: Stages = {"heldout": stage_heldout, "example": stage_example}
 
 
 def main() -> None:
