@@ -11,19 +11,23 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.float_model import FloatModel
+from ..graph.frames import HIGH, LOW, Frames
 from ..graph.nodes import Array, Graph
 from ..tokenizers.tokenizer import Tokenizer
 from .pictures import PICTURES, cut, picture
+from .signals import read_signals
+from .tables import is_number
 
 
 @dataclass
 class Example:
     """What a model reads, and what is expected of it.
 
-    tokens: ids (n,), or patches (n, elements) of an image; of a translator what the decoder reads,
-    BOS and the first of the wanted texts. types (n,): 0 for a question's tokens, 1 for a text's.
-    source (m,): what an encoder reads. text, context: as they were written. pixels: an image.
-    wanted: the label, or the right answers.
+    tokens: ids (n,), or patches (n, elements) of an image, or windows of a signal; of a translator
+    what the decoder reads, BOS and the first of the wanted texts. types (n,): 0 for a question's
+    tokens, 1 for a text's. source (m,): what an encoder reads. text, context: as they were
+    written. pixels: an image. signal (rows, channels): whole numbers. wanted: the label, or the
+    right answers; target (outputs,): the numbers to be predicted.
     """
 
     tokens: Array
@@ -33,6 +37,8 @@ class Example:
     context: str = ""
     pixels: Array | None = None
     wanted: list[str] = field(default_factory=list)
+    signal: Array | None = None
+    target: Array | None = None
 
     def run(self, model: FloatModel) -> Array:
         """The float model's results (n, outputs); n is 1 where positions are pooled."""
@@ -41,8 +47,10 @@ class Example:
 
 
 def random_examples(graph: Graph, count: int, length: int, seed: int = 0) -> list[Example]:
-    """Examples of random tokens or pixels, for what nobody has data for."""
+    """Examples of random tokens, pixels or frames, for what nobody has data for."""
     rng = np.random.default_rng(seed)
+    if graph.frames:
+        return [_heard(s, graph.frames) for s in _noise(graph.frames, count, rng)]
     if graph.image:
         height, width, channels = graph.image[:3]
         pixels = rng.integers(0, 256, (count, height, width, channels))
@@ -63,11 +71,14 @@ def read_examples(
     model that classifies, source and target for a translator (lines of one source are one
     example), text, question and answer for one that answers. .npz (`images` and, if there are
     any, `labels`) or a folder with a folder of pictures for each label: for a model of images.
-    Other files: UTF-8 text. It is one text for a generative model, encoded and cut into sequences
+    What a model of signals takes, `signals.read_signals` says. Other files: UTF-8 text. It is one
+    text for a generative model, encoded and cut into sequences
     that begin as the tokenizer has it, of the context's length (a shorter rest is left out unless
     it is all there is), and a text in each line for others.
     """
     file = Path(path)
+    if graph.frames:
+        return list(_signals(file, graph, graph.frames))
     if graph.image:
         found = list(_images(file, graph))
     elif file.suffix == ".npy":
@@ -225,3 +236,65 @@ def _label(file: Path, label: Any, graph: Graph) -> str:
 def _seen(pixels: Array, wanted: list[str], graph: Graph) -> Example:
     assert graph.image
     return Example(cut(pixels, graph.image), pixels=pixels, wanted=wanted)
+
+
+# signals
+
+
+def _noise(frames: Frames, count: int, rng: np.random.Generator) -> Array:
+    """Signals (count, length, channels) of normal numbers, as the model learned from."""
+    if frames.mean is None or frames.std is None:
+        raise Error(
+            "the checkpoint does not say what its channels' mean and deviation are: give signals "
+            "that are like those it learned from, with --data"
+        )
+    shape = count, frames.length, frames.channels
+    return np.rint(rng.normal(frames.mean, frames.std, shape).clip(LOW, HIGH)).astype(np.int64)
+
+
+def _heard(signal: Array, frames: Frames, wanted: list[str] | None = None) -> Example:
+    return Example(frames.windows(signal), signal=signal, wanted=wanted or [])
+
+
+def _signals(file: Path, graph: Graph, frames: Frames) -> Iterator[Example]:
+    found = read_signals(file, frames)
+    listed = [w for _, w in found if w is not None]
+    if graph.task == "predict":
+        outputs = graph.sizes()[graph.result]
+        for signal, wanted in found:
+            e = _heard(signal, frames)
+            e.target = None if wanted is None else _target(file, wanted, outputs)
+            yield e
+        return
+    # Numbers are those of labels, unless all are the names of some.
+    named = all(isinstance(w, str) or _one(file, w) in graph.labels for w in listed)
+    for signal, wanted in found:
+        labels: list[str] = []
+        if wanted is not None and graph.task != "embed":
+            text = wanted if isinstance(wanted, str) else _one(file, wanted)
+            known = named or isinstance(wanted, str)
+            labels = [text if known else _label(file, int(text), graph)]
+        yield _heard(signal, frames, labels)
+
+
+def _one(file: Path, numbers: Array) -> str:
+    """The number of a label, as it is written."""
+    if numbers.size != 1 or numbers[0] != int(numbers[0]):
+        shown = " ".join(f"{n:g}" for n in numbers[:4])
+        raise Error(f"{file}: label {shown}, expected a name, or one whole number")
+    return str(int(numbers[0]))
+
+
+def _target(file: Path, wanted: str | Array, outputs: int) -> Array:
+    """What is to be predicted, (outputs,)."""
+    if isinstance(wanted, str):
+        if not is_number(wanted):
+            raise Error(f"{file}: {wanted!r} is to be predicted, expected numbers")
+        wanted = np.array([float(wanted)])
+    if wanted.size != outputs or not np.isfinite(wanted).all():
+        shown = " ".join(f"{n:g}" for n in wanted[:4])
+        raise Error(
+            f"{file}: {wanted.size} numbers are to be predicted ({shown}), the model predicts "
+            f"{outputs}"
+        )
+    return wanted.astype(np.float64)
