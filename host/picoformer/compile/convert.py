@@ -69,7 +69,9 @@ def convert(
     say("reading the checkpoint")
     graph, vocabulary = importers.read(source, tokenizer, config)
     if context is None:
-        context = min(graph.context, DEFAULT_CONTEXT)
+        # What is read as a whole needs all its positions.
+        whole = graph.image or graph.frames
+        context = graph.context if whole else min(graph.context, DEFAULT_CONTEXT)
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
@@ -103,7 +105,7 @@ def convert(
         errors=errors(compiled),
         bits=bits(compiled),
         calibration=_calibrated_on(graph, rows, data),
-        text=bool(graph.image) or any(vocabulary.pieces),
+        text=bool(graph.image or graph.frames) or any(vocabulary.pieces),
         notes=vocabulary.notes,
         seconds=time.perf_counter() - start,
     )
@@ -156,7 +158,8 @@ def _calibrated_on(graph: Graph, rows: list[Example] | None, data: str | Path | 
         return f"{len(some(rows))} of {len(rows)} examples of {data}"
     if graph.task == "generate":
         return "text that the model wrote"
-    return "random pixels" if graph.image else "random tokens"
+    what = "pixels" if graph.image else "signals" if graph.frames else "tokens"
+    return "random " + what
 
 
 def compiled_bytes(

@@ -11,6 +11,7 @@ import tempfile
 from binascii import crc32
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from ..device import modelfile, program, regions
 from ..device.check import check
 from ..errors import Error
+from ..graph.frames import Frames
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
@@ -58,8 +60,33 @@ class ModelFile:
 
     @property
     def task(self) -> str:
-        """generate, classify, embed, translate, answer or tag."""
+        """generate, classify, embed, translate, answer, tag or predict."""
         return program.TASKS[int(self.program[12])]
+
+    @cached_property
+    def frames(self) -> Frames | None:
+        """What a model of signals reads. Raises Error where the metadata do not fit it."""
+        if not self.steps or self.steps[0].op != "windows":
+            return None
+        s, given = self.steps[0].named, self.meta.get("frames", {})
+        n = s["channels"]
+
+        def numbers(name: str) -> Array | None:
+            v = given.get(name)
+            if v is None:
+                return None
+            if not isinstance(v, list) or len(v) != n or not all(map(_is_number, v)):
+                raise Error(f"model file is corrupt: frames.{name} in its metadata")
+            return np.array(v, np.float64)
+
+        names = given.get("names", []) if isinstance(given, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Error("model file is corrupt: its metadata do not fit its signal")
+        return Frames(
+            s["length"], n, (s["height"], s["width"]), (s["down"], s["right"]),
+            (s["before"], s["behind"]), s["tokens"], numbers("mean"), numbers("std"),
+            numbers("unit"), tuple(names),
+        )  # fmt: skip
 
     @property
     def framed(self) -> bool:
@@ -169,6 +196,10 @@ def write(path: Path, data: bytes) -> None:
                 os.unlink(part)
 
 
+def _is_number(v: Any) -> bool:
+    return isinstance(v, int | float) and not isinstance(v, bool)
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
@@ -202,7 +233,7 @@ def parse(data: bytes) -> ModelFile:
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
-    if listed[12] in program.LABELLED:
+    if listed[12] in program.LABELLED or listed[12] == program.PREDICT and labels is not None:
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))

@@ -23,11 +23,11 @@ from .tables import is_number
 class Example:
     """What a model reads, and what is expected of it.
 
-    tokens: ids (n,), or patches (n, elements) of an image, or windows of a signal; of a translator
-    what the decoder reads, BOS and the first of the wanted texts. types (n,): 0 for a question's
-    tokens, 1 for a text's. source (m,): what an encoder reads. text, context: as they were
-    written. pixels: an image. signal (rows, channels): whole numbers. wanted: the label, or the
-    right answers; target (outputs,): the numbers to be predicted.
+    tokens: ids (n,), or patches (n, elements) of an image; of a translator what the decoder reads,
+    BOS and the first of the wanted texts. types (n,): 0 for a question's tokens, 1 for a text's.
+    source (m,): what an encoder reads. text, context: as they were written. pixels: an image;
+    signal (rows, channels): whole numbers, of which tokens are the windows. wanted: the label, or
+    the right answers; target (outputs,): the numbers that are to be predicted.
     """
 
     tokens: Array
@@ -36,8 +36,8 @@ class Example:
     text: str = ""
     context: str = ""
     pixels: Array | None = None
-    wanted: list[str] = field(default_factory=list)
     signal: Array | None = None
+    wanted: list[str] = field(default_factory=list)
     target: Array | None = None
 
     def run(self, model: FloatModel) -> Array:
@@ -49,17 +49,28 @@ class Example:
 def random_examples(graph: Graph, count: int, length: int, seed: int = 0) -> list[Example]:
     """Examples of random tokens, pixels or frames, for what nobody has data for."""
     rng = np.random.default_rng(seed)
-    if graph.frames:
-        return [_heard(s, graph.frames) for s in _noise(graph.frames, count, rng)]
     if graph.image:
         height, width, channels = graph.image[:3]
         pixels = rng.integers(0, 256, (count, height, width, channels))
         return [_seen(p, [], graph) for p in pixels]
+    if graph.frames:
+        return [_heard(s, [], graph) for s in random_signals(graph.frames, count, rng)]
     ids = rng.integers(0, graph.vocab, (count, length))
     if graph.encoder:
         return [_translated(row, [], graph) for row in ids]
     half = np.arange(length) * 2 // length if graph.task == "answer" else None
     return [Example(row, half) for row in ids]
+
+
+def random_signals(f: Frames, count: int, rng: np.random.Generator) -> Array:
+    """Whole numbers (count, rows, channels), of the mean and deviation that channels have."""
+    if f.mean is None or f.std is None:
+        raise Error(
+            "this model reads frames of numbers, whose sizes its checkpoint does not tell: give "
+            "some with --data, or their mean and std in its description"
+        )
+    v = f.mean + f.std * rng.normal(0, 1, (count, f.length, f.channels))
+    return np.clip(np.rint(v), LOW, HIGH).astype(np.int64)
 
 
 def read_examples(
@@ -72,9 +83,9 @@ def read_examples(
     example), text, question and answer for one that answers. .npz (`images` and, if there are
     any, `labels`) or a folder with a folder of pictures for each label: for a model of images.
     What a model of signals takes, `signals.read_signals` says. Other files: UTF-8 text. It is one
-    text for a generative model, encoded and cut into sequences
-    that begin as the tokenizer has it, of the context's length (a shorter rest is left out unless
-    it is all there is), and a text in each line for others.
+    text for a generative model, encoded and cut into sequences that begin as the tokenizer has it,
+    of the context's length (a shorter rest is left out unless it is all there is), and a text in
+    each line for others.
     """
     file = Path(path)
     if graph.frames:
@@ -241,48 +252,40 @@ def _seen(pixels: Array, wanted: list[str], graph: Graph) -> Example:
 # signals
 
 
-def _noise(frames: Frames, count: int, rng: np.random.Generator) -> Array:
-    """Signals (count, length, channels) of normal numbers, as the model learned from."""
-    if frames.mean is None or frames.std is None:
-        raise Error(
-            "the checkpoint does not say what its channels' mean and deviation are: give signals "
-            "that are like those it learned from, with --data"
-        )
-    shape = count, frames.length, frames.channels
-    return np.rint(rng.normal(frames.mean, frames.std, shape).clip(LOW, HIGH)).astype(np.int64)
-
-
-def _heard(signal: Array, frames: Frames, wanted: list[str] | None = None) -> Example:
-    return Example(frames.windows(signal), signal=signal, wanted=wanted or [])
+def _heard(signal: Array, wanted: list[str], graph: Graph) -> Example:
+    assert graph.frames
+    return Example(graph.frames.windows(signal), signal=signal, wanted=wanted)
 
 
 def _signals(file: Path, graph: Graph, frames: Frames) -> Iterator[Example]:
     found = read_signals(file, frames)
-    listed = [w for _, w in found if w is not None]
     if graph.task == "predict":
         outputs = graph.sizes()[graph.result]
         for signal, wanted in found:
-            e = _heard(signal, frames)
+            e = _heard(signal, [], graph)
             e.target = None if wanted is None else _target(file, wanted, outputs)
             yield e
-        return
-    # Numbers are those of labels, unless all are the names of some.
-    named = all(isinstance(w, str) or _one(file, w) in graph.labels for w in listed)
-    for signal, wanted in found:
-        labels: list[str] = []
-        if wanted is not None and graph.task != "embed":
-            text = wanted if isinstance(wanted, str) else _one(file, wanted)
-            known = named or isinstance(wanted, str)
-            labels = [text if known else _label(file, int(text), graph)]
-        yield _heard(signal, frames, labels)
+    elif graph.task == "embed":
+        yield from (_heard(signal, [], graph) for signal, _ in found)
+    else:
+        given = [w if isinstance(w, str | None) else _written(file, w, graph) for _, w in found]
+        # Numbers are those of labels, unless all are the names of some.
+        numbers = [w for w in given if isinstance(w, int)]
+        if all(str(n) in graph.labels for n in numbers):
+            given = [str(w) if isinstance(w, int) else w for w in given]
+        for (signal, _), w in zip(found, given, strict=True):
+            labels = [_label(file, w, graph)] if w is not None else []
+            yield _heard(signal, labels, graph)
 
 
-def _one(file: Path, numbers: Array) -> str:
-    """The number of a label, as it is written."""
-    if numbers.size != 1 or numbers[0] != int(numbers[0]):
-        shown = " ".join(f"{n:g}" for n in numbers[:4])
-        raise Error(f"{file}: label {shown}, expected a name, or one whole number")
-    return str(int(numbers[0]))
+def _written(file: Path, numbers: Array, graph: Graph) -> str | int:
+    """The number of a label; of labels that hold or not by themselves the names that do."""
+    if numbers.size == 1 and numbers[0] == np.rint(numbers[0]):
+        return int(numbers[0])
+    if graph.several and numbers.size == len(graph.labels) and np.isin(numbers, (0, 1)).all():
+        return ",".join(label for label, n in zip(graph.labels, numbers, strict=True) if n)
+    shown = " ".join(f"{n:g}" for n in numbers[:4])
+    raise Error(f"{file}: label {shown}, expected a name, or one whole number")
 
 
 def _target(file: Path, wanted: str | Array, outputs: int) -> Array:

@@ -36,7 +36,7 @@ def vocabulary_of(
     no tokenizer, and none is needed, tokens stand for nothing. A description's bos, which is no
     part of a tokenizer, begins texts whose tokenizer adds nothing. Raises Error.
     """
-    if graph.image:
+    if graph.image or graph.frames:
         return Vocabulary([b""])  # images have no tokens: one that stands for nothing
     special = [None if t < 0 else t for t in (graph.bos, _end(graph))]
     vocabulary: Vocabulary
