@@ -68,25 +68,10 @@ class ModelFile:
         """What a model of signals reads. Raises Error where the metadata do not fit it."""
         if not self.steps or self.steps[0].op != "windows":
             return None
-        s, given = self.steps[0].named, self.meta.get("frames", {})
-        n = s["channels"]
-
-        def numbers(name: str) -> Array | None:
-            v = given.get(name)
-            if v is None:
-                return None
-            if not isinstance(v, list) or len(v) != n or not all(map(_is_number, v)):
-                raise Error(f"model file is corrupt: frames.{name} in its metadata")
-            return np.array(v, np.float64)
-
-        names = given.get("names", []) if isinstance(given, dict) else None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Error("model file is corrupt: its metadata do not fit its signal")
-        return Frames(
-            s["length"], n, (s["height"], s["width"]), (s["down"], s["right"]),
-            (s["before"], s["behind"]), s["tokens"], numbers("mean"), numbers("std"),
-            numbers("unit"), tuple(names),
-        )  # fmt: skip
+        s = self.steps[0].named
+        size, stride = (s["height"], s["width"]), (s["down"], s["right"])
+        padding = s["before"], s["behind"]
+        return frames_of(self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"])
 
     @property
     def framed(self) -> bool:
@@ -194,6 +179,32 @@ def write(path: Path, data: bytes) -> None:
         if part is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part)
+
+
+def frames_of(
+    meta: dict[str, Any], length: int, channels: int, size: tuple[int, int],
+    stride: tuple[int, int], padding: tuple[int, int] = (0, 0), tokens: int = 0,
+) -> Frames:  # fmt: skip
+    """Frames of this shape, with what a file's metadata say of them. Raises Error."""
+    given = meta.get("frames", {})
+    names = given.get("names", []) if isinstance(given, dict) else 0
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(names) not in (0, channels)
+    ):
+        raise Error("model file is corrupt: its metadata do not fit its signal")
+
+    def numbers(name: str) -> Array | None:
+        v = given.get(name)
+        if v is None:
+            return None
+        if not isinstance(v, list) or len(v) != channels or not all(map(_is_number, v)):
+            raise Error(f"model file is corrupt: frames.{name} in its metadata")
+        return np.array(v, np.float64)
+
+    found = numbers("mean"), numbers("std"), numbers("unit")
+    return Frames(length, channels, size, stride, padding, tokens, *found, tuple(names))
 
 
 def _is_number(v: Any) -> bool:

@@ -35,9 +35,9 @@ def evaluate(
     """Score a model file against the float checkpoint that it was made of.
 
     data: a file of examples (`examples.read_examples` says of what form); by default text that the
-    float model writes, or random tokens or pixels for a model that reads. expect: a .npy file of
-    the results that a framework gives for these data. tokenizer, config: as convert's. progress:
-    wraps the iteration over examples. Raises Error.
+    float model writes, or random tokens, pixels or signals for a model that reads. expect: a .npy
+    file of the results that a framework gives for these data. tokenizer, config: as convert's.
+    progress: wraps the iteration over examples. Raises Error.
     """
     if expect is not None and data is None:
         raise Error(f"{expect} holds results: name what they are of with --data, as rows of ids")
@@ -57,7 +57,7 @@ def evaluate(
         rows, said = [Example(row) for row in ids], "text that the float model wrote"
     else:
         rows = random_examples(graph, RANDOM, context, seed=1)
-        said = "random pixels" if graph.image else "random tokens"
+        said = "random " + ("pixels" if graph.image else "signals" if graph.frames else "tokens")
     scores = Scores(graph.task, said, len(rows), sum(len(e.tokens) for e in rows))
     if expect is not None:
         compare(scores, sim, graph, rows, expect, progress)
