@@ -59,6 +59,14 @@ def told(board: Board, o: argparse.Namespace, name: str) -> dict[str, Any]:
     return m.meta if m else board.metadata(name)
 
 
+def names(meta: dict[str, Any], count: int) -> list[str]:
+    """Of the numbers that a model predicts, if they have any."""
+    found = meta.get("labels")
+    if not isinstance(found, list) or len(found) != count:
+        return []
+    return [str(name) for name in found]
+
+
 def on_board(
     board: Board, o: argparse.Namespace, name: str, meta: dict[str, Any]
 ) -> str | Array:

@@ -14,7 +14,7 @@ from .arguments import add_beams, add_json, add_place, add_sampling, command, th
 from .chat import add_chat, check_chat, converse
 from .describing import in_python
 from .doubts import file_of, of_input
-from .inputs import add_image, add_input, on_board, told
+from .inputs import add_image, add_input, names, on_board, told
 from .open import opened
 from .printing import (
     Stages,
@@ -154,7 +154,7 @@ def _read(o: argparse.Namespace) -> None:
         elif o.task == "embed":
             show_embedding(o, found, **figures)
         elif o.task == "predict":
-            show_values(o, found, meta.get("labels", []), **figures)
+            show_values(o, found, names(meta, len(found)), **figures)
         else:
             show_tags(o, found, **figures)
     if not o.json:
