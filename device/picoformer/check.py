@@ -289,7 +289,7 @@ class _Steps(_Memory):
         inside = width <= channels and max(before, behind) < height <= length + before + behind
         need(inside, "windows of %d x %d do not fit" % (height, width))
         self.frame(out, height * width, "output", _MADE)
-        at = self.table(table, 3 * channels, "scales of channels")
+        at = self.table(table, 3 * channels, "scale of channels")
         # So a product of 16 bits and the sum stay in 32.
         self.contents(at, channels, 0, 32767, "factor")
         self.contents(at + channels, channels, -1 << 30, 1 << 30, "offset")

@@ -199,7 +199,7 @@ class Model:
         if self.image:
             raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
         if self.frames:
-            raise Error("this model reads signals: up to %d rows of %d numbers" % self.frames)
+            raise Error("this model reads signals: an array of up to %d x %d" % self.frames)
         ids = self.tokenizer.fit(text, self.context)
         if not ids:
             raise Error("the text has no tokens")

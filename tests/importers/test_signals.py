@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import architectures
+import plain
 import signalmodels
 from picoformer import importers
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Embedding, Graph, Linear, Patches
 from signalmodels import CASES, signal_of, write
+from test_architectures import read as architecture
 from test_pytorch import change, describe, refused
 
 EXPECTED = json.loads(signalmodels.EXPECTED.read_text())
@@ -135,8 +137,6 @@ def test_names_that_do_not_tell(tmp_path):
 
 def test_predictions_of_texts(tmp_path):
     """A regression over tokens: the mean of the positions, and the numbers' own mean."""
-    import plain
-
     c = plain.CASES["binary"]
     path = plain.write(tmp_path, c)
     graph, _ = importers.read(path)
@@ -151,13 +151,88 @@ def test_predictions_of_texts(tmp_path):
 
 
 def test_predictions_of_images(tmp_path):
-    import plain
-
     path = plain.write(tmp_path, plain.CASES["image"])
     graph, _ = importers.read(path)
     made, _ = importers.read(describe(path, task="predict", output={"std": 2}))
     assert made.task == "predict" and made.labels == [] and made.image == graph.image
     np.testing.assert_allclose(made.nodes[-1].weight, 2 * graph.nodes[-1].weight)
+
+
+# Hugging Face
+
+FURTHER = json.loads(architectures.FURTHER_EXPECTED.read_text())
+
+
+def patches(image: np.ndarray, down: int, across: int) -> np.ndarray:
+    """Of pixels (height, width, channels), less 128, by channel, row and column; a token's."""
+    height, width, _ = image.shape
+    rows = [
+        (image[y : y + down, x : x + across] - 128).transpose(2, 0, 1).ravel()
+        for y in range(0, height, down)
+        for x in range(0, width, across)
+    ]
+    return np.stack([np.zeros_like(rows[0]), *rows])
+
+
+def further(folder: Path, name: str, tokens: list[int]) -> np.ndarray:
+    graph = architecture(folder)
+    given = np.array(tokens)
+    if graph.image:
+        image = architectures.inputs(architectures.FURTHER[name], tokens)["image"]
+        *_, down, extra, across = graph.image if len(graph.image) == 6 else (*graph.image, 3)
+        assert extra == 1
+        given = patches(image, down, across)
+    return FloatModel(graph).forward(given[None])[0]
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_float_graph_equals_transformers(tmp_path, name):
+    entry = FURTHER[name]
+    assert entry["tokens"] == architectures.tokens_of(name)
+    folder = architectures.write(tmp_path, architectures.FURTHER[name])
+    result = further(folder, name, entry["tokens"])
+    assert result.shape == np.shape(entry["result"])
+    assert np.abs(result - entry["result"]).max() < 1e-4
+
+
+def test_what_is_told_of_patches_and_numbers(tmp_path):
+    graphs = {
+        name: architecture(architectures.write(tmp_path / name, a))
+        for name, a in architectures.FURTHER.items()
+    }
+    assert [*FURTHER] == [*graphs]
+    wide, number = graphs["vit-spectrogram"], graphs["vit-number"]
+    assert (wide.image, wide.context) == ((12, 15, 1, 4, 1, 3), 16)
+    assert graphs["vit-rows"].image == (10, 6, 3, 2, 1, 6)
+    assert (wide.task, wide.labels) == ("classify", ["sun", "snow", "rain"])
+    assert number.image == (12, 12, 2, 3, 1)
+    assert (number.task, number.labels, number.several) == ("predict", ["angle"], False)
+    numbers = graphs["bert-numbers"]
+    assert (numbers.task, numbers.labels) == ("predict", ["high", "low", "wet"])
+    assert graphs["distilbert-numbers"].labels == []  # names that say nothing
+
+
+def test_rectangular_patches_of_pytorch(tmp_path):
+    """A linear's and a convolution's, which have one weight in different orders."""
+    c = plain.CASES["image"]
+    weight = architectures.weight("projection", (52, 2, 3, 4))
+    path = plain.write(tmp_path, c)
+    fields = {**plain.IMAGE, "patch": [3, 4]}
+
+    def put(tensors: dict[str, np.ndarray]) -> None:
+        tensors["projection.weight"] = weight
+        tensors["positions"] = tensors["positions"][:, :10].copy()
+
+    graph, _ = importers.read(describe(change(path, put), image=fields))
+    assert graph.image == (9, 12, 2, 3, 1, 4) and graph.context == 10
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 2))
+    expected = FloatModel(graph).forward(patches(image, 3, 4)[None])
+    line = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(52, -1)
+    change(path, lambda t: t.update({"projection.weight": line}))
+    graph, _ = importers.read(describe(path, image={**fields, "order": "hwc"}))
+    np.testing.assert_allclose(FloatModel(graph).forward(patches(image, 3, 4)[None]), expected)
+    refused(describe(path, image={**fields, "patch": [3, 5]}), "3 x 5", "9 x 12")
+    refused(describe(path, image={**fields, "patch": [3, 4, 1]}), "image.patch is [3, 4, 1]")
 
 
 # What is refused
@@ -242,6 +317,17 @@ def test_a_head_over_all_positions(tmp_path):
 
 
 # With torch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.FURTHER)
+def test_random_checkpoints_equal_transformers(tmp_path, name):
+    pytest.importorskip("transformers")
+    a = architectures.FURTHER[name]
+    folder = architectures.write(tmp_path, a)
+    architectures.equals_framework(
+        folder, a, lambda tokens: further(folder, name, tokens), (1, 12, architectures.CONTEXT), 0
+    )
 
 
 @pytest.mark.slow

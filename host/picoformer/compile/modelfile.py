@@ -65,28 +65,21 @@ class ModelFile:
 
     @cached_property
     def frames(self) -> Frames | None:
-        """What a model of signals reads. Raises Error where the metadata do not fit it."""
+        """What a model of signals reads; metadata that do not fit it count as absent."""
         if not self.steps or self.steps[0].op != "windows":
             return None
-        s, given = self.steps[0].named, self.meta.get("frames", {})
-        n = s["channels"]
+        s = self.steps[0].named
+        size, stride = (s["height"], s["width"]), (s["down"], s["right"])
+        padding = s["before"], s["behind"]
+        return frames_of(self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"])
 
-        def numbers(name: str) -> Array | None:
-            v = given.get(name)
-            if v is None:
-                return None
-            if not isinstance(v, list) or len(v) != n or not all(map(_is_number, v)):
-                raise Error(f"model file is corrupt: frames.{name} in its metadata")
-            return np.array(v, np.float64)
-
-        names = given.get("names", []) if isinstance(given, dict) else None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Error("model file is corrupt: its metadata do not fit its signal")
-        return Frames(
-            s["length"], n, (s["height"], s["width"]), (s["down"], s["right"]),
-            (s["before"], s["behind"]), s["tokens"], numbers("mean"), numbers("std"),
-            numbers("unit"), tuple(names),
-        )  # fmt: skip
+    @property
+    def labels(self) -> list[str]:
+        """What the results are called; of numbers that are predicted, if they have names."""
+        v = self.meta.get("labels")
+        if not isinstance(v, list) or len(v) != self.outputs:
+            return []
+        return list(v) if all(isinstance(name, str) for name in v) else []
 
     @property
     def framed(self) -> bool:
@@ -196,8 +189,28 @@ def write(path: Path, data: bytes) -> None:
                 os.unlink(part)
 
 
-def _is_number(v: Any) -> bool:
-    return isinstance(v, int | float) and not isinstance(v, bool)
+def frames_of(
+    meta: dict[str, Any], length: int, channels: int, size: tuple[int, int],
+    stride: tuple[int, int], padding: tuple[int, int] = (0, 0), tokens: int = 0,
+) -> Frames:  # fmt: skip
+    """Frames of this shape, with what a file's metadata say of them that fits."""
+    given = meta.get("frames")
+
+    def listed(name: str, kind: type) -> list[Any] | None:
+        v = given.get(name) if isinstance(given, dict) else None
+        if not isinstance(v, list) or len(v) != channels:
+            return None
+        return v if all(type(e) in (kind, int) for e in v) else None
+
+    def numbers(name: str) -> Array | None:
+        v = listed(name, float)
+        if v is None or (name != "mean" and min(v) <= 0):
+            return None
+        return np.array(v, np.float64)
+
+    names = tuple(str(name) for name in listed("names", str) or [])
+    known = numbers("mean"), numbers("std"), numbers("unit")
+    return Frames(length, channels, size, stride, padding, tokens, *known, names)
 
 
 def _no_number(name: str) -> None:
@@ -233,7 +246,7 @@ def parse(data: bytes) -> ModelFile:
             f"model file is corrupt: tokenizer of {tokenizer.vocab_size} tokens, "
             f"model of {listed[4]}"
         )
-    if listed[12] in program.LABELLED or listed[12] == program.PREDICT and labels is not None:
+    if listed[12] in program.LABELLED:
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))

@@ -83,6 +83,12 @@ class Frames:
         if v.dtype.kind == "f":
             if not np.isfinite(v).all():
                 raise Error("a signal has infinite or NaN values")
+            if self.unit is None and (v != np.rint(v)).any():
+                raise Error(
+                    f"a signal has fractions ({v[v != np.rint(v)][0]:g}), and this model knows no "
+                    "unit: give the sensor's whole numbers, or divide real values by what a step "
+                    "of one is worth, and round"
+                )
             v = np.rint(v if self.unit is None else v / self.unit)
         if v.min() < LOW or v.max() > HIGH:
             raise Error(

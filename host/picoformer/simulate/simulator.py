@@ -62,7 +62,7 @@ class Simulator:
     @property
     def labels(self) -> list[str]:
         """What the logits stand for, of a model that classifies."""
-        return list(self.model.meta.get("labels", []))
+        return self.model.labels
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as the model takes it: special tokens around it, cut to fit."""
