@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models import ROOT
 from picoformer import Simulator, convert
+from picoformer.boards.emulated.esp32 import Esp32Board
 from tools.emulation import rp2040
 from tools.sweeps import signals
 
@@ -269,6 +271,15 @@ def test_a_report_of_the_emulated_board():
     assert (report.windows, round(report.window), report.longest) == (111, 10901, 22000)
 
 
+def check_events(report: signals.Report, folder: Path) -> None:
+    """They are those that the simulator finds in the windows that were read."""
+    rows = np.concatenate([walking()] * (report.windows // 10 + 2))[: 90 + 10 * report.windows]
+    events = expected(rows, Simulator(folder / "motions.pft"))
+    found = [(label, float(share)) for label, share in map(str.split, report.events)]
+    assert [label for label, _ in found] == [label for label, _ in events]
+    np.testing.assert_allclose([s for _, s in found], [s for _, s in events], rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_ten_minutes_on_the_emulated_pico(files):
     if reason := rp2040.missing():
@@ -277,8 +288,14 @@ def test_ten_minutes_on_the_emulated_pico(files):
     print(report)
     assert len(report.free) == 11 and len(set(report.free[1:])) == 1
     assert report.failed == 0 and report.rows[-1] in range(5998, 6002)
-    rows = np.concatenate([walking()] * 60)
-    events = expected(rows, Simulator(files / "motions.pft"))
-    found = [(label, float(share)) for label, share in map(str.split, report.events)]
-    assert [label for label, _ in found] == [label for label, _ in events]
-    np.testing.assert_allclose([s for _, s in found], [s for _, s in events], rtol=1e-6)
+    check_events(report, files)
+
+
+@pytest.mark.slow
+def test_a_minute_on_the_emulated_esp32(files):
+    if reason := Esp32Board.missing():
+        pytest.skip(reason)
+    report = signals.run(1, (MOTIONS / "walking.csv").read_bytes(), "esp32")
+    print(report)
+    assert report.failed == 0 and report.windows > 40
+    check_events(report, files)

@@ -1,11 +1,12 @@
 """The program of docs/signals.md on an emulated Pico, for minutes: no heap may be lost.
 
-    python -m tools.sweeps.signals [--minutes 10] [--recording FILE.csv] [--json]
+    python -m tools.sweeps.signals [--minutes 10] [--recording FILE.csv] [--board pico] [--json]
 
 The three files of the page and the model of motions lie in the board's flash, and a recording in
 place of the sensor, which is read over and over. The board's watchdog runs. Each minute of the
 board's time the garbage is collected and the free heap said: it may not shrink, or the tool ends
-with 1. At the end it says how long a window took and which events there were.
+with 1. At the end it says how long a window took and how many events there were. --board esp32 is
+another emulated board, whose times mean nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from picoformer import Error, convert
-from picoformer.runtime.files import compiled, fitting
+from picoformer import Board, convert
+from picoformer.boards import emulated
 from tools import ROOT
 from tools.command import finish
 from tools.emulation import rp2040
-from tools.emulation.filesystem import MPY
+from tools.emulation.filesystem import runtime
 
 MOTIONS = ROOT / "models/motions"
 PROGRAMS = re.compile(r"```python\n# (\w+\.py)\n(.*?)```", re.DOTALL)
@@ -112,6 +113,7 @@ class Report:
     window: float = 0.0  # on average
     longest: int = 0
     events: list[str] = field(default_factory=list)
+    busy: float = 0.0  # the share of the time that the processor did not sleep; 0: not known
 
     def hear(self, line: str) -> None:
         """A line of WATCHED, or one of the program itself."""
@@ -135,27 +137,52 @@ class Report:
             self.events.append(line)
 
 
-def run(minutes: int, recording: bytes) -> Report:
-    """Run the program for so many minutes of the board's. Raises Error."""
-    rp2040.checked()
-    try:
-        files = compiled(MPY, "armv6m")
-    except Error:
-        files = fitting("armv6m")
-    flash = {f"/lib/picoformer/{name}": data for name, data in files.items()}
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / "motions.pft"
-        convert(MOTIONS / "motions.safetensors", path)
-        flash["/motions.pft"] = path.read_bytes()
+def files(recording: bytes, folder: Path) -> dict[str, bytes]:
+    """What lies in the flash besides the runtime; the file setup keeps it from running."""
+    path = folder / "motions.pft"
+    convert(MOTIONS / "motions.safetensors", path)
     found = programs()
-    flash |= {"/program.py": found["main.py"].encode(), "/sensor.py": found["sensor.py"].encode()}
-    flash |= {"/recording.csv": recording, "/setup": b""}  # which keeps it from running by itself
-    with rp2040.RP2040(flash) as board:
-        said = board.exec(f"MINUTES = {minutes}\n{WATCHED}", 60.0 * minutes + 60)
+    return {
+        "/motions.pft": path.read_bytes(),
+        "/program.py": found["main.py"].encode(),
+        "/sensor.py": found["sensor.py"].encode(),
+        "/recording.csv": recording,
+        "/setup": b"",
+    }
+
+
+def run(minutes: int, recording: bytes, board: str = "pico") -> Report:
+    """Run the program for so many minutes of the board's. Raises Error."""
+    script, limit = f"MINUTES = {minutes}\n{WATCHED}", 60.0 * minutes + 60
     report = Report()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        flash = files(recording, folder)
+        if board != "pico":
+            said = _elsewhere(board, flash, script, limit, folder)
+        else:
+            rp2040.checked()
+            with rp2040.RP2040(flash | runtime()) as pico:
+                said = pico.exec(script, limit)
+                report.busy = pico.exec_cycles / rp2040.CLOCK_HZ / (60 * minutes)
     for line in said.splitlines():
         report.hear(line)
     return report
+
+
+def _elsewhere(
+    board: str, flash: dict[str, bytes], script: str, limit: float, folder: Path
+) -> str:
+    """What the script prints on another emulated board."""
+    with emulated.board(board)(folder / "flash") as emulator, Board(emulator.port) as link:
+        link.deploy(folder / "motions.pft")
+        for name, data in flash.items():
+            if name != "/motions.pft":
+                link.exec(f"f = open({name!r}, 'wb')")
+                for i in range(0, len(data), 1024):
+                    link.exec(f"f.write({data[i : i + 1024]!r})")
+                link.exec("f.close()")
+        return link.exec(script, 2 * limit)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -163,9 +190,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=int, default=10)
     parser.add_argument("--recording", type=Path, default=MOTIONS / "walking.csv")
+    parser.add_argument("--board", choices=["pico", "esp32"], default="pico")
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args(arguments)
-    report = run(o.minutes, o.recording.read_bytes())
+    report = run(o.minutes, o.recording.read_bytes(), o.board)
     if o.json:
         print(json.dumps(asdict(report), indent=2))
         return int(report.free[1] != report.free[-1])
@@ -178,6 +206,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(f"{report.windows} windows, {window} each, {longest} at most; a collection {collection}")
     print(f"{report.rows[-1]} rows, {report.failed} failed; {len(report.events)} events")
+    if report.busy:
+        print(f"busy for {100 * report.busy:.1f} % of the time")
     return int(report.free[1] != report.free[-1])
 
 
