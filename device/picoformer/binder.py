@@ -23,7 +23,7 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     gc.collect()
     tiled = model.weights in ("file", "host")
     try:
-        four = _modules(f, parts[3], words, kernels, tiled)
+        others = _modules(f, parts[3], words, kernels, tiled)
         gc.collect()
         modelfile.read(f, parts[0], modelfile.META)
         _describe(model, f, parts[0], words, context)
@@ -47,12 +47,12 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     else:
         memory[2], matrices = _runs(model, words, parts[4][0])
         gc.collect()
-    operands = _steps(model, kernels, four, words, tiles)
+    operands = _steps(model, kernels, others, words, tiles)
     return operands, memory, tiles, matrices
 
 
 def _modules(f, section, words, kernels, tiled):
-    """Import what this model needs; returns the kernels for weights of 4 bits.
+    """Import what this model needs; returns kernels for weights of 4 bits, and for windows.
 
     Modules that stay when the model goes take its place, low, or they would part the heap.
     """
@@ -61,8 +61,17 @@ def _modules(f, section, words, kernels, tiled):
     if tiled:
         from .weights import Tiles  # noqa: F401
     # Kernels that most models do not need, and some have no room for.
+    four = windows = kernels
+    if kernels.BIAS and _first(words) == program.WINDOWS:
+        from . import kernels_windows as windows
     if any(op in program.FOUR for op, _ in program.walk(words)):
-        return _four(kernels)
+        four = _four(kernels)
+    return four, windows
+
+
+def _first(words):
+    """The operation of the program's first step."""
+    return words[regions.caches(words) + words[11]]
 
 
 def _four(kernels):
@@ -126,6 +135,11 @@ def _describe(model, f, section, words, context):
     if words[14]:
         model.image = program.image(words, _meta(f, section).get("image"))
         model._patch = words[14] >> 6
+    model.frames = ()
+    if _first(words) == program.WINDOWS:
+        i = regions.caches(words) + words[11] + 2
+        model._windows = memoryview(words)[i : i + len(program.OPS[program.WINDOWS][1])]
+        model.frames = words[i + 3], words[i + 4]
     if words[12] in program.LABELLED:
         labels = program.labels(words, _meta(f, section).get("labels"))
         gc.collect()
@@ -230,11 +244,12 @@ def _runs(model, words, offset):
     return array("i", runs), array("H", swept + looked)
 
 
-def _steps(model, kernels, four, words, tiles):
+def _steps(model, kernels, others, words, tiles):
     """Make the lists of (kernel, record) that a token runs through.
 
-    four: the kernels for weights of 4 bits. A record is a view of its words, or their address:
-    native kernels, which take both, find it sooner. Returns which words are operands.
+    others: kernels for weights of 4 bits, and for windows. A record is a view of its words, or
+    their address: native kernels, which take both, find it sooner. Returns which words are
+    operands.
     """
     operands = regions.array_of(program.operands(words))
     n = 0
@@ -250,7 +265,12 @@ def _steps(model, kernels, four, words, tiles):
     model._exp2 = 0
     for op, i in program.walk(words):
         name, letters, _ = program.OPS[op]
-        kernel = getattr(four if op in program.FOUR else kernels, name)
+        family = kernels
+        if op in program.FOUR:
+            family = others[0]
+        elif op == program.WINDOWS:
+            family = others[1]
+        kernel = getattr(family, name)
         if name == "attend":
             words[i + 8] = regions.scratch(words, model.context) << 6
             model._exp2 = words[i + 7]

@@ -9,7 +9,6 @@ from . import modelfile
 from .errors import Error
 from .program import (
     ANSWER,
-    CLASSIFY,
     EACH,
     EMBED,
     EMBEDDING,
@@ -19,7 +18,9 @@ from .program import (
     LINEAR,
     OLD,
     OPS,
+    POOLED,
     TRANSLATE,
+    WINDOWS,
     matrix,
     steps,
     upgrade,
@@ -162,6 +163,7 @@ class _Steps(_Memory):
         self.residual = 0  # what an image's patches become
         self.patched = False  # whether they have
         self.stored = {}  # cache: (heads, size, bits of keys, of values, whether the encoder's)
+        self.signal = False  # whether windows of one are read
         self.single = False  # whether `pool` has left one position
         self.logits = self.biased = False  # whether they are there, whether a bias is
 
@@ -182,7 +184,7 @@ class _Steps(_Memory):
         need((self.body > 0) == (task == TRANSLATE), encoder)
         headed = self.head < self.count
         need(headed == (task not in EACH), "no head, or one too much")
-        need(not image or task in (CLASSIFY, EMBED), "no task for an image")
+        need(not image or task in POOLED, "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
         need(not words[16] or task in LABELLED, "no labels, of which there may be several")
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
@@ -259,7 +261,7 @@ class _Steps(_Memory):
                 self.need(op == 9, "an image does not begin with `linear`")
                 self.residual = r[0]
         else:
-            begun = self.embedded or op in EMBEDDING
+            begun = self.embedded or op in EMBEDDING or op == WINDOWS
             self.need(begun, "the program does not begin with `embed`")
         if self.step == self.head:
             self.need(OPS[op][0] == "pool", "the head does not begin with `pool`")
@@ -267,12 +269,33 @@ class _Steps(_Memory):
     def embed(self, x, weights, n, shift, first, count, base, position, *_):
         self.need(not self.single, "embedding in the head")
         if position:
+            # Behind windows what is embedded is whatever was made of them.
             known = self.embedded or (self.words[14] and (self.residual, n))
-            self.need(known == (x, n), "positions are added to something else")
+            right = known == (x, n) or self.signal and position == 1
+            self.need(right, "positions are added to something else")
         else:
             self.need(self.embedded is None and not self.words[14], "two embeddings")
         self.frame(x, n, "result", _CHANGED if position else _MADE)
         self.embedded = (x, n)
+
+    def windows(
+        self, out, input, rows, length, channels, height, width, down, right, before, behind,
+        tokens, table,
+    ):  # fmt: skip
+        words, need = self.words, self.need
+        first = self.step == 0 and words[12] in POOLED and not words[14]
+        # A region more is the input's.
+        need(first and words[11] < 60, "windows where no signal is read")
+        inside = width <= channels and max(before, behind) < height <= length + before + behind
+        need(inside, "windows of %d x %d do not fit" % (height, width))
+        self.frame(out, height * width, "output", _MADE)
+        at = self.table(table, 3 * channels, "scale of channels")
+        # So a product of 16 bits and the sum stay in 32.
+        self.contents(at, channels, 0, 32767, "factor")
+        self.contents(at + channels, channels, -1 << 30, 1 << 30, "offset")
+        self.contents(at + 2 * channels, channels, 0, 30, "shift")
+        self.embedded = out, height * width
+        self.signal = True
 
     def norm(self, x, out, n, bits, dyn, scale, exponent, gain, lg, *_):
         self.frame(x, n, "input", _READ)

@@ -9,14 +9,14 @@ def place(model, pixels):
     pixels: 0 to 255, row by row, the channels of a pixel together. Class tokens get patches of
     zeros. Raises Error.
     """
-    height, width, channels, patch, extra = model.image  # extra: class tokens
+    height, width, channels, patch, extra, wide = model.image  # extra: class tokens
     arena = model._arena
     if len(pixels) != height * width * channels:
         raise Error(
             "the image has %d values, expected %d x %d x %d"
             % (len(pixels), height, width, channels)
         )
-    across = width // patch
+    across = width // wide
     count = extra + across * (height // patch)
     if count > model.context:
         raise Error("the image has %d patches, the context is %d" % (count, model.context))
@@ -24,12 +24,12 @@ def place(model, pixels):
         head = model._patch + t * model._stride
         to = head + 4
         total = 0
-        corner = ((t - extra) // across * width + (t - extra) % across) * patch * channels
+        corner = (t - extra) // across * width * patch + (t - extra) % across * wide
         for c in range(channels):
             for y in range(patch):
                 # A row of the patch: its pixels lie `channels` values apart.
-                row = corner + y * width * channels + c
-                for i in range(row, row + patch * channels, channels):
+                row = (corner + y * width) * channels + c
+                for i in range(row, row + wide * channels, channels):
                     v = 0
                     if t >= extra:
                         v = pixels[i] - 128

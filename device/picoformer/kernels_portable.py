@@ -133,6 +133,35 @@ def embed(rec, memory):
             arena[at + c] = _low(arena[at + c] + v) if position else v
 
 
+def windows(rec, memory):
+    """Cut the signal, each channel brought to its own scale, into windows of rows."""
+    out, rows, channels, high, wide, down, right, before, tokens, table = (
+        rec[0], rec[2], rec[4], rec[5], rec[6], rec[7], rec[8], rec[9], rec[11], rec[12],
+    )  # fmt: skip
+    arena = memory[0]
+    stride, count = _frames(arena)
+    at = table >> 6
+    scales = memory[table & 63]
+    x = memory[-1]
+    row = -before
+    column = 0
+    for t in range(count):
+        to = (out >> 6) + t * stride
+        for y in range(row, row + high):
+            for c in range(column, column + wide):
+                v = 0
+                if t >= tokens and 0 <= y < rows:
+                    v = x[y * channels + c] * scales[at + c] + scales[at + channels + c]
+                    v >>= scales[at + 2 * channels + c]
+                arena[to] = v
+                to += 1
+        if t >= tokens:
+            column += right
+            if column + wide > channels:
+                column = 0
+                row += down
+
+
 def _root(square, eps, shift):
     """(r, k): r * 2**-k is the root of square and an epsilon; r is 1 or more."""
     square += eps << min(shift, 15) if shift >= 0 else eps >> min(-shift, 31)

@@ -133,6 +133,8 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
     if tiles:
         tiles.arena = arena
     model._space = memory
+    if model.frames and not native:
+        memory.append(None)  # where a signal comes
     if native:
         copies = {}
         shared = share = None

@@ -1,6 +1,7 @@
 """The interpreter: load a model file, run its program, turn tokens into text."""
 
 import gc
+from array import array
 
 from .errors import Error
 from .sampling import samples, sampling, seed_word
@@ -197,6 +198,8 @@ class Model:
         self._made_to(task)
         if self.image:
             raise Error("this model reads images: an array of %d x %d x %d" % self.image[:3])
+        if self.frames:
+            raise Error("this model reads signals: an array of up to %d x %d" % self.frames)
         ids = self.tokenizer.fit(text, self.context)
         if not ids:
             raise Error("the text has no tokens")
@@ -204,13 +207,22 @@ class Model:
 
     @_alone
     def read(self, text, task):
-        """The result of a task for a text or an image, as array('i')."""
+        """The result of a task for a text, an image or a signal, as array('i')."""
         return self._read(text, task)
 
     def _read(self, text, task):
         if isinstance(text, str):
             return self._result(self._encode(text, task))
         self._made_to(task)
+        if self.frames:
+            from .frames import place
+
+            held, tokens = place(self, text)
+            try:
+                return self._result(tokens)
+            finally:
+                self._windows[2] = 0  # rows: what was there may go
+                held = None  # noqa: F841
         if not self.image:
             raise Error("this model reads text")
         from .images import place
@@ -241,9 +253,11 @@ class Model:
 
     @_alone
     def classify(self, text):
-        """[(label, int32 logit)] for a text or an image, best first. Raises Error.
+        """[(label, int32 logit)] for a text, an image or a signal, best first. Raises Error.
 
-        An image is its pixels, 0 to 255, row by row, the channels of a pixel together.
+        An image is its pixels, 0 to 255, row by row, the channels of a pixel together. A signal
+        is array('h'), or another buffer of 16 bits a number, row by row: `frames` says how many
+        rows at most, and of how many channels.
         """
         pairs = zip(self.labels, self._read(text, "classify"))
         return sorted(pairs, key=lambda pair: -pair[1])
@@ -257,6 +271,11 @@ class Model:
     def embed(self, text):
         """The embedding of a text, array('i'); only directions and ratios mean something."""
         return self.read(text, "embed")
+
+    def predict(self, given):
+        """The numbers that a model predicts, array('f'); `read` gives the integers of them."""
+        one = 1 << self.bits
+        return array("f", [v / one for v in self.read(given, "predict")])
 
     def generate(
         self, prompt="", max_tokens=None, temperature=0, top_p=1000, seed=1, stop=None, raw=False
@@ -374,5 +393,5 @@ class Model:
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None
-        self.tokenizer = self._tokens = None
+        self.tokenizer = self._tokens = self._windows = None
         gc.collect()

@@ -48,10 +48,18 @@ OPS = {
         "ow-------",
         "x weights n shift:-8:30 first:0:0 count:0:0 base:0:0 position:0:2 span:16:1048576",
     ),
+    12: (
+        "windows",
+        "o-----------o",
+        "out input:0:0 rows:0:0 length:1:32768 channels:1:4096 height:1:32768 width:1:4096"
+        " down:1:32768 right:1:4096 before:0:32767 behind:0:32767 tokens:0:1 table",
+    ),
 }
+WINDOWS = 12
 LINEAR, EMBEDDING, FOUR = (3, 10), (1, 11), (10, 11)  # FOUR: with weights of 4 bits
-GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER, TAG = 0, 1, 2, 3, 4, 5
-TASKS = "generate", "classify", "embed", "translate", "answer", "tag"
+GENERATE, CLASSIFY, EMBED, TRANSLATE, ANSWER, TAG, PREDICT = 0, 1, 2, 3, 4, 5, 6
+TASKS = "generate", "classify", "embed", "translate", "answer", "tag", "predict"
+POOLED = CLASSIFY, EMBED, PREDICT  # a result of the whole input
 EACH = ANSWER, TAG  # a result for each position
 LABELLED = CLASSIFY, TAG
 
@@ -67,7 +75,7 @@ _HEAD = {
     7: ("BOS", -1, 65534),
     8: ("number of end tokens", 0, 16),
     11: ("caches", 0, 60),
-    12: ("task", GENERATE, TAG),
+    12: ("task", GENERATE, PREDICT),
     13: ("whole", 0, 1),
     16: ("several", 0, 1),
 }
@@ -163,20 +171,24 @@ def matrix(words, op, i):
 
 
 def image(words, listed):
-    """(height, width, channels, patch, class tokens) from metadata, if the program takes such."""
+    """(height, width, channels, patch, class tokens) from metadata, if the program takes such.
+
+    A sixth number is a patch's width, where that is not its height.
+    """
     linears = [i for op, i in walk(words) if op in LINEAR]
     sizes = [words[i + 3] for i in linears if words[i] == words[14]]
     # Whole numbers only: JSON also has texts, fractions and truths that compare like them.
-    if isinstance(listed, list) and len(listed) == 5 and all(type(v) is int for v in listed):
-        height, width, channels, patch, extra = listed
+    if isinstance(listed, list) and 5 <= len(listed) <= 6 and all(type(v) is int for v in listed):
+        height, width, channels, patch, extra = listed[:5]
+        wide = listed[-1] if len(listed) > 5 else patch
         if (
-            min(height, width, channels, patch) > 0
-            and height % patch == width % patch == 0
-            and sizes[:1] == [patch * patch * channels]
+            min(height, width, channels, patch, wide) > 0
+            and height % patch == width % wide == 0
+            and sizes[:1] == [patch * wide * channels]
             and extra in (0, 1)
-            and extra + (height // patch) * (width // patch) <= words[0]
+            and extra + (height // patch) * (width // wide) <= words[0]
         ):
-            return height, width, channels, patch, extra
+            return height, width, channels, patch, extra, wide
     raise Error("model file is corrupt: its metadata do not fit its image")
 
 

@@ -440,7 +440,7 @@ class Server(Frames):
                 words.append(i)
                 words.extend(logits)
             return self._result(READ, words)
-        task = "embed" if body[0] & 1 else "classify"
+        task = "predict" if body[0] & 8 else "embed" if body[0] & 1 else "classify"
         return self._result(READ, self._model.read(given, task))
 
     def _result(self, kind, words):
@@ -462,8 +462,9 @@ class Server(Frames):
             if len(out) > 512:
                 break
             out += _text(label)
-        height, width, channels = self._model.image[:3] or (0, 0, 0)
-        head = self._model.bits | self._model.several << 7, len(labels), height, width, channels
+        model = self._model
+        height, width, channels = model.image[:3] or (model.frames or (0, 0)) + (0,)
+        head = model.bits | model.several << 7, len(labels), height, width, channels
         return struct.pack("<BHHHB", *head) + out
 
     def _question(self, body):

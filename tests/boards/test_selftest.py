@@ -45,6 +45,7 @@ def test_every_step_is_the_simulators(board, own, families, name):
 
 # Of dimension 30 and 21, too: behind a residual lie words of rows that there are not.
 OTHERS = ["bart", "t5", "vit", "asked", "t5 gated", "tagged", "gpt2 odd narrow", "gpt2 deep"]
+OTHERS += ["signal", "forecast"]
 
 
 @pytest.mark.parametrize("name", some(OTHERS, 2))

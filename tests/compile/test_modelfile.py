@@ -251,7 +251,7 @@ def test_version_2_is_read(tmp_path, kind):
     models = [Model(str(tmp_path / f"{name}.pft"), kernels="portable") for name in ("old", "new")]
     assert {t for t in models[0].ends if t >= 0} == set(old.ends)
     if new.task in ("generate", "classify", "embed") and not new.program[14]:
-        logits = [m.logits([3, 4, 5]) for m in models]
+        logits = [m.logits(bytes(3) if m.frames else [3, 4, 5]) for m in models]
         assert logits[0] == logits[1]
 
 
@@ -449,9 +449,9 @@ def test_what_the_errors_of_encoders_say(on_board):
     bad({1: context - 1}, "a group does not hold a whole input")
     bad({13: 0}, "task 1, whole 0")
     bad({12: 0, 3: p[4]}, "task 0, whole 1")
-    bad({12: 6}, "task is 6, not 0 to 5")
+    bad({12: 7}, "task is 7, not 0 to 6")
     bad({12: 5}, "no head, or one too much")
-    bad({12: -1}, "task is -1, not 0 to 5")
+    bad({12: -1}, "task is -1, not 0 to 6")
     bad({12: 3}, "3 results, 13 tokens")
     bad({12: 3, 3: p[4]}, "task 3, 0 steps of an encoder")
     bad({12: 4}, "no head, or one too much")
@@ -861,9 +861,52 @@ def test_tables_that_kernels_rely_on(on_board, good):
         refused(on_board, parts.data(tables=tables), words)
 
 
+def test_what_the_errors_of_signals_say(on_board):
+    parts = Parts.of(made(models.SIGNAL))
+    p, table = parts.program, operand(parts, "windows", "table")
+    shape = {name: operand(parts, "windows", name) for name in ("height", "width", "channels")}
+    channels = p[shape["channels"]]
+    first = p[table] >> 6
+
+    def bad(words: dict[int, int], *said: str) -> None:
+        changed = p[:]
+        for at, value in words.items():
+            changed[at] = value
+        refused(on_board, parts.data(changed), *said)
+
+    def scaled(at: int, value: int, *said: str) -> None:
+        tables = list(parts.tables)
+        tables[first + at] = value
+        refused(on_board, parts.data(p, tables), *said)
+
+    bad({12: 4}, "no head, or one too much")  # an answer
+    bad({operand(parts, "windows", "width"): channels + 1}, "windows of 4 x 6 do not fit")
+    bad({shape["height"]: 40}, "do not fit")
+    bad({operand(parts, "windows", "before"): 4}, "do not fit")
+    bad({operand(parts, "windows", "out"): 0}, "output")
+    bad({table: 9 << 20 | 1}, "scale of channels is outside")
+    bad({table: p[table] + 2}, "scale of channels is not in the tables")
+    scaled(0, 32768, "factor is 32768, not 0 to 32767")
+    scaled(channels, -(1 << 30) - 1, "offset")
+    scaled(3 * channels - 1, 31, "shift is 31, not 0 to 30")
+    # Windows where there is a text, and twice.
+    bert = Parts.of(made(models.BERT))
+    step = p[shape["height"] - 7 : table + 1]
+    step[-1] = len(bert.tables) << 6 | 1
+    words = bert.program[:]
+    at = operand(bert, "embed", "x") - 2
+    words[9] += len(step)
+    tables = [*bert.tables, *([0] * 3 * channels)]
+    refused(on_board, bert.data(words[:at] + step + words[at:], tables), "two embeddings")
+    words, step[-1] = p[:], p[table]
+    words[9] += len(step)
+    at = table + 1
+    refused(on_board, parts.data(words[:at] + step + words[at:]), "where no signal is read")
+
+
 def test_the_limits_are_those_of_the_page(on_board, good):
     """Each "a to b" in the steps' tables of docs/format.md is refused one beyond either end."""
-    kinds = models.BERT, models.BART, "llama" + models.FOUR
+    kinds = models.BERT, models.BART, "llama" + models.FOUR, models.SIGNAL
     files = [Parts.of(good), *(Parts.of(made(kind)) for kind in kinds)]
     rows = documented_rows("format.md")
     tried = 0
@@ -1012,10 +1055,13 @@ def test_header_words_are_on_the_page(good):
     assert m.program[named["result"]] == (16 + m.stride) << 6
     tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
     tasks += ["translate", "generate", "classify", "classify", "generate", "translate", "tag"]
+    tasks += ["classify", "predict"]
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
-        assert m.outputs == {"classify": 3, "tag": 3, "embed": 8, "answer": 2}.get(task, 13)
+        outputs = {"classify": 3, "predict": 3, "tag": 3, "embed": 8, "answer": 2}
+        assert m.outputs == outputs.get(task, 13)
+        assert (m.frames is not None) == (kind in (models.SIGNAL, models.FORECAST))
         assert m.program[named["whole"]] == m.whole == (task != "generate")
         assert (m.program[named["encoder"]] > 0) == (m.body > 0) == (task == "translate")
         assert (m.program[named["image"]] > 0) == (models.VIT in kind)
@@ -1070,10 +1116,10 @@ class Bench:
     def __init__(self, family: str) -> None:
         self.family = family
 
-    def run(self, steps, frames, source=0):
+    def run(self, steps, frames, source=0, signal=()):
         """Frames after the steps [(op, fields)]; (frames, cache words) where there is a cache.
 
-        source: positions of a translation's source.
+        source: positions of a translation's source. signal: rows of numbers.
         A Matrix goes to the weights, and so does a list that is a vector; others to the tables,
         also of a pair: the operand is that word of the list.
         """
@@ -1118,13 +1164,14 @@ class Bench:
             arena.extend([0] * (size - len(arena)))
             memory = [arena, tables, runs, weights, array("i", [0] * cache)]
             for op, record in listed:
-                getattr(portable, op)(record, memory)
+                getattr(portable, op)(record, [*memory, sum(signal, [])])
             flat = arena[16 : 16 + arena[1] * stride].tolist()
             out = [flat[i : i + stride] for i in range(0, len(flat), stride)]
             return (out, memory[4].tolist()) if shape else out
         memory = Memory(
             self.context, 4, 0, np.array(tables, np.int64), np.array(weights, np.uint32),
             end=n, source=source, frames=np.array(frames, np.int64),
+            signal=np.array(signal, np.int64),
         )  # fmt: skip
         for op, record in listed:
             STEPS[op](memory, **dict(zip(documented[op], record, strict=True)))

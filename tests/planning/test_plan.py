@@ -281,7 +281,7 @@ def test_the_page_on_a_phone(files, name, board):
     """Each picture is there for 360 pixels, too: nothing sticks out, nothing is scrolled."""
     planner = Planner(files(name), profile(board))
     for context in (None, 2):
-        if context and planner.reads_images:
+        if context and planner.reads_all:
             continue
         b = planner.budget(context)
         text = page(planner, b, b)

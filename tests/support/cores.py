@@ -23,11 +23,12 @@ import pytest
 from mpyfile import FUN_TABLE, Function, functions
 
 DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
+WINDOWS = DEVICE / "kernels_windows.py"  # that all families have
 KERNELS = {  # family: its modules
-    "thumb": sorted(DEVICE.glob("kernels_thumb*.py")),
-    "dsp": sorted(DEVICE.glob("kernels_dsp*.py")),
-    "rv32": [DEVICE / "kernels_rv32.py"],
-    "viper": sorted(DEVICE.glob("kernels_viper*.py")),
+    "thumb": [*sorted(DEVICE.glob("kernels_thumb*.py")), WINDOWS],
+    "dsp": [*sorted(DEVICE.glob("kernels_dsp*.py")), WINDOWS],
+    "rv32": [DEVICE / "kernels_rv32.py", WINDOWS],
+    "viper": [*sorted(DEVICE.glob("kernels_viper*.py")), WINDOWS],
 }
 
 CODE = 0x10000000  # where flash is on an RP2040; what is called returns here

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from cores import RAM, Memory
@@ -11,6 +13,14 @@ from picoformer.device.model import Model
 
 BIAS = 0x20000000
 FIELDS = {**{name: letters for name, letters, _ in program.OPS.values()}, "sample": "o-o-----"}
+FIELDS["windows"] = "oo----------o"  # where a signal is, as a model writes it there
+
+
+def halves(numbers: Iterable[int]) -> list[int]:
+    """Words of two numbers of 16 bits."""
+    listed = [v & 0xFFFF for v in numbers]
+    listed += [0] * (len(listed) % 2)
+    return [a | b << 16 for a, b in zip(listed[::2], listed[1::2], strict=True)]
 
 
 def placed(words: list[int], letters: str, at: list[int]) -> list[int]:
@@ -24,7 +34,8 @@ def placed(words: list[int], letters: str, at: list[int]) -> list[int]:
 def emulated(cpu, a: Architecture, seen: set[str]) -> Model:
     """The model with every step in the emulator and its weights in two pieces and more."""
     model = Model(str(a.file()), kernels="portable")
-    regions = model._space
+    space = model._space
+    regions = space[: len(space) - bool(model.frames)]  # the last one is a signal's
     # Each run is cut at a word that divides nothing.
     runs: list[int] = []
     first = {}
@@ -47,6 +58,9 @@ def emulated(cpu, a: Architecture, seen: set[str]) -> Model:
         def call(_record, _memory):
             seen.add(name)
             memory.used = used
+            if name == "windows" and space[-1] is not None:
+                where[1] = memory.put(halves(space[-1])) - at[0] + BIAS
+                where[2] = record[2]
             for i in (0, *range(4, len(regions))):
                 memory.set(at[i], regions[i])
             left = cpu.call(name, memory, memory.put(where), at[0])

@@ -24,6 +24,7 @@ from picoformer.compile.compiler import Compiled, compile_graph
 from picoformer.compile.convert import compiled_bytes
 from picoformer.compile.rounding import round_graph
 from picoformer.errors import Error
+from picoformer.graph.frames import HIGH, LOW, Frames
 from picoformer.graph.nodes import (
     Add,
     Attention,
@@ -358,6 +359,7 @@ class Case:
 
 GPT2, BERT, DISTILBERT, MINILM = "gpt2", "bert", "distilbert", "minilm"
 BART, VIT, ASKED, T5, GATED_T5, TAGS = "bart", "vit", "asked", "t5", "gated t5", "tags"
+SIGNAL, FORECAST = "signal", "forecast"
 
 
 def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, vocab: int,
@@ -385,7 +387,8 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     def distances(both: bool) -> tuple[np.ndarray, np.ndarray]:
         return 3 * normal(7, heads, scale=np.sqrt(heads)), t5.buckets(context, both, 7, context)
 
-    pre = kind in (GPT2, VIT)
+    pre = kind in (GPT2, VIT, SIGNAL)
+    frames = signals(kind, rng) if kind in (SIGNAL, FORECAST) else None
     table = normal(vocab, dim, scale=3)
     if kind in (T5, GATED_T5):
         # The heads' sizes do not add up to dim.
@@ -406,7 +409,12 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     nodes: list[Node] = [Embedding("x", table)]
     if kind == VIT:
         nodes = [Patches("pixels", 2 * 9), linear("pixels", "x", dim, 18, 0.02)]
-    nodes.append(Embedding("x", normal(context, dim), by="position"))
+    if frames:
+        n = frames.elements
+        nodes = [Patches("frames", n), linear("frames", "x", dim, n)]
+        context, vocab = frames.positions(frames.length), 1
+    if kind != FORECAST:
+        nodes.append(Embedding("x", normal(context, dim), by="position"))
     if kind == ASKED:
         nodes.append(Embedding("x", normal(2, dim), by="type"))
     if not pre:
@@ -441,7 +449,11 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     if kind == TAGS:
         nodes.append(linear("x", "tags", labels, dim))
         return Graph(nodes, vocab, context, task="tag", labels=names, several=labels % 2 > 0)
-    nodes.append(Pool("x", "mean" if kind == MINILM else "first"))
+    nodes.append(Pool("x", "mean" if kind in (MINILM, FORECAST) else "first"))
+    if frames:
+        nodes += [norm("x", "n"), linear("n", "logits", labels, dim)]
+        task = "classify" if kind == SIGNAL else "predict"
+        return Graph(nodes, vocab, context, task=task, labels=names, frames=frames)
     if kind == MINILM:
         return Graph(nodes, vocab, context, task="embed")
     if kind == VIT:
@@ -452,6 +464,16 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     nodes += [linear("x", "p", dim, dim), Gate("p", None, "t", activation)]
     nodes.append(linear("t", "logits", labels, dim))
     return Graph(nodes, vocab, context, task="classify", labels=names)
+
+
+def signals(kind: str, rng: np.random.Generator) -> Frames:
+    """Channels whose sizes differ a thousand times, in windows that overlap."""
+    n = 5 if kind == SIGNAL else 11
+    std = 10 ** rng.permutation(np.linspace(0.5, 3.5, n))
+    mean = rng.normal(0, 3, n) * std
+    if kind == SIGNAL:
+        return Frames(34, n, (4, n), (3, 1), tokens=1, mean=mean, std=std)
+    return Frames(19, n, (3, 4), (2, 3), (1, 2), mean=mean, std=std)
 
 
 def translator(dim, hidden, layers, heads, vocab, context, table, normal, norm, linear) -> Graph:
@@ -513,18 +535,22 @@ SPECIAL = {
     "vit": (VIT, 52, 97, 2, 4, 97, 13, 7),
     "asked": (ASKED, 36, 61, 2, 6, 97, 23),
     "tagged": (TAGS, 30, 47, 2, 5, 97, 19, 7),
+    "signal": (SIGNAL, 52, 97, 2, 4, 1, 0, 7),
+    "forecast": (FORECAST, 30, 61, 1, 5, 1, 0, 3),
 }
 # fmt: on
 FOUR = " four"  # of a name: weights of 4 bits
 ARCHITECTURES |= {name + FOUR: ARCHITECTURES[name] for name in ("gpt2", "bert one", "minilm")}
-SPECIAL |= {name + FOUR: SPECIAL[name] for name in ("bart one", "vit", "asked")}
+SPECIAL |= {name + FOUR: SPECIAL[name] for name in ("bart one", "vit", "asked", "signal")}
 NARROW = " narrow"  # of a name: keys of 8 bits, values of 4
 ARCHITECTURES |= {
     name + NARROW: ARCHITECTURES[name] for name in ("gpt2 deep", "bert one", "minilm distances")
 }
 # A head size of 3, and a context that ends in the middle of a word of keys.
 ARCHITECTURES["gpt2 odd" + NARROW] = (GPT2, 21, 37, 2, 7, 97, 30)
-SPECIAL |= {name + NARROW: SPECIAL[name] for name in ("bart one", "t5", "vit", "asked")}
+SPECIAL |= {
+    name + NARROW: SPECIAL[name] for name in ("bart one", "t5", "vit", "asked", "forecast")
+}
 
 
 def vocabulary(vocab: int, folder: Path) -> Vocabulary:
@@ -539,9 +565,13 @@ class Architecture:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.graph = architecture(*(ARCHITECTURES | SPECIAL)[name])
         self.graph.check()
-        self.vocabulary = vocabulary(self.graph.vocab, folder)
+        if self.graph.frames:
+            self.vocabulary = Vocabulary([b""])
+        else:
+            self.vocabulary = vocabulary(self.graph.vocab, folder)
         self.amax = calibrate(self.graph)
         self.rounded = {}
         if name.endswith(FOUR):
@@ -552,6 +582,17 @@ class Architecture:
 
     def compiled(self) -> Compiled:
         return compile_graph(self.graph, self.amax, rounded=self.rounded, **self.bits)
+
+    def signal(self, rows: int | None = None, seed: int = 0) -> np.ndarray:
+        """A random signal of so many rows, as large as the channels are; seed 0: an extreme."""
+        f = self.graph.frames
+        rows = f.length if rows is None else rows
+        rng = np.random.default_rng([seed, rows])
+        found = f.mean + f.std * rng.normal(0, 1, (rows, f.channels))
+        if not seed:
+            found[rng.integers(rows), rng.integers(f.channels)] = LOW
+            found[rng.integers(rows), rng.integers(f.channels)] = HIGH
+        return np.clip(np.rint(found), LOW, HIGH).astype(np.int64)
 
     def file(self) -> Path:
         path = self.folder / "model.pft"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cores import RAM, Core, Memory
-from emulatedmodel import BIAS, FIELDS, placed
+from emulatedmodel import BIAS, FIELDS, halves, placed
 from picoformer.compile.matrices import Matrix4
 from picoformer.device import kernels_portable as portable
 from picoformer.simulate.integers import exp2, rescale
@@ -96,20 +96,21 @@ def like_portable(
     cpu: Core, rng: np.random.Generator, name: str, record: list[int], arena: list[int],
     tables: np.ndarray | list[int] = (), cache: np.ndarray | list[int] = (),
     runs: list[int] = (), matrix: np.ndarray | list[int] = (), watch: bool = False,
-    scratch: int = 0,
+    scratch: int = 0, signal: list[int] = (),
 ) -> None:  # fmt: skip
     """Run a kernel here and in plain Python on the same memory.
 
     record: its operands as in a file (offset << 6 | region). scratch: the word of the arena from
-    which on it may differ.
+    which on it may differ. signal: numbers of 16 bits, region 6.
     """
-    regions = [[int(v) for v in part] for part in (arena, tables, runs, matrix, cache, record)]
+    parts = arena, tables, runs, matrix, cache, record, halves(signal)
+    regions = [[int(v) for v in part] for part in parts]
     memory = Memory(rng)
     at = [memory.put(part) for part in regions]
     memory.set(at[2], placed(regions[2], "o-" * (len(runs) // 2), at))
     memory.set(at[5], placed(record, FIELDS[name], at))
     left = cpu.call(name, memory, at[5], at[0], watch=watch)
-    getattr(portable, name)(regions[5], regions)
+    getattr(portable, name)(regions[5], [*regions, signal])
     before, memory.words = memory.words, memory.words.copy()
     memory.set(at[0], regions[0])
     memory.set(at[4], regions[4])
@@ -407,6 +408,27 @@ def embed4(
     record = [17 << 6, 2, n, shift, *window, position or 0, span]
     arena = [*header(5, total, 2, stride), *frames.reshape(-1)]
     like_portable(cpu, rng, "embed4", record, arena, runs=runs, matrix=matrix, watch=True)
+
+
+def windows(
+    cpu: Core, seed: object, rows: int, channels: int, size: tuple[int, int],
+    stride: tuple[int, int], total: int, before: int = 0, tokens: int = 0, extreme: int = 0,
+) -> None:  # fmt: skip
+    """Windows of a signal. extreme: numbers and scales are as large as they may be, of a sign."""
+    rng = np.random.default_rng(seed)
+    signal = rng.integers(-(1 << 15), 1 << 15, rows * channels)
+    factors = rng.integers(0, 1 << 15, channels)
+    offsets = rng.integers(-(1 << 30), (1 << 30) + 1, channels)
+    shifts = rng.integers(0, 31, channels)
+    if extreme:
+        signal[:] = (1 << 15) - 1 if extreme > 0 else -(1 << 15)
+        factors[:], offsets[:], shifts[::2] = 32767, extreme << 30, 0
+    n = size[0] * size[1]
+    arena = [*header(0, total, 2, n + 3), *rng.integers(-(1 << 31), 1 << 31, total * (n + 3))]
+    shape = 6, rows, 99, channels, *size, *stride, before, 0, tokens
+    record = [17 << 6, *shape, 3 << 6 | 1]
+    tables = [1, 2, 3, *factors, *offsets, *shifts]
+    like_portable(cpu, rng, "windows", record, arena, tables, signal=signal.tolist(), watch=True)
 
 
 def bias(

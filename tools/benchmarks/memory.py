@@ -57,7 +57,7 @@ from tools.emulation.rp2040 import RP2040, checked
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
 MOMENTS = "checking", "binding", "resident"
-MODULES = "four", "images", "spans", "tokenizer_added"
+MODULES = "four", "images", "frames", "spans", "tokenizer_added"
 
 # Bytes of the heap that are used at the end of each moment, garbage aside.
 MEASURE = """

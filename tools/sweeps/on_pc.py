@@ -28,12 +28,13 @@ from tools.sweeps.trials import (
     Hang,
     compare,
     limited,
+    numbers,
     pixels,
 )
 
 OVERFLOW = "does not fit"  # what the simulator says of values that leave 32 bits
 
-RUN_NAMES: dict[str, Any] = {"Error": Error, "TEXT": TEXT, "PIXELS": PIXELS}
+RUN_NAMES: dict[str, Any] = {"Error": Error, "TEXT": TEXT, "PIXELS": PIXELS, "array": array}
 exec(RUN, RUN_NAMES)
 portable_work = RUN_NAMES["work"]
 
@@ -54,7 +55,8 @@ def guard(board: Any) -> None:
     """Make the regions of a model with portable kernels Guarded."""
     space = board._space
     for i, region in enumerate(space):
-        space[i] = Guarded("i", region)
+        if region is not None:  # which is a signal's
+            space[i] = Guarded("i", region)
     board._arena = space[regions.ARENA]
     for kernel, _ in board._encoder + board._body + board._head:
         if hasattr(kernel, "__self__"):
@@ -78,6 +80,15 @@ def simulated_numbers(sim: Simulator, tokens: list[int]) -> list[int]:
             return []
         out: list[int] = sim._read(np.frombuffer(pixels(image), np.uint8), sim.model.task).tolist()
         return out
+    elif f := sim.frames:
+        if n % 2 == 0:
+            tokens = [0] * n
+        elif f.length * f.channels > PIXELS:
+            return []
+        else:
+            signal = np.array(numbers(f.length, f.channels)).reshape(-1, f.channels)
+            result: list[int] = sim._read(signal, sim.model.task).tolist()
+            return result
     last: list[int] = sim.logits(tokens)[-1].tolist()
     return last
 
@@ -104,7 +115,7 @@ def simulated_words(sim: Simulator) -> list[str]:
         return [f"{word} {label} {logit}" for word, label, logit in sim.tag(TEXT)]
     if task == "classify":
         return [label for label, _ in sim.classify(TEXT)]
-    return [str(v) for v in sim.embed(TEXT).tolist()]
+    return [str(v) for v in sim._read(TEXT, task).tolist()]
 
 
 def simulated(m: ModelFile, tokens: list[list[int]], texts: bool) -> list[Any] | None:

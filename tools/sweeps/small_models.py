@@ -68,7 +68,9 @@ def byte_tokens(pieces: list[bytes]) -> list[int]:
 
 
 def other_vocabulary(kind: str) -> Vocabulary:
-    """Every type of tokenizer has a model."""
+    """Every type of tokenizer has a model; signals have none."""
+    if kind in (models.SIGNAL, models.FORECAST):
+        return Vocabulary([b""])
     if kind in (models.MINILM, models.TAGS):
         pieces = [b"[UNK]", b"[CLS]", b"[SEP]", *b"a b c ##a ##b ##c ab ##ab cab .".split()]
         template = Template([(0, 1, 0), (1, 0, 0), (0, 2, 0)])
@@ -116,6 +118,7 @@ KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
 SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
 SPECIAL += ["llama" + models.FOUR, models.BERT + models.FOUR, models.VIT + models.FOUR]
 SPECIAL += ["llama" + models.NARROW, models.BART + models.NARROW, models.TAGS]
+SPECIAL += [models.SIGNAL, models.FORECAST]
 OTHERS = [models.T5, models.ASKED + models.FOUR]
 IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 

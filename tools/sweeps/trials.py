@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,12 @@ GROUP = [1, 5, 7]  # tokens of one group
 LONGER = [1, 5, 7, 3, 3, 11]  # and of two
 TEXT = "ab cab ééé"
 LIMIT = 30  # seconds after which a file on the PC hangs
-PIXELS = 20000  # of an image that is run
+PIXELS = 20000  # of an image that is run, and numbers of a signal
+
+
+def numbers(rows: int, channels: int) -> list[int]:
+    """Of a signal."""
+    return [i * 7919 % 65536 - 32768 for i in range(rows * channels)]
 
 
 def pixels(image: tuple[int, ...]) -> bytes:
@@ -37,6 +43,14 @@ def numbers(m, tokens):
             return []
         some = bytes([37 * i & 255 for i in range(height * width * channels)])
         return list(m.read(some, m.task))
+    if m.frames:
+        if len(tokens) % 2 == 0:
+            return list(m.logits(bytes(len(tokens))))
+        rows, channels = m.frames
+        if rows * channels > PIXELS:
+            return []
+        some = array("h", [i * 7919 % 65536 - 32768 for i in range(rows * channels)])
+        return list(m.read(some, m.task))
     return list(m.logits(tokens))
 
 
@@ -52,7 +66,7 @@ def words(m):
         return ["%s %s %d" % found for found in m.tag(TEXT)]
     if m.task == "classify":
         return [label for label, _ in m.classify(TEXT)]
-    return [str(v) for v in m.embed(TEXT)]
+    return [str(v) for v in m.read(TEXT, m.task)]
 
 
 def work(m, tokens, texts):
@@ -114,7 +128,8 @@ def compare(case: Case, got: list[Any], who: str) -> None:
         return
     # Of a smaller context texts are cut elsewhere, and an image has no room.
     n = 3 if case.context is None else 2
-    if case.context is not None and isinstance(got[0], str) and "patches" in got[0]:
+    small = case.context is not None and isinstance(got[0], str)
+    if small and re.search("patches|windows", got[0]):
         n = 0
     if got[:n] != case.wanted[:n]:
         case.failure = f"{who}: {got[:n]!r:.300}, simulator: {case.wanted[:n]!r:.300}"

@@ -25,6 +25,7 @@ from ..device.sampling import thousandths
 from ..device.spans import named
 from ..device.stops import until
 from ..errors import Error
+from ..graph.frames import Frames
 from ..planning.budget import Budget
 from ..planning.planner import Planner
 from ..planning.profiles import Profile, known
@@ -37,7 +38,7 @@ from .connection import Connection
 from .contents import Contents, Held, Kept
 from .errors import NoMemoryError, NoModelError, NoSpaceError, NoWeightsError
 from .install import Progress, install
-from .link import Link
+from .link import ARGUMENT, Link
 from .repl import EXEC_LIMIT, Repl
 from .replies import Info, Labels, Loaded, Stats, Stored
 from .room import Room, ask
@@ -64,12 +65,27 @@ except OSError:
 """
 
 
-def _given(text: str | np.ndarray) -> str | bytes:
-    """A text that can be sent, or the bytes of an image."""
-    if isinstance(text, str):
-        utf8(text)
-        return text
-    return as_pixels(text).astype(np.uint8).tobytes()
+def _read(link: Link, given: str | np.ndarray, task: str) -> np.ndarray:
+    """The loaded model's result for a text, an image or a signal."""
+    if isinstance(given, str):
+        return link.read(given, task)
+    length, channels = link.labels().frames
+    if not length:
+        return link.read(as_pixels(given).astype(np.uint8).tobytes(), task)
+    whole = (1, channels)  # as what the windows are the board knows alone
+    signal = Frames(length, channels, whole, whole).signal(given)
+    if signal.nbytes // 4 > ARGUMENT:
+        raise Error(
+            f"a signal of {signal.nbytes // 4:,} bytes, of which the link takes {ARGUMENT:,}: "
+            "give fewer rows"
+        )
+    return link.read(signal.astype("<i2").tobytes(), task)
+
+
+def _check(given: str | np.ndarray) -> None:
+    """Raise Error for a text that cannot be sent."""
+    if isinstance(given, str):
+        utf8(given)
 
 
 def _model_of(link: Link) -> Loaded:
@@ -407,15 +423,16 @@ class Board(Closing):
         return self.connection.do(lambda link: self._load(name).logits(ids))
 
     def classify(self, name: str, text: str | np.ndarray) -> list[tuple[str, int]]:
-        """[(label, int32 logit)] for a text or an image, best first.
+        """[(label, int32 logit)] for a text, an image or a signal, best first.
 
-        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels).
+        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels); a
+        signal one of whole numbers of 16 bits, (rows, channels), in steps of the model's unit.
         """
-        given = _given(text)
+        _check(text)
 
         def ask(_: Link) -> list[tuple[str, int]]:
             link = self._load(name)
-            logits = link.read(given, "classify").tolist()
+            logits = _read(link, text, "classify").tolist()
             labels = self._labels(link)
             return sorted(zip(labels, logits, strict=True), key=lambda pair: -pair[1])
 
@@ -450,10 +467,32 @@ class Board(Closing):
         """Height, width and channels of the images that a model reads; zeros if it reads text."""
         return self.connection.do(lambda _: self._load(name).labels().image)
 
+    def frames_shape(self, name: str) -> tuple[int, int]:
+        """Rows at most and channels of the signals that a model reads; zeros if it reads none."""
+        return self.connection.do(lambda _: self._load(name).labels().frames)
+
     def embed(self, name: str, text: str | np.ndarray) -> np.ndarray:
-        """The embedding of a text or an image, int32 (outputs,); only its direction counts."""
-        given = _given(text)
-        return self.connection.do(lambda link: self._load(name).read(given, "embed"))
+        """The embedding of a text, an image or a signal, int32 (outputs,).
+
+        Only its direction counts.
+        """
+        _check(text)
+        return self.connection.do(lambda _: _read(self._load(name), text, "embed"))
+
+    def predict(self, name: str, signal: str | np.ndarray) -> np.ndarray:
+        """The numbers that a model predicts of a signal (or of what it reads), float64 (outputs,).
+
+        They are int32 times `logit_scale`.
+        """
+        _check(signal)
+
+        def ask(_: Link) -> np.ndarray:
+            link = self._load(name)
+            result = _read(link, signal, "predict")
+            self._labels(link)
+            return result * self.logit_scale
+
+        return self.connection.do(ask)
 
     def translate(
         self, name: str, text: str, beams: int = 1, length_penalty: float = 1.0

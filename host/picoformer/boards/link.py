@@ -24,6 +24,8 @@ from .text import Text
 from .upload import Progress, Upload
 
 HELLO = bytes([wire.MAJOR, wire.MINOR])
+TASKS = {"classify": 0, "embed": 1, "tag": 4, "predict": 8}  # of READ
+ARGUMENT = 0xFFFF  # bytes of an argument that is sent ahead
 ATTEMPTS = 3  # at a result that comes in parts
 
 
@@ -133,11 +135,11 @@ class Link(Session):
         return self._result(wire.LOGITS, b"", np.asarray(tokens, "<u2").tobytes())
 
     def read(self, given: str | bytes, task: str) -> np.ndarray:
-        """int32 result (outputs,) of the loaded model for a text or pixels.
+        """int32 result (outputs,) of the loaded model for a text, or for pixels or a signal.
 
-        task: classify, embed, or tag: of each word its number and the labels' logits.
+        task: classify, embed, predict, or tag: of each word its number and the labels' logits.
         """
-        kind = {"classify": 0, "embed": 1, "tag": 4}[task] | 2 * isinstance(given, bytes)
+        kind = TASKS[task] | 2 * isinstance(given, bytes)
         return self._result(
             wire.READ, bytes([kind]), given.encode() if isinstance(given, str) else given
         )
@@ -158,8 +160,10 @@ class Link(Session):
             while len(found) < total and r.left:
                 found.append(r.text())
             if len(found) == total:
-                image = shape[0], shape[1], shape[2]
-                self._labels = Labels(found, bits & 127, bits > 127, image)
+                height, width, channels = shape
+                image = (height, width, channels) if channels else (0, 0, 0)
+                frames = (0, 0) if channels else (height, width)
+                self._labels = Labels(found, bits & 127, bits > 127, image, frames)
         return self._labels
 
     def _result(self, kind: int, head: bytes, argument: bytes) -> np.ndarray:

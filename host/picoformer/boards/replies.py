@@ -117,12 +117,13 @@ class Loaded:
 
 @dataclass
 class Labels:
-    """What a model's logits stand for, and the images that it reads."""
+    """What a model's logits stand for, and the images or the signals that it reads."""
 
     names: list[str]
     bits: int  # fraction bits of a logit
     several: bool  # whether each label holds or not by itself
-    image: tuple[int, int, int]  # height, width, channels; zeros if it reads text
+    image: tuple[int, int, int]  # height, width, channels; zeros if it reads none
+    frames: tuple[int, int] = (0, 0)  # rows at most, and channels; zeros if it reads none
 
 
 @dataclass

@@ -51,6 +51,12 @@ def selftest():
             size = model.image[0] * model.image[1] * model.image[2]
             pixels = bytes([i * 7 % 256 for i in range(size)])
             place(model, pixels)
+        if model.frames:
+            from array import array
+            from picoformer.frames import place
+            rows, channels = model.frames
+            numbers = array("h", [i * 7919 % 65536 - 32768 for i in range(rows * channels)])
+            held = place(model, numbers)
         parts = model._encoder if encoder else model._body + model._head
         for i in range(len(steps)):
             kernel, record = parts[i]
@@ -166,7 +172,13 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
     rng = np.random.default_rng(1)
     batch = min(m.batch, TOKENS, context - 1)
     n = min(TOKENS, context) if m.whole else batch
-    patches = None
+    patches = signal = None
+    if f := m.frames:
+        numbers = np.arange(f.length * f.channels) * 7919 % 65536 - 32768
+        signal = numbers.reshape(f.length, f.channels)
+        n = f.positions(f.length)
+        if n > context:
+            raise Error(f"the signal has {n} windows, the context is {context}")
     if m.program[14]:
         height, width, channels = m.meta["image"][:3]
         pixels = (np.arange(height * width * channels) * 7 % 256).astype(np.uint8)
@@ -174,7 +186,8 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
         n = len(patches)
         if n > context:
             raise Error(f"the image has {n} patches, the context is {context}")
-    tokens = [0] * n if patches is not None else rng.integers(0, m.vocab, n + 1).tolist()
+    seen = patches is not None or signal is not None
+    tokens = [0] * n if seen else rng.integers(0, m.vocab, n + 1).tolist()
     runs: list[_Run] = []
     current: list[_Run] = []
 
@@ -201,7 +214,7 @@ def _runs(sim: Simulator, context: int) -> list[_Run]:
         words = [t | (y << 16) for t, y in zip(ids, types or [0] * len(ids), strict=True)]
         current.append(_Run(encoder, start, words))
         made.clear()
-        sim.machine.run(ids, start, types, encoder, patches)
+        sim.machine.run(ids, start, types, encoder, patches, signal)
         runs.append(current[-1])
 
     sim.machine.tap = tap

@@ -6,6 +6,8 @@ import shlex
 from typing import Any
 
 from ..compile.modelfile import ModelFile
+from ..data.signals import shape_of
+from ..graph.frames import Frames
 
 SHOWN = 8  # labels, of many
 
@@ -15,6 +17,7 @@ _TRY = {
     "classify": '--prompt "a text"',
     "embed": '--prompt "a text"',
     "tag": '--prompt "Anna lives in Lyon"',
+    "predict": '--prompt "a text"',
     "translate": '--prompt "I am tired."',
     "answer": '--context "Anna lives in Lyon." --prompt "Where does Anna live?"',
 }
@@ -32,23 +35,27 @@ _IN_PYTHON = {
 
 def how_to_simulate(m: ModelFile, path: str) -> str:
     """A command line that runs a model on the PC."""
-    given = "--image PICTURE.png" if m.program[14] else _TRY[m.task]
+    given = _file(m) or _TRY[m.task]
     return f"picoformer simulate {shlex.quote(path)} {given}"
 
 
 def how_to_run(m: ModelFile, name: str, port: str | None, weights: str = "") -> str:
     """A command line that runs a model on a board."""
-    given = _ON_A_BOARD.get(m.task, '"a text"')
-    if m.program[14]:
-        given = "--image PICTURE.png"
+    given = _file(m) or _ON_A_BOARD.get(m.task, '"a text"')
     where = f" --port {port}" if port else ""
     more = f" --weights {weights}" if weights else ""
     return f"picoformer {m.task}{where} --model {shlex.quote(name)}{more} {given}"
 
 
-def in_python(task: str, name: str, image: bool = False) -> str:
-    """Statements that run a model in a program on the board."""
-    given = "pixels" if image else '"a text"'
+def _file(m: ModelFile) -> str:
+    """The option that a model's input is given with, where that is no text; else nothing."""
+    if m.frames:
+        return "--input SIGNAL.csv"
+    return "--image PICTURE.png" if m.program[14] else ""
+
+
+def in_python(task: str, name: str, given: str = '"a text"') -> str:
+    """Statements that run a model in a program on the board, on what is given."""
     call = _IN_PYTHON.get(task, f"print(m.{task}({given}))")
     return f'on the board: from picoformer import Model; m = Model("/{name}.pft"); {call}'
 
@@ -56,15 +63,39 @@ def in_python(task: str, name: str, image: bool = False) -> str:
 def meta_rows(m: ModelFile) -> list[tuple[str, str]]:
     """What a file says of itself, in words: no raw lists, no whole templates."""
     rows = []
+    if m.frames:
+        rows += _signal(m.frames)
     for key, value in m.meta.items():
-        if key == "values" or value in ("", None, [], {}):
+        if key in ("values", "frames") or value in ("", None, [], {}):
             continue
         rows.append((str(key), _words(key, value)))
-    if not m.program[14]:
+    if not m.program[14] and not m.frames:
         bos = f", begins with token {m.bos}" if m.bos >= 0 else ""
         ends = ", ends with " + " or ".join(map(str, m.ends)) if m.ends else ""
         rows.append(("vocabulary", f"{m.vocab:,} tokens{bos}{ends}"))
     return rows
+
+
+def _signal(f: Frames) -> list[tuple[str, str]]:
+    """What a model of signals reads."""
+    rows, (height, width), (down, right) = shape_of(f), f.size, f.stride
+    window = f"windows of {height} rows" if height > 1 else "windows of 1 row"
+    if width < f.channels:
+        window += f" of {width}"
+    apart = f", one every {down}" if down != height else ""
+    if width < f.channels and right != width:
+        apart = f", one every {down} rows and {right} channels"
+    found = [("frames", f"{rows} channels, in {window}{apart}")]
+    if f.channels == 1:
+        found = [("frames", f"{rows} of one channel, in {window}{apart}")]
+    if f.names:
+        found.append(("channels", _words("names", list(f.names))))
+    if f.unit is not None:
+        steps = dict.fromkeys(f"{u:g}" for u in f.unit.tolist())
+        listed = list(steps) if len(steps) == 1 else [f"{u:g}" for u in f.unit.tolist()]
+        more = ", ..." if len(listed) > SHOWN else ""
+        found.append(("unit", f"{', '.join(listed[:SHOWN])}{more}: what a step of one is worth"))
+    return found
 
 
 def _words(key: Any, value: Any) -> str:

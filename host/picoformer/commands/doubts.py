@@ -16,18 +16,21 @@ from ..boards.board import Board
 from ..boards.emulated.flash import cache
 from ..compile.modelfile import ModelFile, header_crc, load
 from ..errors import Error
+from ..graph.frames import Frames
 from ..graph.nodes import Array
 
 SHOWN = 5  # unknown characters or words, of many
 LONG = 24  # characters of a word that is shown
 SMALL = 300, 4096  # tokens of a vocabulary of one language
+FAR = 6  # deviations of a channel's middle
+ENOUGH, LIVELY = 8, 2.0  # rows and deviation of a channel that should vary
 KEPT = 100  # files that are remembered
 
 
 def of_input(m: ModelFile, text: str | Array, context: str | None = None) -> list[str]:
-    """What is to be said of what a model is given: a text, an image, or a question."""
+    """What is to be said of what a model is given: a text, an image, a signal, or a question."""
     if not isinstance(text, str):
-        return of_image(m, text)
+        return of_signal(m.frames, text) if m.frames else of_image(m, text)
     if m.task == "generate":
         return _unknown(m, text)  # there may be none
     return of_text(m, text) if context is None else of_question(m, context, text)
@@ -69,6 +72,42 @@ def of_image(m: ModelFile, pixels: Array) -> list[str]:
         f"the picture's edge is {here} ({border:.0f} of 255), and those that the model learned "
         f"from are {there} ({mean} on the average): give it a negative of the picture"
     ]
+
+
+def of_signal(f: Frames, signal: Array) -> list[str]:
+    """What is to be said of a signal, (rows, channels) of whole numbers."""
+    mean, std = f.mean, f.std
+    if mean is None or std is None:
+        return []
+    names = f.names or [f"channel {i + 1}" for i in range(f.channels)]
+
+    def usual(i: int) -> str:
+        return f"{mean[i]:.4g} on the average, give or take {std[i]:.4g}"
+
+    middle = np.median(signal, 0)
+    far = np.flatnonzero(np.abs(middle - mean) > FAR * std).tolist()
+    still = np.flatnonzero(signal.min(0) == signal.max(0)).tolist()
+    still = [i for i in still if len(signal) >= ENOUGH and std[i] > LIVELY and i not in far]
+    said = []
+    if far:
+        i = max(far, key=lambda i: abs(middle[i] - mean[i]) / std[i])
+        said.append(
+            f"the signal is not like those that the model learned from: {names[i]} is about "
+            f"{middle[i]:.4g}, there {usual(i)}{_others(far)}: are its units right, and the order "
+            "of its channels?"
+        )
+    if still:
+        i = still[0]
+        said.append(
+            f"the signal's {names[i]} is always {signal[0, i]}, where the model learned from "
+            f"{usual(i)}{_others(still)}: is the sensor's channel on, and the unit right?"
+        )
+    return said
+
+
+def _others(channels: list[int]) -> str:
+    n = len(channels) - 1
+    return f" (and {n} other channel{'s'[: n > 1]})" if n else ""
 
 
 def _cut(size: int, room: int) -> list[str]:

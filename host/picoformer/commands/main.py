@@ -27,7 +27,7 @@ FAMILIES = {
     "boards": ("ports", "boards", "deploy", "selftest"),
     "upkeep": ("update", "remove", "reset"),
     "romfs": ("romfs",),
-    "run": ("generate", "classify", "embed", "tag", "translate", "answer"),
+    "run": ("generate", "classify", "embed", "predict", "tag", "translate", "answer"),
 }
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+CLASSES = 12  # of a confusion matrix in the terminal
+WIDE, SCREEN = 14, 100  # letters of a column's name, and of a line
 
 def show_json(value: dict[str, Any]) -> None:
     """Print one JSON object."""
@@ -127,6 +129,44 @@ def show_tags(o: argparse.Namespace, found: list[tuple[str, str, int]], **more: 
         show_json({"words": rows, **more})
     elif found:
         print(table((word, label) for word, label, _ in found))
+
+
+def show_values(
+    o: argparse.Namespace, values: Any, names: list[str], **more: Any
+) -> None:  # fmt: skip
+    """Print predicted numbers, with their names where they have any."""
+    listed = [float(v) for v in values]
+    if o.json:
+        named = {"names": names} if names else {}
+        show_json({"values": listed, **named, **more})
+    elif names:
+        print(table(zip(names, (f"{v:.6g}" for v in listed), strict=True), right=True))
+    else:
+        print(*(f"{v:.6g}" for v in listed))
+
+
+def confusion(labels: list[str], counts: list[list[int]]) -> str:
+    """Counts, a row for each true label; of many labels, what is mistaken most."""
+    if len(labels) > CLASSES:
+        pairs = [
+            (-n, labels[i], labels[j])
+            for i, row in enumerate(counts)
+            for j, n in enumerate(row)
+            if i != j and n
+        ]
+        rows = [(true, "taken for", said, str(-n)) for n, true, said in sorted(pairs)[:CLASSES]]
+        return "integers: " + ("what is mistaken most\n" + table(rows) if rows else "no mistake")
+    named = [name[:WIDE] for name in labels]
+    width = sum(max(len(n), len(str(max(r[i] for r in counts)))) + 2 for i, n in enumerate(named))
+    # Long names stand at the rows alone, behind their numbers.
+    if width + max(map(len, labels)) > SCREEN or len(set(named)) < len(named):
+        named = [str(i) for i in range(len(labels))]
+        labels = [f"{i} {name}" for i, name in enumerate(labels)]
+    lines: list[tuple[str, ...]] = [("", *named)]
+    lines += [(name, *map(str, row)) for name, row in zip(labels, counts, strict=True)]
+    return "integers; a row for each true label, a column for each predicted one\n" + table(
+        lines, right=True
+    )
 
 
 def show_embedding(o: argparse.Namespace, values: Any, **more: Any) -> None:

@@ -1,4 +1,4 @@
-"""The commands that run a model on a board: generate, classify, embed, tag, translate, answer."""
+"""The commands that run a model on a board: generate, classify, embed, predict, tag and so on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Any
 
 from ..boards.board import Board
 from ..boards.replies import Loaded, Stats
-from ..data.pictures import picture
 from ..errors import Error
 from .arguments import add_beams, add_json, add_place, add_sampling, command, then, warn
 from .chat import add_chat, check_chat, converse
 from .describing import in_python
 from .doubts import file_of, of_input
+from .inputs import add_image, add_input, names, on_board, told
 from .open import opened
-from .printing import Stages, show_embedding, show_json, show_labels, show_tags
+from .printing import (
+    Stages,
+    show_embedding,
+    show_json,
+    show_labels,
+    show_tags,
+    show_values,
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -32,12 +39,17 @@ def add_commands(commands: Any) -> None:
     add_chat(p)
 
     picture = "--port PORT --model fashion --image models/fashion/boot.png"
+    signal = "--port PORT --model gestures --input swing.csv"
     for name, text, examples in (
         (
-            "classify", "let a board say what a text is",
-            ('--port PORT --model intents "will it rain tomorrow?"', picture),
+            "classify", "let a board say what a text, a picture or a signal is",
+            ('--port PORT --model intents "will it rain tomorrow?"', picture, signal),
         ),
         ("embed", "let a board turn a text into a vector", ('--port PORT "a sentence"',)),
+        (
+            "predict", "let a board predict numbers of a signal",
+            ("--port PORT --model forecast --input last-hours.csv",),
+        ),
         (
             "tag", "let a board say what each word of a text is",
             ('--port PORT --model names "Anna lives in Lyon"',),
@@ -47,9 +59,10 @@ def add_commands(commands: Any) -> None:
         add_json(p)
         p.add_argument("text", metavar="TEXT", nargs="?")
         if name != "tag":
-            p.add_argument("--image", metavar="PNG", help="a picture, scaled to the model's size")
+            add_image(p, "")
+            add_input(p, "")
         add_place(p)
-        p.set_defaults(task=name, image=None)
+        p.set_defaults(task=name, **({"image": None, "input": None} if name == "tag" else {}))
 
     p = command(
         commands, "translate", _write, "let a board turn a text into another",
@@ -122,31 +135,32 @@ def _write(o: argparse.Namespace) -> None:
 
 
 def _read(o: argparse.Namespace) -> None:
-    if (o.text is None) == (o.image is None):
-        one = "" if o.task == "tag" else " or an --image, one of them"
+    if sum(given is not None for given in (o.text, o.image, o.input)) != 1:
+        one = "" if o.task == "tag" else ", an --image or an --input, one of them"
         raise Error(f"give a TEXT{one}")
     with opened(o) as board:
+        meta = {}
+        if o.input or o.task == "predict":
+            meta = told(board, o, o.model or _only_model(board))
         name, loaded = _load(board, o)
-        given = o.text if o.image is None else picture(o.image, board.image_shape(name))
+        given = on_board(board, o, name, meta)
         _doubt(board, o, name, given)
         start = time.perf_counter()
-        try:
-            found: Any = getattr(board, o.task)(name, given)
-        except Error as e:
-            if "reads images" in str(e):
-                raise Error(f"{name} reads images: give one with --image FILE") from e
-            raise
+        found: Any = getattr(board, o.task)(name, given)
         ms = round(1000 * (time.perf_counter() - start))
         figures = _figures(ms, loaded)
         if o.task == "classify":
             show_labels(o, found, board.probabilities(found), **figures)
         elif o.task == "embed":
             show_embedding(o, found, **figures)
+        elif o.task == "predict":
+            show_values(o, found, names(meta, len(found)), **figures)
         else:
             show_tags(o, found, **figures)
     if not o.json:
         _print_cost(ms, loaded)
-        _then(o, loaded, in_python(o.task, name, o.image is not None))
+        what = "signal" if o.input else "pixels" if o.image else '"a text"'
+        _then(o, loaded, in_python(o.task, name, what))
 
 
 def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
@@ -172,7 +186,7 @@ def _doubt(
 ) -> None:
     """Say what an input has against it, where the model's file is here."""
     m = None if o.quiet else file_of(board, name, o.weights)
-    if m is None or bool(m.program[14]) == isinstance(given, str):
+    if m is None or bool(m.program[14] or m.frames) == isinstance(given, str):
         return  # what it cannot read, the board refuses
     for doubt in of_input(m, given, context):
         warn(o, doubt)

@@ -6,7 +6,6 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..data.pictures import picture
 from ..errors import Error
 from .arguments import (
     add_beams,
@@ -20,11 +19,24 @@ from .arguments import (
 )
 from .chat import add_chat, check_chat, converse
 from .doubts import of_input
-from .printing import Stages, bar, show_embedding, show_json, show_labels, show_tags, table
+from .inputs import add_image, add_input, of_file
+from .printing import (
+    Stages,
+    bar,
+    confusion,
+    show_embedding,
+    show_json,
+    show_labels,
+    show_tags,
+    show_values,
+    table,
+)
 
 if TYPE_CHECKING:
     from ..simulate.evaluation import Scores
     from ..simulate.simulator import Simulator
+
+SHOWN = 12  # predicted numbers, of many
 
 
 def add_commands(commands: Any) -> None:
@@ -32,11 +44,12 @@ def add_commands(commands: Any) -> None:
     p = command(
         commands, "simulate", _simulate, "run a model on the PC with a board's integers",
         'stories.pft --prompt "Once upon a time" -n 50', 'intents.pft --prompt "will it rain?"',
-        "fashion.pft --image boot.png",
+        "fashion.pft --image boot.png", "gestures.pft --input swing.csv",
         'facts.pft --context "Anna lives in Lyon." --prompt "Where does Anna live?"',
     )  # fmt: skip
     add_model(p)
-    p.add_argument("--image", metavar="PNG", help="in place of a prompt, for a model of images")
+    add_image(p, ", in place of a prompt")
+    add_input(p, ", in place of a prompt")
     p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
     add_sampling(p)
     add_chat(p)
@@ -55,7 +68,8 @@ def add_commands(commands: Any) -> None:
         "--data", metavar="FILE",
         help="text, .npy token ids, .tsv of label and text, of source and target or of text, "
         "question and answer, .npz of images and labels, or a folder with a folder of pictures a "
-        "label (default: what the float model writes, or random input for one that reads)",
+        "label; of frames .npz, .npy, .ts, .csv or such a folder (default: what the float model "
+        "writes, or random input for one that reads)",
     )  # fmt: skip
     p.add_argument(
         "--expect", metavar="FILE.npy",
@@ -64,7 +78,10 @@ def add_commands(commands: Any) -> None:
     p.add_argument(
         "--layers", action="store_true", help="say where the loss arises, value by value"
     )
-    p.add_argument("--plot", metavar="FILE.png", help="draw confusion matrices, images and layers")
+    p.add_argument(
+        "--plot", metavar="FILE.png",
+        help="draw confusion matrices, images, predictions and layers",
+    )  # fmt: skip
     add_json(p)
 
 
@@ -76,11 +93,7 @@ def _simulate(o: argparse.Namespace) -> None:
     task = sim.model.task
     if task == "answer" and o.context is None:
         raise Error("this model answers questions: give the text with --context")
-    shape = tuple(sim.model.meta["image"][:3]) if sim.model.program[14] else (0, 0, 0)
-    if shape[0] and not o.image:
-        size = f"{shape[0]} x {shape[1]} pixels"
-        raise Error(f"this model reads images: give one with --image ({size}, or it is scaled)")
-    given = picture(o.image, shape) if o.image else o.prompt
+    given = of_file(o, sim.model)
     for doubt in of_input(sim.model, given, o.context if task == "answer" else None):
         warn(o, doubt)
     if task == "classify":
@@ -88,6 +101,8 @@ def _simulate(o: argparse.Namespace) -> None:
         show_labels(o, found, sim.probabilities(found))
     elif task == "embed":
         show_embedding(o, sim.embed(given))
+    elif task == "predict":
+        show_values(o, sim.predict(given), sim.labels)
     elif task == "tag":
         show_tags(o, sim.tag(o.prompt))
     elif task == "generate" or o.chat:
@@ -153,10 +168,12 @@ def _eval(o: argparse.Namespace) -> None:
     for example in s.examples:
         print()
         print(table(example.items()))
+    if s.outputs and len(s.outputs) > 1:
+        print("\nof each number")
+        print(table(_outputs(s.outputs), right=True))
     if s.confusion_int and s.labels:
-        print("\nintegers; a row for each true label")
-        counts = zip(s.labels, s.confusion_int, strict=True)
-        print(table((name, *map(str, row), "") for name, row in counts))
+        print()
+        print(confusion(s.labels, s.confusion_int))
     if o.layers:
         print("\nerror of each value, relative to its size")
         widest = max((e.error for e in s.layers), default=0.0)
@@ -200,6 +217,29 @@ def _figures(s: Scores) -> list[tuple[str, str, str]]:
         if a is not None and b is not None:
             rows.append((name + "_float", shown.format(a), meaning))
             rows.append((name + "_int", shown.format(b), meaning))
+    for name, a, b in (
+        ("mae", s.mae_float, s.mae_int), ("rmse", s.rmse_float, s.rmse_int),
+        ("r2", s.r2_float, s.r2_int),
+    ):  # fmt: skip
+        if a is not None and b is not None:
+            one = "{:.4f}" if name == "r2" else "{:.6g}"
+            off = f"{b - a:+.4f}" if name == "r2" else f"{b / a - 1:+.2%}" if a else ""
+            rows.append((name + "_float", one.format(a), ""))
+            rows.append((name + "_int", one.format(b), off))
+    if s.off_mean is not None:
+        rows.append(("off_mean", f"{s.off_mean:.4%}", "of the deviation of the float outputs"))
+        rows.append(("off_max", f"{s.off_max:.4%}", "the largest"))
     if s.cosine is not None:
         rows.append(("cosine", f"{s.cosine:.6f}", f"at worst {s.cosine_min:.6f}"))
     return rows
+
+
+def _outputs(outputs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The figures of some of several numbers, under what they are."""
+    names = [k for k in outputs[0] if k != "name"]
+    shown = outputs if len(outputs) <= SHOWN else [*outputs[: SHOWN - 1], outputs[-1]]
+    rows: list[tuple[str, ...]] = [
+        (str(one["name"]), *("" if one[k] is None else f"{one[k]:.4g}" for k in names))
+        for one in shown
+    ]
+    return [("", *names), *rows]

@@ -76,6 +76,8 @@ def compile_graph(
     12 or 8, value_bits: 8 or 4, of the caches.
     """
     legal_bits(key_bits, value_bits)
+    if graph.frames and graph.frames.mean is None:
+        raise Error("the mean and the deviation of the channels are not known: data tell them")
     context = graph.context if context is None else context
     if not isinstance(context, int) or not 2 <= context <= graph.context:
         raise Error(f"context is {context}, this model has 2 to {graph.context}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import importers
-from ..data.examples import Example, read_examples
+from ..data.examples import NO_SIZES, Example, read_examples
+from ..data.signals import read_signals
 from ..errors import Error
 from ..graph.nodes import Graph
 from ..tokenizers.section import build
@@ -18,6 +19,7 @@ from ..tokenizers.vocabulary import Vocabulary
 from . import distill as training
 from . import modelfile
 from .calibration import calibrate, inputs, some
+from .channels import scaled
 from .choosing import choose
 from .compiler import BATCH, KEY_BITS, VALUE_BITS, Compiled, compile_graph, legal_bits
 from .matrices import Rounded
@@ -69,7 +71,13 @@ def convert(
     say("reading the checkpoint")
     graph, vocabulary = importers.read(source, tokenizer, config)
     if context is None:
-        context = min(graph.context, DEFAULT_CONTEXT)
+        # What is read as a whole needs all its positions.
+        whole = graph.image or graph.frames
+        context = graph.context if whole else min(graph.context, DEFAULT_CONTEXT)
+    if graph.frames and graph.frames.mean is None:
+        if data is None:
+            raise Error(NO_SIZES)
+        graph = scaled(graph, [signal for signal, _ in read_signals(data, graph.frames)])
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
@@ -103,7 +111,7 @@ def convert(
         errors=errors(compiled),
         bits=bits(compiled),
         calibration=_calibrated_on(graph, rows, data),
-        text=bool(graph.image) or any(vocabulary.pieces),
+        text=bool(graph.image or graph.frames) or any(vocabulary.pieces),
         notes=vocabulary.notes,
         seconds=time.perf_counter() - start,
     )
@@ -156,7 +164,8 @@ def _calibrated_on(graph: Graph, rows: list[Example] | None, data: str | Path | 
         return f"{len(some(rows))} of {len(rows)} examples of {data}"
     if graph.task == "generate":
         return "text that the model wrote"
-    return "random pixels" if graph.image else "random tokens"
+    what = "pixels" if graph.image else "signals" if graph.frames else "tokens"
+    return "random " + what
 
 
 def compiled_bytes(

@@ -65,6 +65,7 @@ class Draft:
         self.dynamic: dict[str, Ref] = {}  # value -> the word with its own exponent
         self.version: dict[str, int] = {}  # how often a value has changed in place
         self.patches = ""  # that an image's patches are
+        self.frames = graph.frames
         self.gates = {n.g for n in self.nodes if isinstance(n, Gate)}
         self.narrow = {n.x for n in self.nodes if isinstance(n, Linear) and weights.four(n)}
         # Caches

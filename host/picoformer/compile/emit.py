@@ -29,6 +29,7 @@ from .matrices import Matrix, Matrix4
 from .tables import (
     ODD,
     activation_table,
+    channel_table,
     distance_table,
     exp2_table,
     fixed,
@@ -69,9 +70,20 @@ def embed(d: Draft, n: Embedding) -> None:
 
 
 def patches(d: Draft, n: Patches) -> None:
-    """An image's patches are in the frame before the first step."""
-    d.patches = n.out
-    d.words[n.out] = 4 + n.elements
+    """An image's patches are in the frame before the first step; a signal's windows are cut."""
+    if d.frames is None:
+        d.patches = n.out
+        d.words[n.out] = 4 + n.elements
+        return
+    f = d.frames
+    words, d.bits[n.out] = channel_table(f)
+    d.words[n.out] = n.elements
+    d.emit(
+        "windows", value=n.out, out=Ref(n.out), input=0, rows=0, length=f.length,
+        channels=f.channels, height=f.size[0], width=f.size[1], down=f.stride[0],
+        right=f.stride[1], before=f.padding[0], behind=f.padding[1], tokens=f.tokens,
+        table=d.tables.add(words),
+    )  # fmt: skip
 
 
 def layernorm(d: Draft, n: LayerNorm) -> None:

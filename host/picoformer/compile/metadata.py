@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..graph.frames import Frames
 from ..graph.nodes import Graph
 from ..version import __version__
 from .compiler import Compiled
@@ -31,9 +32,18 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
         meta["chat"] = graph.chat
     if graph.image:
         meta["image"] = list(graph.image)
+    if graph.frames:
+        meta["frames"] = _frames(graph.frames)
     if graph.meta.get("pixels"):
         meta["pixels"] = graph.meta["pixels"]
     return meta
+
+
+def _frames(f: Frames) -> dict[str, Any]:
+    """What the program does not say of a signal."""
+    lists = {"mean": f.mean, "std": f.std, "unit": f.unit}
+    found: dict[str, Any] = {k: v.tolist() for k, v in lists.items() if v is not None}
+    return found | ({"names": list(f.names)} if f.names else {})
 
 
 def _weights(compiled: Compiled) -> str:

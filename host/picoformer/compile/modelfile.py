@@ -11,6 +11,7 @@ import tempfile
 from binascii import crc32
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from ..device import modelfile, program, regions
 from ..device.check import check
 from ..errors import Error
+from ..graph.frames import Frames
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
@@ -58,8 +60,26 @@ class ModelFile:
 
     @property
     def task(self) -> str:
-        """generate, classify, embed, translate, answer or tag."""
+        """generate, classify, embed, translate, answer, tag or predict."""
         return program.TASKS[int(self.program[12])]
+
+    @cached_property
+    def frames(self) -> Frames | None:
+        """What a model of signals reads; metadata that do not fit it count as absent."""
+        if not self.steps or self.steps[0].op != "windows":
+            return None
+        s = self.steps[0].named
+        size, stride = (s["height"], s["width"]), (s["down"], s["right"])
+        padding = s["before"], s["behind"]
+        return frames_of(self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"])
+
+    @property
+    def labels(self) -> list[str]:
+        """What the results are called; of numbers that are predicted, if they have names."""
+        v = self.meta.get("labels")
+        if not isinstance(v, list) or len(v) != self.outputs:
+            return []
+        return list(v) if all(isinstance(name, str) for name in v) else []
 
     @property
     def framed(self) -> bool:
@@ -167,6 +187,30 @@ def write(path: Path, data: bytes) -> None:
         if part is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part)
+
+
+def frames_of(
+    meta: dict[str, Any], length: int, channels: int, size: tuple[int, int],
+    stride: tuple[int, int], padding: tuple[int, int] = (0, 0), tokens: int = 0,
+) -> Frames:  # fmt: skip
+    """Frames of this shape, with what a file's metadata say of them that fits."""
+    given = meta.get("frames")
+
+    def listed(name: str, kind: type) -> list[Any] | None:
+        v = given.get(name) if isinstance(given, dict) else None
+        if not isinstance(v, list) or len(v) != channels:
+            return None
+        return v if all(type(e) in (kind, int) for e in v) else None
+
+    def numbers(name: str) -> Array | None:
+        v = listed(name, float)
+        if v is None or (name != "mean" and min(v) <= 0):
+            return None
+        return np.array(v, np.float64)
+
+    names = tuple(str(name) for name in listed("names", str) or [])
+    known = numbers("mean"), numbers("std"), numbers("unit")
+    return Frames(length, channels, size, stride, padding, tokens, *known, names)
 
 
 def _no_number(name: str) -> None:

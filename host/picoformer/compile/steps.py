@@ -75,6 +75,8 @@ def uses(step: Step) -> list[tuple[str, int, str]]:
         n = s["heads"] * s["size"]
     elif kind == "linear":
         n = 4 * s["groups"]
+    elif kind == "windows":
+        n = s["height"] * s["width"]
     else:
         n = s["n"]
     added = CHANGE if s.get("add") or s.get("position") else WRITE
@@ -88,6 +90,7 @@ def uses(step: Step) -> list[tuple[str, int, str]]:
         "pool": [("x", n, CHANGE)],
         "layernorm": [("x", n, READ), ("out", n, WRITE)],
         "bias": [("out", n, added)],
+        "windows": [("out", n, WRITE)],
     }[kind]
     if kind == "layernorm" and s["x"] == s["out"]:
         found = [("out", n, CHANGE)]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..device import regions
+from ..errors import Error
 from ..graph.activations import ACTIVATIONS
+from ..graph.frames import Frames
 from ..graph.nodes import Array
 
 ODD = ("tanh",)  # activations that are odd functions and go to 1
+_TOP = 32767  # of a channel's factor
+_LEAST_STD = 2.0**-8  # of a channel of whole numbers
 BIAS_TOP = 1 << 24  # of a score's bias, which has 10 fraction bits
 
 
@@ -79,6 +83,29 @@ def gain_table(gain: Array) -> tuple[Array, int]:
     exponent = int(np.ceil(np.log2(peak))) if peak > 0 else 0
     words = np.floor(np.asarray(gain, np.float64) * 2.0 ** (15 - exponent) + 0.5)
     return np.clip(words, -32767, 32767).astype(np.int32), exponent
+
+
+def channel_table(f: Frames) -> tuple[Array, int]:
+    """(factors, offsets and shifts (3, channels) of a signal's channels, fraction bits of what
+    (number * factor + offset) >> shift is). Raises Error.
+    """
+    mean, std = (np.zeros(f.channels) if v is None else v for v in (f.mean, f.std))
+    if std.min() < _LEAST_STD or std.max() > 1 << 16 or np.abs(mean).max() > 1 << 15:
+        raise Error(
+            f"channels of deviations from {std.min():g} to {std.max():g} and means up to "
+            f"{np.abs(mean).max():g}, of whole numbers of 16 bits: real values need their unit"
+        )
+    # A factor has 15 bits, so that its product with 16 bits and the offset stay in 32.
+    bits = min(20, int(np.floor(np.log2(_TOP * std.min()))))
+    real = 2.0**bits / std
+    shift = np.clip(np.floor(np.log2(_TOP / real)), 0, 30).astype(np.int64)
+    factor = np.floor(real * 2.0**shift + 0.5)
+    offset = np.floor(0.5 - mean * real * 2.0**shift) + (1 << shift >> 1)
+    while (over := np.abs(offset) > 1 << 30).any():
+        shift = np.where(over, shift - 1, shift)
+        factor = np.floor(real * 2.0**shift + 0.5)
+        offset = np.floor(0.5 - mean * real * 2.0**shift) + (1 << shift >> 1)
+    return np.stack([factor, offset, shift]).astype(np.int32), bits
 
 
 def distance_table(bias: Array) -> Array:

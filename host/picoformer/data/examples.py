@@ -11,9 +11,17 @@ import numpy as np
 
 from ..errors import Error
 from ..graph.float_model import FloatModel
+from ..graph.frames import HIGH, LOW, Frames
 from ..graph.nodes import Array, Graph
 from ..tokenizers.tokenizer import Tokenizer
 from .pictures import PICTURES, cut, picture
+from .signals import read_signals
+from .tables import is_number
+
+NO_SIZES = (
+    "this model reads frames of numbers, and its checkpoint does not tell how large they are: "
+    "give some with --data FILE, or their mean and std in its description"
+)
 
 
 @dataclass
@@ -22,8 +30,9 @@ class Example:
 
     tokens: ids (n,), or patches (n, elements) of an image; of a translator what the decoder reads,
     BOS and the first of the wanted texts. types (n,): 0 for a question's tokens, 1 for a text's.
-    source (m,): what an encoder reads. text, context: as they were written. pixels: an image.
-    wanted: the label, or the right answers.
+    source (m,): what an encoder reads. text, context: as they were written. pixels: an image;
+    signal (rows, channels): whole numbers, of which tokens are the windows. wanted: the label, or
+    the right answers; target (outputs,): the numbers that are to be predicted.
     """
 
     tokens: Array
@@ -32,7 +41,9 @@ class Example:
     text: str = ""
     context: str = ""
     pixels: Array | None = None
+    signal: Array | None = None
     wanted: list[str] = field(default_factory=list)
+    target: Array | None = None
 
     def run(self, model: FloatModel) -> Array:
         """The float model's results (n, outputs); n is 1 where positions are pooled."""
@@ -41,17 +52,27 @@ class Example:
 
 
 def random_examples(graph: Graph, count: int, length: int, seed: int = 0) -> list[Example]:
-    """Examples of random tokens or pixels, for what nobody has data for."""
+    """Examples of random tokens, pixels or frames, for what nobody has data for."""
     rng = np.random.default_rng(seed)
     if graph.image:
         height, width, channels = graph.image[:3]
         pixels = rng.integers(0, 256, (count, height, width, channels))
         return [_seen(p, [], graph) for p in pixels]
+    if graph.frames:
+        return [_heard(s, [], graph) for s in random_signals(graph.frames, count, rng)]
     ids = rng.integers(0, graph.vocab, (count, length))
     if graph.encoder:
         return [_translated(row, [], graph) for row in ids]
     half = np.arange(length) * 2 // length if graph.task == "answer" else None
     return [Example(row, half) for row in ids]
+
+
+def random_signals(f: Frames, count: int, rng: np.random.Generator) -> Array:
+    """Whole numbers (count, rows, channels), of the mean and deviation that channels have."""
+    if f.mean is None or f.std is None:
+        raise Error(NO_SIZES)
+    v = f.mean + f.std * rng.normal(0, 1, (count, f.length, f.channels))
+    return np.clip(np.rint(v), LOW, HIGH).astype(np.int64)
 
 
 def read_examples(
@@ -63,11 +84,14 @@ def read_examples(
     model that classifies, source and target for a translator (lines of one source are one
     example), text, question and answer for one that answers. .npz (`images` and, if there are
     any, `labels`) or a folder with a folder of pictures for each label: for a model of images.
-    Other files: UTF-8 text. It is one text for a generative model, encoded and cut into sequences
-    that begin as the tokenizer has it, of the context's length (a shorter rest is left out unless
-    it is all there is), and a text in each line for others.
+    What a model of signals takes, `signals.read_signals` says. Other files: UTF-8 text. It is one
+    text for a generative model, encoded and cut into sequences that begin as the tokenizer has it,
+    of the context's length (a shorter rest is left out unless it is all there is), and a text in
+    each line for others.
     """
     file = Path(path)
+    if graph.frames:
+        return list(_signals(file, graph, graph.frames))
     if graph.image:
         found = list(_images(file, graph))
     elif file.suffix == ".npy":
@@ -225,3 +249,57 @@ def _label(file: Path, label: Any, graph: Graph) -> str:
 def _seen(pixels: Array, wanted: list[str], graph: Graph) -> Example:
     assert graph.image
     return Example(cut(pixels, graph.image), pixels=pixels, wanted=wanted)
+
+
+# signals
+
+
+def _heard(signal: Array, wanted: list[str], graph: Graph) -> Example:
+    assert graph.frames
+    return Example(graph.frames.windows(signal), signal=signal, wanted=wanted)
+
+
+def _signals(file: Path, graph: Graph, frames: Frames) -> Iterator[Example]:
+    found = read_signals(file, frames)
+    if graph.task == "predict":
+        outputs = graph.sizes()[graph.result]
+        for signal, wanted in found:
+            e = _heard(signal, [], graph)
+            e.target = None if wanted is None else _target(file, wanted, outputs)
+            yield e
+    elif graph.task == "embed":
+        yield from (_heard(signal, [], graph) for signal, _ in found)
+    else:
+        given = [w if isinstance(w, str | None) else _written(file, w, graph) for _, w in found]
+        # Numbers are those of labels, unless all are the names of some.
+        numbers = [w for w in given if isinstance(w, int)]
+        if all(str(n) in graph.labels for n in numbers):
+            given = [str(w) if isinstance(w, int) else w for w in given]
+        for (signal, _), w in zip(found, given, strict=True):
+            labels = [_label(file, w, graph)] if w is not None else []
+            yield _heard(signal, labels, graph)
+
+
+def _written(file: Path, numbers: Array, graph: Graph) -> str | int:
+    """The number of a label; of labels that hold or not by themselves the names that do."""
+    if numbers.size == 1 and numbers[0] == np.rint(numbers[0]):
+        return int(numbers[0])
+    if graph.several and numbers.size == len(graph.labels) and np.isin(numbers, (0, 1)).all():
+        return ",".join(label for label, n in zip(graph.labels, numbers, strict=True) if n)
+    shown = " ".join(f"{n:g}" for n in numbers[:4])
+    raise Error(f"{file}: label {shown}, expected a name, or one whole number")
+
+
+def _target(file: Path, wanted: str | Array, outputs: int) -> Array:
+    """What is to be predicted, (outputs,)."""
+    if isinstance(wanted, str):
+        if not is_number(wanted):
+            raise Error(f"{file}: {wanted!r} is to be predicted, expected numbers")
+        wanted = np.array([float(wanted)])
+    if wanted.size != outputs or not np.isfinite(wanted).all():
+        shown = " ".join(f"{n:g}" for n in wanted[:4])
+        raise Error(
+            f"{file}: {wanted.size} numbers are to be predicted ({shown}), the model predicts "
+            f"{outputs}"
+        )
+    return wanted.astype(np.float64)

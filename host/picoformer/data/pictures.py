@@ -42,11 +42,12 @@ def as_pixels(image: Array) -> Array:
 
 def cut(pixels: Array, geometry: tuple[int, ...]) -> Array:
     """Patches (positions, elements) of an image, each pixel less 128; zeros for class tokens."""
-    height, width, channels, patch, extra = geometry
+    height, width, channels, patch, extra = geometry[:5]
+    wide = geometry[5] if len(geometry) > 5 else patch
     if pixels.size != height * width * channels:
         raise Error(
             f"the image has shape {pixels.shape}, expected {height} x {width} x {channels}"
         )
-    v = pixels.astype(np.int64).reshape(height // patch, patch, width // patch, patch, channels)
-    v = v.transpose(0, 2, 4, 1, 3).reshape(-1, channels * patch * patch) - 128
+    v = pixels.astype(np.int64).reshape(height // patch, patch, width // wide, wide, channels)
+    v = v.transpose(0, 2, 4, 1, 3).reshape(-1, channels * patch * wide) - 128
     return np.concatenate([np.zeros((extra, v.shape[1]), np.int64), v])

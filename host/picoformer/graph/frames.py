@@ -83,6 +83,12 @@ class Frames:
         if v.dtype.kind == "f":
             if not np.isfinite(v).all():
                 raise Error("a signal has infinite or NaN values")
+            if self.unit is None and (v != np.rint(v)).any():
+                raise Error(
+                    f"a signal has fractions ({v[v != np.rint(v)][0]:g}), and this model knows no "
+                    "unit: give the sensor's whole numbers, or divide real values by what a step "
+                    "of one is worth, and round"
+                )
             v = np.rint(v if self.unit is None else v / self.unit)
         if v.min() < LOW or v.max() > HIGH:
             raise Error(
@@ -92,15 +98,14 @@ class Frames:
         return v.astype(np.int64)
 
     def windows(self, signal: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What the float model reads of a signal (rows, channels): (positions, elements)."""
+        """What the float model reads of a signal (rows, channels): (positions, elements).
+
+        The elements of a window lie row by row.
+        """
         if self.mean is None or self.std is None:
             raise Error("the mean and the deviation of the channels are not known")
-        return self.cut((signal - self.mean) / self.std)
-
-    def cut(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Windows (positions, elements) of values (rows, channels), row by row."""
         (height, width), (down, right) = self.size, self.stride
-        padded = np.pad(values, (self.padding, (0, 0)))
+        padded = np.pad((signal - self.mean) / self.std, (self.padding, (0, 0)))
         views = np.lib.stride_tricks.sliding_window_view(padded, (height, width))
         cut = views[::down, ::right].reshape(-1, height * width)
-        return np.concatenate([np.zeros((self.tokens, cut.shape[1]), cut.dtype), cut])
+        return np.concatenate([np.zeros((self.tokens, height * width)), cut])

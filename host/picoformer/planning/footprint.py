@@ -108,6 +108,7 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
     model.in_ram = m.sizes["weights"] if weights == "ram" else 0
     loader._fill(model, f, modelfile.sections(f), context, portable, None, 0)
     arena, tables, _, matrices, *caches = model._space
+    caches = [c for c in caches if c is not None]  # a signal's place is behind them
     lists = [model._encoder, model._body, model._head]
     words = next(record.obj for steps in lists for _, record in steps)
     # Native kernels get the address of a record, but for those whose weights come through tiles.

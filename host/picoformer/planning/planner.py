@@ -65,6 +65,7 @@ class Planner:
         modules, m = self.board.code.modules, self.model
         four = any(op in program.FOUR for op, _ in program.walk(m.program))
         image = modules["images"] if m.program[14] else 0
+        image += modules["frames"] if m.frames else 0
         spans = modules["spans"] if m.task in ("answer", "tag") else 0
         added = modules["tokenizer_added"] if self._added else 0
         return modules["four"] if four else 0, image + spans + added
@@ -108,8 +109,9 @@ class Planner:
         return code.early + code.server * server
 
     @property
-    def reads_images(self) -> bool:
-        return bool(self.model.program[14])
+    def reads_all(self) -> bool:
+        """Whether an input takes all positions: an image, a signal."""
+        return bool(self.model.program[14]) or self.model.frames is not None
 
     def needed(self, context: int, server: bool = False) -> int:
         """The least heap, in bytes, for a context."""
@@ -118,10 +120,10 @@ class Planner:
     def longest(self, server: bool = False) -> int:
         """The longest context that fits the heap, 0 where none does.
 
-        Images take all their positions: the file's context or none.
+        Images and signals take all their positions: the file's context or none.
         """
         low, high = 0, self.model.context // 2
-        if self.reads_images:
+        if self.reads_all:
             _, f, _, _, _, needed = self._at(2 * high, server)
             return 2 * high if self._fits(f, needed, server) else 0
         while low < high:
@@ -226,15 +228,16 @@ class Planner:
         if not (b.fits_heap and b.fits_block):
             if self.board.note:
                 out.append(f"{self.board.note[:1].upper()}{self.board.note[1:]}.")
-            narrower = [] if self.reads_images else self._narrower(b)
+            narrower = [] if self.reads_all else self._narrower(b)
             if b.longest:
                 alone = f"Model(path, context={b.longest})"
                 how = f"--positions {b.longest}" if b.server else alone
                 out.append(f"Load it with a context of at most {b.longest}: {how}.")
             elif not narrower and not self.board.note:
                 none = "No context fits"
-                if self.reads_images:
-                    none = "An image takes all its positions"
+                if self.reads_all:
+                    what = "A signal" if self.model.frames else "An image"
+                    none = f"{what} takes all its positions"
                 out.append(f"{none}: take a smaller model.")
             out += narrower
         return out

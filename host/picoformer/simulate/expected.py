@@ -35,6 +35,10 @@ def compare(
     ]
     right = _load(Path(path), [r.shape for r, _ in results])
     values = [right, *(np.concatenate(part) for part in zip(*results, strict=True))]
+    if graph.task == "predict":
+        scores.expect_cosine_float, scores.expect_cosine_int = _alike(*values)
+        scores.expect_off_float, scores.expect_off_int = _off(*values)
+        return
     if graph.task == "embed":  # whose length says nothing
         values = [v / np.linalg.norm(v, axis=-1, keepdims=True) for v in values]
     elif (right >= 0).all() and np.abs(right.sum(-1) - 1).max() < _SUM:
@@ -44,13 +48,28 @@ def compare(
     right, floats, ints = values
     scores.expect_cosine_float = _cosine(right, floats)
     scores.expect_cosine_int = _cosine(right, ints)
-    scores.expect_off_float = float(np.abs(right - floats).max())
-    scores.expect_off_int = float(np.abs(right - ints).max())
+    scores.expect_off_float, scores.expect_off_int = _off(right, floats, ints)
     if graph.task != "embed":
         along = 0 if graph.task == "answer" else -1
         best = [v.argmax(along) for v in values]
         scores.expect_top1_float = float(np.mean(best[0] == best[1]))
         scores.expect_top1_int = float(np.mean(best[0] == best[2]))
+
+
+def _alike(*values: Array) -> tuple[float, float]:
+    """The cosines of the first of three arrays of numbers with the others, less its mean.
+
+    The mean of each output, where there are several examples: it is what tells them apart.
+    """
+    mean = values[0].mean(0) if len(values[0]) > 1 else 0
+    right, *others = (v.reshape(1, -1) for v in (v - mean for v in values))
+    floats, ints = (_cosine(right, v) for v in others)
+    return floats, ints
+
+
+def _off(right: Array, floats: Array, ints: Array) -> tuple[float, float]:
+    """The largest differences."""
+    return float(np.abs(right - floats).max()), float(np.abs(right - ints).max())
 
 
 def _cosine(a: Array, b: Array) -> float:
@@ -79,12 +98,12 @@ def _load(path: Path, shapes: list[tuple[int, ...]]) -> Array:
     if not same:
         raise Error(
             f"{path}: the examples are of different lengths, {min(shapes)[0]} and "
-            f"{max(shapes)[0]}; expected one, or rows of as many token ids"
+            f"{max(shapes)[0]}; expected one, or as many positions in each"
         )
     if right.shape not in legal:
         raise Error(
             f"{path} has shape {right.shape}, the model gives {full}: examples, positions and "
-            "outputs; are the token ids the same (BOS, padding)?"
+            "outputs; is what it read the same (BOS, padding)?"
         )
     if not np.isfinite(right).all():
         raise Error(f"{path} has infinite or NaN values")

@@ -33,12 +33,12 @@ class Machine:
 
     def run(
         self, tokens: Sequence[int], start: int = 0, types: Sequence[int] | None = None,
-        encoder: bool = False, patches: Array | None = None,
+        encoder: bool = False, patches: Array | None = None, signal: Array | None = None,
     ) -> None:  # fmt: skip
         """Run tokens at positions from `start` on. Raises Error.
 
         types: 0 or 1 of each token. encoder: run a translator's. patches (positions, elements): of
-        an image.
+        an image. signal (rows, channels): whole numbers.
         """
         m, model = self.memory, self.model
         tokens = self._checked(tokens)
@@ -52,6 +52,7 @@ class Machine:
         m.frames[:, 0] = tokens
         if types is not None:
             m.frames[:, 0] |= np.asarray(types, np.int64) << 16
+        m.signal = np.zeros((0, 1), np.int64) if signal is None else signal
         if patches is not None:
             to = m.value(int(model.program[14]), 4 + patches.shape[1])
             to[:, 0], to[:, 1], to[:, 2] = 8192, -13, patches.sum(1)
@@ -84,13 +85,16 @@ class Machine:
         else:
             out = self.memory.logits
         # `pool` of the last position leaves all of them here
-        one = self.model.task in ("classify", "embed")
+        one = self.model.task in ("classify", "embed", "predict")
         return out[-1 if one else 0 :].astype(np.int32)
 
     def example(self, e: Example) -> Array:
         """Run an example; its result."""
         if e.pixels is not None:
             self.run([0] * len(e.tokens), patches=e.tokens)
+            return self.result()
+        if e.signal is not None:
+            self.run([0] * len(e.tokens), signal=e.signal)
             return self.result()
         if e.source is not None:
             self.run(e.source.tolist(), encoder=True)

@@ -44,7 +44,8 @@ class Memory:
 
     tables: int64 words; weights: uint32 words; logits_at: operand of the logits behind the first
     frame, or -1. start, end: positions of the group and behind it; source: positions that a
-    translator's encoder has read. frames (positions, stride), logits (positions, outputs).
+    translator's encoder has read. frames (positions, stride), logits (positions, outputs). signal
+    (rows, channels): that is read.
     """
 
     context: int
@@ -57,6 +58,7 @@ class Memory:
     end: int = 0
     source: int = 0
     frames: Array = field(default_factory=_none)
+    signal: Array = field(default_factory=_none)
     logits: Array = field(default_factory=_none)
     caches: dict[int, Cache] = field(default_factory=dict)
     _matrices: dict[tuple[int, ...], Matrix | Matrix4] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How good written text is: exact matches, character error rate, chrF."""
+"""How good written text is: exact matches, character error rate, chrF; and predicted numbers."""
 
 from __future__ import annotations
 
@@ -76,3 +76,39 @@ def _f2(counts: Array) -> float:
     if precision + recall == 0:
         return 0.0
     return 100 * 5 * precision * recall / (4 * precision + recall)
+
+
+# Numbers (examples, outputs)
+
+
+def mae(found: Array, right: Array) -> float:
+    """The mean of the errors' sizes."""
+    return float(np.abs(found - right).mean())
+
+
+def rmse(found: Array, right: Array) -> float:
+    """The root of the mean of the errors' squares."""
+    return float(np.sqrt(((found - right) ** 2).mean()))
+
+
+def r2(found: Array, right: Array) -> float | None:
+    """1 less the errors' squares over those of the right numbers' distances from their mean.
+
+    The mean over the outputs whose right numbers differ; None if there are none such.
+    """
+    around = ((right - right.mean(0)) ** 2).sum(0)
+    off = ((found - right) ** 2).sum(0)
+    some = around > 0
+    return float(np.mean(1 - off[some] / around[some])) if some.any() else None
+
+
+def off(floats: Array, ints: Array) -> tuple[float, float]:
+    """Mean and largest difference, each in its output's deviation over the examples.
+
+    Of one that does not vary, as that of a single example, in its root mean square.
+    """
+    deviation = floats.std(0)
+    size = np.sqrt((floats**2).mean(0))
+    unit = np.where(deviation > 1e-9 * size, deviation, np.where(size > 0, size, 1))
+    parts = np.abs(ints - floats) / unit
+    return float(parts.mean()), float(parts.max())

@@ -26,11 +26,15 @@ class Scores:
     top1: share of predictions that agree. perplexity_*: of the data's own next tokens.
     accuracy_*: share of examples whose label is predicted. exact_*, cer_*, chrf_*: texts equal to
     a wanted one (a share), character error rate, chrF in per cent; examples: a few of them.
-    cosine, cosine_min: mean and least cosine between the embeddings of both. expect_*: against a
-    framework's results: mean cosine, largest difference (of embeddings, of length 1), share of
-    the same favourites. confusion_*: counts,
-    a row for each true label. pictures: images with the true label and the predicted ones.
-    layers: where the loss arises, in the program's order.
+    cosine, cosine_min: mean and least cosine between the embeddings of both. mae_*, rmse_*, r2_*:
+    of numbers that are predicted: mean error, root mean square error, and the share of the right
+    numbers' variance that is explained, the mean over the outputs; outputs: the same of each.
+    off_mean, off_max: mean and largest difference between both, in deviations of what the float
+    model predicts. expect_*: against a framework's results: mean cosine (of predicted numbers,
+    of all less their mean), largest difference (of embeddings, of length 1), share of the same
+    favourites. confusion_*: counts, a row for each true label. pictures: images with the true
+    label and the predicted ones. predictions: (examples, outputs) of the right numbers, or None,
+    of the float model and of the integers. layers: where the loss arises, in the program's order.
     """
 
     task: str
@@ -51,6 +55,14 @@ class Scores:
     chrf_int: float | None = None
     cosine: float | None = None
     cosine_min: float | None = None
+    mae_float: float | None = None
+    mae_int: float | None = None
+    rmse_float: float | None = None
+    rmse_int: float | None = None
+    r2_float: float | None = None
+    r2_int: float | None = None
+    off_mean: float | None = None
+    off_max: float | None = None
     expect_cosine_float: float | None = None
     expect_cosine_int: float | None = None
     expect_off_float: float | None = None
@@ -60,11 +72,14 @@ class Scores:
     labels: list[str] | None = None
     confusion_float: list[list[int]] | None = None
     confusion_int: list[list[int]] | None = None
+    outputs: list[dict[str, Any]] | None = None
     layers: list[LayerError] = field(default_factory=list)
     examples: list[dict[str, str]] = field(default_factory=list)
     pictures: list[tuple[Array, str, str, str]] = field(default_factory=list, repr=False)
 
+    predictions: tuple[Array | None, Array, Array] | None = field(default=None, repr=False)
+
     def to_dict(self) -> dict[str, Any]:
-        """The figures that apply; not the pictures."""
-        found = asdict(replace(self, pictures=[]))
+        """The figures that apply; not the pictures, and not each prediction."""
+        found = asdict(replace(self, pictures=[], predictions=None))
         return {k: v for k, v in found.items() if v is not None and k != "pictures"}

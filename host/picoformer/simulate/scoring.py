@@ -233,6 +233,38 @@ def _embed(
     scores.cosine_min = float(np.min(cosines))
 
 
+def _predict(
+    scores: Scores, sim: Simulator, graph: Graph, rows: list[Example], progress: Any
+) -> None:
+    """Numbers, in the units that the checkpoint's own results have."""
+    pairs = [
+        (e.run(FloatModel(graph))[-1], sim.machine.example(e)[-1] * sim.logit_scale)
+        for e in progress(rows)
+    ]
+    floats, ints = (np.stack(part) for part in zip(*pairs, strict=True))
+    scores.off_mean, scores.off_max = metrics.off(floats, ints)
+    known = [i for i, e in enumerate(rows) if e.target is not None]
+    if not known:
+        scores.predictions = None, floats, ints
+        return
+    right = np.stack([t for e in rows if (t := e.target) is not None])
+    floats, ints = floats[known], ints[known]
+    scores.predictions = right, floats, ints
+    scores.mae_float, scores.mae_int = metrics.mae(floats, right), metrics.mae(ints, right)
+    scores.rmse_float, scores.rmse_int = metrics.rmse(floats, right), metrics.rmse(ints, right)
+    scores.r2_float, scores.r2_int = metrics.r2(floats, right), metrics.r2(ints, right)
+    names = graph.labels or [str(i) for i in range(right.shape[1])]
+    scores.outputs = [
+        {"name": name}
+        | {
+            f"{figure.__name__}_{kind}": figure(v[:, i : i + 1], right[:, i : i + 1])
+            for figure in (metrics.mae, metrics.rmse, metrics.r2)
+            for kind, v in (("float", floats), ("int", ints))
+        }
+        for i, name in enumerate(names)
+    ]
+
+
 # By the task: (scores to fill, simulator, float graph, examples, what wraps their iteration).
 SCORING: dict[str, Callable[[Scores, Simulator, Graph, list[Example], Any], None]] = {
     "generate": _generate,
@@ -241,4 +273,5 @@ SCORING: dict[str, Callable[[Scores, Simulator, Graph, list[Example], Any], None
     "translate": _translate,
     "answer": _answer,
     "tag": _tag,
+    "predict": _predict,
 }

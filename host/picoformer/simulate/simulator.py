@@ -17,6 +17,7 @@ from ..device.sampling import samples, sampling, seed_word
 from ..device.spans import answer, named, tag
 from ..device.stops import until
 from ..errors import Error
+from ..graph.frames import Frames
 from ..graph.nodes import Array
 from .machine import Machine
 from .sampling import likeliest, sample
@@ -61,16 +62,17 @@ class Simulator:
     @property
     def labels(self) -> list[str]:
         """What the logits stand for, of a model that classifies."""
-        return list(self.model.meta.get("labels", []))
+        return self.model.labels
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as the model takes it: special tokens around it, cut to fit."""
         return self.tokenizer.fit(text, self.context)
 
     def classify(self, text: str | Array) -> list[tuple[str, int]]:
-        """[(label, int32 logit)] for a text or an image, best first. Raises Error.
+        """[(label, int32 logit)] for a text, an image or a signal, best first. Raises Error.
 
-        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels).
+        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels); a
+        signal one of numbers (rows, channels), as `Frames.signal` takes them.
         """
         logits = self._read(text, "classify").tolist()
         return sorted(zip(self.labels, logits, strict=True), key=lambda pair: -pair[1])
@@ -81,7 +83,7 @@ class Simulator:
         return list(probabilities(result, self.labels, bits, several))
 
     def embed(self, text: str | Array) -> Array:
-        """The embedding of a text or an image, int32 (outputs,); only its direction counts."""
+        """The embedding, int32 (outputs,), of what classify takes; only its direction counts."""
         return self._read(text, "embed")
 
     def answer(self, context: str, question: str) -> str:
@@ -137,6 +139,15 @@ class Simulator:
         room = self.context if max_tokens is None else min(max_tokens, self.context)
         return list(search(following, bos, ends, beams, float(length_penalty), room))
 
+    def predict(self, given: str | Array) -> Array:
+        """The numbers that a model predicts, float64 (outputs,): integers times `logit_scale`."""
+        return self._read(given, "predict") * self.logit_scale
+
+    @property
+    def frames(self) -> Frames | None:
+        """The signals that it reads, if it reads such."""
+        return self.model.frames
+
     def patches(self, image: Array) -> Array:
         """Pixels less 128, (positions, elements), of an image. Raises Error."""
         if "image" not in self.model.meta or not self.model.program[14]:
@@ -145,6 +156,13 @@ class Simulator:
 
     def _read(self, text: str | Array, task: str) -> Array:
         self._made_to(task)
+        if not isinstance(text, str) and self.frames:
+            signal = self.frames.signal(text)
+            n = self.frames.positions(len(signal))
+            if n > self.context:
+                raise Error(f"the signal has {n} windows, the context is {self.context}")
+            self.machine.run([0] * n, signal=signal)
+            return self.machine.result()[-1]
         if not isinstance(text, str):
             patches = self.patches(text)
             self.machine.run([0] * len(patches), patches=patches)
@@ -152,6 +170,9 @@ class Simulator:
         return self.logits(self._some(text))[-1]
 
     def _some(self, text: str) -> list[int]:
+        if self.frames:
+            rows, channels = self.frames.length, self.frames.channels
+            raise Error(f"this model reads signals: an array of up to {rows} x {channels}")
         if self.model.program[14]:
             height, width, channels = self.model.meta["image"][:3]
             raise Error(f"this model reads images: an array of {height} x {width} x {channels}")

@@ -42,6 +42,22 @@ def embed(
     to[:] = fit(to + y) if position else y
 
 
+def windows(
+    m: Memory, *, out: int, input: int, rows: int, length: int, channels: int, height: int,
+    width: int, down: int, right: int, before: int, behind: int, tokens: int, table: int,
+) -> None:  # fmt: skip
+    mul, add, right_by = m.table(table, 3 * channels).reshape(3, channels)
+    values = m.signal.reshape(-1, channels)
+    values = fit(values * mul + add) >> right_by
+    across = (channels - width) // right + 1
+    n = len(m.frames) - tokens
+    last = before + (n + across - 1) // across * down + height
+    padded = np.pad(values, ((before, max(0, last - len(values))), (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(padded, (height, width))
+    cut = views[::down, ::right].reshape(-1, height * width)
+    m.value(out, height * width)[tokens:] = cut[:n]
+
+
 def norm(
     m: Memory, *, x: int, out: int, n: int, bits: int, dyn: int, scale: int, exponent: int,
     gain: int, lg: int, eps: int, eps_e: int,
@@ -185,9 +201,7 @@ def attend(
     m.keep(out, y)
 
 
-def gate(
-    m: Memory, *, g: int, u: int, n: int, table: int, bits: int, dyn: int, odd: int
-) -> None:
+def gate(m: Memory, *, g: int, u: int, n: int, table: int, bits: int, dyn: int, odd: int) -> None:
     x = m.value(g, n)
     y = np.maximum(x, 0)
     if table:
@@ -243,6 +257,7 @@ def pool(m: Memory, *, x: int, n: int, how: int) -> None:
 
 
 STEPS: dict[str, Callable[..., None]] = {
+    "windows": windows,
     "embed": embed,
     "norm": norm,
     "linear": linear,
