@@ -17,7 +17,8 @@ from kerassignals import CASES, FOLDER, signal_of
 from picoformer import Error, importers
 from picoformer.graph.nodes import Graph, Linear, Pool
 from test_keras import layer, refused, setting, table
-from test_signals import known, read, run
+from test_signals import integers, known, near, read, run
+from turns import some
 
 pytest.importorskip("h5py")
 EXPECTED = json.loads(kerassignals.EXPECTED.read_text())
@@ -56,6 +57,14 @@ def test_float_graph_equals_keras(tmp_path, name):
     made = result(read(place(tmp_path, name)), name, signal_of(name))
     assert made.shape == expected.shape
     assert np.abs(made - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", some(CASES, 4))
+def test_integers_are_close(tmp_path, name):
+    path, signal = place(tmp_path, name), signal_of(name)
+    graph = read(path)
+    made = integers(path, graph, signal)
+    assert near(graph, made, run(known(graph), signal))
 
 
 def test_what_is_told_and_found(tmp_path):
