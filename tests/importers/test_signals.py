@@ -15,7 +15,7 @@ import models
 import plain
 import signalmodels
 from closeness import cosine
-from picoformer import Simulator, convert, importers
+from picoformer import Error, Simulator, convert, evaluate, importers
 from picoformer.data.examples import Example
 from picoformer.data.pictures import cut
 from picoformer.graph.float_model import FloatModel
@@ -185,6 +185,31 @@ def test_predictions_of_texts(tmp_path):
     difference = FloatModel(graph).forward(tokens)[0, 0, 1]
     predicted = FloatModel(made).forward(tokens)[0, 0]
     np.testing.assert_allclose(predicted, 20 + 4 * difference, atol=1e-5)
+
+
+def test_predicted_numbers_are_scored(tmp_path):
+    """Of texts, with the numbers in front; of images, with arrays of them."""
+    path = plain.write(tmp_path / "a", plain.CASES["classes"])
+    describe(path, task="predict", labels=None, output={"names": ["x", "y", "z"]})
+    vocabulary = tmp_path / "tokenizer.json"
+    vocabulary.write_text(json.dumps(models.tokenizer_json(plain.VOCAB)))
+    out, file = tmp_path / "m.pft", tmp_path / "numbers.tsv"
+    file.write_text("1 -2 0.5\tthe tea\n3 4 5\tin the rain\n")
+    convert(path, out, tokenizer=vocabulary, data=file)
+    scores = evaluate(out, path, data=file, tokenizer=vocabulary)
+    assert [o["name"] for o in scores.outputs] == ["x", "y", "z"] and scores.mae_float > 1
+    for line in "1 2\tthe tea", "1 2 x\tthe tea", "1 2 nan\tthe tea":
+        file.write_text(line)
+        with pytest.raises(Error, match=r"line 1: .*expected 3 numbers"):
+            evaluate(out, path, data=file, tokenizer=vocabulary)
+    path = describe(plain.write(tmp_path / "b", plain.CASES["image"]), task="predict")
+    convert(path, out)
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 12, 2)).astype(np.uint8)
+    np.savez(tmp_path / "i.npz", images=images, labels=np.ones((3, 7)))
+    assert len(evaluate(out, path, data=tmp_path / "i.npz").outputs) == 7
+    np.savez(tmp_path / "i.npz", images=images, labels=np.ones((2, 7)))
+    with pytest.raises(Error, match=r"\(2, 7\) labels of 3 images"):
+        evaluate(out, path, data=tmp_path / "i.npz")
 
 
 def test_predictions_of_images(tmp_path):
