@@ -892,11 +892,13 @@ def test_what_the_errors_of_signals_say(on_board):
     # Windows where there is a text, and twice.
     bert = Parts.of(made(models.BERT))
     step = p[shape["height"] - 7 : table + 1]
+    step[-1] = len(bert.tables) << 6 | 1
     words = bert.program[:]
     at = operand(bert, "embed", "x") - 2
     words[9] += len(step)
-    refused(on_board, bert.data(words[:at] + step + words[at:]), "two embeddings")
-    words = p[:]
+    tables = [*bert.tables, *([0] * 3 * channels)]
+    refused(on_board, bert.data(words[:at] + step + words[at:], tables), "two embeddings")
+    words, step[-1] = p[:], p[table]
     words[9] += len(step)
     at = table + 1
     refused(on_board, parts.data(words[:at] + step + words[at:]), "where no signal is read")

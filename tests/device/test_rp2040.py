@@ -28,6 +28,7 @@ _REASON = rp2040.missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")
 
 PROMPT = "Once upon"
+SIGNALS = "signal", "forecast", "signal four", "forecast narrow"
 ODD = Shape(10, 13, 1, 2, 1, 41, 12, shared=False, size=6)
 
 
@@ -51,7 +52,7 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("rp2040")
     convert(models.write_hf(folder / "hf", random_checkpoint(ODD)), folder / "odd.pft")
     files = runtime()
-    names = "gpt2", "bert", "gpt2 four", "gpt2 odd narrow"
+    names = "gpt2", "bert", "gpt2 four", "gpt2 odd narrow", *SIGNALS
     others = {name: Architecture(name, folder / name) for name in names}
     for name, a in others.items():
         files[f"/{name.replace(' ', '_')}.pft"] = a.file().read_bytes()
@@ -189,6 +190,34 @@ for n in {steps}:
             raise
         pytest.skip("this firmware does not show its files as memory: it is older than 1.25")
     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels, weights", [("thumb", None), ("viper", "file")])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_signals(bench, name, kernels, weights):
+    a = bench.others[name]
+    f, task = a.graph.frames, a.graph.task
+    signals = [a.signal(n).reshape(-1).tolist() for n in (f.length, f.least)]
+    script = f"""
+import gc, json
+from array import array
+from picoformer import Model
+m = Model("{name.replace(" ", "_")}.pft", kernels={kernels!r}, weights={weights!r})
+for numbers in {signals}:
+    x = array("h", numbers)
+    for given in x, bytes(x), memoryview(b"ab" + bytes(x))[2:], memoryview(b"a" + bytes(x))[1:]:
+        print(json.dumps(list(m.read(given, m.task))))
+gc.collect()
+before = gc.mem_free()
+m.read(x, m.task)
+gc.collect()
+print(before - gc.mem_free())
+"""
+    expected = [a.sim()._read(a.signal(n), task).tolist() for n in (f.length, f.least)]
+    *got, kept = bench.fresh(script)
+    assert got == [expected[0]] * 4 + [expected[1]] * 4
+    assert kept <= 0
 
 
 # The assembler's machine code runs on such values in test_thumb.py, too, and viper's code of 64

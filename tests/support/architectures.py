@@ -1,8 +1,8 @@
 """Random checkpoints of each architecture, as Hugging Face folders, without torch.
 
 The weights come from numpy's generators, seeded by the tensor's name; what transformers computes
-with exactly these is kept in tests/data/architectures.json and special.json, which this script
-writes:
+with exactly these is kept in tests/data: architectures.json, special.json and further.json, which
+this script writes:
 
     python tests/support/architectures.py        (needs torch and transformers)
 """
@@ -23,6 +23,7 @@ import models
 
 EXPECTED = Path(__file__).parents[1] / "data" / "architectures.json"
 SPECIAL_EXPECTED = Path(__file__).parents[1] / "data" / "special.json"
+FURTHER_EXPECTED = Path(__file__).parents[1] / "data" / "further.json"
 VOCAB, DIM, CONTEXT, LENGTH = 97, 52, 40, 12
 
 
@@ -183,6 +184,11 @@ def sentence(mode: str) -> dict[str, Any]:
     }
 
 
+def number(*names: str) -> dict[str, Any]:
+    """A head of numbers of these names."""
+    return {"problem_type": "regression", "id2label": {str(i): n for i, n in enumerate(names)}}
+
+
 A = Architecture
 CASES = {
     "llama-tied": A("LlamaForCausalLM", llama(1, 2, 1, tie_word_embeddings=True)),
@@ -281,6 +287,23 @@ SPECIAL = {
         "F16",
     ),
 }
+# Patches that are no squares, and heads of numbers.
+FURTHER = {
+    "vit-spectrogram": A(
+        "ViTForImageClassification",
+        vit(2, image_size=[12, 15], patch_size=[4, 3], num_channels=1, **WEATHER),
+    ),
+    "vit-rows": A(
+        "ViTForImageClassification",
+        vit(1, image_size=[10, 6], patch_size=[2, 6], num_channels=3),
+        "F16",
+    ),
+    "vit-number": A("ViTForImageClassification", vit(1, **number("angle"))),
+    "bert-numbers": A("BertForSequenceClassification", bert(2, **number("high", "low", "wet"))),
+    "distilbert-numbers": A(
+        "DistilBertForSequenceClassification", distilbert(2, **number("LABEL_0", "LABEL_1")), "F16"
+    ),
+}
 
 
 def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
@@ -335,12 +358,13 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
                 out[f"{p}{name}.bias"] = (rows,)
         norm(base + "ln_f")
     elif kind == "vit":
-        channels, patch = c["num_channels"], c["patch_size"]
+        channels, patch = c["num_channels"], _pair(c["patch_size"])
         height, width = _sides(c)
         out[base + "embeddings.cls_token"] = 1, 1, DIM
-        out[base + "embeddings.position_embeddings"] = 1, 1 + height * width // patch**2, DIM
+        context = 1 + height * width // (patch[0] * patch[1])
+        out[base + "embeddings.position_embeddings"] = 1, context, DIM
         name = base + "embeddings.patch_embeddings.projection"
-        out[name + ".weight"], out[name + ".bias"] = (DIM, channels, patch, patch), (DIM,)
+        out[name + ".weight"], out[name + ".bias"] = (DIM, channels, *patch), (DIM,)
         for i in range(c["num_hidden_layers"]):
             p = f"{base}encoder.layer.{i}."
             for part in "query", "key", "value":
@@ -388,7 +412,10 @@ def shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
 
 def _sides(c: dict[str, Any]) -> list[int]:
     """Height and width of an image."""
-    size = c["image_size"]
+    return _pair(c["image_size"])
+
+
+def _pair(size: int | list[int]) -> list[int]:
     return [size, size] if isinstance(size, int) else size
 
 
@@ -553,7 +580,7 @@ def framework(folder: Path, a: Architecture, tokens: list[int]) -> np.ndarray:
     model, report = kind.from_pretrained(folder, dtype=torch.float64, output_loading_info=True)
     assert not any(report.get(n) for n in ("missing_keys", "unexpected_keys")), report
     given: dict[str, Any] = {"input_ids": np.array([tokens])}
-    if a in SPECIAL.values():
+    if a in SPECIAL.values() or "Image" in a.kind:
         given = inputs(a, tokens)
         names = {"types": "token_type_ids", "tokens": "input_ids"}
         if "source" in given:
@@ -587,6 +614,7 @@ def equals_framework(folder: Path, a: Architecture, run: Any, lengths: Any, firs
 def main() -> None:
     write_expected(EXPECTED, CASES)
     write_expected(SPECIAL_EXPECTED, SPECIAL)
+    write_expected(FURTHER_EXPECTED, FURTHER)
 
 
 def write_expected(path: Path, cases: dict[str, Architecture]) -> None:

@@ -565,6 +565,7 @@ class Architecture:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.graph = architecture(*(ARCHITECTURES | SPECIAL)[name])
         self.graph.check()
         if self.graph.frames:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import importers
-from ..data.examples import Example, read_examples
+from ..data.examples import NO_SIZES, Example, read_examples
+from ..data.signals import read_signals
 from ..errors import Error
 from ..graph.nodes import Graph
 from ..tokenizers.section import build
@@ -18,6 +19,7 @@ from ..tokenizers.vocabulary import Vocabulary
 from . import distill as training
 from . import modelfile
 from .calibration import calibrate, inputs, some
+from .channels import scaled
 from .choosing import choose
 from .compiler import BATCH, KEY_BITS, VALUE_BITS, Compiled, compile_graph, legal_bits
 from .matrices import Rounded
@@ -72,6 +74,10 @@ def convert(
         # What is read as a whole needs all its positions.
         whole = graph.image or graph.frames
         context = graph.context if whole else min(graph.context, DEFAULT_CONTEXT)
+    if graph.frames and graph.frames.mean is None:
+        if data is None:
+            raise Error(NO_SIZES)
+        graph = scaled(graph, [signal for signal, _ in read_signals(data, graph.frames)])
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)

@@ -18,6 +18,11 @@ from .pictures import PICTURES, cut, picture
 from .signals import read_signals
 from .tables import is_number
 
+NO_SIZES = (
+    "this model reads frames of numbers, and its checkpoint does not tell how large they are: "
+    "give some with --data FILE, or their mean and std in its description"
+)
+
 
 @dataclass
 class Example:
@@ -65,10 +70,7 @@ def random_examples(graph: Graph, count: int, length: int, seed: int = 0) -> lis
 def random_signals(f: Frames, count: int, rng: np.random.Generator) -> Array:
     """Whole numbers (count, rows, channels), of the mean and deviation that channels have."""
     if f.mean is None or f.std is None:
-        raise Error(
-            "this model reads frames of numbers, whose sizes its checkpoint does not tell: give "
-            "some with --data, or their mean and std in its description"
-        )
+        raise Error(NO_SIZES)
     v = f.mean + f.std * rng.normal(0, 1, (count, f.length, f.channels))
     return np.clip(np.rint(v), LOW, HIGH).astype(np.int64)
 

@@ -197,14 +197,13 @@ class Parts:
     def classifier(
         self, graph: Graph, config: Config, pooler: str, activation: str, head: str = "classifier"
     ) -> None:
-        """Add the head for classes, of the first position."""
-        graph.task, graph.labels = "classify", config.labels()
-        graph.several = config.several()
+        """Add the head for classes or numbers, of the first position."""
+        n = config.outputs(graph)
         graph.nodes += [
             Pool("x", "first"),
             self.linear("x", "p", pooler, self.dim, self.dim),
             Gate("p", None, "pt", activation),
-            self.linear("pt", "logits", head, len(graph.labels), self.dim),
+            self.linear("pt", "logits", head, n, self.dim),
         ]
 
     def tags(self, graph: Graph, config: Config) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph.nodes import Array, LayerNorm, Linear
+from ..graph.nodes import Array, Graph, LayerNorm, Linear
 from .stored import KINDS, Stored, read_tensors
 from .wrapping import around, nearest, unwrapped
 
@@ -50,7 +50,7 @@ def read_json(path: Path, expected: str = "a Hugging Face folder") -> Any:
         raise Error(f"{path} is not JSON: {e}") from e
 
 
-PROBLEMS = "single_label_classification", "multi_label_classification"
+PROBLEMS = "single_label_classification", "multi_label_classification", "regression"
 
 
 class Config:
@@ -155,10 +155,10 @@ class Config:
         return tuple(dict.fromkeys(t for t in whole if 0 <= t < vocab))
 
     def labels(self) -> list[str]:
-        """The names of a classifier's classes. Raises Error for a head of another kind."""
+        """The names of a head's outputs. Raises Error for a head of another kind."""
         kind = self.get("problem_type", PROBLEMS[0])
         if kind not in PROBLEMS:
-            raise self.refusal("problem_type", kind, " and ".join(map(repr, PROBLEMS)))
+            raise self.refusal("problem_type", kind, ", ".join(map(repr, PROBLEMS)))
         names = self.get("id2label")
         if names is None:
             n = self.number("num_labels", 2)
@@ -173,9 +173,17 @@ class Config:
             raise Error(f"{self.path}: id2label is empty, expected the names of the classes")
         return [names[str(i)] for i in range(len(names))]
 
-    def several(self) -> bool:
-        """Whether each class holds or not by itself; a single one does, as in cross-encoders."""
-        return self.get("problem_type") == PROBLEMS[1] or len(self.labels()) == 1
+    def outputs(self, graph: Graph) -> int:
+        """Tell a graph what its head is of, classes or numbers; returns how many. Raises Error."""
+        names = self.labels()
+        if self.get("problem_type") == PROBLEMS[2]:
+            named = names != [f"LABEL_{i}" for i in range(len(names))]
+            graph.task, graph.labels = "predict", names if named else []
+        else:
+            # A single class holds or not by itself too, as in cross-encoders.
+            graph.task, graph.labels = "classify", names
+            graph.several = self.get("problem_type") == PROBLEMS[1] or len(names) == 1
+        return len(names)
 
 
 def no_tensor(path: Path, name: str, names: Iterable[str]) -> Error:

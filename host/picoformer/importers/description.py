@@ -15,9 +15,12 @@ from ..errors import Error
 from ..graph.nodes import Array, Graph
 from .checkpoint import Config
 
-TASKS = {name: name for name in ("generate", "classify", "embed", "translate")}
+TASKS = {name: name for name in ("generate", "classify", "embed", "predict", "translate")}
+POOLED = "classify", "embed", "predict"  # the tasks of all positions together
 ACTIVATIONS = {name: name for name in ("relu", "gelu", "gelu_tanh", "silu")}
 POOLING = {name: name for name in ("mean", "first", "last")}
+_OUTPUT = "mean", "std", "names"
+_LARGEST = 1e12  # of a mean or a deviation
 
 
 class Description(Config):
@@ -61,6 +64,57 @@ class Description(Config):
             raise Error(f"{self.path}: {name} is {str(v)[:100]}, expected a list of names")
         return v
 
+    def whole(self, name: str, value: Any, most: int, supported: str = "") -> int:
+        """A field's whole number from 1 to most. Raises Error."""
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            supported = supported or f"a whole number from 1 to {most}"
+            raise Error(f"{self.path}: {name} is {value!r}, expected {supported}")
+        return value
+
+    def numbers(self, name: str, value: Any, count: int, least: float = -np.inf) -> Array:
+        """A field's number above `least` for each of `count`, or one for all. Raises Error."""
+        listed = value if isinstance(value, list) else [value] * count
+        good = len(listed) == count and all(
+            isinstance(v, int | float)
+            and not isinstance(v, bool)
+            and least < v
+            and abs(v) < _LARGEST
+            for v in listed
+        )
+        if not good:
+            kind = "numbers" if least < 0 else "positive numbers"
+            seen = str(value)[:100]
+            raise Error(f"{self.path}: {name} is {seen}, expected {count} {kind}, or one for all")
+        return np.array(listed, np.float64)
+
+    def listed(self, name: str, value: Any, count: int) -> list[str]:
+        """A field's names of `count` things; [] if it has none. Raises Error."""
+        if value is None:
+            return []
+        texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
+        if not texts or len(value) != count:
+            raise Error(f"{self.path}: {name} is {str(value)[:100]}, expected {count} names")
+        return list(value)
+
+    def predicted(
+        self, weight: Array, bias: Array | None, known: tuple[str, ...] = _OUTPUT
+    ) -> tuple[Array, Array | None, list[str]]:
+        """A last linear whose rows are the numbers themselves, and their names, if any.
+
+        The model's own are less their mean, by their deviation, where "output" says so.
+        """
+        if self.get("labels") is not None:
+            raise self.refusal("labels", self.get("labels"), 'to predict numbers "output.names"')
+        fields = self.within("output", self.get("output", {}), known)
+        n = len(weight)
+        mean = self.numbers("output.mean", _or(fields.get("mean"), 0.0), n)
+        std = self.numbers("output.std", _or(fields.get("std"), 1.0), n, 0)
+        names = self.listed("output.names", fields.get("names"), n)
+        if np.all(mean == 0) and np.all(std == 1):
+            return weight, bias, names
+        bias = mean if bias is None else bias * std + mean
+        return weight * std[:, None], bias, names
+
     def specials(self, graph: Graph) -> tuple[int, tuple[int, ...]]:
         """`bos`, -1 where there is none, and `eos`, one id or a list of them. Raises Error."""
         bos, ends = self.get("bos", -1), self.get("eos", -1)
@@ -88,3 +142,8 @@ def two_classes(weight: Array, bias: Array | None) -> tuple[Array, Array | None]
     if bias is not None:
         bias = np.concatenate([np.zeros(1, np.float32), bias])
     return np.concatenate([np.zeros_like(weight), weight]), bias
+
+
+def _or(value: Any, default: Any) -> Any:
+    """A field, or what stands for one that is null or absent."""
+    return default if value is None else value

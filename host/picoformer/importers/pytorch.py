@@ -11,12 +11,13 @@ from pathlib import Path
 
 from ..errors import Error
 from ..graph.nodes import Array, Graph, Node, Pool
-from .description import ACTIVATIONS, POOLING, TASKS, Description
-from .pytorch_embeddings import find_embeddings, find_positions, scaled
+from .description import ACTIVATIONS, POOLED, POOLING, TASKS, Description
+from .pytorch_embeddings import find_embeddings, find_positions, may_embed, scaled
+from .pytorch_frames import embed_signal, reads_frames
 from .pytorch_head import add_head
 from .pytorch_image import embed_image
 from .pytorch_layers import LAYER, Layers, no_layers
-from .pytorch_modules import Modules, State
+from .pytorch_modules import Modules, State, some
 from .translator import Shape, arrange
 
 _FIELDS = (
@@ -34,6 +35,8 @@ _FIELDS = (
     "bos",
     "eos",
     "image",
+    "input",
+    "output",
     "modules",
     "unused",
 )
@@ -44,12 +47,14 @@ def read(path: Path, config: str | Path | None = None) -> Graph:
 
     config: its description, by default the file beside it of the same name that ends in .json.
     """
-    needed = '"task" ("generate", "classify", "embed" or "translate") and "nhead"'
+    needed = '"task" ("generate", "classify", "embed", "predict" or "translate") and "nhead"'
     state = State(path)
     if not any(LAYER.match(name) for name in state.stored):
         raise no_layers(state)  # which no description changes
     given = Description(path, config, _FIELDS, needed)
     task = given.choice("task", TASKS, "")
+    if task != "predict" and given.get("output") is not None:
+        raise given.refusal("output", given.get("output"), "none where the task is " + task)
     modules = Modules(state, given)
     layers = Layers(modules, task == "translate")
     shape = _shape(layers, task)
@@ -65,7 +70,7 @@ def read(path: Path, config: str | Path | None = None) -> Graph:
     if task != "embed":
         add_head(modules, made, last, stored[-1] if stored else None, shape.eps)
     modules.check_used()
-    if not made.image:
+    if not made.image and not made.frames:
         made.bos, made.ends = given.specials(made)
     if task == "translate" and made.bos < 0:
         raise given.refusal("bos", made.bos, "the token that a translation begins with")
@@ -80,7 +85,7 @@ def _shape(layers: Layers, task: str) -> Shape:
     given.head_size(layers.dim, heads)
     eps = given.real("layer_norm_eps", 1e-5)
     hidden = layers.hidden()
-    pooled = task in ("classify", "embed")
+    pooled = task in POOLED
     if not pooled and given.get("pooling") is not None:
         raise given.refusal("pooling", given.get("pooling"), "none where the task is " + task)
     causal = given.flag("causal", task in ("generate", "translate"))
@@ -104,16 +109,22 @@ def _shape(layers: Layers, task: str) -> Shape:
 def _front(
     modules: Modules, layers: Layers, shape: Shape, made: Graph
 ) -> tuple[list[Node], list[Array], list[Array | None]]:
-    """What is in front of the layers: (nodes of an image, embeddings, positions).
+    """What is in front of the layers: (nodes of an image or a signal, embeddings, positions).
 
-    Tells the graph its context, and its vocabulary or its image.
+    Tells the graph its context, and its vocabulary, its image or its frames.
     """
-    dim, count = layers.dim, len(layers.stacks)
-    if modules.given.get("image") is not None:
-        start, made.context = embed_image(modules, made, dim)
-        return start, [], [None]
+    dim, count, given = layers.dim, len(layers.stacks), modules.given
     # The layers' own tensors are taken first, so that what is left is around them.
     arrange(shape, layers.linear, layers.norm, (), [None] * count)
+    fronts = [n for n in ("image", "input") if given.get(n) is not None]
+    if len(fronts) == 2:
+        raise Error(f"{given.path} has an image and an input; expected one of them")
+    if fronts:
+        embed = embed_image if fronts == ["image"] else embed_signal
+        start, made.context = embed(modules, made, dim)
+        return start, [], [None]
+    if not may_embed(modules, dim) and not modules.named("embedding"):
+        raise _no_embedding(modules, dim)
     positions, made.context = find_positions(modules, dim, count)
     stored = find_embeddings(modules, dim, count)
     made.vocab = len(stored[-1])
@@ -123,3 +134,14 @@ def _front(
             f"{made.vocab} that are written; supported: one vocabulary for both"
         )
     return [], stored, positions
+
+
+def _no_embedding(m: Modules, dim: int) -> Error:
+    """The error for a model that reads no tokens, as far as its tensors tell."""
+    found = reads_frames(m, dim)
+    seen = f" (as {some(found)} may do)" if found else ""
+    return Error(
+        f"{m.state.path}: nothing may be the embedding; name it in {m.given.path.name}, as "
+        f'"modules": {{"embedding": NAME}}. If the model reads frames of numbers{seen}, describe '
+        'them with "input": {"length": ROWS, "channels": N}; if it reads images, with "image"'
+    )

@@ -18,12 +18,19 @@ _ABOUT_TOKENS = re.compile(r"emb|tok|word|wte|vocab", re.I)
 _ABOUT_SOURCE = re.compile(r"src|source|enc", re.I)
 
 
-def find_positions(m: Modules, dim: int, count: int) -> tuple[list[Array | None], int]:
-    """(the tables of each of so many stacks, the context). Raises Error."""
+def find_positions(
+    m: Modules, dim: int, count: int, known: int = 0
+) -> tuple[list[Array | None], int]:
+    """(the tables of each of so many stacks, the context). Raises Error.
+
+    known: the context, where the input tells it.
+    """
     given = m.given
     kind = given.choice("positions", _POSITIONS, "stored")
+    if known and given.get("context") is not None:
+        raise given.refusal("context", given.get("context"), "none: the input tells it")
     if kind != "stored":
-        context = given.number("context")
+        context = known or given.number("context")
         made = sinusoids.pytorch(context, dim) if kind == "sinusoidal" else None
         return [made] * count, context
     if given.get("context") is not None:
@@ -34,7 +41,7 @@ def find_positions(m: Modules, dim: int, count: int) -> tuple[list[Array | None]
         raise Error(
             f"{m.state.path}: no table of positions is found, such as pos_encoder.pe; "
             f'write "modules": {{"positions": NAME}} in {given.path.name}, or "positions": '
-            '"sinusoidal" (or "none") and "context": N'
+            '"sinusoidal" (or "none")' + ("" if known else ' and "context": N')
         )
     sources = [n for n in names if len(names) == 2 and _ABOUT_SOURCE.search(n)]
     targets = [n for n in names if n not in sources]
@@ -47,10 +54,10 @@ def find_positions(m: Modules, dim: int, count: int) -> tuple[list[Array | None]
     return list(tables), min(map(len, tables))
 
 
-def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
-    """The tables of each of so many stacks. Raises Error."""
+def may_embed(m: Modules, dim: int) -> list[str]:
+    """The modules that may be an embedding of tokens."""
     # An embedding has no bias. A head that has none is told from it by its name.
-    found = [
+    return [
         n
         for n in m.of_rank(2)
         if n + ".bias" not in m.state
@@ -58,6 +65,11 @@ def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
         and not _ABOUT_POSITIONS.search(n)
         and n not in m.head_names()
     ]
+
+
+def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
+    """The tables of each of so many stacks. Raises Error."""
+    found = may_embed(m, dim)
     found = [n for n in found if _ABOUT_TOKENS.search(n)] or found
     sources = []
     if count == 2 and len(found) == 2:
@@ -73,8 +85,25 @@ def find_embeddings(m: Modules, dim: int, count: int) -> list[Array]:
 
 def scaled(stored: list[Array], given: Description, dim: int) -> list[Array]:
     """Embeddings (vocab, dim), times what the description says."""
-    if given.get("embedding_scale") == "sqrt":
-        scale = float(np.sqrt(dim))
-    else:
-        scale = given.real("embedding_scale", 1.0)
+    scale = embedding_scale(given, dim)
     return [t if scale == 1 else (t * np.float64(scale)).astype(np.float32) for t in stored]
+
+
+def embedding_scale(given: Description, dim: int) -> float:
+    """What the description says that embeddings are multiplied by. Raises Error."""
+    if given.get("embedding_scale") == "sqrt":
+        return float(np.sqrt(dim))
+    return given.real("embedding_scale", 1.0)
+
+
+def find_class_token(m: Modules, dim: int) -> Array | None:
+    """The class token (dim,), if there is one."""
+    tokens = [n for n in m.state.left() if re.search(r"cls|class_tok", n)]
+    if not tokens and not m.named("class_token"):
+        return None
+    if len(tokens) > 1:  # a head may be called so as well
+        tokens = [n for n in tokens if int(np.prod(m.state.shape(n))) == dim] or tokens
+    key = m.pick("class_token", tokens)
+    if int(np.prod(m.state.shape(key))) != dim:
+        raise Error(f"{m.state.path}: {key} has shape {m.state.shape(key)}, not {dim}")
+    return m.state.get(key, *m.state.shape(key)).reshape(-1)

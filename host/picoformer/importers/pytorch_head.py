@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Error
-from ..graph.nodes import Array, Gate, Graph, LayerNorm, Linear
+from ..graph.nodes import Array, Gate, Graph, LayerNorm, Linear, Pool
 from .description import ACTIVATIONS, two_classes
 from .pytorch_modules import Modules
 
@@ -15,7 +15,7 @@ def add_head(m: Modules, made: Graph, x: str, table: Array | None, eps: float) -
 
     table: the embedding, for a head that is tied to it. eps: of its norms.
     """
-    texts = made.task != "classify"
+    texts = made.task not in ("classify", "predict")
     names = m.head_names()
     if not names:
         found = m.of_rank(2)
@@ -40,11 +40,11 @@ def add_head(m: Modules, made: Graph, x: str, table: Array | None, eps: float) -
         elif len(shape) == 1:
             made.nodes.append(LayerNorm(x, out, *m.state.norm(name, 0), eps))
         else:
-            made.nodes.append(_linear(m, x, out, name, out == "logits" and not texts))
+            made.nodes.append(_linear(m, x, out, name, made, out == "logits"))
         x = out
     if not isinstance(made.nodes[-1], Linear):
         raise Error(f"{m.given.path}: the head {', '.join(names)} does not end in a linear")
-    if not texts:
+    if made.task == "classify":
         made.labels = m.given.classes(len(made.nodes[-1].weight))
 
 
@@ -55,16 +55,30 @@ def _tied(m: Modules, x: str, table: Array) -> Linear:
     return Linear(x, "logits", table, "embedding", bias)
 
 
-def _linear(m: Modules, x: str, out: str, name: str, classes: bool) -> Linear:
-    """A linear of the head; classes: its outputs are the classes."""
+def _linear(m: Modules, x: str, out: str, name: str, made: Graph, last: bool) -> Linear:
+    """A linear of the head; the last one's outputs are classes, or numbers that are predicted."""
     weight = m.state.get(name + ".weight", 0, 0)
     bias = m.state.biased(name, len(weight))
-    if classes and len(weight) == 1:
-        if not m.given.get("labels"):
+    at, given = len(made.nodes) - 1, m.given
+    pooled = made.nodes and isinstance(made.nodes[at], Pool)
+    if pooled and weight.shape[1] == made.context * _width(made, x) and made.context > 1:
+        raise Error(
+            f"{m.state.path}: {name} reads all {made.context} positions side by side; supported: "
+            "their mean, the first or the last"
+        )
+    if last and made.task == "predict":
+        weight, bias, made.labels = given.predicted(weight, bias)
+    elif last and made.task == "classify" and len(weight) == 1:
+        if not given.get("labels"):
             raise Error(
-                f"{m.state.path}: {name} has one output, which is a regression; where "
-                "its sigmoid is a probability, name both classes in 'labels' of "
-                f"{m.given.path.name}, the one of 0 first"
+                f"{m.state.path}: {name} has one output; for a regression write \"task\": "
+                f"\"predict\" in {given.path.name}; where its sigmoid is a probability, name both "
+                "classes in 'labels' there, the one of 0 first"
             )
         weight, bias = two_classes(weight, bias)
     return Linear(x, out, weight, name + ".weight", bias)
+
+
+def _width(made: Graph, x: str) -> int:
+    """Elements of a value."""
+    return made.sizes().get(x, 0)

@@ -25,6 +25,7 @@ ROLES = (
     "norm",
     "head",
     "patches",
+    "input",
     "class_token",
 )
 # Buffers that a model keeps beside its weights.

@@ -35,17 +35,17 @@ def read(config: Config, tensors: Tensors) -> Graph:
     biased = config.flag("qkv_bias", True)
     channels = config.number("num_channels", 3)
     height, width = _pair(config, "image_size", 224)
-    patch, across = _pair(config, "patch_size", 16)
-    if patch != across or height % patch or width % patch:
+    patch = _pair(config, "patch_size", 16)
+    if height % patch[0] or width % patch[1]:
         raise Error(
-            f"{config.folder}: patches of {patch} x {across} in images of {height} x {width}; "
-            "supported: square ones that fill the image"
+            f"{config.folder}: patches of {patch[0]} x {patch[1]} in images of {height} x "
+            f"{width}; supported: those that fill the image"
         )
     name = "embeddings.patch_embeddings.projection"
     normalization = _normalization(config, channels)
-    context = 1 + height // patch * (width // patch)
+    context = 1 + height // patch[0] * (width // patch[1])
     nodes = embed_patches(
-        tensors.get(name + ".weight", dim, channels, patch, patch),
+        tensors.get(name + ".weight", dim, channels, *patch),
         tensors.get(name + ".bias", dim),
         name + ".weight",
         normalization,
@@ -53,23 +53,20 @@ def read(config: Config, tensors: Tensors) -> Graph:
         tensors.get("embeddings.cls_token", 1, 1, dim)[0, 0],
     )
     nodes += _layers(config, tensors, dim, hidden, eps, activation, biased)
-    labels = config.labels()
-    nodes += [
-        Pool("x", "first"),
-        tensors.layer_norm("x", "n", "layernorm", dim, eps),
-        tensors.linear("n", "logits", "classifier", len(labels), dim),
-    ]
-    tensors.check_used()
-    return Graph(
+    graph = Graph(
         nodes,
         1,
         context,
         meta={"architecture": "vit", **brightness(normalization)},
-        task="classify",
-        labels=labels,
-        several=config.several(),
-        image=(height, width, channels, patch, 1),
+        image=geometry((height, width), channels, patch, 1),
     )
+    nodes += [
+        Pool("x", "first"),
+        tensors.layer_norm("x", "n", "layernorm", dim, eps),
+        tensors.linear("n", "logits", "classifier", config.outputs(graph), dim),
+    ]
+    tensors.check_used()
+    return graph
 
 
 def _layers(
@@ -114,7 +111,7 @@ def embed_patches(
 ) -> list[Node]:
     """The nodes that make x of an image's patches, as `pixels` has them.
 
-    weight (dim, channels, patch, patch), bias (dim,): the projection, of this name.
+    weight (dim, channels, rows, columns), bias (dim,): the projection, of this name.
     normalization: scale and offset of each channel, as of `normalized`. positions (context, dim),
     the first of which is that of the class token (dim,) if there is one.
     """
@@ -131,6 +128,14 @@ def embed_patches(
         Linear("pixels", "x", weight, name, bias),
         Embedding("x", positions, by="position"),
     ]
+
+
+def geometry(
+    size: tuple[int, int], channels: int, patch: tuple[int, int], tokens: int
+) -> tuple[int, ...]:
+    """`Graph.image` of images and patches (height, width), with so many class tokens."""
+    height, width = patch
+    return (*size, channels, height, tokens, *((width,) if height != width else ()))
 
 
 def normalized(factor: float, mean: Array, std: Array) -> tuple[Array, Array]:

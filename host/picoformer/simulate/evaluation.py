@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import importers
 from ..data.examples import Example, random_examples, read_examples
@@ -49,6 +52,10 @@ def evaluate(
             f"{reference} ({graph.parameters:,} parameters) is not the checkpoint that {model} "
             f"({parameters:,} parameters) was made of, or its tokenizer is another one"
         )
+    if graph.frames and graph.frames.mean is None:
+        # It reads the numbers as they are.
+        n = graph.frames.channels
+        graph.frames = replace(graph.frames, mean=np.zeros(n), std=np.ones(n))
     context = min(sim.context, graph.context)
     if data is not None:
         rows, said = read_examples(data, sim.tokenizer, context, graph), str(data)
@@ -56,7 +63,11 @@ def evaluate(
         ids, _ = sample(graph, SEQUENCES, context, seed=1)
         rows, said = [Example(row) for row in ids], "text that the float model wrote"
     else:
-        rows = random_examples(graph, RANDOM, context, seed=1)
+        sized = replace(graph, frames=sim.frames) if graph.frames else graph
+        rows = random_examples(sized, RANDOM, context, seed=1)
+        for e in rows:
+            if graph.frames and e.signal is not None:
+                e.tokens = graph.frames.windows(e.signal)
         said = "random " + ("pixels" if graph.image else "signals" if graph.frames else "tokens")
     scores = Scores(graph.task, said, len(rows), sum(len(e.tokens) for e in rows))
     if expect is not None:

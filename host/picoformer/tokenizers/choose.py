@@ -37,7 +37,7 @@ def vocabulary_of(
     part of a tokenizer, begins texts whose tokenizer adds nothing. Raises Error.
     """
     if graph.image or graph.frames:
-        return Vocabulary([b""])  # images have no tokens: one that stands for nothing
+        return Vocabulary([b""])  # these have no tokens: one that stands for nothing
     special = [None if t < 0 else t for t in (graph.bos, _end(graph))]
     vocabulary: Vocabulary
     if tokenizer is not None and Path(tokenizer).suffix == ".txt":
