@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -100,7 +99,7 @@ def test_what_leads_to_the_option(files, capsys, own, tmp_path):
 def test_inspect(files, capsys):
     for name, words in (
         ("signal", "frames        34 rows of 5 channels, in windows of 4 rows, one every 3\n"),
-        ("forecast", "19 rows of 11 channels, in windows of 3 rows of 4, one every 2 rows and 3 c"),
+        ("forecast", "19 rows of 11 channels, in windows of 3 rows of 4, one every 2 rows"),
     ):
         path = files(name)[0]
         assert main(["inspect", path]) == 0
