@@ -42,7 +42,7 @@ def evaluate(
     progress: wraps the iteration over examples. Raises Error.
     """
     if expect is not None and data is None:
-        raise Error(f"{expect} holds results: name what they are of with --data, as rows of ids")
+        raise Error(f"{expect} holds results: name what they are of with --data")
     sim = Simulator(model)
     graph, vocabulary = importers.read(reference, tokenizer, config)
     parameters = sim.model.meta.get("parameters", graph.parameters)
