@@ -7,6 +7,7 @@ Tools, each of one model or two, and what only they need:
     translate    English to French
     facts        answers to questions: made_up_facts (what it is trained on)
     vision       a classifier of pictures
+    motions      a classifier of what a wrist does
 
 What they share:
 

@@ -111,14 +111,17 @@ def write_model(
 
 
 def write_folder(
-    folder: Path, tensors: dict[str, np.ndarray], files: dict[str, dict[str, Any]]
+    folder: Path,
+    tensors: dict[str, np.ndarray],
+    files: dict[str, dict[str, Any]],
+    name: str = "model",
 ) -> int:
-    """model.safetensors, and a JSON file for each of `files`; how many numbers there are."""
+    """NAME.safetensors, and a JSON file for each of `files`; how many numbers there are."""
     from safetensors.numpy import save_file
 
     assert all(np.isfinite(t).all() for t in tensors.values())
     save_atomically(
-        folder / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
+        folder / f"{name}.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
     )
     for name, content in files.items():
         text = json.dumps(content, indent=2) + "\n"
