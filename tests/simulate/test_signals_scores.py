@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from models import SIGNAL
-from picoformer import Error, plot
+from picoformer import Error, convert, evaluate, plot
 from picoformer.commands.printing import confusion
 from picoformer.data.examples import Example, random_examples
 from picoformer.graph.float_model import FloatModel
+from picoformer.importers import read
 from picoformer.simulate import metrics
 from picoformer.simulate.expected import compare
 from picoformer.simulate.layers import layer_errors
 from picoformer.simulate.scores import Scores
 from picoformer.simulate.scoring import SCORING
+from signalmodels import CASES, signal_of, write
 
 
 def scored(a, rows: list[Example]) -> Scores:
@@ -143,3 +145,21 @@ def test_a_confusion_matrix_in_letters():
     assert [line.split() for line in confusion(many, counts.tolist()).splitlines()[1:]] == [
         ["5", "taken", "for", "1", "7"], ["3", "taken", "for", "4", "2"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["conv1d", "windows", "unscaled"])
+def test_checkpoints_of_pytorch(tmp_path, name):
+    """Predicted numbers; the last position's labels; channels that data tell the sizes of."""
+    source = write(tmp_path, CASES[name])
+    signals = np.stack([signal_of(name, seed=i) for i in range(12)])
+    np.savez(tmp_path / "d.npz", X=signals)
+    convert(source, tmp_path / "m.pft", data=tmp_path / "d.npz")
+    for data in (None, tmp_path / "d.npz"):
+        s = evaluate(tmp_path / "m.pft", source, data=data)
+        assert s.sequences == (12 if data else 64)
+        assert (s.kl is None or s.kl < 1e-3) and (s.off_max is None or s.off_max < 0.2)
+        assert s.layers and all(e.error < 0.05 for e in s.layers), s.layers
+    graph, _ = read(source)
+    if graph.frames.mean is None:
+        with pytest.raises(Error, match="--data FILE"):
+            convert(source, tmp_path / "n.pft")
