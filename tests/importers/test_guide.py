@@ -13,10 +13,21 @@ import pytest
 import architectures
 import models
 import relatives
-from picoformer import importers
+from picoformer import Simulator, importers
 from picoformer.commands.main import main
 from picoformer.data.examples import COLUMNS
-from picoformer.importers import description, gguf, gguf_file, huggingface, keras_layers, pytorch
+from picoformer.importers import (
+    description,
+    gguf,
+    gguf_file,
+    huggingface,
+    keras,
+    keras_frames,
+    keras_layers,
+    pytorch,
+    pytorch_frames,
+    signals,
+)
 from picoformer.importers.pytorch_modules import ROLES
 from picoformer.importers.sentences import _POOLING
 from picoformer.simulate.scoring import SCORING
@@ -72,6 +83,16 @@ def test_fields_of_a_description():
     assert quoted(cells["`modules`"]) == [*ROLES]
 
 
+def test_fields_of_a_signal():
+    fields = quoted(" ".join(column(section("Signals"), "`input`")))
+    assert sorted(fields) == sorted(pytorch_frames._INPUT)
+    text = section("Signals")
+    assert f"up to {signals.LENGTH}," in text and f"up to {signals.CHANNELS} |" in text
+    assert f"at most {signals.ELEMENTS}\nnumbers" in text
+    text = section("Keras")
+    assert all(f"`{name}`" in text for name in (*keras_frames._INPUT, *keras._FIELDS))
+
+
 def test_layers_of_keras():
     cells = " ".join(column(section("Keras"), "layers"))
     named = [n.split("(")[0] for n in quoted(cells) if n[0].isupper()]
@@ -114,3 +135,39 @@ def test_the_example_of_expected_results(tmp_path, monkeypatch, capsys):
     beside.write_text(beside.read_text().replace('"nhead": 4', '"nhead": 2'))
     assert main(["convert", "writer.pt"]) == 0 and main(asked) == 0
     assert "is what describes it right?" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_examples_of_signals(tmp_path, monkeypatch):
+    """Both programs: the files that they write are their models."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("keras")
+    monkeypatch.chdir(tmp_path)
+    _, first, second = section("Signals").split("```python\n")
+    names: dict[str, Any] = {}
+    exec(first.partition("```")[0], names)
+    rng = np.random.default_rng(0)
+    unit = np.array(names["description"]["input"]["unit"])
+    real = names["mean"].numpy() + names["std"].numpy() * rng.normal(0, 1, (100, 6))
+    signal = np.rint(real / unit).astype(np.int16)
+    x = (torch.tensor(signal * unit) - names["mean"]) / names["std"]
+    with torch.no_grad():
+        expected = names["model"].double().eval()(x[None]).numpy()[0]
+    assert main(["convert", "gestures.pt"]) == 0
+    assert np.abs(logits("gestures.pft", signal) - expected).max() < 0.1
+    exec(second.partition("```")[0], names)
+    x = torch.tensor(signal[None] / 1000, dtype=torch.float32)
+    names["normalization"].adapt(x.numpy() * 1000)
+    names["model"].save("motion.keras")
+    with torch.no_grad():
+        expected = np.log(names["model"](x * 1000).numpy()[0])
+    assert main(["convert", "motion.keras"]) == 0
+    made = logits("motion.pft", signal)
+    assert np.abs(made - made.mean() - expected + expected.mean()).max() < 0.1
+
+
+def logits(file: str, signal: np.ndarray) -> np.ndarray:
+    sim = Simulator(file)
+    found = dict(sim.classify(signal))
+    return np.array([found[label] for label in sim.labels]) * sim.logit_scale

@@ -279,7 +279,7 @@ def ring(root: Any) -> None:
         ("classifier", calling("GlobalAveragePooling1D", mask=[1]), ["a mask", "padded"]),
         ("classifier", named("GlobalAveragePooling1D", class_name="GlobalMaxPooling1D"),
          ["(GlobalMaxPooling1D)", "GlobalAveragePooling1D"]),
-        ("classifier", setting("InputLayer", 1, batch_shape=[None, 4, 4]), ["[None, 4, 4]"]),
+        ("classifier", setting("InputLayer", 1, batch_shape=[None, 4, 4, 4]), ["[None, 4, 4, 4]"]),
         ("binary", setting("Dense", -1, activation=None), ["1 outputs, no activation", "softmax"]),
         ("minigpt", lambda root: root["config"].update(layers=3), ["config.json is not as"]),
         ("minigpt", lambda root: root["config"].update(output_layers=[["x", 0, 0]]), ["as Keras"]),

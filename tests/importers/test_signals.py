@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 import architectures
+import models
 import plain
 import signalmodels
-from picoformer import importers
+from closeness import cosine
+from picoformer import Error, Simulator, convert, evaluate, importers
+from picoformer.data.examples import Example
+from picoformer.data.pictures import cut
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Embedding, Graph, Linear, Patches
 from signalmodels import CASES, signal_of, write
 from test_architectures import read as architecture
 from test_pytorch import change, describe, refused
+from turns import some
 
 EXPECTED = json.loads(signalmodels.EXPECTED.read_text())
 
@@ -64,6 +69,38 @@ def test_float_graph_equals_pytorch(tmp_path, name):
         assert np.abs(result - entry["result"]).max() < 1e-4
     assert graph.context == CASES[name].context
     assert graph.task == CASES[name].given["task"]
+
+
+def integers(path: Path, graph: Graph, signal: np.ndarray) -> np.ndarray:
+    """What the integers of a converted model make of a signal, (1, outputs)."""
+    data = None
+    if graph.frames.mean is None:
+        data = path.with_name("signals.npy")
+        np.save(data, signal[None])
+    convert(path, path.with_suffix(".pft"), data=data)
+    sim = Simulator(path.with_suffix(".pft"))
+    if graph.task == "classify":
+        found = dict(sim.classify(signal))
+        return np.array([[found[label] for label in sim.labels]]) * sim.logit_scale
+    made = sim.embed(signal) if graph.task == "embed" else sim.predict(signal)
+    return np.asarray(made, np.float64)[None]
+
+
+def near(graph: Graph, made: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether a result of integers is that of the float graph."""
+    if graph.task == "classify":  # in which only differences count
+        made, exact = (v - v.mean() for v in (made, exact))
+    if exact.size == 1:
+        return abs((made - exact).item()) < 0.05
+    return cosine(made, exact) > 0.999
+
+
+@pytest.mark.parametrize("name", some(CASES, 6))
+def test_integers_are_close(tmp_path, name):
+    path, signal = write(tmp_path, CASES[name]), signal_of(name)
+    graph = read(path)
+    made = integers(path, graph, signal)
+    assert near(graph, made, run(known(graph), signal))
 
 
 def test_what_is_told_and_found(tmp_path):
@@ -150,6 +187,31 @@ def test_predictions_of_texts(tmp_path):
     np.testing.assert_allclose(predicted, 20 + 4 * difference, atol=1e-5)
 
 
+def test_predicted_numbers_are_scored(tmp_path):
+    """Of texts, with the numbers in front; of images, with arrays of them."""
+    path = plain.write(tmp_path / "a", plain.CASES["classes"])
+    describe(path, task="predict", labels=None, output={"names": ["x", "y", "z"]})
+    vocabulary = tmp_path / "tokenizer.json"
+    vocabulary.write_text(json.dumps(models.tokenizer_json(plain.VOCAB)))
+    out, file = tmp_path / "m.pft", tmp_path / "numbers.tsv"
+    file.write_text("1 -2 0.5\tthe tea\n3 4 5\tin the rain\n")
+    convert(path, out, tokenizer=vocabulary, data=file)
+    scores = evaluate(out, path, data=file, tokenizer=vocabulary)
+    assert [o["name"] for o in scores.outputs] == ["x", "y", "z"] and scores.mae_float > 1
+    for line in "1 2\tthe tea", "1 2 x\tthe tea", "1 2 nan\tthe tea":
+        file.write_text(line)
+        with pytest.raises(Error, match=r"line 1: .*expected 3 numbers"):
+            evaluate(out, path, data=file, tokenizer=vocabulary)
+    path = describe(plain.write(tmp_path / "b", plain.CASES["image"]), task="predict")
+    convert(path, out)
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 12, 2)).astype(np.uint8)
+    np.savez(tmp_path / "i.npz", images=images, labels=np.ones((3, 7)))
+    assert len(evaluate(out, path, data=tmp_path / "i.npz").outputs) == 7
+    np.savez(tmp_path / "i.npz", images=images, labels=np.ones((2, 7)))
+    with pytest.raises(Error, match=r"\(2, 7\) labels of 3 images"):
+        evaluate(out, path, data=tmp_path / "i.npz")
+
+
 def test_predictions_of_images(tmp_path):
     path = plain.write(tmp_path, plain.CASES["image"])
     graph, _ = importers.read(path)
@@ -193,6 +255,22 @@ def test_float_graph_equals_transformers(tmp_path, name):
     result = further(folder, name, entry["tokens"])
     assert result.shape == np.shape(entry["result"])
     assert np.abs(result - entry["result"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_integers_of_patches_and_numbers_are_close(tmp_path, name):
+    a, tokens = architectures.FURTHER[name], FURTHER[name]["tokens"]
+    folder, path = architectures.write(tmp_path / "m", a), tmp_path / "m.pft"
+    (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(architectures.VOCAB)))
+    convert(folder, path)
+    graph, sim = architecture(folder), Simulator(path)
+    if graph.image:
+        image = architectures.inputs(a, tokens)["image"]
+        made = sim.machine.example(Example(cut(image, graph.image), pixels=image))
+    else:
+        made = sim.machine.example(Example(np.array(tokens)))
+    exact = further(folder, name, tokens)
+    assert near(graph, made.astype(np.float64) * sim.logit_scale, exact)
 
 
 def test_what_is_told_of_patches_and_numbers(tmp_path):

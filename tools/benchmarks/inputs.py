@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import numpy as np
+
 from picoformer import Simulator
+from picoformer.graph.nodes import Array
 
 # What a model that takes its input whole reads, as much of it as is wanted.
 TEXT = """
@@ -55,12 +58,23 @@ def text_of(sim: Simulator, n: int) -> str:
     return text
 
 
+def signal_of(sim: Simulator) -> Array:
+    """A signal (rows, channels) of what the model's channels are: a slow wave."""
+    f = sim.frames
+    assert f is not None
+    mean, std = (0, 1000) if f.mean is None or f.std is None else (f.mean, f.std)
+    wave = np.sin(np.arange(f.length)[:, None] / 5 + np.arange(f.channels))
+    return np.clip(np.rint(mean + std * wave), -32768, 32767).astype(np.int64)
+
+
 def given_to(sim: Simulator) -> list[tuple[Any, ...]]:
     """Arguments of the call that the model's task names, for a few examples."""
     if sim.model.program[14]:
         height, width, channels = sim.model.meta["image"][:3]
         count = height * width * channels
         return [(bytes((i * i // 50 + 3 * i) % 256 for i in range(count)),)]
+    if sim.frames:
+        return [(signal_of(sim).astype("<i2").tobytes(),)]
     if sim.model.task == "answer":
         return [(FACTS, question) for question in QUESTIONS]
     return [(text,) for text in SENTENCES]

@@ -305,6 +305,8 @@ def use(sim: Simulator) -> str:
     if sim.model.program[14]:
         height, width, channels = sim.model.meta["image"][:3]
         return f"model.{task}(bytes({height * width * channels}))"
+    if f := sim.frames:
+        return f"model.{task}(bytes({2 * f.length * f.channels}))"
     text = text_of(sim, sim.context)
     if task == "answer":
         return f"model.answer({text!r}, {text[: len(text) // 4]!r})"

@@ -184,7 +184,7 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
         boot, imported, free, ms, kernels, weights, version = loaded
         if sim.model.task == "generate":
             use, measured, after = WRITES, *written(board, sim, o.tokens, o.position)
-        elif sim.model.program[14] or sim.model.task in ("answer", "translate"):
+        elif sim.model.program[14] or sim.frames or sim.model.task in ("answer", "translate"):
             use = READS.format(given_to(sim)[-1])
             measured, after = called(board, sim)
         else:
@@ -272,7 +272,7 @@ def taken_whole(
 
 
 def called(board: RP2040, sim: Simulator) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What there is to say of a model of images, answers or translations, and of the heap."""
+    """What there is to say of a model of images, signals, answers or translations, and of the heap."""
     given = given_to(sim)
     *lines, free = board.exec(CALL.format(given=given), timeout=3600).splitlines()
     got = [ast.literal_eval(line) for line in lines]
@@ -281,6 +281,10 @@ def called(board: RP2040, sim: Simulator) -> tuple[dict[str, Any], dict[str, Any
         if sim.model.program[14]:
             pixels = np.frombuffer(one[0], np.uint8).reshape(sim.model.meta["image"][:3])
             expected, name, tokens = sim.classify(pixels), "an image", len(sim.patches(pixels))
+        elif sim.frames:
+            signal = np.frombuffer(one[0], "<i2").reshape(-1, sim.frames.channels)
+            expected, name = getattr(sim, task)(signal), "a signal"
+            tokens = sim.frames.positions(len(signal))
         else:
             expected, name = getattr(sim, task)(*one), one[-1]
             wrap, encode = sim.tokenizer.wrap, sim.tokenizer.encode

@@ -329,10 +329,10 @@ def calls(figures: dict[str, Any]) -> str:
     if not rows:
         return ""
     return f"""
-### Images, questions, sentences
+### Images, signals, questions, sentences
 
 Milliseconds of a call of our other models on the same board, tokenizer and all; tokens that the
-model read (patches of an image) and wrote.
+model read (patches of an image, windows of a signal) and wrote.
 
 {table(["", "read", "written", "ms"], rows)}"""
 

@@ -18,16 +18,17 @@ def at(result: dict[str, Any], position: int) -> float:
 
 def calls(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(what one of our other models did, milliseconds, heap), as far as they are measured."""
-    what = {"classify": "an image", "answer": "a question", "translate": "a sentence"}
+    what = {"answer": "a question", "translate": "a sentence"}
     out = []
     for name in CALLED:
         if name in figures:
             r = figures[name]
             row, heap = r["calls"][-1], r["heap"]
             made = f", {row['written']} written" if "written" in row else ""
-            unit = "patches" if r["task"] == "classify" else "tokens"
+            unit = {"an image": "patches", "a signal": "windows"}.get(row["given"], "tokens")
+            given = what.get(r["task"], row["given"])
             out.append((
-                f"our {r['model']} model, {what[r['task']]} of {row['tokens']} {unit}{made}",
+                f"our {r['model']} model, {given} of {row['tokens']} {unit}{made}",
                 f"{ms(row['cycles']):.1f}",
                 f"{heap['high_water']:,} of {heap['boot']:,}",
             ))  # fmt: skip

@@ -13,10 +13,7 @@ LEAST = 0.5  # deviation of a channel of whole numbers that hardly changes
 
 
 def scaled(graph: Graph, signals: Sequence[Array]) -> Graph:
-    """The same model with the mean and the deviation that signals (rows, channels) have.
-
-    What a window holds changes by them, and the linears that read it by the opposite.
-    """
+    """The same model with the mean and the deviation that signals (rows, channels) have."""
     f = graph.frames
     assert f is not None
     values = np.concatenate([np.asarray(s, np.float64) for s in signals])
@@ -27,7 +24,16 @@ def scaled(graph: Graph, signals: Sequence[Array]) -> Graph:
     if f.across > 1:
         # One matrix reads all channels.
         std[:] = np.sqrt((std**2).mean())
-    std = np.maximum(std, LEAST)
+    return rescaled(graph, mean, np.maximum(std, LEAST))
+
+
+def rescaled(graph: Graph, mean: Array, std: Array) -> Graph:
+    """The same model, which read numbers as they are, with a mean and a deviation of channels.
+
+    What a window holds changes by them, and the linears that read it by the opposite.
+    """
+    f = graph.frames
+    assert f is not None
     by, less = (np.tile(v[: f.size[1]], f.size[0]) for v in (std, mean))
     windows = next(n.out for n in graph.nodes if isinstance(n, Patches))
     nodes: list[Node] = []

@@ -70,14 +70,10 @@ def convert(
     say: Callable[[str], object] = getattr(progress, "say", str)
     say("reading the checkpoint")
     graph, vocabulary = importers.read(source, tokenizer, config)
+    tokens = not (graph.image or graph.frames)  # others need all their positions
     if context is None:
-        # What is read as a whole needs all its positions.
-        whole = graph.image or graph.frames
-        context = graph.context if whole else min(graph.context, DEFAULT_CONTEXT)
-    if graph.frames and graph.frames.mean is None:
-        if data is None:
-            raise Error(NO_SIZES)
-        graph = scaled(graph, [signal for signal, _ in read_signals(data, graph.frames)])
+        context = min(graph.context, DEFAULT_CONTEXT) if tokens else graph.context
+    graph = _sized(graph, data)
     rows = None
     if data is not None:
         rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
@@ -111,10 +107,19 @@ def convert(
         errors=errors(compiled),
         bits=bits(compiled),
         calibration=_calibrated_on(graph, rows, data),
-        text=bool(graph.image or graph.frames) or any(vocabulary.pieces),
+        text=not tokens or any(vocabulary.pieces),
         notes=vocabulary.notes,
         seconds=time.perf_counter() - start,
     )
+
+
+def _sized(graph: Graph, data: str | Path | None) -> Graph:
+    """A model of signals as it is where the sizes of their channels are known. Raises Error."""
+    if graph.frames is None or graph.frames.mean is not None:
+        return graph
+    if data is None:
+        raise Error(NO_SIZES)
+    return scaled(graph, [signal for signal, _ in read_signals(data, graph.frames)])
 
 
 def _check_bits(

@@ -82,12 +82,13 @@ def read_examples(
 
     .npy: rows of token ids; of a translator its sources. .tsv: in each line label and text for a
     model that classifies, source and target for a translator (lines of one source are one
-    example), text, question and answer for one that answers. .npz (`images` and, if there are
-    any, `labels`) or a folder with a folder of pictures for each label: for a model of images.
-    What a model of signals takes, `signals.read_signals` says. Other files: UTF-8 text. It is one
-    text for a generative model, encoded and cut into sequences that begin as the tokenizer has it,
-    of the context's length (a shorter rest is left out unless it is all there is), and a text in
-    each line for others.
+    example), text, question and answer for one that answers, numbers, with spaces between, and
+    text for one that predicts. .npz (`images` and, if there are any, `labels`: names, or the
+    numbers of one that predicts) or a folder with a folder of pictures for each label: for a model
+    of images. What a model of signals takes, `signals.read_signals` says. Other files: UTF-8 text.
+    It is one text for a generative model, encoded and cut into sequences that begin as the
+    tokenizer has it, of the context's length (a shorter rest is left out unless it is all there
+    is), and a text in each line for others.
     """
     file = Path(path)
     if graph.frames:
@@ -150,6 +151,7 @@ COLUMNS = {
     "translate": ["source", "target"],
     "answer": ["text", "question", "answer"],
     "tag": ["text"],
+    "predict": ["numbers", "text"],
 }
 
 
@@ -177,7 +179,12 @@ def _lines(
         if not ids.size:
             raise Error(f"{file}, line {number}: no tokens")
         if not graph.encoder:
-            yield Example(ids, text=of, wanted=row[:1] if len(row) > 1 else [])
+            made = Example(ids, text=of)
+            if len(row) > 1 and graph.task == "predict":
+                made.target = _numbers(f"{file}, line {number}", row[0].split(), graph)
+            elif len(row) > 1:
+                made.wanted = row[:1]
+            yield made
         elif of in sources:
             sources[of].wanted += row[1:2]
         else:
@@ -187,6 +194,18 @@ def _lines(
             sources[of] = made = _translated(ids, target, graph)
             made.text, made.wanted = of, row[1:2]
     yield from sources.values()
+
+
+def _numbers(where: str, values: Any, graph: Graph) -> Array:
+    """What is to be predicted. Raises Error."""
+    count = graph.sizes()[graph.result]
+    try:
+        made = np.array(values, np.float64).reshape(-1)
+    except ValueError:
+        made = np.zeros(0)
+    if made.shape != (count,) or not np.isfinite(made).all():
+        raise Error(f"{where}: {str(values)[:60]}, expected {count} numbers")
+    return made
 
 
 def _translated(source: Array, target: list[int], graph: Graph) -> Example:
@@ -231,10 +250,16 @@ def _images(file: Path, graph: Graph) -> Iterator[Example]:
     if images.dtype != np.uint8:
         raise Error(f"{file}: images are {images.dtype}, expected uint8")
     labels = arrays.get("labels")
-    if labels is not None and labels.shape != images.shape[:1]:
+    seen = () if labels is None else labels.shape[:1] if graph.task == "predict" else labels.shape
+    if labels is not None and seen != images.shape[:1]:
         raise Error(f"{file}: {labels.shape} labels of {len(images)} images")
     for i, pixels in enumerate(images):
-        yield _seen(pixels, [] if labels is None else [_label(file, labels[i], graph)], graph)
+        made = _seen(pixels, [], graph)
+        if labels is not None and graph.task == "predict":
+            made.target = _numbers(f"{file}: labels of image {i}", labels[i], graph)
+        elif labels is not None:
+            made.wanted = [_label(file, labels[i], graph)]
+        yield made
 
 
 def _label(file: Path, label: Any, graph: Graph) -> str:

@@ -17,6 +17,7 @@ from ..graph.nodes import Array
 TIMES = ("time", "timestamp", "t", "index", "")  # what a column is called that is no channel
 SERIES = ("series", "id")
 LABEL, TARGET = "label", "target"
+LONGEST = 1 << 24  # characters of a line
 EXACT = 2.0**53  # beyond, a float is not every whole number
 
 
@@ -62,7 +63,10 @@ def text_lines(path: Path) -> Iterator[str]:
     """The lines of a file of UTF-8. Raises Error."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            yield from file
+            while line := file.readline(LONGEST):
+                if len(line) == LONGEST:
+                    raise Error(f"{path} has a line of more than {LONGEST:,} characters")
+                yield line
     except UnicodeError as e:
         raise Error(f"cannot read {path}: it is no UTF-8 text") from e
     except OSError as e:

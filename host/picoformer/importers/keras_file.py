@@ -126,6 +126,11 @@ class KerasFile:
         expect_shape(f"{self.path}: {name}", self._tables[name].shape, shape)
         return self._tables[name]
 
+    def rank(self, name: str) -> int:
+        """Dimensions of a weight, 0 where there is none."""
+        found = self._weights.get(name)
+        return len(getattr(found, "shape", ()))
+
     def flatten(
         self, model: Any, path: str, scope: str = "", given: list[Key] | None = None
     ) -> list[Key]:

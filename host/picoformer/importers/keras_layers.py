@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..graph.nodes import Add, Array, Attention, Gate, LayerNorm, Pool
+from ..graph.nodes import Add, Array, Attention, Gate, LayerNorm, Linear, Pool
 from ..tokenizers.words import Words
 from .keras_file import Ref
-from .keras_values import Index, Rows, Text, Tokens, Value, Values, Vector
+from .keras_frames import FrameLayers
+from .keras_values import Index, Rows, Signal, Steps, Text, Tokens, Value, Vector
 
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}
 _NUMBERS = "int", "uint", "float", "bfloat"  # what types of tensors begin with
 _LAST = "softmax", "sigmoid"  # which may end a model: the logits in front of them come out
 
 
-class Layers(Values):
+class Layers(FrameLayers):
     """A method for each kind of layer: it reads the arguments of `call` and returns its value."""
 
     def input_layer(self) -> Value:
         shape = self.call.config.get("batch_shape") or [None]
         if self.call.config.get("dtype") == "string":
             return Text()
+        if len(shape) in (3, 4) and str(self.call.config.get("dtype")).startswith(_NUMBERS):
+            return self.signal(shape)
         # Floats are Keras's default: an Embedding makes whole numbers of them.
         if len(shape) != 2 or not str(self.call.config.get("dtype")).startswith(_NUMBERS):
             raise self.refusal(
                 f"shape {shape} of {self.call.config.get('dtype')}",
-                "token ids: Input((length,))",
+                "token ids: Input((length,)), or a signal: Input((length, channels))",
             )
         if shape[1] is not None:
             self.lengths.append((int(shape[1]), f"the input {self.call.name!r}"))
@@ -134,6 +138,9 @@ class Layers(Values):
         return value
 
     def dense(self) -> Value:
+        value = self.values[self.key(self.one())]
+        if isinstance(value, Signal):
+            return self.dense_of(value)
         self.plain()
         x = self.vector(self.one())
         weight = self.tensor("", 0, 0, 0).T
@@ -204,6 +211,8 @@ class Layers(Values):
         values = [self.values[self.key(t)] if isinstance(t, Ref) else t for t in terms]
         if len(values) < 2:
             raise self.refusal("a sum of one thing", "two or more")
+        if any(isinstance(v, Signal) for v in values):
+            return self.arithmetic(terms)
         if any(isinstance(v, Index) for v in values):
             return self.shifted(values, 1)
         if any(isinstance(v, Vector) for v in values):
@@ -254,8 +263,12 @@ class Layers(Values):
         return self.change()
 
     def product(self) -> Value:
-        """An embedding times a number."""
+        """An embedding times a number; a signal too."""
         values = [self.values[self.key(a)] if isinstance(a, Ref) else a for a in self.call.args]
+        signal = next((v for v in values if isinstance(v, Signal)), None)
+        if signal is not None:
+            rescaled = self.call.kind == "Rescaling"
+            return self.rescaling(signal) if rescaled else self.arithmetic(self.call.args)
         rows = next((v for v in values if isinstance(v, Rows)), None)
         scale: Any = next((v for v in values if v is not rows), None)
         if self.call.kind == "Rescaling":
@@ -272,17 +285,24 @@ class Layers(Values):
         def scaled(t: Array | None) -> Array | None:
             return None if t is None else (t * np.float64(scale)).astype(np.float32)
 
-        return Rows(scaled(rows.token), scaled(rows.position))
+        token = rows.token
+        if isinstance(token, Linear):
+            token = replace(token, weight=token.weight * scale, bias=scaled(token.bias))
+        else:
+            token = scaled(token)
+        return Rows(token, scaled(rows.position))
 
     def difference(self) -> Value:
         terms = self.call.args
+        if any(isinstance(self.values[k], Signal) for k in map(self.root_of, self.call.inputs())):
+            return self.arithmetic(terms)
         return self.shifted(
             [self.values[self.key(t)] if isinstance(t, Ref) else t for t in terms], -1
         )
 
     def like(self) -> Value:
-        """ones_like or zeros_like of the tokens."""
-        if not isinstance(self.values[self.key(self.one())], Tokens | Index):
+        """ones_like or zeros_like of the tokens, or of a number of each position."""
+        if not isinstance(self.values[self.key(self.one())], Tokens | Steps | Index):
             raise self.refusal("of no tokens", "ones_like and zeros_like of the tokens")
         return Index(0, int(self.call.kind == "OnesLike"))
 
@@ -306,6 +326,8 @@ class Layers(Values):
     def item(self) -> Value:
         """x[:, 0] or x[:, -1]."""
         where = self.call.args[1] if len(self.call.args) == 2 else self.call.kwargs.get("key")
+        if (steps := self.steps(where)) is not None:
+            return steps
         everything = {"start": None, "stop": None, "step": None}
         places = {0: "first", -1: "last"}
         if (
@@ -364,4 +386,10 @@ LAYERS: dict[str, Callable[[Layers], Value]] = {
     "ZerosLike": Layers.like,
     "Cumsum": Layers.running_sum,
     "Cast": Layers.cast,
+    "Normalization": Layers.normalization,
+    "BatchNormalization": Layers.normalization,
+    "Conv1D": Layers.convolution,
+    "Conv2D": Layers.convolution,
+    "Reshape": Layers.reshape,
+    "ExpandDims": Layers.axis,
 }

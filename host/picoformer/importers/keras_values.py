@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..graph.nodes import Array, Embedding, LayerNorm, Linear, Node
+from ..graph.frames import Frames
+from ..graph.nodes import Array, Embedding, LayerNorm, Linear, Node, Patches
 from ..tokenizers.words import Words
 from .description import Description
 from .keras_file import Call, KerasFile, Key, Ref
+from .signals import Scale, embed_frames
 
 
 @dataclass
@@ -26,6 +28,26 @@ class Tokens:
 
 
 @dataclass
+class Signal:
+    """The numbers of a signal, (number - mean) / std, both (channels,), in the Input's own units.
+
+    told: a layer has them so. window: rows that lie side by side. flat: without an axis of 1
+    behind the channels.
+    """
+
+    mean: Array
+    std: Array
+    told: bool = False
+    window: int = 1
+    flat: bool = True
+
+
+@dataclass
+class Steps:
+    """One number of each position, whichever."""
+
+
+@dataclass
 class Index:
     """Of each position i the number slope * i + start; the positions are slope 1, start 0."""
 
@@ -35,11 +57,22 @@ class Index:
 
 @dataclass
 class Rows:
-    """A sum of rows: by the token, and by the position; x, once that is made of it."""
+    """A sum of rows: by the token, and by the position; x, once that is made of it.
 
-    token: Array | None = None
+    Of a signal the token is a linear, of its windows.
+    """
+
+    token: Array | Linear | None = None
     position: Array | None = None
     made: bool = False
+
+
+@dataclass
+class Grid:
+    """Rows that lie (down, across), each of so many units, as a Conv2D makes them: shape."""
+
+    rows: Rows
+    shape: tuple[int, int, int]
 
 
 @dataclass
@@ -52,7 +85,7 @@ class Vector:
     end: str = ""  # softmax or sigmoid: nothing may follow
 
 
-Value = Text | Tokens | Index | Rows | Vector
+Value = Text | Tokens | Signal | Steps | Index | Rows | Grid | Vector
 
 
 class Values(KerasFile):
@@ -73,6 +106,9 @@ class Values(KerasFile):
         self.lengths: list[tuple[int, str]] = []  # positions there are, and what says so
         self.call = Call("", "", "", False, {}, [], {})
         self.vocab = 0
+        self.frames: Frames | None = None
+        self.scale: Scale | None = None  # as the description has it
+        self.windowed = False  # a layer reads the windows
 
     def refusal(self, seen: str, supported: str) -> Error:
         """The error for what the layer at hand has."""
@@ -91,11 +127,21 @@ class Values(KerasFile):
     def put(self, rows: Rows) -> Vector:
         """x, made of the sum of embeddings."""
         if not rows.made:
-            if rows.token is None or any(isinstance(n, Embedding) for n in self.nodes):
+            if rows.token is None or any(
+                isinstance(n, Embedding | Patches) for n in self.nodes
+            ):
                 raise self.refusal("it takes positions alone, or a second text", "one text")
-            self.nodes.append(Embedding("x", rows.token))
+            if isinstance(rows.token, Linear):
+                assert self.frames
+                t, self.vocab = rows.token, 1
+                self.nodes += embed_frames(
+                    self.frames, t.weight, t.bias, t.name, rows.position, None
+                )
+            else:
+                self.nodes.append(Embedding("x", rows.token))
+                if rows.position is not None:
+                    self.nodes.append(Embedding("x", rows.position, by="position"))
             if rows.position is not None:
-                self.nodes.append(Embedding("x", rows.position, by="position"))
                 self.lengths.append((len(rows.position), "the table of positions"))
             rows.made = True
         return Vector("x", 0)
@@ -113,6 +159,13 @@ class Values(KerasFile):
         value = self.values[self.key(argument)]
         if isinstance(value, Rows):
             value = self.put(value)
+        if isinstance(value, Signal):
+            raise self.refusal(
+                "it takes the signal itself", "a Dense, Conv1D or Conv2D in front of it"
+            )
+        if isinstance(value, Grid):
+            units = value.shape[2]
+            raise self.refusal("it takes patches in rows", f"Reshape((-1, {units})) in front")
         if not isinstance(value, Vector):
             raise self.refusal("it takes the tokens themselves", "an Embedding in front of it")
         if value.end:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import importers
+from ..compile.channels import rescaled
 from ..data.examples import Example, random_examples, read_examples
 from ..errors import Error
 from ..graph.float_model import sample
+from ..graph.nodes import Graph
 from ..tokenizers.section import build
 from .expected import compare
 from .layers import layer_errors
@@ -43,7 +42,7 @@ def evaluate(
     progress: wraps the iteration over examples. Raises Error.
     """
     if expect is not None and data is None:
-        raise Error(f"{expect} holds results: name what they are of with --data, as rows of ids")
+        raise Error(f"{expect} holds results: name what they are of with --data")
     sim = Simulator(model)
     graph, vocabulary = importers.read(reference, tokenizer, config)
     parameters = sim.model.meta.get("parameters", graph.parameters)
@@ -53,9 +52,7 @@ def evaluate(
             f"({parameters:,} parameters) was made of, or its tokenizer is another one"
         )
     if graph.frames and graph.frames.mean is None:
-        # It reads the numbers as they are.
-        n = graph.frames.channels
-        graph.frames = replace(graph.frames, mean=np.zeros(n), std=np.ones(n))
+        graph = _scaled(graph, sim, model)
     context = min(sim.context, graph.context)
     if data is not None:
         rows, said = read_examples(data, sim.tokenizer, context, graph), str(data)
@@ -63,11 +60,7 @@ def evaluate(
         ids, _ = sample(graph, SEQUENCES, context, seed=1)
         rows, said = [Example(row) for row in ids], "text that the float model wrote"
     else:
-        sized = replace(graph, frames=sim.frames) if graph.frames else graph
-        rows = random_examples(sized, RANDOM, context, seed=1)
-        for e in rows:
-            if graph.frames and e.signal is not None:
-                e.tokens = graph.frames.windows(e.signal)
+        rows = random_examples(graph, RANDOM, context, seed=1)
         said = "random " + ("pixels" if graph.image else "signals" if graph.frames else "tokens")
     scores = Scores(graph.task, said, len(rows), sum(len(e.tokens) for e in rows))
     if expect is not None:
@@ -75,3 +68,11 @@ def evaluate(
     SCORING[graph.task](scores, sim, graph, rows, progress)
     scores.layers = layer_errors(sim, graph, rows[:LAYER_SEQUENCES])
     return scores
+
+
+def _scaled(graph: Graph, sim: Simulator, model: str | Path) -> Graph:
+    """With the mean and the deviation of channels that the model file was given by its data."""
+    known = sim.frames
+    if not known or known.mean is None or known.std is None:
+        raise Error(f"{model} does not say how large its channels are: convert it again")
+    return rescaled(graph, known.mean, known.std)

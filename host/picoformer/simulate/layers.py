@@ -60,7 +60,10 @@ def _add_errors(
                 continue
             want = exact[name][n - 1]
             size = want.shape[1]
-            got = memory.logits if name == "logits" else memory.value(operand, size)
+            # Where positions were pooled, the logits are those of the last.
+            got = (
+                memory.logits[-len(want) :] if name == "logits" else memory.value(operand, size)
+            )
             real = got * 2.0**-bits
             if step.op == "gate" and step["dyn"]:
                 real = real * 2.0 ** memory.value(step["dyn"], 1)
