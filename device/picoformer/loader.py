@@ -88,7 +88,7 @@ def _binder(tokens):
         binder = None
         regions.forget(*_GOING)
         gc.collect()
-        n = min(max(min(free(), 1 << 17) >> 1, tokens + 24576), free() - 40960)
+        n = min(max(min(free(), 1 << 17) >> 1, tokens + 24576), free() - 28672)
         try:
             held = [bytearray(240) for _ in range(n >> 8)]  # noqa: F841
         except MemoryError:

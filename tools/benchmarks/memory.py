@@ -57,7 +57,7 @@ from tools.emulation.rp2040 import RP2040, checked
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
 MOMENTS = "checking", "binding", "resident"
-MODULES = "four", "images", "frames", "spans", "tokenizer_added"
+MODULES = "four", "windows", "images", "frames", "spans", "tokenizer_added"
 
 # Bytes of the heap that are used at the end of each moment, garbage aside.
 MEASURE = """
@@ -84,8 +84,8 @@ def noted(module, name, as_):
         note(as_)
         return out
     setattr(module, name, then)
-def binder():
-    out = was()
+def binder(tokens):
+    out = was(tokens)
     from picoformer import check
     noted(check, "steps", "checking")
     return out
@@ -101,7 +101,11 @@ binder = noted = was = None
 note("resident")
 for name in MODULES:
     before = gc.mem_alloc()
-    __import__("picoformer." + ("kernels_" + model.kernels + "4" if name == "four" else name))
+    if name == "four":
+        name_of = "kernels_" + model.kernels + "4"
+    else:
+        name_of = "kernels_windows" if name == "windows" else name
+    __import__("picoformer." + name_of)
     gc.collect()
     seen[name] = gc.mem_alloc() - before
 seen["weights"] = model.weights
@@ -334,7 +338,7 @@ def least(port: Any, script: str, about: int, **arguments: Any) -> int:
                 low = middle
         return free
     boot = int(port.exec("import gc\ngc.collect()\nprint(gc.mem_free())"))
-    low, high, free = about - 16 * HEAP_STEP, about + 16 * HEAP_STEP, boot
+    low, high, free = about - 16 * HEAP_STEP, about + 48 * HEAP_STEP, boot
     while high - low > HEAP_STEP // 2:
         middle = (low + high) // 2
         try:

@@ -272,7 +272,7 @@ def taken_whole(
 
 
 def called(board: RP2040, sim: Simulator) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What there is to say of a model of images, signals, answers or translations, and of the heap."""
+    """What there is to say of a model that is called with one input, and of the heap."""
     given = given_to(sim)
     *lines, free = board.exec(CALL.format(given=given), timeout=3600).splitlines()
     got = [ast.literal_eval(line) for line in lines]

@@ -66,9 +66,10 @@ class Planner:
         four = any(op in program.FOUR for op, _ in program.walk(m.program))
         image = modules["images"] if m.program[14] else 0
         image += modules["frames"] if m.frames else 0
+        windows = modules["windows"] if m.frames else 0
         spans = modules["spans"] if m.task in ("answer", "tag") else 0
         added = modules["tokenizer_added"] if self._added else 0
-        return modules["four"] if four else 0, image + spans + added
+        return (modules["four"] if four else 0) + windows, image + spans + added
 
     def _peaks(self, f: Footprint, weights: str, server: bool) -> tuple[int, int, int]:
         """Bytes in use: code that stays, everything while loading, everything while running."""
