@@ -108,7 +108,7 @@ class LogMel:
         first = int(points[0]) if len(points) else 1
         return first, counts.astype(np.int64), np.floor(256 * rise + 0.5).astype(np.int64)
 
-    @property
+    @cached_property
     def _triangles(self) -> Array:
         """The weights (bands, points)."""
         _, counts, rise = self.segments
@@ -186,3 +186,39 @@ class LogMel:
         bits = np.maximum(bits, 0)
         # In halves of a point, of as many points as the stages have halved.
         return _shift(xr, bits), _shift(xi, bits), bits + int(np.log2(m))
+
+    @cached_property
+    def table(self) -> NDArray[np.int32]:
+        """The words that a model file has of all this; docs/format.md."""
+        first, counts, rise = self.segments
+        cos, sin = self.twiddles
+        head = [self.rate, self.window, self.size, self.hop, self.bands, first, len(rise), 0]
+        parts = head, _halves(self.hann), (cos & 0xFFFF) | (sin & 0xFFFF) << 16, counts
+        words = np.concatenate([*map(np.asarray, parts), _halves(rise)])
+        return (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+
+
+def _halves(v: Array) -> Array:
+    """Words of two numbers of 16 bits."""
+    v = np.pad(v, (0, len(v) % 2))
+    return v[0::2] & 0xFFFF | (v[1::2] & 0xFFFF) << 16
+
+
+def _bits(v: Array) -> Array:
+    """Binary digits of v >= 0."""
+    return np.frexp(v.astype(np.float64))[1].astype(np.int64)
+
+
+def _shift(v: Array, s: Array) -> Array:
+    """v / 2**s, half added before a shift to the right."""
+    right = np.maximum(s, 0)
+    return np.where(s > 0, (v + ((1 << right) >> 1)) >> right, v << np.maximum(-s, 0))
+
+
+def _log2(t: Array, more: Array) -> NDArray[np.int16]:
+    """log2(t) + more, with 8 fraction bits, from 0 on; t of 31 bits."""
+    n = _bits(t)
+    x = (t << 16 >> n) - (1 << 15)
+    x = x + ((x * ((1 << 15) - x) >> 15) * 11 >> 5)
+    y = (n - 1 + more << 8) + (x + 64 >> 7)
+    return np.where(t > 0, np.clip(y, 0, (1 << 15) - 1), 0).astype(np.int16)
