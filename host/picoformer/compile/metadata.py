@@ -34,6 +34,10 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
         meta["image"] = list(graph.image)
     if graph.frames:
         meta["frames"] = _frames(graph.frames)
+        if sound := graph.frames.sound:
+            meta["sound"] = [sound.low, sound.high]
+    if graph.meta.get("background"):
+        meta["background"] = graph.meta["background"]
     if graph.meta.get("pixels"):
         meta["pixels"] = graph.meta["pixels"]
     return meta

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Error
+from ..features import LogMel
 
 LOW, HIGH = -(1 << 15), (1 << 15) - 1  # of a value
 
@@ -22,6 +23,7 @@ class Frames:
     front, windows of zeros. mean, std (channels,): of the whole numbers: a window holds
     (number - mean) / std, and padding zeros; None where the checkpoint does not tell them. unit
     (channels,): the real value of a step of one. names: of the channels, () if nobody said.
+    sound: what makes the rows of samples, where they are of sound.
     """
 
     length: int
@@ -34,6 +36,7 @@ class Frames:
     std: NDArray[np.float64] | None = None
     unit: NDArray[np.float64] | None = None
     names: tuple[str, ...] = ()
+    sound: LogMel | None = None
 
     @property
     def elements(self) -> int:

@@ -126,6 +126,22 @@ class Description(Config):
         found = [v for v in ends if v >= 0]
         return bos, tuple(found + [bos] if graph.task == "translate" and bos >= 0 else found)
 
+    def background(self, graph: Graph) -> None:
+        """Tell a classifier those of its labels that stand for nothing said. Raises Error."""
+        if not (names := self.texts("background")):
+            return
+        if graph.task != "classify":
+            raise self.refusal("background", names, "none where the task is " + graph.task)
+        for name in names:
+            if name not in graph.labels:
+                raise Error(
+                    f"{self.path}: background has {name!r}, expected some of the labels: "
+                    f"{', '.join(graph.labels)}"
+                )
+        if len(set(names)) == len(graph.labels):
+            raise Error(f"{self.path}: background has all labels; expected one at least besides")
+        graph.meta["background"] = list(dict.fromkeys(names))
+
     def classes(self, count: int) -> list[str]:
         """The labels of so many classes. Raises Error."""
         labels = self.texts("labels") or [f"LABEL_{i}" for i in range(count)]
