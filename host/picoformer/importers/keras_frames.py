@@ -42,8 +42,8 @@ class FrameLayers(Values):
         if sound and sound.bands != shape[2]:
             bands = f"{sound.bands} bands of input.sound in {given.path.name}"
             raise self.refusal(f"shape {shape}", f"channels that are the {bands}")
-        length = int(told if length is None else length)
-        if not 0 < shape[2] <= CHANNELS or not 0 < length <= LENGTH:
+        length = told if length is None else int(length)
+        if not 0 < shape[2] <= CHANNELS or not length or not 0 < length <= LENGTH:
             raise self.refusal(f"shape {shape}", f"at most {LENGTH} rows of {CHANNELS} numbers")
         scale = scale_of(given, fields, shape[2])
         n = shape[2]
