@@ -142,11 +142,17 @@ def _describe(model, f, section, words, tables, context):
         model.frames = words[i + 3], words[i + 4]
         if words[17]:
             model.sound = memoryview(tables)[words[17] >> 6 :]
+    model.background = ()
     if words[12] in program.LABELLED:
-        labels = program.labels(words, _meta(f, section).get("labels"))
+        meta = _meta(f, section)
+        labels = program.labels(words, meta.get("labels"))
+        ground = meta.get("background")
+        meta = None
         gc.collect()
         # Anew, close together: they were read among all else that the metadata say.
         model.labels = [name.encode().decode() for name in labels]
+        if isinstance(ground, list):
+            model.background = tuple([name for name in model.labels if name in ground])
     model.bos = words[7]
     model.ends = tuple(words[regions.HEAD : regions.caches(words)])
     model.several = words[16]

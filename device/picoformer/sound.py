@@ -9,13 +9,14 @@ class Features:
     """Rows of a model's front end: write samples as they come, read the newest rows.
 
     model: that reads sound. rate: samples a second; window: samples of a row; hop: samples from
-    one row to the next; bands: numbers of a row; rows: so far, modulo 2**29.
+    one row to the next; bands: numbers of a row; length: rows that the model reads; rows: so far,
+    modulo 2**29.
     """
 
     def __init__(self, model):
         self._table = table = model.sound
         self.rate, self.window, size, self.hop, self.bands = table[:5]
-        self._length = model.frames[0]
+        self.length = model.frames[0]
         if model.kernels == "portable":
             from .sound_portable import logmel
         else:
@@ -26,7 +27,7 @@ class Features:
         self._samples = array("h", bytes(2 * (self.window + _SPARE * self.hop)))
         self._view = memoryview(self._samples)
         # Each row is there twice, so that the newest ones lie in one piece.
-        self._out = array("h", bytes(4 * self._length * self.bands))
+        self._out = array("h", bytes(4 * self.length * self.bands))
         self.reset()
 
     def reset(self):
@@ -62,17 +63,17 @@ class Features:
         work = self._work
         work[0] = self._begin
         work[1] = self._slot * self.bands
-        work[2] = (self._slot + self._length) * self.bands
+        work[2] = (self._slot + self.length) * self.bands
         self._logmel(self._table, work, self._samples, self._out)
         self._begin += self.hop
         self._slot += 1
-        if self._slot == self._length:
+        if self._slot == self.length:
             self._slot = 0
         self.rows = self.rows + 1 & 0x1FFFFFFF
-        self._there = min(self._there + 1, self._length)
+        self._there = min(self._there + 1, self.length)
 
     def last(self, n=None):
         """The newest n rows, a memoryview; as many as the model reads, or as there are."""
-        n = min(self._there, self._length if n is None else n)
-        end = self._slot + self._length
+        n = min(self._there, self.length if n is None else n)
+        end = self._slot + self.length
         return memoryview(self._out)[(end - n) * self.bands : end * self.bands]

@@ -105,6 +105,12 @@ class ModelFile:
         return list(v) if all(isinstance(name, str) for name in v) else []
 
     @property
+    def background(self) -> tuple[str, ...]:
+        """The labels of a model that classifies that stand for no event."""
+        v = self.meta.get("background")
+        return tuple(name for name in self.labels if isinstance(v, list) and name in v)
+
+    @property
     def framed(self) -> bool:
         """Whether results are values of the frames; otherwise logits behind the first of them."""
         return int(self.program[5]) >> 6 < regions.HEADER + self.stride
