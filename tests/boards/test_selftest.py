@@ -26,7 +26,7 @@ def board(tmp_path_factory):
         yield b
 
 
-OWN = ["stories", "intents", "facts", "fashion", "english-french"]
+OWN = ["stories", "intents", "facts", "fashion", "english-french", "motions"]
 
 
 @pytest.mark.parametrize("name", some(OWN, 2))

@@ -79,7 +79,7 @@ def runs(port, path: Path, heap: int, context: int, place: str) -> bool:
 @pytest.mark.parametrize(
     "model",
     some(
-        [(name, "ram") for name in ("stories", "intents", "english-french", *NAMES)]
+        [(name, "ram") for name in ("stories", "intents", "english-french", "motions", *NAMES)]
         + [(name, "file") for name in ("stories", "intents", "english-french")],
         4, 2,
     ),
@@ -97,6 +97,11 @@ def test_prediction_on_the_unix_port(files, unix, model):
     off = max(TOLERANCE[place] * needed, BYTES)
     assert runs(unix, path, int(needed + off), context, place)
     assert not runs(unix, path, int(needed - off), context, place)
+
+
+def test_every_profile_has_all_that_models_may_import():
+    for name, board in PROFILES.items():
+        assert set(board.code.modules) == set(memory.MODULES), name
 
 
 PIECES = """
