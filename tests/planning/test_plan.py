@@ -79,7 +79,7 @@ def runs(port, path: Path, heap: int, context: int, place: str) -> bool:
 @pytest.mark.parametrize(
     "model",
     some(
-        [(name, "ram") for name in ("stories", "intents", "english-french", "motions", *NAMES)]
+        [(name, "ram") for name in ("stories", "intents", "english-french", *NAMES)]
         + [(name, "file") for name in ("stories", "intents", "english-french")],
         4, 2,
     ),
