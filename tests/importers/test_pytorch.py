@@ -302,10 +302,10 @@ def test_a_folder_with_one_described_checkpoint(tmp_path):
     (folder / "older.pt").write_bytes(b"")  # which has no description
     equal(read(folder), whole)
     (folder / "older.json").write_text("{}")
-    refused(folder, "config.json", "mine has README.md", "name one of its", "model.safe", "older.pt")
+    refused(folder, "config.json", "mine has README.md", "name one of its", "older.pt")
     (folder / "older.pt").unlink()
     elsewhere = path.with_suffix(".json").rename(tmp_path / "elsewhere.json")
-    refused(folder, "expected a Hugging Face folder, or", "to convert model.safetensors, name that")
+    refused(folder, "expected a Hugging Face folder, or", "to convert model.safetensors")
     equal(importers.read(folder, config=elsewhere)[0], whole)
     (folder / "config.json").write_text("{}")
     refused(folder, "model_type")

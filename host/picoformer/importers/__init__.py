@@ -83,7 +83,9 @@ def _chosen(path: Path, described: bool) -> Path:
     """
     if any((path / name).is_file() for name in _LISTS):
         return path
-    found = [file for file in checkpoints(path) if described or file.with_suffix(".json").is_file()]
+    found = checkpoints(path)
+    if not described:
+        found = [file for file in found if file.with_suffix(".json").is_file()]
     return found[0] if len(found) == 1 else path
 
 
