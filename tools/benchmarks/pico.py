@@ -123,7 +123,8 @@ gc.collect()
 print(gc.mem_free())
 """
 
-# Whatever else a model does: cycles and result of each call, behind one that imports what it needs.
+# Whatever else a model does: cycles and result of each call, behind one that is not counted and
+# imports what it needs.
 CALL = f"""
 def call(given, m):
     do = getattr(model, model.task)

@@ -8,7 +8,6 @@ from tools.benchmarks.pico import ms
 from tools.benchmarks.tables import CALLED, readers, silicon, silicon_ms, table, unix_rows
 from tools.emulation.rp2040 import CLOCK_HZ
 
-
 UNITS = {"an image": "patches", "a signal": "windows"}  # of what is no text
 
 
