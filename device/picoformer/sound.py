@@ -19,6 +19,8 @@ class Features:
         self.length = model.frames[0]
         if model.kernels == "portable":
             from .sound_portable import logmel
+        elif model.kernels in ("thumb", "dsp"):
+            from .kernels_thumb_sound import logmel
         else:
             from .kernels_sound import logmel
         self._logmel = logmel

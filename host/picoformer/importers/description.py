@@ -19,8 +19,16 @@ TASKS = {name: name for name in ("generate", "classify", "embed", "predict", "tr
 POOLED = "classify", "embed", "predict"  # the tasks of all positions together
 ACTIVATIONS = {name: name for name in ("relu", "gelu", "gelu_tanh", "silu")}
 POOLING = {name: name for name in ("mean", "first", "last")}
+PYTORCH_FILES = ".pt", ".pth", ".ckpt", ".safetensors"
+KERAS_FILES = (".keras",)
 _OUTPUT = "mean", "std", "names"
 _LARGEST = 1e12  # of a mean or a deviation
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The files in a folder that may have a description, none where it is no folder."""
+    suffixes = PYTORCH_FILES + KERAS_FILES
+    return sorted(p for p in folder.glob("*.*") if p.suffix in suffixes and p.is_file())
 
 
 class Description(Config):
