@@ -185,7 +185,7 @@ def test_a_sound_is_its_rows(tmp_path):
     assert found.dtype == np.int64 and found.tolist() == HEARD(x).tolist() and len(found) == 20
     assert signal(wavs.write(path, x[:336]), FRAMES).shape == (2, 10)
     wavs.write(path, x[:335])
-    with pytest.raises(Error, match="a.wav has 335 samples at 8,000 Hz, expected 336 at least"):
+    with pytest.raises(Error, match="a.wav has 335 samples at 8,000 Hz, expected 336 or more"):
         signal(path, FRAMES)
     wavs.write(path, wavs.noise(1856))
     words = "a.wav has 0.23 s of sound, and this model reads 0.22 s at once: cut it, or let "

@@ -138,7 +138,8 @@ def _rows_of(file: Path, frames: Frames) -> NDArray[np.int16]:
     if len(rows) < frames.least:
         least = heard.window + (frames.least - 1) * heard.hop
         raise Error(
-            f"{file} has {len(samples):,} samples at {heard.rate:,} Hz, expected {least:,} at least"
+            f"{file} has {len(samples):,} samples at {heard.rate:,} Hz, expected {least:,} or "
+            "more"
         )
     return rows
 
