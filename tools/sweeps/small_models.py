@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -136,7 +137,7 @@ def made(kind: str) -> bytes:
     meta |= {"labels": graph.labels} if graph.labels else {}
     meta |= {"image": list(graph.image)} if graph.image else {}
     if graph.frames and (sound := graph.frames.sound):
-        meta["sound"] = [sound.low, sound.high]
+        meta["sound"] = asdict(sound)
     rounded = round_graph(graph, inputs(graph, None), 16) if four else {}
     built = compile_graph(graph, calibrate(graph), rounded=rounded, **bits)
     return modelfile.encode(built, build(other_vocabulary(kind)), meta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..graph.frames import Frames
@@ -35,7 +36,7 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
     if graph.frames:
         meta["frames"] = _frames(graph.frames)
         if sound := graph.frames.sound:
-            meta["sound"] = [sound.low, sound.high]
+            meta["sound"] = asdict(sound)
     if graph.meta.get("background"):
         meta["background"] = graph.meta["background"]
     if graph.meta.get("pixels"):

@@ -10,7 +10,7 @@ import struct
 import tempfile
 from binascii import crc32
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,6 @@ from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
 from .steps import Step
-
-# The types that the lowest and the highest frequency may have in the metadata.
-_FREQUENCIES = [[a, b] for a in (int, float) for b in (int, float)]
 
 
 @dataclass(frozen=True)
@@ -78,23 +75,12 @@ class ModelFile:
         found = frames_of(
             self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"]
         )
-        return replace(found, sound=self._sound())
+        return found if found.sound and self._hears(found.sound) else replace(found, sound=None)
 
-    def _sound(self) -> LogMel | None:
-        """What makes rows of sound; None where the program's tables are of no LogMel."""
-        if not self.program[17]:
-            return None
-        table = self.tables[int(self.program[17]) >> 6 :]
-        rate, window, _, hop, bands = table[:5].tolist()
-        given = self.meta.get("sound")
-        if not isinstance(given, list) or [type(n) for n in given] not in _FREQUENCIES:
-            return None
-        try:
-            made = LogMel(rate, window, hop, bands, *given)
-        except Error:
-            return None
-        same = np.array_equal(made.table, table[: made.table.size])
-        return made if same else None
+    def _hears(self, sound: LogMel) -> bool:
+        """Whether the program's rows are of this sound."""
+        table = self.tables[int(self.program[17]) >> 6 :][: sound.table.size]
+        return bool(self.program[17]) and np.array_equal(sound.table, table)
 
     @property
     def labels(self) -> list[str]:
@@ -239,7 +225,23 @@ def frames_of(
 
     names = tuple(str(name) for name in listed("names", str) or [])
     known = numbers("mean"), numbers("std"), numbers("unit")
-    return Frames(length, channels, size, stride, padding, tokens, *known, names)
+    sound = _sound_of(meta.get("sound"))
+    if sound and sound.bands != channels:
+        sound = None
+    return Frames(length, channels, size, stride, padding, tokens, *known, names, sound)
+
+
+def _sound_of(given: Any) -> LogMel | None:
+    """What makes rows of sound, as metadata say it; None where they say nothing that can be."""
+    kinds = {f.name: (int,) if f.type == "int" else (int, float) for f in fields(LogMel)}
+    if not isinstance(given, dict) or set(given) != set(kinds):
+        return None
+    if any(type(v) not in kinds[name] for name, v in given.items()):
+        return None
+    try:
+        return LogMel(**given)
+    except Error:
+        return None
 
 
 def _no_number(name: str) -> None:

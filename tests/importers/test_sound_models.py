@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_labels_of_the_background(tmp_path):
     assert graph.meta["background"] == BACKGROUND
     data = compiled_bytes(graph, Vocabulary([b""]), compile_graph(graph, calibrate(graph)))
     meta = parse(data).meta
-    assert meta["background"] == BACKGROUND and meta["sound"] == [50.0, 3900.0]
+    assert meta["background"] == BACKGROUND and meta["sound"] == SOUND
     one = importers.read(describe(path, background="LABEL_2"))[0]
     assert one.meta["background"] == ["LABEL_2"]
     assert "background" not in importers.read(describe(path, background=[]))[0].meta
@@ -119,3 +120,21 @@ def test_labels_of_the_background_of_a_keras_model(tmp_path):
     assert importers.read(path)[0].meta["background"] == ["e"]
     path = test_keras_signals.place(tmp_path, "spectrogram", labels=labels, background=["f"])
     test_keras.refused(path, "m.json: background has 'f', expected some of the labels: a, b, c")
+
+
+def test_what_metadata_say_of_sound(tmp_path):
+    """What is not that of the program's tables is none."""
+    graph = importers.read(keywords(tmp_path))[0]
+    data = compiled_bytes(graph, Vocabulary([b""]), compile_graph(graph, calibrate(graph)))
+    m = parse(data)
+    assert m.frames.sound == MADE
+    for wrong in (
+        None, [50, 3900], {}, {**SOUND, "high": 3901}, {**SOUND, "bands": 9}, {**SOUND, "x": 1},
+        {**SOUND, "rate": 8000.0}, {**SOUND, "low": "50"}, {**SOUND, "window": -4},
+        {**SOUND, "low": True}, {n: v for n, v in SOUND.items() if n != "hop"},
+    ):  # fmt: skip
+        assert replace(m, meta={**m.meta, "sound": wrong}).frames.sound is None
+    # Of rows of no sound.
+    words = m.program.copy()
+    words[17] = 0
+    assert replace(m, program=words).frames.sound is None
