@@ -158,10 +158,11 @@ def _find(
         })  # fmt: skip
         return took
     where = "with the cable" if more else "on the PC"
-    print(
-        f"{len(events)} event{'s'[: len(events) != 1]} in {seconds:.2f} s of sound, "
-        f"{listener.windows} windows; {took / 1000:.1f} s {where}"
+    found, windows = (
+        f"{n} {what}{'s'[: n != 1]}"
+        for n, what in ((len(events), "event"), (listener.windows, "window"))
     )
+    print(f"{found} in {seconds:.2f} s of sound, {windows}; {took / 1000:.1f} s {where}")
     return took
 
 
