@@ -34,6 +34,8 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
         meta["image"] = list(graph.image)
     if graph.frames:
         meta["frames"] = _frames(graph.frames)
+        if sound := graph.frames.sound:
+            meta["sound"] = [sound.low, sound.high]
     if graph.meta.get("pixels"):
         meta["pixels"] = graph.meta["pixels"]
     return meta

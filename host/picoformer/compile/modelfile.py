@@ -20,11 +20,15 @@ import numpy as np
 from ..device import modelfile, program, regions
 from ..device.check import check
 from ..errors import Error
+from ..features import LogMel
 from ..graph.frames import Frames
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
 from .steps import Step
+
+# The types that the lowest and the highest frequency may have in the metadata.
+_FREQUENCIES = [[a, b] for a in (int, float) for b in (int, float)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,26 @@ class ModelFile:
         s = self.steps[0].named
         size, stride = (s["height"], s["width"]), (s["down"], s["right"])
         padding = s["before"], s["behind"]
-        return frames_of(self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"])
+        found = frames_of(
+            self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"]
+        )
+        return replace(found, sound=self._sound())
+
+    def _sound(self) -> LogMel | None:
+        """What makes rows of sound; None where the program's tables are of no LogMel."""
+        if not self.program[17]:
+            return None
+        table = self.tables[int(self.program[17]) >> 6 :]
+        rate, window, _, hop, bands = table[:5].tolist()
+        given = self.meta.get("sound")
+        if not isinstance(given, list) or [type(n) for n in given] not in _FREQUENCIES:
+            return None
+        try:
+            made = LogMel(rate, window, hop, bands, *given)
+        except Error:
+            return None
+        same = np.array_equal(made.table, table[: made.table.size])
+        return made if same else None
 
     @property
     def labels(self) -> list[str]:

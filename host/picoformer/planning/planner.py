@@ -82,6 +82,9 @@ class Planner:
         if self.board.grows:
             # What is not small is there before.
             checking, binding = sum(f.large), code.grown + f.pieces["tokenizer"] // 2
+        elif f.large:
+            # What the proof leaves lies in front of the largest block, which comes behind it.
+            checking += max(f.large)
         loading = max(checking + code.checking + more, f.binding + binding + stays)
         return stays, loading, f.resident + stays + once_running + f.transient + code.running
 
