@@ -20,6 +20,7 @@ from ..graph.nodes import Array
 from ..simulate.simulator import Simulator
 from ..simulate.sound import Features
 from .arguments import add_file, add_json, add_place, command, then, warn
+from .doubts import of_signal
 from .inputs import frames_there, told
 from .open import opened
 from .printing import show_json
@@ -140,6 +141,8 @@ def _find(
     if rows < frames.length:
         window = lasting(heard, frames.length)
         warn(o, f"the recording is shorter than the {window} that the model reads: one window")
+    for doubt in of_signal(frames, heard(samples)):
+        warn(o, doubt)
     given = {"hop": o.hop, "threshold": o.threshold, "smooth": o.smooth, "rest": o.rest}
     listener = Listener(model, io.BytesIO(samples.astype("<i2").tobytes()), **given)
     width = max(map(len, model.labels))
