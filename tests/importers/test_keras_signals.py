@@ -17,7 +17,7 @@ from kerassignals import CASES, FOLDER, signal_of
 from picoformer import Error, importers
 from picoformer.graph.nodes import Graph, Linear, Pool
 from test_keras import layer, refused, setting, table
-from test_signals import integers, known, near, read, run
+from test_signals import check_same_weights, integers, known, near, read, run
 from turns import some
 
 pytest.importorskip("h5py")
@@ -65,6 +65,11 @@ def test_integers_are_close(tmp_path, name):
     graph = read(path)
     made = integers(path, graph, signal)
     assert near(graph, made, run(known(graph), signal))
+
+
+@pytest.mark.parametrize("name", some(CASES, 3, 1))
+def test_integers_equal_the_same_weights(tmp_path, name):
+    check_same_weights(read(place(tmp_path, name)), [signal_of(name)])
 
 
 def test_what_is_told_and_found(tmp_path):

@@ -16,10 +16,17 @@ import plain
 import signalmodels
 from closeness import cosine
 from picoformer import Error, Simulator, convert, evaluate, importers
+from picoformer.compile import modelfile
+from picoformer.compile.calibration import calibrate
+from picoformer.compile.channels import scaled
+from picoformer.compile.compiler import compile_graph
+from picoformer.compile.convert import compiled_bytes
+from picoformer.compile.quantize import dequantized
 from picoformer.data.examples import Example
 from picoformer.data.pictures import cut
 from picoformer.graph.float_model import FloatModel
 from picoformer.graph.nodes import Embedding, Graph, Linear, Patches
+from picoformer.tokenizers.vocabulary import Vocabulary
 from signalmodels import CASES, signal_of, write
 from test_architectures import read as architecture
 from test_pytorch import change, describe, refused
@@ -86,6 +93,27 @@ def integers(path: Path, graph: Graph, signal: np.ndarray) -> np.ndarray:
     return np.asarray(made, np.float64)[None]
 
 
+def compiled(graph: Graph, signals: list[np.ndarray]) -> tuple[bytes, Simulator, Graph]:
+    """A model file, its simulator, and the float graph with the same weights as its integers."""
+    assert graph.frames
+    if graph.frames.mean is None:
+        graph = scaled(graph, signals)
+    graph.check()
+    rows = [Example(graph.frames.windows(s), signal=s) for s in signals]
+    made = compile_graph(graph, calibrate(graph, rows))
+    data = compiled_bytes(graph, Vocabulary([b""]), made)
+    return data, Simulator(modelfile.parse(data)), dequantized(graph, made.dequantized)
+
+
+def check_same_weights(graph: Graph, signals: list[np.ndarray]) -> None:
+    """Integers are those of floating point with the same weights."""
+    signals = [graph.frames.signal(s) for s in signals]
+    _, sim, same = compiled(graph, signals)
+    exact = np.concatenate([run(same, s)[0] for s in signals])
+    ours = np.concatenate([sim._read(s, graph.task) for s in signals])
+    assert cosine(exact, ours * 1.0) >= 0.9995
+
+
 def near(graph: Graph, made: np.ndarray, exact: np.ndarray) -> bool:
     """Whether a result of integers is that of the float graph."""
     if graph.task == "classify":  # in which only differences count
@@ -101,6 +129,13 @@ def test_integers_are_close(tmp_path, name):
     graph = read(path)
     made = integers(path, graph, signal)
     assert near(graph, made, run(known(graph), signal))
+
+
+@pytest.mark.parametrize("name", some(CASES, 4))
+def test_integers_equal_the_same_weights(tmp_path, name):
+    graph = read(write(tmp_path, CASES[name]))
+    lengths = signalmodels.lengths(CASES[name])
+    check_same_weights(graph, [signal_of(name, n, seed) for n in lengths for seed in (0, 1)])
 
 
 def test_what_is_told_and_found(tmp_path):
