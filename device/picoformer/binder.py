@@ -26,7 +26,7 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
         others = _modules(f, parts[3], words, kernels, tiled)
         gc.collect()
         modelfile.read(f, parts[0], modelfile.META)
-        _describe(model, f, parts[0], words, context)
+        _describe(model, f, parts[0], words, tables, context)
         model.kernels = kernels.__name__.rpartition("_")[2]
         model.tokenizer = _tokenizer(f, parts[3], model.vocab, held)
     except ImportError as e:
@@ -119,7 +119,7 @@ def tokenizer(section):
     return reader(section)
 
 
-def _describe(model, f, section, words, context):
+def _describe(model, f, section, words, tables, context):
     """What the program's head and the metadata, a section of the file, say of a model."""
     limit = words[0]
     context = limit if context is None else context
@@ -135,16 +135,24 @@ def _describe(model, f, section, words, context):
     if words[14]:
         model.image = program.image(words, _meta(f, section).get("image"))
         model._patch = words[14] >> 6
-    model.frames = ()
+    model.frames = model.sound = ()
     if _first(words) == program.WINDOWS:
         i = regions.caches(words) + words[11] + 2
         model._windows = memoryview(words)[i : i + len(program.OPS[program.WINDOWS][1])]
         model.frames = words[i + 3], words[i + 4]
+        if words[17]:
+            model.sound = memoryview(tables)[words[17] >> 6 :]
+    model.background = ()
     if words[12] in program.LABELLED:
-        labels = program.labels(words, _meta(f, section).get("labels"))
+        meta = _meta(f, section)
+        labels = program.labels(words, meta.get("labels"))
+        ground = meta.get("background")
+        meta = None
         gc.collect()
         # Anew, close together: they were read among all else that the metadata say.
         model.labels = [name.encode().decode() for name in labels]
+        if isinstance(ground, list):
+            model.background = tuple([name for name in model.labels if name in ground])
     model.bos = words[7]
     model.ends = tuple(words[regions.HEAD : regions.caches(words)])
     model.several = words[16]

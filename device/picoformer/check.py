@@ -186,6 +186,8 @@ class _Steps(_Memory):
         need(headed == (task not in EACH), "no head, or one too much")
         need(not image or task in POOLED, "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
+        first = words[caches(words) + words[11]]
+        need(not words[17] or first == WINDOWS, "sound that nobody reads")
         need(not words[16] or task in LABELLED, "no labels, of which there may be several")
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
         for op, i in walk(words):
@@ -294,6 +296,11 @@ class _Steps(_Memory):
         self.contents(at, channels, 0, 32767, "factor")
         self.contents(at + channels, channels, -1 << 30, 1 << 30, "offset")
         self.contents(at + 2 * channels, channels, 0, 30, "shift")
+        if words[17]:
+            from .sound_proof import prove
+
+            prove(words[17], self.tables, channels)
+            forget("sound_proof")
         self.embedded = out, height * width
         self.signal = True
 

@@ -272,6 +272,15 @@ class Model:
         """The embedding of a text, array('i'); only directions and ratios mean something."""
         return self.read(text, "embed")
 
+    def features(self):
+        """What makes a model's rows of sound, as samples come: sound.Features. Raises Error."""
+        from .sound import Features
+
+        self._open()
+        if not self.sound:
+            raise Error("this model reads no sound")
+        return Features(self)
+
     def predict(self, given):
         """The numbers that a model predicts, array('f'); `read` gives the integers of them."""
         one = 1 << self.bits
@@ -393,5 +402,5 @@ class Model:
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None
-        self.tokenizer = self._tokens = self._windows = None
+        self.tokenizer = self._tokens = self._windows = self.sound = None
         gc.collect()

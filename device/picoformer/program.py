@@ -102,7 +102,7 @@ def steps(words):
         raise Error("bad program: %d words" % len(words))
     for k in range(HEAD):
         # Operands and the lengths of the lists are checked where they are used.
-        if k not in (5, 9, 10, 14, 15):
+        if k not in (5, 9, 10, 14, 15, 17):
             name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
             if not low <= words[k] <= high:
                 raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from .boards.selftest import selftest
     from .compile.convert import convert
+    from .device.listener import Listener
     from .errors import Error
     from .simulate.evaluation import evaluate
     from .simulate.plot import plot
@@ -39,6 +40,7 @@ _FROM = {
     "BoardError": "boards.errors",
     "Error": "errors",
     "LinkError": "boards.errors",
+    "Listener": "device.listener",
     "NoBoardError": "boards.errors",
     "NoMemoryError": "boards.errors",
     "NoModelError": "boards.errors",
@@ -59,6 +61,7 @@ __all__ = [
     "BoardError",
     "Error",
     "LinkError",
+    "Listener",
     "NoBoardError",
     "NoMemoryError",
     "NoModelError",

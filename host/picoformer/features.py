@@ -1,7 +1,7 @@
 """What a model hears of sound: rows of log-mel energies, in the integers that boards compute.
 
-The definition: docs/numerics.md has it in words, and each kernel equals it. Train on these numbers,
-and there is no gap between the notebook and the board:
+The definition: docs/numerics.md has it in words, and each kernel equals it. Train on these
+numbers, and there is no gap between the notebook and the board:
 
     from picoformer.features import LogMel
     rows = LogMel(rate=8000)(samples)  # int16 (rows, bands) of int16 samples
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,8 @@ class LogMel:
     def edges(self) -> NDArray[np.float64]:
         """Where the bands begin, peak and end (bands + 2,), in points of the transform."""
         mel = 2595 * np.log10(1 + np.array([self.low, self.high]) / 700)
-        hz = 700 * (10 ** (np.linspace(*mel, self.bands + 2) / 2595) - 1)
+        steps = np.linspace(mel[0], mel[1], self.bands + 2)
+        hz = 700 * (10 ** (steps / 2595) - 1)
         return np.asarray(hz * self.size / self.rate)
 
     @cached_property
@@ -122,11 +124,13 @@ class LogMel:
         """Rows of so many samples."""
         return max(0, (samples - self.window) // self.hop + 1)
 
-    def __call__(self, samples: NDArray[np.integer]) -> NDArray[np.int16]:
+    def __call__(self, samples: NDArray[Any]) -> NDArray[np.int16]:
         """Rows (rows, bands) of samples (n,), whole numbers of 16 bits. Raises Error."""
         x = np.asarray(samples)
         if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and np.abs(x).max() > 1 << 15):
-            raise Error(f"samples of {x.dtype}, shape {x.shape}; expected whole numbers of 16 bits")
+            raise Error(
+                f"samples of {x.dtype}, shape {x.shape}; expected whole numbers of 16 bits"
+            )
         n = self.rows(len(x))
         if not n:
             return np.zeros((0, self.bands), np.int16)

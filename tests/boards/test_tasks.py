@@ -347,6 +347,7 @@ for one in GIVEN:
     print(getattr(m, m.task)(*one))
 """
 FACTS = "Anna lives in Lyon. She has two dogs. The red box is under the table."
+OTHERS = "facts", "fashion", "english-french", "motions"
 QUESTIONS = ("Where does Anna live?", "Who has two dogs?", "Where is the red box?")
 
 
@@ -356,19 +357,23 @@ def given_to(name: str) -> list[tuple]:
         return [(FACTS, question) for question in QUESTIONS]
     if name == "english-french":
         return [(text,) for text in ("Tom is here.", "I am ill.", "Where are you going?")]
+    if name == "motions":
+        rows = np.loadtxt(ROOT / "models/motions/walking.csv", np.int16, delimiter=",", skiprows=1)
+        return [(rows,), (rows[:37],), (rows[::-1] // 2,)]
     with np.load(ROOT / "tests" / "data" / "fashion.npz") as arrays:
         return [(image,) for image in arrays["images"][:3]]
 
 
 def test_what_the_others_say(own):
-    facts, fashion, french = (own(n).sim for n in ("facts", "fashion", "english-french"))
+    facts, fashion, french, motions = (own(n).sim for n in OTHERS)
     assert [facts.answer(*one) for one in given_to("facts")] == ["Lyon", "Anna", "under the table"]
     said = [fashion.classify(*one)[0][0] for one in given_to("fashion")]
     assert said == ["Ankle boot", "Pullover", "Trouser"]
     assert french.translate("Tom is here.") == "Tom est ici."
+    assert motions.classify(*given_to("motions")[0])[0][0] == "Walking"
 
 
-@pytest.mark.parametrize("name", ["facts", "fashion", "english-french"])
+@pytest.mark.parametrize("name", OTHERS)
 def test_the_board_says_what_the_simulator_does(own, unix, families, name):
     model = own(name)
     given = given_to(name)
@@ -381,7 +386,7 @@ def test_the_board_says_what_the_simulator_does(own, unix, families, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["facts", "fashion", "english-french"])
+@pytest.mark.parametrize("name", OTHERS)
 def test_the_others_over_the_link_on_the_emulated_pico(own, tmp_path, name):
     if reason := pico.PicoBoard.missing():
         pytest.skip(reason)
@@ -389,7 +394,8 @@ def test_the_others_over_the_link_on_the_emulated_pico(own, tmp_path, name):
     with pico.PicoBoard(tmp_path / "flash") as emulated, Board(emulated.port) as b:
         assert b.deploy(model.path) == name
         loaded = b.load(name)
-        assert (loaded.kernels, loaded.weights) == ("thumb", "flash")
+        place = "ram" if name == "motions" else "flash"  # small enough to be copied whole
+        assert (loaded.kernels, loaded.weights) == ("thumb", place)
         task = model.sim.model.task
         for one in given_to(name):
             start = time.perf_counter()

@@ -96,6 +96,7 @@ def test_convert_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("intents", ["--prompt", "will it rain?"]),
         ("english-french", ["--prompt", "I am tired."]),
         ("facts", ["--context", "Anna lives in Lyon.", "--prompt", "Where does Anna live?"]),
+        ("motions", ["--input", str(models.ROOT / "models/motions/walking.csv")]),
     ],
 )
 def test_simulate(own, capsys: pytest.CaptureFixture[str], name: str, given: list[str]) -> None:

@@ -186,6 +186,8 @@ def test_on_a_board(files, capsys, tmp_path, monkeypatch):
         assert "give a TEXT, an --image or an --input, one of them" in refused(
             capsys, "predict", *port, "--model", "forecast"
         )
+        assert main(["boards", *port]) == 0
+        assert "--model forecast --input SIGNAL.csv" in capsys.readouterr().err
 
 
 def test_eval(files, capsys, tmp_path, monkeypatch):
@@ -207,7 +209,7 @@ def test_eval(files, capsys, tmp_path, monkeypatch):
     assert seen["expect_off_int"] < 1e-6 and seen["outputs"][0]["name"] == "label 0"
     assert main(given) == 0
     out = capsys.readouterr().out
-    for words in ("mae_float", "rmse_int", "r2_int", "off_max", "of each number", "label 2"):
+    for words in ("windows, 8 examples", "mae_float", "rmse_int", "r2_int", "off_max", "of each number", "label 2"):
         assert words in out
 
     path, _, a = files("signal")

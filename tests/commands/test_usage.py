@@ -126,7 +126,7 @@ def test_what_comes_next(tmp_path, capsys, monkeypatch):
 
 
 def test_inspect_has_no_raw_lists(own, capsys):
-    for name in ("stories", "fashion", "english-french"):
+    for name in ("stories", "fashion", "english-french", "motions"):
         assert main(["inspect", str(own(name).path)]) == 0
         said = capsys.readouterr().out
         assert "[" not in said and "{" not in said, said

@@ -364,7 +364,7 @@ def test_what_the_errors_say(on_board, good):
     bad(8, 17, "number of end tokens is 17, not 0 to 16")
     bad(16, 1, "no labels, of which there may be several")
     bad(16, 2, "several is 2")
-    bad(17, 1, "reserved word is 1")
+    bad(18, 1, "reserved word is 1")
     bad(24, 13, "end token is 13, not -1 to 12")
     at = 24 + p[8]
     bad(at, p[at] + 2, "cache size")
@@ -1044,7 +1044,7 @@ def test_every_step_is_on_the_pages():
 
 def test_header_words_are_on_the_page(good):
     rows = re.findall(r"^\| (\d+) \| (\w+) \| ", page("format.md"), re.M)
-    named = {name: int(i) for i, name in rows[: rows.index(("16", "several")) + 1]}
+    named = {name: int(i) for i, name in rows[: rows.index(("17", "sound")) + 1]}
     m = modelfile.parse(good)
     for name in ("context", "batch", "stride", "vocab", "logit_bits", "bos", "several"):
         assert m.program[named[name]] == getattr(m, name)
@@ -1055,13 +1055,14 @@ def test_header_words_are_on_the_page(good):
     assert m.program[named["result"]] == (16 + m.stride) << 6
     tasks = ["generate", "generate", "classify", "embed", "translate", "classify", "answer"]
     tasks += ["translate", "generate", "classify", "classify", "generate", "translate", "tag"]
-    tasks += ["classify", "predict"]
+    tasks += ["classify", "predict", "classify"]
     for kind, task in zip(KINDS + SPECIAL, tasks, strict=True):
         m = modelfile.parse(made(kind))
         assert (m.task, m.program[named["results"]]) == (task, m.outputs)
         outputs = {"classify": 3, "predict": 3, "tag": 3, "embed": 8, "answer": 2}
         assert m.outputs == outputs.get(task, 13)
-        assert (m.frames is not None) == (kind in (models.SIGNAL, models.FORECAST))
+        assert (m.frames is not None) == (kind in (models.SIGNAL, models.FORECAST, models.SOUND))
+        assert (m.program[named["sound"]] > 0) == (kind == models.SOUND)
         assert m.program[named["whole"]] == m.whole == (task != "generate")
         assert (m.program[named["encoder"]] > 0) == (m.body > 0) == (task == "translate")
         assert (m.program[named["image"]] > 0) == (models.VIT in kind)

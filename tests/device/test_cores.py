@@ -55,14 +55,17 @@ for cores in (1, 2):
     with load(PATH, cores=cores) as m:
         if m.task == "translate":
             m.source(SOURCE)
-        print(m.cores, list(m.logits(TOKENS)))
-        print(m.cores, list(m.logits(MORE)))
+        for given in (TOKENS, MORE):
+            print(m.cores, list(m.read(given, m.task) if m.frames else m.logits(given)))
 print(pairs.users, len(shared))
 """
 
 
 def halves(given, tokens, more) -> int:
-    """What both cores do is what one does; returns how many steps they share."""
+    """What both cores do is what one does; returns how many steps they share.
+
+    tokens, more: two inputs, tokens or the bytes of signals.
+    """
     said = models.run_unix(
         RUN, PATH=str(given.file()), TOKENS=tokens, MORE=more, SOURCE=given.tokens(7)
     ).splitlines()
@@ -96,6 +99,15 @@ def test_halves_of_other_architectures(built, name):
         pytest.skip(reason)
     given = built(name)
     assert halves(given, given.tokens(5), given.tokens(8)) > 4
+
+
+@pytest.mark.parametrize("name", ["signal", "signal four", "forecast"])
+def test_halves_of_models_of_signals(built, name):
+    if reason := models.no_micropython():
+        pytest.skip(reason)
+    given = built(name)
+    short, long = (given.signal(rows, seed=2) for rows in (given.graph.frames.least, None))
+    assert halves(given, *(signal.astype("<i2").tobytes() for signal in (short, long))) > 4
 
 
 def test_runs_of_a_file_in_pieces(case, tmp_path):

@@ -127,7 +127,7 @@ sys.modules["time"] = Clock
 def files(tmp_path_factory):
     """The folder of the page's files and the model, as they lie on a board."""
     folder = tmp_path_factory.mktemp("board")
-    convert(MOTIONS / "motions.safetensors", folder / "motions.pft")
+    convert(MOTIONS, folder / "motions.pft")
     found = signals.programs()
     assert sorted(found) == ["main.py", "record.py", "sensor.py"]
     for name, text in found.items():

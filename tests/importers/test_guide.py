@@ -22,7 +22,6 @@ from picoformer.importers import (
     gguf_file,
     huggingface,
     keras,
-    keras_frames,
     keras_layers,
     pytorch,
     pytorch_frames,
@@ -90,7 +89,9 @@ def test_fields_of_a_signal():
     assert f"up to {signals.LENGTH}," in text and f"up to {signals.CHANNELS} |" in text
     assert f"at most {signals.ELEMENTS}\nnumbers" in text
     text = section("Keras")
-    assert all(f"`{name}`" in text for name in (*keras_frames._INPUT, *keras._FIELDS))
+    assert all(f"`{name}`" in text for name in (*signals.INPUT, *keras._FIELDS))
+    fields = quoted(" ".join(column(section("Signals"), "`input.sound`")))
+    assert fields == [*signals._SOUND]
 
 
 def test_layers_of_keras():

@@ -290,6 +290,27 @@ def refused(path: Path, *words: str, config: Path | None = None) -> None:
         assert word in message, message
 
 
+def test_a_folder_with_one_described_checkpoint(tmp_path):
+    """It is read as that file is; with none or several the error names the files."""
+    folder = tmp_path / "mine"
+    path = write(folder, CASES["lm"])
+    (folder / "notes.json").write_text("{}")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    whole = read(path)
+    equal(read(folder), whole)
+    assert read(folder).meta == whole.meta and whole.meta["licence"] == "mit"
+    (folder / "older.pt").write_bytes(b"")  # which has no description
+    equal(read(folder), whole)
+    (folder / "older.json").write_text("{}")
+    refused(folder, "config.json", "mine has README.md", "name one of its", "older.pt")
+    (folder / "older.pt").unlink()
+    elsewhere = path.with_suffix(".json").rename(tmp_path / "elsewhere.json")
+    refused(folder, "expected a Hugging Face folder, or", "to convert model.safetensors")
+    equal(importers.read(folder, config=elsewhere)[0], whole)
+    (folder / "config.json").write_text("{}")
+    refused(folder, "model_type")
+
+
 def test_no_description(tmp_path):
     path = write(tmp_path, CASES["lm"])
     path.with_suffix(".json").unlink()

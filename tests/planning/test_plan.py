@@ -99,6 +99,11 @@ def test_prediction_on_the_unix_port(files, unix, model):
     assert not runs(unix, path, int(needed - off), context, place)
 
 
+def test_every_profile_has_all_that_models_may_import():
+    for name, board in PROFILES.items():
+        assert set(board.code.modules) == set(memory.MODULES), name
+
+
 PIECES = """
 import json
 from picoformer import Model

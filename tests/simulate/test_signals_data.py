@@ -138,7 +138,7 @@ def test_files_that_are_none(tmp_path):
         with pytest.raises(Error, match="cannot read"):
             read_signals(tmp_path / name, f)
     with pytest.raises(Error, match="expected signals in a .npz, .npy, .ts or .csv file"):
-        read_signals(tmp_path / "a.wav", f)
+        read_signals(tmp_path / "a.mp3", f)
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(Error, match="cannot read"):
         signal(tmp_path / "folder.csv", f)

@@ -24,11 +24,12 @@ from mpyfile import FUN_TABLE, Function, functions
 
 DEVICE = Path(__file__).resolve().parents[2] / "device" / "picoformer"
 WINDOWS = DEVICE / "kernels_windows.py"  # that all families have
+SOUND = DEVICE / "kernels_sound.py"
 KERNELS = {  # family: its modules
     "thumb": [*sorted(DEVICE.glob("kernels_thumb*.py")), WINDOWS],
-    "dsp": [*sorted(DEVICE.glob("kernels_dsp*.py")), WINDOWS],
-    "rv32": [DEVICE / "kernels_rv32.py", WINDOWS],
-    "viper": [*sorted(DEVICE.glob("kernels_viper*.py")), WINDOWS],
+    "dsp": [*sorted(DEVICE.glob("kernels_dsp*.py")), WINDOWS, DEVICE / "kernels_thumb_sound.py"],
+    "rv32": [DEVICE / "kernels_rv32.py", WINDOWS, SOUND],
+    "viper": [*sorted(DEVICE.glob("kernels_viper*.py")), WINDOWS, SOUND],
 }
 
 CODE = 0x10000000  # where flash is on an RP2040; what is called returns here
@@ -132,7 +133,7 @@ class Core:
         traps = [NONE, POISON + 14, POISON + 22]
         traps += [(TRAPS + 16 * i) | self.thumb for i in range(3, len(TABLE))]
         # The table, the arguments of a call and each function's object and context.
-        words = [*traps, HANDLES, HANDLES + 8]
+        words = [*traps, *range(HANDLES, HANDLES + 32, 8)]
         self.handles = TABLES + 4 * len(traps)
         for i in range(3, len(TABLE)):
             self.write(TRAPS + 16 * i, self.TRAP)
@@ -221,7 +222,7 @@ class Core:
             return f"goes to {address:#x}"
         what = TABLE[(address - TRAPS) >> 4]
         a, b = (self.get(r) for r in self.ASKED)
-        if what == "native_from_obj" and b in (5, 7):  # ptr8, ptr32
+        if what == "native_from_obj" and b in (5, 6, 7):  # ptr8, ptr16, ptr32
             i, odd = divmod(a - HANDLES, 8)
             if odd or not 0 <= i < len(self.arrays):
                 return f"takes {a:#x} for an array"

@@ -24,6 +24,7 @@ from picoformer.compile.compiler import Compiled, compile_graph
 from picoformer.compile.convert import compiled_bytes
 from picoformer.compile.rounding import round_graph
 from picoformer.errors import Error
+from picoformer.features import LogMel
 from picoformer.graph.frames import HIGH, LOW, Frames
 from picoformer.graph.nodes import (
     Add,
@@ -359,7 +360,7 @@ class Case:
 
 GPT2, BERT, DISTILBERT, MINILM = "gpt2", "bert", "distilbert", "minilm"
 BART, VIT, ASKED, T5, GATED_T5, TAGS = "bart", "vit", "asked", "t5", "gated t5", "tags"
-SIGNAL, FORECAST = "signal", "forecast"
+SIGNAL, FORECAST, SOUND = "signal", "forecast", "sound"
 
 
 def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, vocab: int,
@@ -387,8 +388,8 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     def distances(both: bool) -> tuple[np.ndarray, np.ndarray]:
         return 3 * normal(7, heads, scale=np.sqrt(heads)), t5.buckets(context, both, 7, context)
 
-    pre = kind in (GPT2, VIT, SIGNAL)
-    frames = signals(kind, rng) if kind in (SIGNAL, FORECAST) else None
+    pre = kind in (GPT2, VIT, SIGNAL, SOUND)
+    frames = signals(kind, rng) if kind in (SIGNAL, FORECAST, SOUND) else None
     table = normal(vocab, dim, scale=3)
     if kind in (T5, GATED_T5):
         # The heads' sizes do not add up to dim.
@@ -449,10 +450,10 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
     if kind == TAGS:
         nodes.append(linear("x", "tags", labels, dim))
         return Graph(nodes, vocab, context, task="tag", labels=names, several=labels % 2 > 0)
-    nodes.append(Pool("x", "mean" if kind in (MINILM, FORECAST) else "first"))
+    nodes.append(Pool("x", "mean" if kind in (MINILM, FORECAST, SOUND) else "first"))
     if frames:
         nodes += [norm("x", "n"), linear("n", "logits", labels, dim)]
-        task = "classify" if kind == SIGNAL else "predict"
+        task = "predict" if kind == FORECAST else "classify"
         return Graph(nodes, vocab, context, task=task, labels=names, frames=frames)
     if kind == MINILM:
         return Graph(nodes, vocab, context, task="embed")
@@ -468,6 +469,10 @@ def architecture(kind: str, dim: int, hidden: int, layers: int, heads: int, voca
 
 def signals(kind: str, rng: np.random.Generator) -> Frames:
     """Channels whose sizes differ a thousand times, in windows that overlap."""
+    if kind == SOUND:
+        heard = LogMel(8000, 200, 80, 20, 60.0, 3800.0)
+        mean, std = np.linspace(5000, 3000, 20), np.linspace(1500, 900, 20)
+        return Frames(30, 20, (5, 20), (5, 1), mean=mean, std=std, sound=heard)
     n = 5 if kind == SIGNAL else 11
     std = 10 ** rng.permutation(np.linspace(0.5, 3.5, n))
     mean = rng.normal(0, 3, n) * std
@@ -537,6 +542,7 @@ SPECIAL = {
     "tagged": (TAGS, 30, 47, 2, 5, 97, 19, 7),
     "signal": (SIGNAL, 52, 97, 2, 4, 1, 0, 7),
     "forecast": (FORECAST, 30, 61, 1, 5, 1, 0, 3),
+    "sound": (SOUND, 36, 61, 1, 4, 1, 0, 4),
 }
 # fmt: on
 FOUR = " four"  # of a name: weights of 4 bits

@@ -13,6 +13,7 @@ from cores import RAM, Core, Memory
 from emulatedmodel import BIAS, FIELDS, halves, placed
 from picoformer.compile.matrices import Matrix4
 from picoformer.device import kernels_portable as portable
+from picoformer.features import LogMel
 from picoformer.simulate.integers import exp2, rescale
 
 ENDS = -(1 << 31), (1 << 31) - 1  # of a word
@@ -429,6 +430,27 @@ def windows(
     record = [17 << 6, *shape, 3 << 6 | 1]
     tables = [1, 2, 3, *factors, *offsets, *shifts]
     like_portable(cpu, rng, "windows", record, arena, tables, signal=signal.tolist(), watch=True)
+
+
+def logmel(cpu: Core, seed: object, f: LogMel, x: np.ndarray) -> None:
+    """A row of sound, against numpy."""
+    rng = np.random.default_rng(seed)
+    memory = Memory(rng)
+    table = memory.put(f.table)
+    first, one, other = (int(v) for v in rng.integers(0, 20, 3))
+    other += one + f.bands
+    work = memory.put([first, one, other, 0, *rng.integers(0, 1 << 32, 2 * f.size)])
+    samples = memory.put(halves([*rng.integers(-9, 9, first), *x.tolist()]))
+    before = rng.integers(-999, 999, other + f.bands + 3)
+    out = memory.put(halves(before.tolist()))
+    left = cpu.call("logmel", memory, table, work, samples, out, watch=True)
+    row = f(x)[0]
+    before[one : one + f.bands] = before[other : other + f.bands] = row
+    memory.set(out, halves(before.tolist()))
+    # The rest of work is for the kernel alone.
+    at = memory.index(work) + 4
+    memory.words[at : at + 2 * f.size] = left[at : at + 2 * f.size]
+    check(memory, left, memory.words)
 
 
 def bias(

@@ -37,7 +37,7 @@ def tensors():
 @pytest.fixture(scope="module")
 def sim(tmp_path_factory):
     path = tmp_path_factory.mktemp("motions") / "motions.pft"
-    convert(FOLDER / "motions.safetensors", path)
+    convert(FOLDER, path)
     return Simulator(path)
 
 
@@ -241,7 +241,7 @@ def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
     assert example == (FOLDER / "walking.csv").read_bytes()
     # What it exports is converted, and the integers answer alike.
     call("heldout")
-    convert(tmp_path / "model/motions.safetensors", tmp_path / "motions.pft")
+    convert(tmp_path / "model", tmp_path / "motions.pft")
     integers = Simulator(tmp_path / "motions.pft")
     model = training.load_folder(tmp_path / "model")
     with np.load(tmp_path / "test.npz") as held:

@@ -8,8 +8,8 @@
     python -m tools.benchmarks.documents --cores FILE.json ...    # of tools.benchmarks.cores
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
-rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment,
-fashion, facts, english-french, unix, kernels, riscv) and keeps the other figures; riscv is left
+rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment, fashion,
+motions, facts, english-french, unix, kernels, riscv) and keeps the other figures; riscv is left
 out where no firmware is given. A test compares the text with the figures.
 """
 

@@ -8,6 +8,8 @@ from tools.benchmarks.pico import ms
 from tools.benchmarks.tables import CALLED, readers, silicon, silicon_ms, table, unix_rows
 from tools.emulation.rp2040 import CLOCK_HZ
 
+UNITS = {"an image": "patches", "a signal": "windows"}  # of what is no text
+
 
 def at(result: dict[str, Any], position: int) -> float:
     """Tokens a second of eight positions around one."""
@@ -25,7 +27,7 @@ def calls(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
             r = figures[name]
             row, heap = r["calls"][-1], r["heap"]
             made = f", {row['written']} written" if "written" in row else ""
-            unit = {"an image": "patches", "a signal": "windows"}.get(row["given"], "tokens")
+            unit = UNITS.get(row["given"], "tokens")
             given = what.get(r["task"], row["given"])
             out.append((
                 f"our {r['model']} model, {given} of {row['tokens']} {unit}{made}",
@@ -130,8 +132,8 @@ def card(name: str, figures: dict[str, Any]) -> str:
         what = f"`{task}`, {row['tokens']} tokens"
         if task == "translate":
             what += f", {row['written']} written"
-        elif task == "classify":
-            what = f"`classify` of an image, {row['tokens']} patches"
+        elif row["given"] in UNITS:
+            what = f"`{task}` of {row['given']}, {row['tokens']} {UNITS[row['given']]}"
         rows.append([what, f"{ms(row['cycles']):.1f} ms"])
     if "xip" in r and "texts" in r:
         said = f"{r['tokens']} tokens on silicon, **estimated**"

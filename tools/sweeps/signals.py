@@ -140,7 +140,7 @@ class Report:
 def files(recording: bytes, folder: Path) -> dict[str, bytes]:
     """What lies in the flash besides the runtime; the file setup keeps it from running."""
     path = folder / "motions.pft"
-    convert(MOTIONS / "motions.safetensors", path)
+    convert(MOTIONS, path)
     found = programs()
     return {
         "/motions.pft": path.read_bytes(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -69,7 +70,7 @@ def byte_tokens(pieces: list[bytes]) -> list[int]:
 
 def other_vocabulary(kind: str) -> Vocabulary:
     """Every type of tokenizer has a model; signals have none."""
-    if kind in (models.SIGNAL, models.FORECAST):
+    if kind in (models.SIGNAL, models.FORECAST, models.SOUND):
         return Vocabulary([b""])
     if kind in (models.MINILM, models.TAGS):
         pieces = [b"[UNK]", b"[CLS]", b"[SEP]", *b"a b c ##a ##b ##c ab ##ab cab .".split()]
@@ -118,7 +119,7 @@ KINDS = ["llama", models.GPT2, models.BERT, models.MINILM]
 SPECIAL = [models.BART, models.VIT, models.ASKED, models.GATED_T5]
 SPECIAL += ["llama" + models.FOUR, models.BERT + models.FOUR, models.VIT + models.FOUR]
 SPECIAL += ["llama" + models.NARROW, models.BART + models.NARROW, models.TAGS]
-SPECIAL += [models.SIGNAL, models.FORECAST]
+SPECIAL += [models.SIGNAL, models.FORECAST, models.SOUND]
 OTHERS = [models.T5, models.ASKED + models.FOUR]
 IMAGE = [9, 12, 2, 3, 1]  # of models.architecture's
 
@@ -135,6 +136,8 @@ def made(kind: str) -> bytes:
     meta: dict[str, Any] = {"name": "small"}
     meta |= {"labels": graph.labels} if graph.labels else {}
     meta |= {"image": list(graph.image)} if graph.image else {}
+    if graph.frames and (sound := graph.frames.sound):
+        meta["sound"] = asdict(sound)
     rounded = round_graph(graph, inputs(graph, None), 16) if four else {}
     built = compile_graph(graph, calibrate(graph), rounded=rounded, **bits)
     return modelfile.encode(built, build(other_vocabulary(kind)), meta)

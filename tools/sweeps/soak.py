@@ -3,14 +3,15 @@
     python -m tools.sweeps.soak [--board unix] [--requests 10000] [--seed 1] [--reconnect 500]
                                 [--late 0] [--cores 1] [--json]
 
-Small random models of seven kinds lie on the board. Texts are written, sampled and broken off;
-labels, embeddings, answers, translations and logits asked for; models replaced, removed and loaded
-with other contexts; scripts run; and requests made that must be refused. Every answer must be the
-simulator's. After each --reconnect requests the port is closed and opened again. Every 50
-requests one and the same model is loaded and the free heap noted: within a session it may not
-shrink by more than 2 KB between the third look and the last, or the tool ends with 1. --board pico
-is the emulated Raspberry Pi Pico, for which 200 requests take some minutes. --late SECONDS puts a
-cable between that takes so long, in each direction. --cores 2 is for boards that have two.
+Small random models of nine kinds lie on the board. Texts are written, sampled and broken off;
+labels, embeddings, answers, translations, predictions and logits asked for; models replaced,
+removed and loaded with other contexts; scripts run; and requests made that must be refused. Every
+answer must be the simulator's. After each --reconnect requests the port is closed and opened
+again. Every 50 requests one and the same model is loaded and the free heap noted: within a session
+it may not shrink by more than 2 KB between the third look and the last, or the tool ends with 1.
+--board pico is the emulated Raspberry Pi Pico, for which 200 requests take some minutes. --late
+SECONDS puts a cable between that takes so long, in each direction. --cores 2 is for boards that
+have two.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ FIRST = 3  # probes until all has been imported that the requests need
 MODELS = {
     "generates": "llama", "writes": models.GPT2, "classifies": models.BERT,
     "embeds": models.MINILM, "translates": models.BART, "answers": models.ASKED,
-    "sees": models.VIT,
+    "sees": models.VIT, "senses": models.SIGNAL, "foretells": models.FORECAST,
 }  # fmt: skip
 LETTERS = " abcdefgh"
 
@@ -102,6 +103,7 @@ class Soak:
         self.asks: dict[str, Callable[[], tuple[Any, Any]]] = {
             "text": self.text, "sampled text": self.sampled, "broken text": self.broken,
             "logits": self.logits, "labels": self.labels, "labels of an image": self.image,
+            "labels of a signal": self.signal, "prediction": self.prediction,
             "embedding": self.embedding, "answer": self.answer, "translation": self.translation,
             "beams": self.beams, "another context": self.context, "upload": self.upload,
             "removal": self.removal, "script": self.script, "refused": self.refused,
@@ -158,6 +160,23 @@ class Soak:
         pixels = np.frombuffer(self.rng.randbytes(int(np.prod(shape))), np.uint8).reshape(shape)
         return self.board.classify("sees", pixels), self.sims["sees"].classify(pixels)
 
+    def rows(self, name: str) -> np.ndarray:
+        """A random signal (rows, channels) for a model, as long as it may be or shorter."""
+        frames = self.sims[name].frames
+        assert frames
+        rows = self.rng.randrange(frames.least, frames.length + 1)
+        data = self.rng.randbytes(2 * rows * frames.channels)
+        return np.frombuffer(data, "<i2").reshape(rows, frames.channels)
+
+    def signal(self) -> tuple[Any, Any]:
+        rows = self.rows("senses")
+        return self.board.classify("senses", rows), self.sims["senses"].classify(rows)
+
+    def prediction(self) -> tuple[Any, Any]:
+        rows = self.rows("foretells")
+        got = self.board.predict("foretells", rows).tolist()
+        return got, self.sims["foretells"].predict(rows).tolist()
+
     def embedding(self) -> tuple[Any, Any]:
         text = self.words()
         return self.board.embed("embeds", text).tolist(), self.sims["embeds"].embed(text).tolist()
@@ -204,6 +223,7 @@ class Soak:
             lambda: list(self.board.generate("generates", self.words(99) + "ab" * 20)),
             lambda: self.board.load("is not there"),
             lambda: self.board.classify("generates", "a"),
+            lambda: self.board.classify("senses", self.rows("foretells")),
         ):
             try:
                 ask()
@@ -219,7 +239,7 @@ class Soak:
 
         An upload soft resets the board, and what was imported before is gone.
         """
-        for ask in self.image, self.answer, self.beams, self.sampled:
+        for ask in self.image, self.signal, self.answer, self.beams, self.sampled:
             ask()
         for name in MODELS:
             self.board.load(name)

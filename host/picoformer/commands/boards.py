@@ -197,6 +197,7 @@ def _after_boards(o: argparse.Namespace, row: dict[str, Any]) -> None:
     else:
         task, name = whole[0]["task"], whole[0]["name"]
         given = {"generate": "--prompt TEXT", "answer": "--context TEXT QUESTION"}
+        given["predict"] = "--input SIGNAL.csv"
         then(o, f"picoformer {task} {port} --model {name} {given.get(task, 'TEXT')}")
 
 

@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
     add_chat(p)
 
     picture = "--port PORT --model fashion --image models/fashion/boot.png"
-    signal = "--port PORT --model gestures --input swing.csv"
+    signal = "--port PORT --model motions --input models/motions/walking.csv"
     for name, text, examples in (
         (
             "classify", "let a board say what a text, a picture or a signal is",

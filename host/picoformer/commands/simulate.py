@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
     p = command(
         commands, "simulate", _simulate, "run a model on the PC with a board's integers",
         'stories.pft --prompt "Once upon a time" -n 50', 'intents.pft --prompt "will it rain?"',
-        "fashion.pft --image boot.png", "gestures.pft --input swing.csv",
+        "fashion.pft --image boot.png", "motions.pft --input walking.csv",
         'facts.pft --context "Anna lives in Lyon." --prompt "Where does Anna live?"',
     )  # fmt: skip
     add_model(p)
@@ -143,6 +143,7 @@ def _generate(o: argparse.Namespace, sim: Simulator) -> None:
 
 
 def _eval(o: argparse.Namespace) -> None:
+    from ..compile.modelfile import load
     from ..simulate.evaluation import evaluate
     from ..simulate.expected import ALIKE
     from ..simulate.plot import plot, plotter
@@ -161,7 +162,9 @@ def _eval(o: argparse.Namespace) -> None:
     if o.json:
         show_json(s.to_dict())
         return
-    print(f"{s.tokens:,} tokens, {s.sequences:,} examples: {s.data}")
+    m = load(o.model)
+    unit = "windows" if m.frames else "patches" if m.program[14] else "tokens"
+    print(f"{s.tokens:,} {unit}, {s.sequences:,} examples: {s.data}")
     print(table(_figures(s)))
     if s.expect_cosine_float is not None and s.expect_cosine_float < ALIKE:
         print(f"\nthe float model is not that of {o.expect}: is what describes it right?")

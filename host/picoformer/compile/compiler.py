@@ -237,6 +237,7 @@ def _laid_out(draft: Draft, graph: Graph, batch: int) -> Compiled:
         draft.bits[graph.result], graph.bos, len(graph.ends), len(parts[1]), len(parts[2]),
         len(draft.caches), program.TASKS.index(graph.task), int(graph.whole),
         fix(Ref(draft.patches)) if draft.patches else 0, len(parts[0]), int(graph.several),
+        draft.sound,
     ]  # fmt: skip
     head += [0] * (regions.HEAD - len(head)) + list(graph.ends)
     out = Compiled(

@@ -66,6 +66,7 @@ class Draft:
         self.version: dict[str, int] = {}  # how often a value has changed in place
         self.patches = ""  # that an image's patches are
         self.frames = graph.frames
+        self.sound = 0  # operand of what makes its rows
         self.gates = {n.g for n in self.nodes if isinstance(n, Gate)}
         self.narrow = {n.x for n in self.nodes if isinstance(n, Linear) and weights.four(n)}
         # Caches

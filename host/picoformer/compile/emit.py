@@ -78,6 +78,8 @@ def patches(d: Draft, n: Patches) -> None:
     f = d.frames
     words, d.bits[n.out] = channel_table(f)
     d.words[n.out] = n.elements
+    if f.sound:
+        d.sound = d.tables.add(f.sound.table)
     d.emit(
         "windows", value=n.out, out=Ref(n.out), input=0, rows=0, length=f.length,
         channels=f.channels, height=f.size[0], width=f.size[1], down=f.stride[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..graph.frames import Frames
@@ -34,6 +35,10 @@ def metadata(graph: Graph, compiled: Compiled, name: str | None = None) -> dict[
         meta["image"] = list(graph.image)
     if graph.frames:
         meta["frames"] = _frames(graph.frames)
+        if sound := graph.frames.sound:
+            meta["sound"] = asdict(sound)
+    if graph.meta.get("background"):
+        meta["background"] = graph.meta["background"]
     if graph.meta.get("pixels"):
         meta["pixels"] = graph.meta["pixels"]
     return meta

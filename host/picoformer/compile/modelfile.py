@@ -10,7 +10,7 @@ import struct
 import tempfile
 from binascii import crc32
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from ..device import modelfile, program, regions
 from ..device.check import check
 from ..errors import Error
+from ..features import LogMel
 from ..graph.frames import Frames
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
@@ -71,7 +72,15 @@ class ModelFile:
         s = self.steps[0].named
         size, stride = (s["height"], s["width"]), (s["down"], s["right"])
         padding = s["before"], s["behind"]
-        return frames_of(self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"])
+        found = frames_of(
+            self.meta, s["length"], s["channels"], size, stride, padding, s["tokens"]
+        )
+        return found if found.sound and self._hears(found.sound) else replace(found, sound=None)
+
+    def _hears(self, sound: LogMel) -> bool:
+        """Whether the program's rows are of this sound."""
+        table = self.tables[int(self.program[17]) >> 6 :][: sound.table.size]
+        return bool(self.program[17]) and np.array_equal(sound.table, table)
 
     @property
     def labels(self) -> list[str]:
@@ -80,6 +89,12 @@ class ModelFile:
         if not isinstance(v, list) or len(v) != self.outputs:
             return []
         return list(v) if all(isinstance(name, str) for name in v) else []
+
+    @property
+    def background(self) -> tuple[str, ...]:
+        """The labels of a model that classifies that stand for no event."""
+        v = self.meta.get("background")
+        return tuple(name for name in self.labels if isinstance(v, list) and name in v)
 
     @property
     def framed(self) -> bool:
@@ -210,7 +225,23 @@ def frames_of(
 
     names = tuple(str(name) for name in listed("names", str) or [])
     known = numbers("mean"), numbers("std"), numbers("unit")
-    return Frames(length, channels, size, stride, padding, tokens, *known, names)
+    sound = _sound_of(meta.get("sound"))
+    if sound and sound.bands != channels:
+        sound = None
+    return Frames(length, channels, size, stride, padding, tokens, *known, names, sound)
+
+
+def _sound_of(given: Any) -> LogMel | None:
+    """What makes rows of sound, as metadata say it; None where they say nothing that can be."""
+    kinds = {f.name: (int,) if f.type == "int" else (int, float) for f in fields(LogMel)}
+    if not isinstance(given, dict) or set(given) != set(kinds):
+        return None
+    if any(type(v) not in kinds[name] for name, v in given.items()):
+        return None
+    try:
+        return LogMel(**given)
+    except Error:
+        return None
 
 
 def _no_number(name: str) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import Error
 from ..graph.frames import Frames
 from ..graph.nodes import Array
+from .sounds import lasting, loudest, sound
 from .tables import (
     LABEL,
     SERIES,
@@ -29,27 +31,39 @@ from .tables import (
 )
 
 TABLES = (".csv", ".tsv", ".txt")
+WAV = ".wav"
 # What is expected: a label, a label's number or the numbers to be predicted; None if nothing is.
 Wanted = str | Array | None
 Signal = tuple[Array, Wanted]
 
 
 def signal(path: str | Path, frames: Frames) -> Array:
-    """The signal of a .csv or .npy file, int64 (rows, channels). Raises Error."""
+    """The signal of a .csv, .npy or .wav file, int64 (rows, channels). Raises Error."""
     file = Path(path)
-    if file.suffix.lower() in TABLES:
+    suffix = file.suffix.lower()
+    if suffix == WAV:
+        return _sound(file, frames)
+    if suffix in TABLES:
         values = _table(file, frames, frames.length + 1)
-    elif file.suffix.lower() == ".npy":
+    elif suffix == ".npy":
         values = _arrays(file)[""]
     else:
-        raise Error(f"{file}: expected a .csv or .npy file, {shape_of(frames)}")
-    return _signal(values, frames, str(file), "more than " * (file.suffix.lower() != ".npy"))
+        raise Error(f"{file}: expected a {kinds(frames)} file, {shape_of(frames)}")
+    return _signal(values, frames, str(file), "more than " * (suffix != ".npy"))
+
+
+def kinds(frames: Frames) -> str:
+    """The files that one signal may be in, in words."""
+    return ".wav, .csv or .npy" if frames.sound else ".csv or .npy"
 
 
 def shape_of(frames: Frames) -> str:
     """The rows and channels that a model reads, in words."""
     one = "" if frames.channels == 1 else f" of {frames.channels}"
-    return f"{frames.length} rows{one}"
+    rows = f"{frames.length} rows{one}"
+    if heard := frames.sound:
+        return f"{lasting(heard, frames.length)} of sound, {rows}"
+    return rows
 
 
 def read_signals(path: str | Path, frames: Frames) -> list[Signal]:
@@ -60,8 +74,9 @@ def read_signals(path: str | Path, frames: Frames) -> list[Signal]:
     at the end are none. .ts: as sktime and aeon write it. .csv: in columns named `series` (or
     `id`), `label` and `target` what a line belongs to, in the others the channels; without
     `series` it is one recording, which is cut into signals of the length that the model reads,
-    or, of a model of one channel, a signal in each line. A folder: .csv and .npy files of one
-    signal each, in a folder for each label.
+    or, of a model of one channel, a signal in each line. .wav: a recording of sound, cut likewise.
+    Samples of sound may be (n, samples) in place of rows. A folder: files of one signal each,
+    .csv, .npy or .wav, in a folder for each label; of a sound that is too long its loudest part.
     """
     file = Path(path)
     suffix = file.suffix.lower()
@@ -75,10 +90,14 @@ def read_signals(path: str | Path, frames: Frames) -> list[Signal]:
         found = _series(file, frames)
     elif suffix in TABLES:
         found = _listed(file, frames)
+    elif suffix == WAV:
+        rows = _rows_of(file, frames)
+        found = ((_signal(piece, frames, str(file)), None) for piece in _pieces(rows, frames))
     else:
+        wav = WAV + ", " if frames.sound else ""
         raise Error(
-            f"{file}: expected signals in a .npz, .npy, .ts or .csv file, or in a folder with a "
-            "folder of .csv or .npy files for each label"
+            f"{file}: expected signals in a {wav}.npz, .npy, .ts or .csv file, or in a folder "
+            f"with a folder of {kinds(frames)} files for each label"
         )
     listed = list(found)
     if not listed:
@@ -102,6 +121,38 @@ def _signal(values: Array, frames: Frames, where: str, more: str = "") -> Array:
         return frames.signal(values)
     except Error as e:
         raise Error(f"{where}: {e}{hint}") from e
+
+
+# Sounds
+
+
+def _rows_of(file: Path, frames: Frames) -> NDArray[np.int16]:
+    """The rows of a .wav file, at least as many as make a signal. Raises Error."""
+    heard = frames.sound
+    if not heard:
+        raise Error(
+            f"{file}: this model reads no sound; expected a {kinds(frames)} file, "
+            f"{shape_of(frames)}"
+        )
+    rows = heard(samples := sound(file, heard.rate))
+    if len(rows) < frames.least:
+        least = heard.window + (frames.least - 1) * heard.hop
+        raise Error(
+            f"{file} has {len(samples):,} samples at {heard.rate:,} Hz, expected {least:,} or "
+            "more"
+        )
+    return rows
+
+
+def _sound(file: Path, frames: Frames) -> Array:
+    rows = _rows_of(file, frames)
+    if (heard := frames.sound) and len(rows) > frames.length:
+        raise Error(
+            f"{file} has {lasting(heard, len(rows))} of sound, and this model reads "
+            f"{lasting(heard, frames.length)} at once: cut it, or let picoformer listen find what "
+            "is in it"
+        )
+    return frames.signal(rows)
 
 
 # Arrays
@@ -162,6 +213,15 @@ def _stacked(file: Path, values: Array, frames: Frames, recorded: bool = True) -
     recorded: of (rows, channels) the pieces that a model reads.
     """
     n = frames.channels
+    if frames.sound and (values.ndim == 1 or values.ndim == 2 and values.shape[1] != n):
+        if values.ndim == 2:
+            for i, samples in enumerate(values):
+                yield _signal(samples, frames, f"{file}, sound {i}"), None
+            return
+        try:
+            values = frames.sound(values)
+        except Error as e:
+            raise Error(f"{file}: {e}") from e
     one = values.ndim == 1 and n == 1 or values.ndim == 2 and values.shape[1] == n
     if one and recorded:
         for piece in _pieces(values, frames):
@@ -304,5 +364,8 @@ def _series(file: Path, frames: Frames) -> Iterator[Signal]:
 def _folder(file: Path, frames: Frames) -> Iterator[Signal]:
     for folder in sorted(p for p in file.iterdir() if p.is_dir()):
         for one in sorted(folder.iterdir()):
-            if one.suffix.lower() in (*TABLES[:2], ".npy"):
+            if one.suffix.lower() == WAV and frames.sound:
+                rows = loudest(_rows_of(one, frames), frames.length)
+                yield _signal(rows, frames, str(one)), folder.name
+            elif one.suffix.lower() in (*TABLES[:2], ".npy"):
                 yield signal(one, frames), folder.name

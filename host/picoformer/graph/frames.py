@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Error
+from ..features import LogMel
 
 LOW, HIGH = -(1 << 15), (1 << 15) - 1  # of a value
 
@@ -22,6 +23,7 @@ class Frames:
     front, windows of zeros. mean, std (channels,): of the whole numbers: a window holds
     (number - mean) / std, and padding zeros; None where the checkpoint does not tell them. unit
     (channels,): the real value of a step of one. names: of the channels, () if nobody said.
+    sound: what makes the rows of samples, where they are of sound.
     """
 
     length: int
@@ -34,6 +36,7 @@ class Frames:
     std: NDArray[np.float64] | None = None
     unit: NDArray[np.float64] | None = None
     names: tuple[str, ...] = ()
+    sound: LogMel | None = None
 
     @property
     def elements(self) -> int:
@@ -57,6 +60,8 @@ class Frames:
 
     def check(self) -> None:
         """Raise Error for windows that there are not."""
+        if self.sound and self.sound.bands != self.channels:
+            raise Error(f"sound of {self.sound.bands} bands, frames of {self.channels} channels")
         if self.size[1] > self.channels or self.least > self.length:
             raise Error(
                 f"windows of {self.size[0]} x {self.size[1]} in frames of {self.length} x "
@@ -68,9 +73,11 @@ class Frames:
     def signal(self, values: NDArray[np.generic]) -> NDArray[np.int64]:
         """Values (rows, channels) as whole numbers; fractions are real values in `unit`.
 
-        A signal of one channel may be (rows,). Raises Error.
+        A signal of one channel may be (rows,); of sound, that is samples. Raises Error.
         """
         v = np.asarray(values)
+        if v.ndim == 1 and self.sound:
+            v = self._heard(v)
         if v.ndim == 1 and v.size % self.channels == 0:
             v = v.reshape(-1, self.channels)
         if v.ndim != 2 or v.shape[1] != self.channels or v.dtype.kind not in "iuf":
@@ -96,6 +103,19 @@ class Frames:
                 f"from {LOW} to {HIGH}"
             )
         return v.astype(np.int64)
+
+    def _heard(self, samples: NDArray[np.generic]) -> NDArray[np.int16]:
+        """The rows of samples, which are not too many."""
+        assert self.sound
+        s = self.sound
+        rows = s(samples)
+        least, most = (s.window + (n - 1) * s.hop for n in (self.least, self.length))
+        if not self.least <= len(rows) <= self.length:
+            raise Error(
+                f"{len(samples):,} samples, {len(samples) / s.rate:.2f} s: expected {least:,} to "
+                f"{most + s.hop - 1:,} at {s.rate:,} Hz; picoformer listen takes longer sounds"
+            )
+        return rows
 
     def windows(self, signal: NDArray[np.int64]) -> NDArray[np.float64]:
         """What the float model reads of a signal (rows, channels): (positions, elements).

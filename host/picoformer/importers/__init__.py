@@ -12,19 +12,22 @@ from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
 from . import ctranslate2, gguf, huggingface, keras, llama2c, pytorch
 from .card import licence
+from .description import KERAS_FILES as _KERAS
+from .description import PYTORCH_FILES as _PYTORCH
+from .description import checkpoints
 from .recognize import GGUF, KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refusal
 
-_PYTORCH = ".pt", ".pth", ".ckpt", ".safetensors"
-_KERAS = (".keras",)
 SUFFIXES = (".bin", ".gguf", *_PYTORCH, *_KERAS)  # of the sources that are files
 SOURCES = (
     "a Hugging Face folder, a CTranslate2 folder, a GGUF file, a llama2.c checkpoint (.bin), a "
-    "PyTorch state dict (.pt, .pth, .safetensors) or a Keras model (.keras)"
+    "PyTorch state dict (.pt, .pth, .safetensors) or a Keras model (.keras), or the folder of one "
+    "of these two with its description (.json)"
 )
 # What a file is to be read as, by what it is and, where nothing tells, by its name.
 _BY_CONTENT = {TORCH: "pytorch", PICKLE: "pytorch", SAFETENSORS: "pytorch"}
 _BY_CONTENT |= {KERAS: "keras", GGUF: "gguf"}
 _BY_NAME = {**dict.fromkeys(_PYTORCH, "pytorch"), **dict.fromkeys(_KERAS, "keras")}
+_LISTS = "config.json", "modules.json", "model.bin"  # each tells what its folder is
 _HUB = re.compile(r"\w[\w-]*(\.\d[\w.-]*)?(/\w[\w.-]*)?")  # a model's name there
 
 
@@ -36,7 +39,7 @@ def read(
     tokenizer: its file, where it does not lie beside the checkpoint. config: likewise the
     description of a PyTorch or Keras file. Raises Error.
     """
-    path = Path(source)
+    path = _chosen(Path(source), config is not None)
     kind = _kind(path)
     if config is not None and kind not in _BY_NAME.values():
         kinds = ", ".join(_PYTORCH + _KERAS)
@@ -71,6 +74,19 @@ def read(
             "is it this checkpoint's tokenizer?"
         )
     return graph, vocabulary
+
+
+def _chosen(path: Path, described: bool) -> Path:
+    """A folder's only checkpoint that has its description beside it; else the path itself.
+
+    described: whether the description is elsewhere. Folders with files of their own are left.
+    """
+    if any((path / name).is_file() for name in _LISTS):
+        return path
+    found = checkpoints(path)
+    if not described:
+        found = [file for file in found if file.with_suffix(".json").is_file()]
+    return found[0] if len(found) == 1 else path
 
 
 def _kind(path: Path) -> str:

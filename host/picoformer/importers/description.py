@@ -19,8 +19,16 @@ TASKS = {name: name for name in ("generate", "classify", "embed", "predict", "tr
 POOLED = "classify", "embed", "predict"  # the tasks of all positions together
 ACTIVATIONS = {name: name for name in ("relu", "gelu", "gelu_tanh", "silu")}
 POOLING = {name: name for name in ("mean", "first", "last")}
+PYTORCH_FILES = ".pt", ".pth", ".ckpt", ".safetensors"
+KERAS_FILES = (".keras",)
 _OUTPUT = "mean", "std", "names"
 _LARGEST = 1e12  # of a mean or a deviation
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The files in a folder that may have a description, none where it is no folder."""
+    suffixes = PYTORCH_FILES + KERAS_FILES
+    return sorted(p for p in folder.glob("*.*") if p.suffix in suffixes and p.is_file())
 
 
 class Description(Config):
@@ -125,6 +133,22 @@ class Description(Config):
                 raise Error(f"{self.path}: {name} is {v!r}, expected a token's id below {vocab}")
         found = [v for v in ends if v >= 0]
         return bos, tuple(found + [bos] if graph.task == "translate" and bos >= 0 else found)
+
+    def background(self, graph: Graph) -> None:
+        """Tell a classifier those of its labels that stand for nothing said. Raises Error."""
+        if not (names := self.texts("background")):
+            return
+        if graph.task != "classify":
+            raise self.refusal("background", names, "none where the task is " + graph.task)
+        for name in names:
+            if name not in graph.labels:
+                raise Error(
+                    f"{self.path}: background has {name!r}, expected some of the labels: "
+                    f"{', '.join(graph.labels)}"
+                )
+        if len(set(names)) == len(graph.labels):
+            raise Error(f"{self.path}: background has all labels; expected one at least besides")
+        graph.meta["background"] = list(dict.fromkeys(names))
 
     def classes(self, count: int) -> list[str]:
         """The labels of so many classes. Raises Error."""

@@ -12,6 +12,7 @@ from ..tokenizers.choose import vocabulary_of
 from ..tokenizers.vocabulary import Vocabulary
 from . import bert, decoders, encoders, gpt2, llama, sentences, t5, translator, vit
 from .checkpoint import Config, Tensors
+from .description import checkpoints
 
 # model_type -> what precedes the names of the tensors, and the importer
 _FAMILIES = {
@@ -125,12 +126,18 @@ def _unknown(config: Config, kind: object) -> Error:
 
 
 def _no_config(folder: Path) -> Error:
-    """The error for a folder that is none of Hugging Face's: what it has instead."""
+    """The error for a folder of which nothing tells what it is: what it has instead."""
     names = sorted(p.name for p in folder.iterdir())
     seen = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") or "nothing"
-    files = [n for n in names if Path(n).suffix in (".gguf", ".keras", ".pt", ".pth", ".bin")]
-    way = f"; to convert {files[0]}, name that file" if files else ""
+    files = [p.name for p in checkpoints(folder)]
+    files += [n for n in names if Path(n).suffix in (".gguf", ".bin")]
+    way = ""
+    if len(files) == 1:
+        way = f"; to convert {files[0]}, name that file"
+    elif files:
+        way = f"; name one of its files: {', '.join(files[:6])}"
     return Error(
         f"cannot read {folder / 'config.json'}: there is none; {folder.name} has {seen}; expected "
-        f"a Hugging Face folder{way}"
+        "a Hugging Face folder, or one checkpoint of PyTorch or Keras and its description, a "
+        f".json of the same name{way}"
     )

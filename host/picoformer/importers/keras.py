@@ -16,7 +16,7 @@ from .keras_file import MALFORMED
 from .keras_layers import LAYERS, Layers
 from .keras_values import Rows, Value, Vector
 
-_FIELDS = "labels", "bos", "eos", "context", "output", "task", "input"
+_FIELDS = "labels", "background", "bos", "eos", "context", "output", "task", "input"
 _TASKS = {name: name for name in ("classify", "predict")}
 _OUTPUT = "layer", "mean", "std", "names"
 _DOCS = "docs/convert.md shows how a model is written that can be read"
@@ -101,6 +101,7 @@ class _Reader(Layers):
                 "architecture": "transformer",
             },
         )
+        self.given.background(graph)
         graph.bos, graph.ends = self.given.specials(graph)
         return graph
 

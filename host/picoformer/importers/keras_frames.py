@@ -11,9 +11,8 @@ from ..graph.frames import Frames
 from ..graph.nodes import Array, Linear
 from .keras_file import Ref
 from .keras_values import Grid, Rows, Signal, Steps, Value, Values, Vector
-from .signals import CHANNELS, LENGTH, Scale, check, real, scale_of
+from .signals import CHANNELS, INPUT, LENGTH, Scale, check, real, rows_of, scale_of, sound_of
 
-_INPUT = "length", "mean", "std", "unit", "names"  # of a description
 _EPSILON = 1e-7  # Keras's, which a deviation is at least
 _EVERYTHING = {"start": None, "stop": None, "step": None}
 _ELLIPSIS = "__ellipsis__"
@@ -30,8 +29,9 @@ class FrameLayers(Values):
             raise self.refusal(
                 f"shape {shape}", "one Input((length, channels)), or (length, channels, 1)"
             )
-        fields = given.within("input", given.get("input", {}), _INPUT)
-        length, told = shape[1], fields.get("length")
+        fields = given.within("input", given.get("input", {}), INPUT)
+        sound = sound_of(given, fields)
+        length, told = shape[1], rows_of(given, fields, sound)
         if length is None and told is None:
             beside = self.path.with_suffix(".json").name
             raise self.refusal(
@@ -39,13 +39,16 @@ class FrameLayers(Values):
             )
         if length is not None and told not in (None, length):
             raise self.refusal(f"shape {shape}", f"input.length {told} of {given.path.name}")
-        length = given.whole("input.length", told, LENGTH) if length is None else int(length)
-        if not 0 < shape[2] <= CHANNELS or not 0 < length <= LENGTH:
+        if sound and sound.bands != shape[2]:
+            bands = f"{sound.bands} bands of input.sound in {given.path.name}"
+            raise self.refusal(f"shape {shape}", f"channels that are the {bands}")
+        length = told if length is None else int(length)
+        if not 0 < shape[2] <= CHANNELS or not length or not 0 < length <= LENGTH:
             raise self.refusal(f"shape {shape}", f"at most {LENGTH} rows of {CHANNELS} numbers")
         scale = scale_of(given, fields, shape[2])
         n = shape[2]
         self.frames = Frames(
-            length, n, (1, n), (1, n), (0, 0), 0, None, None, scale.unit, scale.names
+            length, n, (1, n), (1, n), (0, 0), 0, None, None, scale.unit, scale.names, sound
         )
         self.scale = scale
         return Signal(np.zeros(n), np.ones(n), flat=flat)

@@ -32,6 +32,7 @@ _FIELDS = (
     "causal",
     "pooling",
     "labels",
+    "background",
     "bos",
     "eos",
     "image",
@@ -69,6 +70,7 @@ def read(path: Path, config: str | Path | None = None) -> Graph:
         made.nodes.append(Pool("x", given.choice("pooling", POOLING, "")))
     if task != "embed":
         add_head(modules, made, last, stored[-1] if stored else None, shape.eps)
+    given.background(made)
     modules.check_used()
     if not made.image and not made.frames:
         made.bos, made.ends = given.specials(made)

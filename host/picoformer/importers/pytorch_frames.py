@@ -13,20 +13,19 @@ from ..graph.nodes import Array, Graph, Node
 from .description import POOLED
 from .pytorch_embeddings import embedding_scale, find_class_token, find_positions
 from .pytorch_modules import Modules, some
-from .signals import CHANNELS, LENGTH, check, embed_frames, real, scale_of, sizes
-
-_INPUT = (
-    "length",
-    "channels",
-    "mean",
-    "std",
-    "unit",
-    "names",
-    "stride",
-    "padding",
-    "window",
-    "order",
+from .signals import (
+    CHANNELS,
+    INPUT,
+    LENGTH,
+    check,
+    embed_frames,
+    real,
+    scale_of,
+    sizes,
+    sound_of,
 )
+
+_INPUT = *INPUT, "channels", "stride", "padding", "window", "order"
 _ORDERS = "tc", "ct"
 _ABOUT_INPUT = re.compile(r"in(put|_?proj|_?lin)|emb|patch|front|stem|frame", re.I)
 
@@ -37,7 +36,8 @@ def embed_signal(m: Modules, made: Graph, dim: int) -> tuple[list[Node], int]:
     if made.task not in POOLED:
         raise given.refusal("task", made.task, f"{', '.join(POOLED)}, where an input is given")
     fields = given.within("input", given.get("input"), _INPUT)
-    length, channels = sizes(given, fields)
+    sound = sound_of(given, fields)
+    length, channels = sizes(given, fields, sound)
     scale = scale_of(given, fields, channels)
     name = _find(m, dim, channels, _window(m, fields, channels))
     weight, size, stride = _read(m, name, fields, (dim, channels))
@@ -54,6 +54,7 @@ def embed_signal(m: Modules, made: Graph, dim: int) -> tuple[list[Node], int]:
         scale.std,
         scale.unit,
         scale.names,
+        sound,
     )
     check(str(given.path), frames)
     made.frames = frames

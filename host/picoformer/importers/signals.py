@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
+from ..features import LogMel
 from ..graph.frames import Frames
 from ..graph.nodes import Array, Embedding, Linear, Node, Patches
 from .description import Description
 
 LENGTH, CHANNELS, ELEMENTS = 1 << 15, 1 << 12, 1 << 12  # at most; the last of a window
+# What a description's "input" may have, of any framework.
+INPUT = "length", "seconds", "sound", "mean", "std", "unit", "names"
+_SOUND = "rate", "window", "hop", "bands", "low", "high"
+_HERTZ = 1 << 16  # more than any of its numbers
 
 
 @dataclass(frozen=True)
@@ -29,16 +34,68 @@ class Scale:
     names: tuple[str, ...]
 
 
-def sizes(given: Description, fields: dict[str, Any]) -> tuple[int, int]:
-    """(rows, channels) of the frames. Raises Error."""
-    for name in "length", "channels":
-        if fields.get(name) is None:
-            raise Error(
-                f"{given.path}: input.{name} is missing; expected the "
-                + ("rows that the model reads at once" if name == "length" else "numbers of a row")
-            )
-    length = given.whole("input.length", fields["length"], LENGTH)
-    return length, given.whole("input.channels", fields["channels"], CHANNELS)
+def sound_of(given: Description, fields: dict[str, Any]) -> LogMel | None:
+    """What makes the rows of sound, where a description's "input" has such. Raises Error."""
+    told = fields.get("sound")
+    if told is None:
+        if (seconds := fields.get("seconds")) is not None:
+            raise given.refusal("input.seconds", seconds, 'input.length, without "sound"')
+        return None
+    told = given.within("input.sound", told, _SOUND)
+    numbers: dict[str, Any] = {}
+    for name in _SOUND:
+        v, full = told.get(name), f"input.sound.{name}"
+        if v is None and name == "rate":
+            raise Error(f"{given.path}: {full} is missing; expected the samples of a second")
+        if name in ("low", "high") and v is not None:
+            if type(v) not in (int, float) or not 0 <= v <= _HERTZ:
+                raise Error(f"{given.path}: {full} is {v!r}, expected a number of Hz")
+            numbers[name] = float(v)
+        elif v is not None:
+            numbers[name] = given.whole(full, v, _HERTZ)
+    if fields.get("unit") is not None:
+        raise given.refusal("input.unit", fields["unit"], "none of sound: its rows have their own")
+    try:
+        return LogMel(**numbers)
+    except Error as e:
+        raise Error(f"{given.path}: input.sound: {e}") from e
+
+
+def sizes(
+    given: Description, fields: dict[str, Any], sound: LogMel | None = None
+) -> tuple[int, int]:
+    """(rows, channels) of the frames; sound: that their rows are of. Raises Error."""
+    length, channels = rows_of(given, fields, sound), fields.get("channels")
+    if length is None:
+        raise Error(
+            f"{given.path}: input.length is missing; expected the rows that the model reads at "
+            "once" + (', or "seconds"' if sound else "")
+        )
+    if channels is None and not sound:
+        raise Error(f"{given.path}: input.channels is missing; expected the numbers of a row")
+    if sound and channels not in (None, sound.bands):
+        raise Error(
+            f"{given.path}: input.channels is {channels!r}, but its sound has {sound.bands} "
+            "bands, which are the channels: leave it out"
+        )
+    return length, given.whole("input.channels", sound.bands if sound else channels, CHANNELS)
+
+
+def rows_of(given: Description, fields: dict[str, Any], sound: LogMel | None) -> int | None:
+    """The rows that a description tells, as "length" or of sound as "seconds". Raises Error."""
+    length, seconds = fields.get("length"), fields.get("seconds")
+    if not sound or seconds is None:
+        return None if length is None else given.whole("input.length", length, LENGTH)
+    if length is not None:
+        raise Error(f"{given.path}: input has a length and seconds; expected one of them")
+    s = given.real("seconds", fields=fields)
+    rows = sound.rows(round(min(s, LENGTH) * sound.rate))
+    if not 1 <= rows <= LENGTH:
+        raise Error(
+            f"{given.path}: input.seconds is {seconds!r}, {rows} rows of sound; expected 1 to "
+            f"{LENGTH}"
+        )
+    return rows
 
 
 def scale_of(given: Description, fields: dict[str, Any], channels: int) -> Scale:

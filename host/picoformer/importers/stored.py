@@ -80,9 +80,10 @@ def _torch(path: Path) -> dict[str, Stored]:
     try:
         import torch
     except ImportError:
+        name = "model" if path.suffix == ".bin" else path.stem  # a folder's has this name
         raise Error(
             f"{path} needs torch to be read: install it (pip install torch), or save the model "
-            "as model.safetensors"
+            f"as {name}.safetensors"
         ) from None
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)

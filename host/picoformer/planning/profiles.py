@@ -98,13 +98,16 @@ ESP32 = Code(
     native=8704,
 )
 UNIX = Code(
-    resident={1: 29280, 2: 33664, 3: 37888, 4: 36160, 5: 38016},
-    places={"ram": 0, "file": 2163},
-    binding=9344,
-    checking=62656,
-    modules={"four": 371, "images": 960, "frames": 2400, "spans": 2688, "tokenizer_added": 4576},
-    started=33920,
-    server=22253,
+    resident={1: 29856, 2: 34208, 3: 38400, 4: 36672, 5: 38656},
+    places={"ram": 0, "file": 2074},
+    binding=9504,
+    checking=64864,
+    modules={
+        "four": 333, "windows": 358, "images": 973, "frames": 1574, "spans": 2688,
+        "tokenizer_added": 4563,
+    },
+    started=34336,
+    server=22182,
     slack={"ram": 2500, "file": 2500},
     running=4096,
 )

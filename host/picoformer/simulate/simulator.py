@@ -21,6 +21,7 @@ from ..graph.frames import Frames
 from ..graph.nodes import Array
 from .machine import Machine
 from .sampling import likeliest, sample
+from .sound import Features
 
 
 class Simulator:
@@ -63,6 +64,11 @@ class Simulator:
     def labels(self) -> list[str]:
         """What the logits stand for, of a model that classifies."""
         return self.model.labels
+
+    @property
+    def background(self) -> tuple[str, ...]:
+        """Those of the labels that stand for no event."""
+        return self.model.background
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as the model takes it: special tokens around it, cut to fit."""
@@ -147,6 +153,12 @@ class Simulator:
     def frames(self) -> Frames | None:
         """The signals that it reads, if it reads such."""
         return self.model.frames
+
+    def features(self) -> Features:
+        """What makes the model's rows of sound, as samples come. Raises Error."""
+        if not self.frames or not self.frames.sound:
+            raise Error("this model reads no sound")
+        return Features(self.frames.sound, self.frames.length)
 
     def patches(self, image: Array) -> Array:
         """Pixels less 128, (positions, elements), of an image. Raises Error."""

@@ -15,6 +15,7 @@ from .linear4 import linear4
 from .norm import norm
 from .sample import sample
 from .small import bias, pool
+from .sound import logmel
 from .store import store
 
 HEAD = '''"""Kernels for every Cortex-M; see tools/kernels.
@@ -27,14 +28,15 @@ import micropython
 BEHIND = "\n\nBIAS = 0x20000000\nlayernorm = norm\n"
 PLACES = {  # the modules of those that not every model needs
     "linear4": "kernels_thumb4", "embed4": "kernels_thumb4",
-    "pair": "kernels_pair", "worker": "kernels_pair",
+    "pair": "kernels_pair", "worker": "kernels_pair", "logmel": "kernels_thumb_sound",
 }  # fmt: skip
 
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
     made = (
-        linear, attend, store, norm, gate, embed, pool, bias, sample, linear4, embed4, pair, worker
+        linear, attend, store, norm, gate, embed, pool, bias, sample, linear4, embed4, pair,
+        worker, logmel,
     )  # fmt: skip
     return [make() for make in made]
 

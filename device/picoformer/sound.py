@@ -1,0 +1,81 @@
+"""Rows of log-mel energies, which a model reads, of sound as it comes."""
+
+from array import array
+
+_SPARE = 8  # hops of samples that are kept beside a window
+
+
+class Features:
+    """Rows of a model's front end: write samples as they come, read the newest rows.
+
+    model: that reads sound. rate: samples a second; window: samples of a row; hop: samples from
+    one row to the next; bands: numbers of a row; length: rows that the model reads; rows: so far,
+    modulo 2**29.
+    """
+
+    def __init__(self, model):
+        self._table = table = model.sound
+        self.rate, self.window, size, self.hop, self.bands = table[:5]
+        self.length = model.frames[0]
+        if model.kernels == "portable":
+            from .sound_portable import logmel
+        elif model.kernels in ("thumb", "dsp"):
+            from .kernels_thumb_sound import logmel
+        else:
+            from .kernels_sound import logmel
+        self._logmel = logmel
+        self._work = array("i", bytes(4 * (4 + 2 * size)))
+        # Behind the samples of a row room for more of them; what is left goes to the front.
+        self._samples = array("h", bytes(2 * (self.window + _SPARE * self.hop)))
+        self._view = memoryview(self._samples)
+        # Each row is there twice, so that the newest ones lie in one piece.
+        self._out = array("h", bytes(4 * self.length * self.bands))
+        self.reset()
+
+    def reset(self):
+        """Forget all samples."""
+        self.rows = self._there = self._slot = 0
+        self._begin = self._end = 0  # of the samples that no row has begun with
+
+    def write(self, samples):
+        """Take samples, array('h') or bytes; returns how many rows they complete."""
+        n = len(samples)
+        if n and len(bytes(samples[:1])) == 1:
+            samples = array("h", bytes(samples))
+            n = len(samples)
+        if not isinstance(samples, memoryview):
+            samples = memoryview(samples)
+        room = len(self._samples)
+        before = self.rows
+        at = 0
+        while at < n:
+            if self._end == room:
+                left = room - self._begin
+                self._view[:left] = self._view[self._begin :]
+                self._begin, self._end = 0, left
+            k = min(n - at, room - self._end)
+            self._view[self._end : self._end + k] = samples[at : at + k]
+            at += k
+            self._end += k
+            while self._end - self._begin >= self.window:
+                self._row()
+        return self.rows - before & 0x1FFFFFFF
+
+    def _row(self):
+        work = self._work
+        work[0] = self._begin
+        work[1] = self._slot * self.bands
+        work[2] = (self._slot + self.length) * self.bands
+        self._logmel(self._table, work, self._samples, self._out)
+        self._begin += self.hop
+        self._slot += 1
+        if self._slot == self.length:
+            self._slot = 0
+        self.rows = self.rows + 1 & 0x1FFFFFFF
+        self._there = min(self._there + 1, self.length)
+
+    def last(self, n=None):
+        """The newest n rows, a memoryview; as many as the model reads, or as there are."""
+        n = min(self._there, self.length if n is None else n)
+        end = self._slot + self.length
+        return memoryview(self._out)[(end - n) * self.bands : end * self.bands]

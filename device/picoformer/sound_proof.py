@@ -1,0 +1,50 @@
+"""The proof of a front end's tables, for models that read sound. It is dropped with `check`."""
+
+from .errors import Error
+from .regions import TABLES
+
+
+def prove(operand, tables, channels):
+    """Raise Error where the front end of a program breaks docs/format.md."""
+
+    def need(condition, what):
+        if not condition:
+            raise Error("bad program: sound: " + what)
+
+    at = operand >> 6
+    room = len(tables) - at
+    need(operand & 63 == TABLES and room > 8 and at > -1, "it is not in the tables")
+    rate, window, size, hop, bands, first, points = tables[at : at + 7]
+    need(size in (128, 256, 512, 1024) and 2 <= window <= size, "%d of %d points" % (window, size))
+    need(window & 1 == 0 and 0 < hop <= window, "windows of %d, %d apart" % (window, hop))
+    need(0 < rate <= 48000, "%d Hz" % rate)
+    need(bands == channels and 0 < bands <= 128, "%d bands" % bands)
+    need(min(first, points) > 0 and first + points <= size >> 1, "its points")
+    words = 8 + (window >> 1) + (size >> 1) + bands + 1 + (points + 1 >> 1)
+    need(words <= room, "it is outside the tables")
+
+    def half(i):
+        return tables[i >> 1] >> ((i & 1) << 4) & 0xFFFF
+
+    at += 8
+    for i in range(2 * at, 2 * at + window):
+        need(half(i) < 32768, "weight of a sample")
+    at += window >> 1
+    for i in range(2 * at, 2 * at + size):
+        need(-8192 <= (half(i) ^ 0x8000) - 0x8000 <= 8192, "cosine")
+    at += size >> 1
+    i = 2 * (at + bands + 1)
+    end = i + points
+    rises = 0
+    for s in range(bands + 1):
+        n = tables[at + s]
+        need(0 <= n <= end - i, "points of a band")
+        total = 0
+        for k in range(i, i + n):
+            need(half(k) <= 256, "weight of a point")
+            total += half(k)
+        i += n
+        # What rises to one peak falls from the one before.
+        need(rises + 256 * n - total <= 16384, "weights of a band")
+        rises = total
+    need(i == end, "points of no band")
