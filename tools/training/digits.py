@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
+import tempfile
 import wave
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from picoformer import Listener, Simulator, convert
 from tools import ROOT
 from tools.training.files import save_arrays, save_atomically
 from tools.training.folders import round_rows, write_folder
@@ -44,12 +47,9 @@ from tools.training.spoken import (
     VALIDATION,
     Heard,
     Recordings,
-    Rule,
+    alone,
     in_a_second,
-    listen,
     made_pass,
-    middle,
-    padded,
     read_recordings,
     stream,
 )
@@ -102,8 +102,8 @@ DESCRIPTION: dict[str, Any] = {
     "labels": list(LABELS),
     "background": [LABELS[BACKGROUND]],
     "input": {
+        "sound": {"rate": FRONT.rate, "bands": FRONT.bands},
         "length": ROWS,
-        "channels": FRONT.bands,
         "stride": STRIDE,
         "mean": MEAN,
         "std": STD,
@@ -157,14 +157,12 @@ def made(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, labels, of
 
 
-def held_rows(recordings: Recordings, which: np.ndarray, alone: bool) -> np.ndarray:
-    """Rows (n, 98, bands) of recordings as they are, or of seconds with them in the middle.
+KINDS = {"as they are": alone, "in a second": in_a_second}
 
-    Of one that is longer than a second, the second in its middle.
-    """
-    sounds = [recordings.sound(i) for i in which]
-    cut = [middle(s) if alone else in_a_second(s, i) for i, s in enumerate(sounds)]
-    return np.stack([padded(FRONT(sound)) for sound in cut])
+
+def held_rows(recordings: Recordings, which: np.ndarray, kind: str) -> np.ndarray:
+    """Rows (n, 98, bands) of recordings, as one of KINDS."""
+    return np.stack([KINDS[kind](recordings.sound(i)) for i in which])
 
 
 def fitted(
@@ -217,10 +215,10 @@ def score_held(
 ) -> None:
     """Print how a model does on recordings that it was not fitted to, and windows of them."""
     labels = recordings.label[which]
-    for word, alone in (("as they are", True), ("in a second", False)):
-        rows = held_rows(recordings, which, alone)
-        for kind, one in (("", model), (", 8-bit rows", round_rows(model))):
-            print(f"left out, {word}{kind}: {accuracy(predict(one, rows), labels)}", flush=True)
+    for kind in KINDS:
+        rows = held_rows(recordings, which, kind)
+        for word, one in (("", model), (", 8-bit rows", round_rows(model))):
+            print(f"left out, {kind}{word}: {accuracy(predict(one, rows), labels)}", flush=True)
     rows, labels, of = data
     held = np.isin(of, which)
     print(f"left out, {said_of(model, rows[held], labels[held])}", flush=True)
@@ -249,7 +247,7 @@ def stage_speakers(args: argparse.Namespace) -> None:
         which = np.flatnonzero((recordings.speaker == s) & ~np.isin(recordings.index, TEST))
         print(f"without {name}:")
         score_held(model, recordings, which, data)
-        logits = predict(model, held_rows(recordings, which, True))
+        logits = predict(model, held_rows(recordings, which, "as they are"))
         total += right(logits, recordings.label[which])
     print(f"speakers left out: {share(total, int((~np.isin(recordings.index, TEST)).sum()))}")
 
@@ -293,10 +291,10 @@ def evaluate_folder(folder: Path, data: Path) -> dict[str, dict[str, Any]]:
     which = recordings.part("test")
     model = load_folder(folder)
     found = {}
-    for word, alone in (("as they are", True), ("in a second", False)):
-        rows = held_rows(recordings, which, alone)
+    for kind in KINDS:
+        rows = held_rows(recordings, which, kind)
         logits, rounded = predict(model, rows), predict(round_rows(model), rows)
-        found[word] = classification(recordings.label[which], logits, rounded, rounded)
+        found[kind] = classification(recordings.label[which], logits, rounded, rounded)
     return found
 
 
@@ -306,46 +304,33 @@ def stage_evaluate(args: argparse.Namespace) -> None:
         print_classification(f"test, {word}", result, LABELS, 10)
 
 
-def shares_of(model: Digits, samples: np.ndarray, hop: int) -> np.ndarray:
-    """The shares (windows, classes) of the windows of a stream, one every so many rows."""
-    rows = FRONT(samples)
-    starts = range(0, len(rows) - ROWS + 1, hop)
-    windows = np.stack([rows[at : at + ROWS] for at in starts])
-    shares: np.ndarray = torch.from_numpy(predict(model, windows)).softmax(1).numpy()
-    return shares
+def listened(model: Simulator, samples: np.ndarray, **rule: Any) -> list[tuple[int, int]]:
+    """Events (label, sample at which it was told) of a stream, as a board's listener has them."""
+    source = io.BytesIO(samples.astype("<i2").tobytes())
+    events = Listener(model, source, **rule)
+    return [(LABELS.index(label), ms * FRONT.rate // 1000) for label, _, ms in events]
 
 
-def listen_folder(folder: Path, data: Path, part: str, rule: Rule) -> tuple[Heard, int]:
-    """What a folder's model hears of the recordings of a part, and in how many minutes."""
+def listen_folder(folder: Path, data: Path, part: str, **rule: Any) -> tuple[Heard, int]:
+    """What the integers of a folder's model hear of a part, and in how many minutes."""
     recordings = read_recordings(data)
     which = np.random.default_rng(1).permutation(recordings.part(part))
-    model = load_folder(folder)
-    heard = Heard()
-    minutes = max(1, len(which) // A_MINUTE)
-    for k in range(minutes):
-        samples, said = stream(recordings, which[k::minutes], k)
-        shares = shares_of(model, samples, rule.hop)
-        heard.add(listen(shares, rule), said)
+    heard, minutes = Heard(), max(1, len(which) // A_MINUTE)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / f"{NAME}.pft"
+        convert(folder / f"{NAME}.safetensors", path)
+        model = Simulator(path)
+        for k in range(minutes):
+            samples, said = stream(recordings, which[k::minutes], k)
+            heard.add(listened(model, samples, **rule), said)
     return heard, minutes
 
 
 def stage_stream(args: argparse.Namespace) -> None:
     """Listen to the recordings of --part, 20 in each minute, between silence and noise."""
-    rule = Rule(args.hop, args.threshold, args.smooth, args.rest)
-    heard, minutes = listen_folder(args.out, args.data, args.part, rule)
+    rule = {name: getattr(args, name) for name in ("hop", "threshold", "smooth", "rest")}
+    heard, minutes = listen_folder(args.out, args.data, args.part, **rule)
     print(f"{args.part}, {minutes} minutes, {rule}: {heard}")
-
-
-def stage_heldout(args: argparse.Namespace) -> None:
-    """Write the rows of the test recordings, for `picoformer eval --data`."""
-    recordings = read_recordings(args.data)
-    which = recordings.part("test")
-    names = np.array(LABELS)[recordings.label[which]]
-    for name, alone in (("test", True), ("second", False)):
-        rows = held_rows(recordings, which, alone).astype(np.float32)
-        signals = np.where(rows < 0, np.nan, rows)
-        np.savez(f"{name}.npz", signals=signals, labels=names)
-        print(f"{name}.npz: {len(names)} recordings")
 
 
 def write_wav(path: Path, samples: np.ndarray) -> None:
@@ -353,6 +338,18 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, FRONT.rate, 0, "NONE", ""))
         file.writeframes(samples.astype("<i2").tobytes())
+
+
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write the test recordings to a folder for each label, for `picoformer eval --data`."""
+    recordings = read_recordings(args.data)
+    which = recordings.part("test")
+    for i in which:
+        speaker = recordings.speakers[recordings.speaker[i]]
+        path = Path("heldout", LABELS[recordings.label[i]], f"{speaker}-{recordings.index[i]}.wav")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, recordings.sound(i))
+    print(f"heldout: {len(which)} recordings")
 
 
 def stage_example(args: argparse.Namespace) -> None:
@@ -384,13 +381,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_options(parser, [*STAGES, *APART], ROOT / "models" / NAME)
     parser.add_argument("--data", type=Path, default=Path("."), help="the recordings' folder")
-    parser.add_argument("--passes", type=int, default=12, help="windows made of a recording")
+    parser.add_argument("--passes", type=int, default=16, help="windows made of a recording")
     parser.add_argument("--rate", type=float, default=2e-3, help="the learning rate")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--average", type=int, default=500, help="steps")
-    parser.add_argument("--hop", type=int, default=25, help="stream: rows between two windows")
+    parser.add_argument("--hop", type=float, default=0.25, help="stream: seconds between windows")
     parser.add_argument("--threshold", type=float, default=0.7, help="stream: least share")
     parser.add_argument("--smooth", type=int, default=3, help="stream: windows in a mean")
     parser.add_argument("--rest", type=float, default=1.0, help="stream: seconds after an event")

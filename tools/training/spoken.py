@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from picoformer.data.sounds import loudest
 from picoformer.features import LogMel
 from tools.training.data import need_files
 
@@ -195,10 +196,10 @@ class Maker:
         spare = SAMPLES - n
         if spare < 0:
             at = int(spare * draw.uniform(0.25, 0.75))
-        elif draw.random() < 0.7:
+        elif draw.random() < 0.6:
             at = int(draw.integers(0, spare + 1))
-        else:  # up to an eighth of the word is outside
-            out_of = int(n * draw.uniform(0, 0.125))
+        else:  # up to a fifth of the word is outside
+            out_of = int(n * draw.uniform(0, 0.2))
             at = -out_of if draw.random() < 0.5 else spare + out_of
         put(out, word, at)
         if draw.random() < 0.25:
@@ -283,17 +284,18 @@ def padded(rows: NDArray[np.int16]) -> NDArray[np.int16]:
     return out
 
 
-def middle(sound: NDArray[np.int16]) -> NDArray[np.int16]:
-    """A sound, or of a longer one the second in its middle."""
-    skip = max(0, len(sound) - SAMPLES) // 2
-    return sound[skip : skip + SAMPLES]
+def alone(sound: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Rows of a recording as it is; of one longer than a second the loudest that lie together."""
+    return padded(loudest(FRONT(sound), ROWS))
 
 
-def in_a_second(sound: NDArray[np.int16], seed: int) -> NDArray[np.int16]:
-    """A second with the sound in its middle, and around it the faintest noise."""
-    out = np.random.default_rng(seed).normal(0, 1, SAMPLES)
-    put(out, middle(sound).astype(np.float64), (SAMPLES - min(len(sound), SAMPLES)) // 2)
-    return counted(out)
+def in_a_second(sound: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Rows of a second with the recording in its middle, and around it the faintest noise."""
+    if len(sound) >= SAMPLES:
+        return alone(sound)
+    out = np.random.default_rng(len(sound)).normal(0, 1, SAMPLES)
+    put(out, sound.astype(np.float64), (SAMPLES - len(sound)) // 2)
+    return padded(FRONT(counted(out)))
 
 
 def groups_of(recordings: Recordings, which: Whole) -> dict[int, Whole]:
@@ -397,30 +399,3 @@ class Heard:
                 self.wrong += 1
             self.false += len(of[1:])
         self.false += len(left)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a listener tells: picoformer's Listener has the same, its hop in seconds.
-
-    hop: rows from one window to the next. The mean of the last `smooth` windows is at least the
-    threshold for a digit, and the last event is `rest` seconds ago.
-    """
-
-    hop: int = 25
-    threshold: float = 0.7
-    smooth: int = 3
-    rest: float = 1.0
-
-
-def listen(shares: NDArray[np.float64], rule: Rule) -> list[tuple[int, int]]:
-    """Events (label, sample) of the shares (windows, classes) of a stream's windows."""
-    events: list[tuple[int, int]] = []
-    for i in range(rule.smooth - 1, len(shares)):
-        mean = shares[i - rule.smooth + 1 : i + 1].mean(0)
-        label = int(mean.argmax())
-        at = SAMPLES + i * rule.hop * FRONT.hop
-        rested = not events or at - events[-1][1] >= rule.rest * FRONT.rate
-        if label != BACKGROUND and mean[label] >= rule.threshold and rested:
-            events.append((label, at))
-    return events
