@@ -26,9 +26,9 @@ BEFORE = {
 
 
 def test_the_document_names_them_all():
-    found = set(re.findall(r"\b(?:[A-Z]\w+Error|Error|Board|Simulator)\b", DOC))
+    found = set(re.findall(r"\b(?:[A-Z]\w+Error|Error|Board|Listener|Simulator)\b", DOC))
     kinds = {*BEFORE["board"], *BEFORE["link"], "ReadOnlyError"}
-    assert found - {"Error", "Board", "Simulator"} == kinds
+    assert found - {"Error", "Board", "Listener", "Simulator"} == kinds
     assert found | {"convert", "evaluate", "plot", "selftest"} == set(picoformer.__all__)
 
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import wavs
 from picoformer import Error, Listener, Simulator
 from picoformer.simulate.sound import Features
+from wavs import changing as samples
 
 SETTINGS = [
     {"hop": 0.05, "threshold": 0.5, "smooth": 1, "rest": 0.1},
@@ -20,15 +20,6 @@ SETTINGS = [
     {"hop": 0.105, "threshold": 0.0, "smooth": 2, "rest": 0.3, "ignore": ["label 1", "label 2"]},
     {"hop": 0.7, "threshold": 0.25, "smooth": 3, "rest": 0.2, "ignore": "label 2"},
 ]
-
-
-def samples(seconds: float = 3.0) -> np.ndarray:
-    """Sound that changes: noise, silence, tones."""
-    n = int(8000 * seconds) // 6
-    t = np.arange(n)
-    parts = [wavs.noise(n, 1), wavs.noise(n, 2, 30.0), 9000 * np.sin(t / 3), 0 * t]
-    parts += [9000 * np.sin(t * t / 9000), wavs.noise(n, 3, 9000.0)]
-    return np.rint(np.concatenate(parts)).astype(np.int16)
 
 
 class Pieces(io.BytesIO):

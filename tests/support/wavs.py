@@ -41,3 +41,12 @@ def noise(n: int, seed: int = 0, loud: float = 2000.0) -> np.ndarray:
     rng = np.random.default_rng([seed, n])
     x = rng.normal(0, loud, n) * (1 + np.sin(np.arange(n) / 300))
     return np.rint(x).clip(-32768, 32767).astype(int)
+
+
+def changing(seconds: float = 3.0) -> np.ndarray:
+    """Sound at 8 kHz that changes: noise, silence, tones."""
+    n = int(8000 * seconds) // 6
+    t = np.arange(n)
+    parts = [noise(n, 1), noise(n, 2, 30.0), 9000 * np.sin(t / 3), 0 * t]
+    parts += [9000 * np.sin(t * t / 9000), noise(n, 3, 9000.0)]
+    return np.rint(np.concatenate(parts)).astype(np.int16)

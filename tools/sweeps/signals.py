@@ -92,10 +92,14 @@ except Over:
 """
 
 
-def programs() -> dict[str, str]:
-    """The files of docs/signals.md by their names."""
-    page = (ROOT / "docs/signals.md").read_text(encoding="utf-8")
-    return dict(PROGRAMS.findall(page))
+def page(name: str) -> str:
+    """A page of docs/."""
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def programs(name: str = "signals") -> dict[str, str]:
+    """The files of a page by their names."""
+    return dict(PROGRAMS.findall(page(name)))
 
 
 @dataclass

@@ -100,6 +100,12 @@ def add_model(p: argparse.ArgumentParser) -> None:
     p.set_defaults(check=_check_model)
 
 
+def add_file(p: argparse.ArgumentParser) -> None:
+    """Add a model file that may be left out, for a model on a board; in `file`."""
+    p.add_argument("file", metavar="MODEL.pft", nargs="?")
+    p.set_defaults(check=_check_file)
+
+
 def add_models(p: argparse.ArgumentParser) -> None:
     p.add_argument("models", metavar="MODEL.pft", nargs="+")
     p.set_defaults(check=_check_models)
@@ -108,6 +114,11 @@ def add_models(p: argparse.ArgumentParser) -> None:
 def _check_models(o: argparse.Namespace, typed: list[str]) -> None:
     for model in o.models:
         _check_model(argparse.Namespace(model=model), typed)
+
+
+def _check_file(o: argparse.Namespace, typed: list[str]) -> None:
+    if o.file is not None:
+        _check_model(argparse.Namespace(model=o.file), typed)
 
 
 def _check_model(o: argparse.Namespace, typed: list[str]) -> None:

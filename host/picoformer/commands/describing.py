@@ -10,6 +10,8 @@ from ..data.signals import shape_of
 from ..graph.frames import Frames
 
 SHOWN = 8  # labels, of many
+SOUND = "f.last()"  # what a program gives a model of sound, behind _ROWS
+_ROWS = "f = m.features(); f.write(samples); "
 
 # What a task needs, by its name: behind `picoformer simulate MODEL.pft`, and on a board.
 _TRY = {
@@ -50,13 +52,14 @@ def how_to_run(m: ModelFile, name: str, port: str | None, weights: str = "") -> 
 def _file(m: ModelFile) -> str:
     """The option that a model's input is given with, where that is no text; else nothing."""
     if m.frames:
-        return "--input SIGNAL.csv"
+        return "--input SOUND.wav" if m.frames.sound else "--input SIGNAL.csv"
     return "--image PICTURE.png" if m.program[14] else ""
 
 
 def in_python(task: str, name: str, given: str = '"a text"') -> str:
     """Statements that run a model in a program on the board, on what is given."""
     call = _IN_PYTHON.get(task, f"print(m.{task}({given}))")
+    call = _ROWS + call if given == SOUND else call
     return f'on the board: from picoformer import Model; m = Model("/{name}.pft"); {call}'
 
 
@@ -66,7 +69,7 @@ def meta_rows(m: ModelFile) -> list[tuple[str, str]]:
     if m.frames:
         rows += _signal(m.frames)
     for key, value in m.meta.items():
-        if key in ("values", "frames") or value in ("", None, [], {}):
+        if key in ("values", "frames", "sound") or value in ("", None, [], {}):
             continue
         rows.append((str(key), _words(key, value)))
     if not m.program[14] and not m.frames:
@@ -95,6 +98,10 @@ def _signal(f: Frames) -> list[tuple[str, str]]:
         listed = list(steps) if len(steps) == 1 else [f"{u:g}" for u in f.unit.tolist()]
         more = ", ..." if len(listed) > SHOWN else ""
         found.append(("unit", f"{', '.join(listed[:SHOWN])}{more}: what a step of one is worth"))
+    if h := f.sound:
+        each, hop = (f"{1000 * n / h.rate:g} ms" for n in (h.window, h.hop))
+        bands = f"{h.bands} bands from {h.low:g} to {h.high:g} Hz"
+        found.insert(0, ("sound", f"{h.rate:,} Hz, in rows of {each}, one every {hop}; {bands}"))
     return found
 
 

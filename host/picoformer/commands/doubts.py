@@ -23,6 +23,7 @@ SHOWN = 5  # unknown characters or words, of many
 LONG = 24  # characters of a word that is shown
 SMALL = 300, 4096  # tokens of a vocabulary of one language
 FAR = 6  # deviations of a channel's middle
+QUIET = 1.5  # deviations of the loudest rows of a sound
 ENOUGH, LIVELY = 8, 2.0  # rows and deviation of a channel that should vary
 KEPT = 100  # files that are remembered
 
@@ -79,6 +80,8 @@ def of_signal(f: Frames, signal: Array) -> list[str]:
     mean, std = f.mean, f.std
     if mean is None or std is None:
         return []
+    if f.sound:
+        return _of_sound(signal, mean, std)
     names = f.names or [f"channel {i + 1}" for i in range(f.channels)]
 
     def usual(i: int) -> str:
@@ -103,6 +106,29 @@ def of_signal(f: Frames, signal: Array) -> list[str]:
             f"{usual(i)}{_others(still)}: is the sensor's channel on, and the unit right?"
         )
     return said
+
+
+def _of_sound(rows: Array, mean: Array, std: Array) -> list[str]:
+    """What is to be said of rows of sound."""
+    if not rows.any():
+        return ["the sound is silent: what comes of it says nothing"]
+    most, least = (edge - mean for edge in (rows.max(0), rows.min(0)))
+    if np.mean(most / std) < -QUIET:
+        return [
+            f"the sound is quiet: it stays {_decibels(-most)} dB below the average of those that "
+            "the model learned from"
+        ]
+    if np.mean(least / std) > FAR:
+        return [
+            f"the sound is loud: it stays {_decibels(least)} dB above the average of those that "
+            "the model learned from"
+        ]
+    return []
+
+
+def _decibels(off: Array) -> int:
+    """Of differences between rows of sound, on the average."""
+    return round(float(off.mean()) / 256 * 3.0103)
 
 
 def _others(channels: list[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ..boards.board import Board
 from ..compile.modelfile import ModelFile, frames_of
 from ..data.pictures import picture
-from ..data.signals import shape_of, signal
+from ..data.signals import kinds, shape_of, signal
 from ..errors import Error
 from ..graph.frames import Frames
 from ..graph.nodes import Array
@@ -23,7 +23,8 @@ def add_image(p: argparse.ArgumentParser, instead: str) -> None:
 def add_input(p: argparse.ArgumentParser, instead: str) -> None:
     p.add_argument(
         "--input", metavar="FILE",
-        help=f"frames of numbers: a .csv or .npy file of rows, a number for each channel{instead}",
+        help="frames of numbers: a .csv or .npy file of rows, a number for each channel; or "
+        f"sound: a .wav file{instead}",
     )  # fmt: skip
 
 
@@ -32,9 +33,9 @@ def given(
 ) -> str | Array:
     """What a model is to read; image, frames: that it does, or zeros and None. Raises Error."""
     if frames and not o.input:
+        reads = "sound: give it" if frames.sound else "frames of numbers: give them"
         raise Error(
-            "this model reads frames of numbers: give them with --input FILE (.csv or .npy, "
-            f"{shape_of(frames)})"
+            f"this model reads {reads} with --input FILE ({kinds(frames)}, {shape_of(frames)})"
         )
     if frames:
         return signal(o.input, frames)
@@ -71,7 +72,11 @@ def on_board(
     board: Board, o: argparse.Namespace, name: str, meta: dict[str, Any]
 ) -> str | Array:
     """What the model that is loaded there is to read; meta: as `told` says. Raises Error."""
+    return given(o, o.text or "", board.image_shape(name), frames_there(board, name, meta))
+
+
+def frames_there(board: Board, name: str, meta: dict[str, Any]) -> Frames | None:
+    """What the model that is loaded there reads of signals; meta: as `told` says."""
     length, channels = board.frames_shape(name)
     whole = 1, channels  # as what the windows are the board knows alone
-    frames = frames_of(meta, length, channels, whole, whole) if length else None
-    return given(o, o.text or "", board.image_shape(name), frames)
+    return frames_of(meta, length, channels, whole, whole) if length else None

@@ -28,6 +28,7 @@ FAMILIES = {
     "upkeep": ("update", "remove", "reset"),
     "romfs": ("romfs",),
     "run": ("generate", "classify", "embed", "predict", "tag", "translate", "answer"),
+    "listen": ("listen",),
 }
 
 

@@ -12,7 +12,7 @@ from ..boards.replies import Loaded, Stats
 from ..errors import Error
 from .arguments import add_beams, add_json, add_place, add_sampling, command, then, warn
 from .chat import add_chat, check_chat, converse
-from .describing import in_python
+from .describing import SOUND, in_python
 from .doubts import file_of, of_input
 from .inputs import add_image, add_input, names, on_board, told
 from .open import opened
@@ -42,8 +42,9 @@ def add_commands(commands: Any) -> None:
     signal = "--port PORT --model motions --input models/motions/walking.csv"
     for name, text, examples in (
         (
-            "classify", "let a board say what a text, a picture or a signal is",
-            ('--port PORT --model intents "will it rain tomorrow?"', picture, signal),
+            "classify", "let a board say what a text, a picture, a signal or a sound is",
+            ('--port PORT --model intents "will it rain tomorrow?"', picture, signal,
+             "--port PORT --model digits --input seven.wav"),
         ),
         ("embed", "let a board turn a text into a vector", ('--port PORT "a sentence"',)),
         (
@@ -88,8 +89,8 @@ def add_commands(commands: Any) -> None:
 def _generate(o: argparse.Namespace) -> None:
     check_chat(o)
     with opened(o) as board:
-        meta = board.metadata(o.model or _only_model(board)) if o.chat else {}
-        name, loaded = _load(board, o)
+        meta = board.metadata(o.model or only_model(board)) if o.chat else {}
+        name, loaded = load_model(board, o)
         if o.chat:
             numbers = o.n, o.temperature, o.top_p, o.seed, o.stop, True
             text = converse(o, meta, name, lambda prompt: board.generate(name, prompt, *numbers))
@@ -118,7 +119,7 @@ def _generate(o: argparse.Namespace) -> None:
 
 def _write(o: argparse.Namespace) -> None:
     with opened(o) as board:
-        name, loaded = _load(board, o)
+        name, loaded = load_model(board, o)
         _doubt(board, o, name, o.text, o.context if o.task == "answer" else None)
         start = time.perf_counter()
         if o.task == "translate":
@@ -127,10 +128,10 @@ def _write(o: argparse.Namespace) -> None:
             text = board.answer(name, o.context, o.text)
         ms = round(1000 * (time.perf_counter() - start))
     if o.json:
-        show_json({"text": text, **_figures(ms, loaded)})
+        show_json({"text": text, "ms": ms, **figures_of(loaded)})
         return
     print(text)
-    _print_cost(ms, loaded)
+    print_cost(ms, loaded)
     _then(o, loaded, in_python(o.task, name))
 
 
@@ -141,14 +142,14 @@ def _read(o: argparse.Namespace) -> None:
     with opened(o) as board:
         meta = {}
         if o.input or o.task == "predict":
-            meta = told(board, o, o.model or _only_model(board))
-        name, loaded = _load(board, o)
+            meta = told(board, o, o.model or only_model(board))
+        name, loaded = load_model(board, o)
         given = on_board(board, o, name, meta)
         _doubt(board, o, name, given)
         start = time.perf_counter()
         found: Any = getattr(board, o.task)(name, given)
         ms = round(1000 * (time.perf_counter() - start))
-        figures = _figures(ms, loaded)
+        figures = {"ms": ms, **figures_of(loaded)}
         if o.task == "classify":
             show_labels(o, found, board.probabilities(found), **figures)
         elif o.task == "embed":
@@ -158,14 +159,15 @@ def _read(o: argparse.Namespace) -> None:
         else:
             show_tags(o, found, **figures)
     if not o.json:
-        _print_cost(ms, loaded)
-        what = "signal" if o.input else "pixels" if o.image else '"a text"'
+        print_cost(ms, loaded)
+        heard = o.input and o.input.lower().endswith(".wav")
+        what = SOUND if heard else "signal" if o.input else "pixels" if o.image else '"a text"'
         _then(o, loaded, in_python(o.task, name, what))
 
 
-def _load(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
+def load_model(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
     """Load the model that is meant: its name, and what the board says of it."""
-    name = o.model or _only_model(board)
+    name = o.model or only_model(board)
     with Stages(o) as stages:
         stages.say(f"loading {name}")
         loaded = board.load(name, o.positions or 0, o.weights)
@@ -192,7 +194,8 @@ def _doubt(
         warn(o, doubt)
 
 
-def _only_model(board: Board) -> str:
+def only_model(board: Board) -> str:
+    """The name of the model on a board that has one. Raises Error."""
     names = [m.name for m in board.models()]
     if len(names) == 1:
         return names[0]
@@ -201,9 +204,9 @@ def _only_model(board: Board) -> str:
     raise Error(f"there are several models on the board, choose with --model: {', '.join(names)}")
 
 
-def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
+def figures_of(loaded: Loaded) -> dict[str, Any]:
+    """What a loaded model takes, for JSON."""
     return {
-        "ms": ms,
         "heap": loaded.heap,
         "free_heap": loaded.free_heap,
         "context": loaded.context,
@@ -214,7 +217,8 @@ def _figures(ms: int, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _print_cost(ms: int, loaded: Loaded) -> None:
+def print_cost(ms: int, loaded: Loaded) -> None:
+    """Say how long it took, and what the model takes."""
     print(
         f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
         f"({loaded.way}), {loaded.free_heap:,} free",

@@ -68,8 +68,8 @@ def add_commands(commands: Any) -> None:
         "--data", metavar="FILE",
         help="text, .npy token ids, .tsv of label and text, of source and target or of text, "
         "question and answer, .npz of images and labels, or a folder with a folder of pictures a "
-        "label; of frames .npz, .npy, .ts, .csv or such a folder (default: what the float model "
-        "writes, or random input for one that reads)",
+        "label; of frames .npz, .npy, .ts, .csv, of sound .wav, or such a folder (default: what "
+        "the float model writes, or random input for one that reads)",
     )  # fmt: skip
     p.add_argument(
         "--expect", metavar="FILE.npy",

@@ -1,0 +1,175 @@
+"""The command that finds events in a recording of sound: listen."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from ..boards.board import Board
+from ..compile.modelfile import load
+from ..data.signals import WAV
+from ..data.sounds import lasting, sound
+from ..device.listener import Listener
+from ..errors import Error
+from ..features import LogMel
+from ..graph.frames import Frames
+from ..graph.nodes import Array
+from ..simulate.simulator import Simulator
+from ..simulate.sound import Features
+from .arguments import add_file, add_json, add_place, command, then, warn
+from .inputs import frames_there, told
+from .open import opened
+from .printing import show_json
+from .run import figures_of, load_model, only_model, print_cost
+
+HOP, THRESHOLD, SMOOTH, REST = 0.25, 0.7, 3, 1.0
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the subparsers of `picoformer`."""
+    p = command(
+        commands, "listen", _listen, "find events in a recording of sound",
+        "digits.pft --input kitchen.wav --threshold 0.8",
+        "--port PORT --model digits --input kitchen.wav",
+    )  # fmt: skip
+    p.description = (
+        "Find events in a recording of sound, with a MODEL.pft on the PC, or with a model on a "
+        "board. For a board the PC\nmakes rows of the sound, and the board classifies its "
+        "windows. Listener does the same in a program, there and here."
+    )
+    add_file(p)
+    p.add_argument(
+        "--input", metavar="FILE.wav", required=True, help="of any rate; channels are averaged"
+    )
+    p.add_argument(
+        "--hop", type=float, default=HOP, metavar="S",
+        help=f"seconds from one window to the next (default: {HOP})",
+    )  # fmt: skip
+    p.add_argument(
+        "--threshold", type=float, default=THRESHOLD, metavar="P",
+        help=f"share, 0 to 1, that is an event (default: {THRESHOLD})",
+    )  # fmt: skip
+    p.add_argument(
+        "--smooth", type=int, default=SMOOTH, metavar="N",
+        help=f"windows whose shares are averaged (default: {SMOOTH})",
+    )  # fmt: skip
+    p.add_argument(
+        "--rest", type=float, default=REST, metavar="S",
+        help=f"seconds from one event to the next, at least (default: {REST:g})",
+    )  # fmt: skip
+    add_place(p)
+    add_json(p)
+
+
+class _There:
+    """A board's model as a Listener takes it: rows are made here, windows classified there."""
+
+    def __init__(self, board: Board, name: str, meta: dict[str, Any], frames: Frames) -> None:
+        self._board, self._name = board, name
+        self._frames = frames
+        self.labels = _texts(meta, "labels")
+        self.background = [name for name in _texts(meta, "background") if name in self.labels]
+        self.probabilities = board.probabilities
+
+    def features(self) -> Features:
+        return Features(_heard(self._frames, ""), self._frames.length)
+
+    def classify(self, rows: Array) -> list[tuple[str, int]]:
+        return self._board.classify(self._name, rows)
+
+
+def _texts(meta: dict[str, Any], name: str) -> list[str]:
+    found = meta.get(name)
+    return [str(v) for v in found] if isinstance(found, list) else []
+
+
+def _heard(frames: Frames | None, task: str) -> LogMel:
+    """The front end of a model; task: what it does. Raises Error for one that cannot listen."""
+    if not frames or not frames.sound:
+        raise Error("this model reads no sound: picoformer listen is for one that does")
+    if task not in ("classify", ""):
+        raise Error(f"this model is made to {task}, not to classify: it finds no events")
+    return frames.sound
+
+
+def _listen(o: argparse.Namespace) -> None:
+    if Path(o.input).suffix.lower() != WAV:
+        raise Error(f"{o.input}: expected a {WAV} file")
+    if o.file is None:
+        _on_board(o)
+        return
+    if o.port or o.model or o.weights or o.positions:
+        raise Error("a MODEL.pft runs on the PC: leave it out, and name a board's with --model")
+    sim = Simulator(load(o.file))
+    heard = _heard(sim.frames, sim.model.task)
+    _find(o, sim, sim.frames, sound(o.input, heard.rate))
+    then(o, f"picoformer deploy {o.file} --port PORT", _program(o, Path(o.file).stem))
+
+
+def _on_board(o: argparse.Namespace) -> None:
+    with opened(o) as board:
+        name = o.model or only_model(board)
+        meta = told(board, o, name)
+        name, loaded = load_model(board, o)
+        frames = frames_there(board, name, meta)
+        heard = _heard(frames, str(meta.get("task", "")))
+        assert frames
+        there = _There(board, name, meta, frames)
+        figures = figures_of(loaded)
+        ms = _find(o, there, frames, sound(o.input, heard.rate), **figures)
+    if not o.json:
+        print_cost(ms, loaded)
+        then(o, _program(o, name))
+
+
+def _find(
+    o: argparse.Namespace, model: Any, frames: Frames | None, samples: Array, **more: Any
+) -> int:
+    """Print the events in samples; returns the ms that it took."""
+    assert frames and frames.sound
+    heard = frames.sound
+    rows = heard.rows(len(samples))
+    if rows < frames.least:
+        raise Error(
+            f"{o.input} has {len(samples):,} samples at {heard.rate:,} Hz, and a window of the "
+            f"model is {lasting(heard, frames.least)} at least"
+        )
+    if rows < frames.length:
+        window = lasting(heard, frames.length)
+        warn(o, f"the recording is shorter than the {window} that the model reads: one window")
+    given = {"hop": o.hop, "threshold": o.threshold, "smooth": o.smooth, "rest": o.rest}
+    listener = Listener(model, io.BytesIO(samples.astype("<i2").tobytes()), **given)
+    width = max(map(len, model.labels))
+    events = []
+    start = time.perf_counter()
+    for label, share, ms in listener:
+        events.append({"label": label, "share": share, "ms": ms})
+        if not o.json:
+            print(f"{ms / 1000:8.2f} s  {label:{width}}  {100 * share:3.0f} %", flush=True)
+    took = round(1000 * (time.perf_counter() - start))
+    seconds = len(samples) / heard.rate
+    if o.json:
+        show_json({
+            "events": events, "seconds": seconds, "windows": listener.windows, **given,
+            "ignored": list(model.background), "ms": took, **more,
+        })  # fmt: skip
+        return took
+    where = "with the cable" if more else "on the PC"
+    print(
+        f"{len(events)} event{'s'[: len(events) != 1]} in {seconds:.2f} s of sound, "
+        f"{listener.windows} windows; {took / 1000:.1f} s {where}"
+    )
+    return took
+
+
+def _program(o: argparse.Namespace, name: str) -> str:
+    """How a program on the board does it."""
+    defaults = {"hop": HOP, "threshold": THRESHOLD, "smooth": SMOOTH, "rest": REST}
+    given = "".join(f", {k}={getattr(o, k)}" for k, v in defaults.items() if getattr(o, k) != v)
+    return (
+        "on the board: from picoformer import Model; from picoformer.listener import Listener; "
+        f'for event in Listener(Model("/{name}.pft"), i2s{given}): print(event) (docs/sound.md)'
+    )
