@@ -17,8 +17,8 @@ from picoformer.features import LogMel
 from tools.training.data import need_files
 
 FILE = "spoken_digits.npz"
-LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-LABELS += ("background",)
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LABELS = (*WORDS, "background")
 BACKGROUND = LABELS.index("background")
 FRONT = LogMel(rate=8000)
 ROWS = 98  # of a window
@@ -196,10 +196,10 @@ class Maker:
         spare = SAMPLES - n
         if spare < 0:
             at = int(spare * draw.uniform(0.25, 0.75))
-        elif draw.random() < 0.6:
+        elif draw.random() < 0.7:
             at = int(draw.integers(0, spare + 1))
-        else:  # up to a fifth of the word is outside
-            out_of = int(n * draw.uniform(0, 0.2))
+        else:  # up to an eighth of the word is outside
+            out_of = int(n * draw.uniform(0, 0.125))
             at = -out_of if draw.random() < 0.5 else spare + out_of
         put(out, word, at)
         if draw.random() < 0.25:
