@@ -186,8 +186,7 @@ class _Steps(_Memory):
         need(headed == (task not in EACH), "no head, or one too much")
         need(not image or task in POOLED, "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
-        first = words[caches(words) + words[11]]
-        need(not words[17] or first == WINDOWS, "sound that nobody reads")
+        need(not words[17] or words[caches(words) + words[11]] == WINDOWS, "unheard sound")
         need(not words[16] or task in LABELLED, "no labels, of which there may be several")
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
         for op, i in walk(words):
@@ -280,28 +279,13 @@ class _Steps(_Memory):
         self.frame(x, n, "result", _CHANGED if position else _MADE)
         self.embedded = (x, n)
 
-    def windows(
-        self, out, input, rows, length, channels, height, width, down, right, before, behind,
-        tokens, table,
-    ):  # fmt: skip
-        words, need = self.words, self.need
-        first = self.step == 0 and words[12] in POOLED and not words[14]
-        # A region more is the input's.
-        need(first and words[11] < 60, "windows where no signal is read")
-        inside = width <= channels and max(before, behind) < height <= length + before + behind
-        need(inside, "windows of %d x %d do not fit" % (height, width))
-        self.frame(out, height * width, "output", _MADE)
-        at = self.table(table, 3 * channels, "scale of channels")
-        # So a product of 16 bits and the sum stay in 32.
-        self.contents(at, channels, 0, 32767, "factor")
-        self.contents(at + channels, channels, -1 << 30, 1 << 30, "offset")
-        self.contents(at + 2 * channels, channels, 0, 30, "shift")
-        if words[17]:
-            from .sound_proof import prove
+    def windows(self, out, *fields):
+        from .check_signal import check_windows
 
-            prove(words[17], self.tables, channels)
-            forget("sound_proof")
-        self.embedded = out, height * width
+        n = check_windows(self, out, *fields)
+        forget("check_signal")
+        self.frame(out, n, "output", _MADE)
+        self.embedded = out, n
         self.signal = True
 
     def norm(self, x, out, n, bits, dyn, scale, exponent, gain, lg, *_):

@@ -29,8 +29,7 @@ class Listener:
     def __init__(
         self, model, source, hop=0.25, threshold=0.7, smooth=3, rest=1.0, ignore=None
     ):
-        # Thousandths, as floats of a board have fewer bits than those of a PC.
-        hop, threshold, rest = (int(v * 1000 + 0.5) for v in (hop, threshold, rest))
+        hop, threshold, rest = _thousandths(hop, threshold, rest)
         if hop < 1 or not 0 <= threshold <= 1000 or smooth < 1 or rest < 0:
             raise Error(
                 "hop %d ms, threshold %d thousandths, smooth %d, rest %d ms: expected a hop, "
@@ -150,7 +149,17 @@ class Listener:
         if best < self._threshold * n or self._quiet < self._rest:
             return None
         self._quiet = 0
-        return labels[at], (best + (n >> 1)) // n / 32768, self._ms
+        return labels[at], _share((best + (n >> 1)) // n), self._ms
+
+
+def _thousandths(*values):
+    """Of what a user says, as floats of a board have fewer bits than those of a PC."""
+    return [int(v * 1000 + 0.5) for v in values]
+
+
+def _share(v):
+    """Units of 2**-15 as what a user is told; every float holds them."""
+    return v / 32768
 
 
 def _bytes_of(samples):

@@ -24,6 +24,7 @@ Array = NDArray[np.int64]
 SIZES = 128, 256, 512, 1024  # of the Fourier transform
 TWIDDLE = 13  # fraction bits of its cosines and sines
 HEAD = 8  # words in front of the tables
+AT_ONCE = 1024  # rows, of a long sound
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,9 @@ class LogMel:
         if not n:
             return np.zeros((0, self.bands), np.int16)
         views = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64), self.window)
-        return self._energies(views[:: self.hop][:n])
+        views = views[:: self.hop][:n]
+        parts = [self._energies(views[i : i + AT_ONCE]) for i in range(0, n, AT_ONCE)]
+        return np.concatenate(parts)
 
     def _energies(self, frames: Array) -> NDArray[np.int16]:
         # The largest product with the window gets 16 bits.

@@ -201,10 +201,10 @@ def modules(files: dict[str, bytes]) -> set[str]:
 
 
 ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
-THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair"}
+THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair", "kernels_thumb_sound"}
 DSP = {"kernels_dsp", "kernels_dsp4", "kernels_dsp_pair"}
 RV32 = {"kernels_rv32"}
-NATIVE = {"kernels_viper", "kernels_viper4", "kernels_windows"}
+NATIVE = {"kernels_viper", "kernels_viper4", "kernels_windows", "kernels_sound"}
 
 
 @pytest.mark.parametrize("architecture", ["", *BOARDS, "x64"])

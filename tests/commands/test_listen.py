@@ -88,6 +88,15 @@ def test_listen(files, capsys):
     assert err.startswith("warning: the recording is shorter than the 0.32 s that the model reads")
 
 
+def test_a_doubt_is_a_line_in_front(files, capsys):
+    path, short, *_ = files
+    wavs.write(Path(short), 0 * samples())
+    assert main(["listen", path, "--input", short]) == 0
+    assert "warning: the sound is silent" in capsys.readouterr().err
+    assert main(["listen", path, "--input", short, "-q"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_what_cannot_be_listened_to(files, built, capsys, tmp_path):
     path, short, long, a = files
     signal = tmp_path / "signal.pft"

@@ -209,7 +209,8 @@ def test_eval(files, capsys, tmp_path, monkeypatch):
     assert seen["expect_off_int"] < 1e-6 and seen["outputs"][0]["name"] == "label 0"
     assert main(given) == 0
     out = capsys.readouterr().out
-    for words in ("windows, 8 examples", "mae_float", "rmse_int", "r2_int", "off_max", "of each number", "label 2"):
+    figures = "mae_float", "rmse_int", "r2_int", "off_max"
+    for words in ("windows, 8 examples", *figures, "of each number", "label 2"):
         assert words in out
 
     path, _, a = files("signal")

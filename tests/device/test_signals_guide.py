@@ -263,8 +263,8 @@ def test_the_recorder_writes_what_the_sensor_says(unix, files):
 def test_a_report_of_the_emulated_board():
     """What tools/sweeps/signals.py makes of the board's lines."""
     report = signals.Report()
-    lines = "heap 240000\nimport 150\nloaded 1000 170000\nWalking 0.97\nminute 1 168000 600 0 5000"
-    for line in [*lines.split("\n"), "minute 2 168000 1200 1 5100", "windows 111 1210000 22000"]:
+    lines = "heap 240000\nimport 150\nloaded 1000 170000\nWalking 0.97\nlook 168000 600 0 5000"
+    for line in [*lines.split("\n"), "look 168000 1200 1 5100", "windows 111 1210000 22000"]:
         report.hear(line)
     assert report.free == [170000, 168000, 168000] and report.rows == [600, 1200]
     assert report.events == ["Walking 0.97"] and report.failed == 1

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import wavs
-from picoformer import Listener, Simulator
+from picoformer import Error, Listener, Simulator, convert
 from picoformer.compile.convert import compiled_bytes
 from picoformer.data.sounds import sound
+from tools.emulation import rp2040
 from tools.sweeps import signals
 
 LABELS = ["two", "background", "one", "zero"]
@@ -190,3 +191,43 @@ def test_with_asyncio(unix, files, data):
     sim = Simulator(files / "digits.pft")
     events = list(Listener(sim, io.BytesIO(heard[START:].astype("<i2").tobytes()), threshold=0.45))
     assert said == [f"{label} {share!r}" for label, share, _ in events]
+
+
+def test_a_report_of_the_emulated_board(tmp_path, monkeypatch):
+    """What tools/sweeps/signals.py makes of the board's lines, and gives it."""
+    report = signals.Report()
+    lines = "heap 240000\nimport 150\nloaded 1000 100000\nseven 0.97\nlook 41000 398 0 21000"
+    for line in [*lines.split("\n"), "rows 400 200000 3000000", "windows 12 600000 70000"]:
+        report.hear(line)
+    assert (report.row, report.file) == (500, 3) and report.free == [100000, 41000]
+    assert report.rows == [398] and report.events == ["seven 0.97"] and report.window == 50000
+    monkeypatch.setattr(signals, "DIGITS", tmp_path)
+    with pytest.raises(Error, match="there is no recording in .*: name one with --recording"):
+        signals.recorded("sound", None)
+    x = wavs.noise(4000)
+    wavs.write(tmp_path / "a.wav", x)
+    assert signals.recorded("sound", None) == (x >> GAIN).astype("<i2").tobytes()
+    assert signals.recorded("signals", None).startswith(b"ax,ay")
+
+
+@pytest.mark.slow
+def test_on_the_emulated_pico(tmp_path):
+    """At the pace of a microphone nothing is lost, of the sound or of the heap."""
+    if reason := rp2040.missing():
+        pytest.skip(reason)
+    if not signals.DIGITS.is_dir():
+        pytest.skip("there is no model of digits")
+    recording = signals.recorded("sound", None)
+    report = signals.run(0.2, recording, page="sound", every=4)
+    print(report)
+    assert report.failed == 0 and len(report.free) == 4 and len(set(report.free[1:])) == 1
+    assert report.windows >= 40 and report.rows[-1] >= 1150
+    convert(signals.DIGITS, tmp_path / "digits.pft")
+    heard = np.tile(np.frombuffer(recording, "<i2").astype(int) << GAIN, 99)[START:].astype("<i2")
+    listener = Listener(
+        Simulator(tmp_path / "digits.pft"), io.BytesIO(heard.tobytes()), threshold=0.8
+    )
+    found = [(label, share) for label, share, _ in listener if listener.windows <= report.windows]
+    assert [line.split()[0] for line in report.events] == [label for label, _ in found]
+    shares = [float(line.split()[1]) for line in report.events]
+    np.testing.assert_allclose(shares, [share for _, share in found], rtol=1e-6)

@@ -175,6 +175,15 @@ def test_a_file_of_another_rate(tmp_path):
     assert made.max() == 32767 and made.min() == -32768  # not beyond them
 
 
+def test_a_long_sound_has_its_rows():
+    """They are made in parts, each as it is alone."""
+    x = wavs.noise(80 * 2500 + 256)
+    rows = HEARD(x)
+    assert len(rows) == 2501
+    for i in (0, 1023, 1024, 2047, 2048, 2500):
+        assert rows[i].tolist() == HEARD(x[80 * i : 80 * i + 256])[0].tolist()
+
+
 # Signals
 
 

@@ -49,6 +49,10 @@ def numbers(m, tokens):
         rows, channels = m.frames
         if rows * channels > PIXELS:
             return []
+        if m.sound:  # whatever its tables make of it, it ends
+            f = m.features()
+            f.write(array("h", [i * 7919 % 65536 - 32768 for i in range(f.window + 2 * f.hop)]))
+            assert f.rows == 3 and len(f.last()) == min(3, rows) * channels
         some = array("h", [i * 7919 % 65536 - 32768 for i in range(rows * channels)])
         return list(m.read(some, m.task))
     return list(m.logits(tokens))

@@ -20,6 +20,7 @@ from ..graph.nodes import Array
 from ..simulate.simulator import Simulator
 from ..simulate.sound import Features
 from .arguments import add_file, add_json, add_place, command, then, warn
+from .doubts import of_signal
 from .inputs import frames_there, told
 from .open import opened
 from .printing import show_json
@@ -140,6 +141,8 @@ def _find(
     if rows < frames.length:
         window = lasting(heard, frames.length)
         warn(o, f"the recording is shorter than the {window} that the model reads: one window")
+    for doubt in of_signal(frames, heard(samples)):
+        warn(o, doubt)
     given = {"hop": o.hop, "threshold": o.threshold, "smooth": o.smooth, "rest": o.rest}
     listener = Listener(model, io.BytesIO(samples.astype("<i2").tobytes()), **given)
     width = max(map(len, model.labels))
@@ -158,10 +161,11 @@ def _find(
         })  # fmt: skip
         return took
     where = "with the cable" if more else "on the PC"
-    print(
-        f"{len(events)} event{'s'[: len(events) != 1]} in {seconds:.2f} s of sound, "
-        f"{listener.windows} windows; {took / 1000:.1f} s {where}"
+    found, windows = (
+        f"{n} {what}{'s'[: n != 1]}"
+        for n, what in ((len(events), "event"), (listener.windows, "window"))
     )
+    print(f"{found} in {seconds:.2f} s of sound, {windows}; {took / 1000:.1f} s {where}")
     return took
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Error
+from ..features import LogMel
 from ..graph.frames import Frames
 from ..graph.nodes import Array
 from .sounds import lasting, loudest, sound
@@ -126,33 +127,40 @@ def _signal(values: Array, frames: Frames, where: str, more: str = "") -> Array:
 # Sounds
 
 
-def _rows_of(file: Path, frames: Frames) -> NDArray[np.int16]:
-    """The rows of a .wav file, at least as many as make a signal. Raises Error."""
+def _samples(file: Path, frames: Frames) -> tuple[NDArray[np.int16], LogMel]:
+    """The samples of a .wav file, enough for a signal, and what makes rows of them."""
     heard = frames.sound
     if not heard:
         raise Error(
             f"{file}: this model reads no sound; expected a {kinds(frames)} file, "
             f"{shape_of(frames)}"
         )
-    rows = heard(samples := sound(file, heard.rate))
-    if len(rows) < frames.least:
+    samples = sound(file, heard.rate)
+    if heard.rows(len(samples)) < frames.least:
         least = heard.window + (frames.least - 1) * heard.hop
         raise Error(
             f"{file} has {len(samples):,} samples at {heard.rate:,} Hz, expected {least:,} or "
             "more"
         )
-    return rows
+    return samples, heard
 
 
 def _sound(file: Path, frames: Frames) -> Array:
-    rows = _rows_of(file, frames)
-    if (heard := frames.sound) and len(rows) > frames.length:
+    samples, heard = _samples(file, frames)
+    rows = heard.rows(len(samples))
+    if rows > frames.length:
         raise Error(
-            f"{file} has {lasting(heard, len(rows))} of sound, and this model reads "
+            f"{file} has {lasting(heard, rows)} of sound, and this model reads "
             f"{lasting(heard, frames.length)} at once: cut it, or let picoformer listen find what "
             "is in it"
         )
-    return frames.signal(rows)
+    return frames.signal(heard(samples))
+
+
+def _rows_of(file: Path, frames: Frames) -> NDArray[np.int16]:
+    """The rows of a .wav file, at least as many as make a signal. Raises Error."""
+    samples, heard = _samples(file, frames)
+    return heard(samples)
 
 
 # Arrays

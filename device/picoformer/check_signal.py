@@ -1,10 +1,32 @@
-"""The proof of a front end's tables, for models that read sound. It is dropped with `check`."""
+"""The proof of a signal's windows, and of a sound's tables. It is dropped with `check`."""
 
 from .errors import Error
+from .program import POOLED
 from .regions import TABLES
 
 
-def prove(operand, tables, channels):
+def check_windows(
+    steps, out, input, rows, length, channels, height, width, down, right, before, behind, tokens,
+    table,
+):  # fmt: skip
+    """Words of a window, of a step that `steps`, check's, have come to. Raises Error."""
+    words, need = steps.words, steps.need
+    first = steps.step == 0 and words[12] in POOLED and not words[14]
+    # A region more is the input's.
+    need(first and words[11] < 60, "windows where no signal is read")
+    inside = width <= channels and max(before, behind) < height <= length + before + behind
+    need(inside, "windows of %d x %d do not fit" % (height, width))
+    at = steps.table(table, 3 * channels, "scale of channels")
+    # So a product of 16 bits and the sum stay in 32.
+    steps.contents(at, channels, 0, 32767, "factor")
+    steps.contents(at + channels, channels, -1 << 30, 1 << 30, "offset")
+    steps.contents(at + 2 * channels, channels, 0, 30, "shift")
+    if words[17]:
+        _sound(words[17], steps.tables, channels)
+    return height * width
+
+
+def _sound(operand, tables, channels):
     """Raise Error where the front end of a program breaks docs/format.md."""
 
     def need(condition, what):
