@@ -8,6 +8,7 @@ Tools, each of one model or two, and what only they need:
     facts        answers to questions: made_up_facts (what it is trained on)
     vision       a classifier of pictures
     motions      a classifier of what a wrist does
+    digits       a classifier of spoken words: spoken (recordings, what is made of them)
 
 What they share:
 

@@ -141,7 +141,7 @@ def round_rows(model: Any) -> Any:
     with torch.no_grad():
         for weight in rounded.parameters():
             if weight.ndim > 1 and weight.requires_grad:
-                if weight.ndim == 3:  # (1, positions, dim)
+                if weight.ndim == 3 and len(weight) == 1:  # (1, positions, dim)
                     rows = weight.reshape(-1, weight.shape[-1])
                 else:
                     rows = weight.reshape(len(weight), -1)
