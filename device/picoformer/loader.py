@@ -6,6 +6,7 @@ On a Pico that is 16 KB of heap, and then 6.
 """
 
 import gc
+import sys
 from binascii import crc32
 
 from . import regions
@@ -88,7 +89,8 @@ def _binder(tokens):
         binder = None
         regions.forget(*_GOING)
         gc.collect()
-        n = min(max(min(free(), 1 << 17) >> 1, tokens + 24576), free() - 28672)
+        need = 57344 if sys.maxsize >> 32 else 28672  # by what wide words are
+        n = min(max(min(free(), 1 << 17) >> 1, tokens + 24576), free() - need)
         try:
             held = [bytearray(240) for _ in range(n >> 8)]  # noqa: F841
         except MemoryError:

@@ -2,7 +2,7 @@
 
 from array import array
 
-_SPARE = 8  # hops of samples that are kept beside a window
+SPARE = 8  # hops of samples that are kept beside a window
 
 
 class Features:
@@ -26,7 +26,7 @@ class Features:
         self._logmel = logmel
         self._work = array("i", bytes(4 * (4 + 2 * size)))
         # Behind the samples of a row room for more of them; what is left goes to the front.
-        self._samples = array("h", bytes(2 * (self.window + _SPARE * self.hop)))
+        self._samples = array("h", bytes(2 * (self.window + SPARE * self.hop)))
         self._view = memoryview(self._samples)
         # Each row is there twice, so that the newest ones lie in one piece.
         self._out = array("h", bytes(4 * self.length * self.bands))

@@ -102,6 +102,7 @@ def _report(planner: Planner, b: Budget, served: Budget) -> str:
         f"{b.place}, {b.kernels} kernels",
         _needs(b, served),
         f"heap at its fullest, alone\n{_heap(b)}",
+        *_listening(planner),
         *_speed(b),
         _weights(planner, b),
         f"the board's figures\n{_sources(planner)}",
@@ -113,6 +114,15 @@ def _report(planner: Planner, b: Budget, served: Budget) -> str:
         whose = zip(("", "Beside the server: "), said, strict=True)
         out += [f"{who}{text}" for who, text in whose if text]
     return "\n\n".join(out)
+
+
+def _listening(planner: Planner) -> list[str]:
+    """What else a model of sound takes."""
+    n = planner.listening
+    if not n:
+        return []
+    return [f"to listen\n  {n:,} bytes more of the heap, for the newest rows of sound and what "
+            "makes them, and a microphone's buffer"]  # fmt: skip
 
 
 def _speed(b: Budget) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import struct
 from copy import copy
 from pathlib import Path
 
 from ..compile import modelfile
-from ..device import program
+from ..device import program, sound
 from ..device.model import Model
 from ..errors import Error
 from ..runtime.files import readers, wanted
@@ -20,7 +21,7 @@ from .speed import speed
 # Narrower caches, by what they lose: bits of keys and values.
 NARROWER = (8, 8), (8, 4)
 # Bytes of the heap that Model leaves free where it copies weights from flash: its `spare`.
-SPARE = Model.__init__.__defaults__[-1]
+SPARE: int = inspect.signature(Model).parameters["spare"].default
 
 
 def _on_disk(size: int, board: Profile) -> int:
@@ -245,3 +246,15 @@ class Planner:
                 out.append(f"{none}: take a smaller model.")
             out += narrower
         return out
+
+    @property
+    def listening(self) -> int:
+        """Bytes of the heap that `Model.features` takes, of a model of sound."""
+        m = self.model
+        if not m.frames or not m.program[17]:
+            return 0
+        at = int(m.program[17]) >> 6
+        _, window, size, hop, bands = (int(v) for v in m.tables[at : at + 5])
+        array = self.board.layout.array
+        rows = array(4 * m.frames.length * bands)  # each is there twice
+        return array(4 * (4 + 2 * size)) + array(2 * (window + sound.SPARE * hop)) + rows
