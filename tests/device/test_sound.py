@@ -62,6 +62,20 @@ def test_close_to_floating_point(f):
     assert not f(np.zeros(f.window, int)).any()
 
 
+@pytest.mark.slow
+def test_close_to_librosa():
+    librosa = pytest.importorskip("librosa")
+    for f in (LogMel(8000), LogMel(16000)):
+        rng = np.random.default_rng(f.rate)
+        x = np.cumsum(rng.normal(0, 30, f.rate)) + rng.normal(0, 40, f.rate)
+        x = np.rint(x * (1 + np.sin(np.arange(len(x)) / 900))).clip(-32768, 32767).astype(int)
+        theirs = librosa.feature.melspectrogram(
+            y=x / 32768, sr=f.rate, n_fft=f.size, hop_length=f.hop, n_mels=f.bands, fmin=f.low,
+            fmax=f.high, htk=True, norm=None, center=False,
+        )  # fmt: skip
+        assert np.corrcoef(f(x).ravel(), np.log(theirs.T + 1e-10).ravel())[0, 1] > 0.999
+
+
 @pytest.mark.parametrize("f", KINDS, ids=str)
 def test_plain_python_equals_numpy(f):
     for x in inputs(f.window):
