@@ -399,3 +399,26 @@ class Heard:
                 self.wrong += 1
             self.false += len(of[1:])
         self.false += len(left)
+
+
+UNSPOKEN = ("silence", "noise", "hum", "clicks", "music")
+
+
+def unspoken(kind: str, seed: int, seconds: int = 120) -> NDArray[np.int16]:
+    """Sound of so many seconds in which nobody speaks, another of its kind every few seconds."""
+    draw = np.random.default_rng(seed)
+    n = seconds * FRONT.rate
+    out = draw.normal(0, 2, n)
+    each = {"silence": n, "clicks": 2 * FRONT.rate, "music": FRONT.rate // 4}
+    size = each.get(kind, 5 * FRONT.rate)
+    for at in range(0, n, size):
+        loud = float(np.exp(draw.uniform(np.log(5), np.log(4000))))
+        if kind == "noise":
+            out[at : at + size] += loud * murmur(size, draw)
+        elif kind == "hum":
+            out[at : at + size] += loud * hum(size, draw)
+        elif kind == "clicks":
+            out[at : at + size] += 3 * loud * clicks(size, draw)
+        elif kind == "music":
+            out[at : at + size] += 1000 * np.hanning(size) * hum(size, draw)
+    return counted(out)
