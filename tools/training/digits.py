@@ -309,7 +309,7 @@ def integers(folder: Path) -> Simulator:
 
 
 def told_right(model: Simulator, rows: np.ndarray, labels: np.ndarray) -> int:
-    """How many of rows (n, 98, bands), -1 where there are none, a model of integers tells right."""
+    """How many of rows (n, 98, bands), -1 where there are none, a model tells right."""
     told = [model.classify(one[one[:, 0] >= 0])[0][0] for one in rows]
     return sum(label == LABELS[i] for label, i in zip(told, labels, strict=True))
 

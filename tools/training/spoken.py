@@ -410,15 +410,15 @@ def unspoken(kind: str, seed: int, seconds: int = 120) -> NDArray[np.int16]:
     n = seconds * FRONT.rate
     out = draw.normal(0, 2, n)
     each = {"silence": n, "clicks": 2 * FRONT.rate, "music": FRONT.rate // 4}
-    size = each.get(kind, 5 * FRONT.rate)
-    for at in range(0, n, size):
+    for at in range(0, n, each.get(kind, 5 * FRONT.rate)):
+        part = out[at : at + each.get(kind, 5 * FRONT.rate)]
         loud = float(np.exp(draw.uniform(np.log(5), np.log(4000))))
         if kind == "noise":
-            out[at : at + size] += loud * murmur(size, draw)
+            part += loud * murmur(len(part), draw)
         elif kind == "hum":
-            out[at : at + size] += loud * hum(size, draw)
+            part += loud * hum(len(part), draw)
         elif kind == "clicks":
-            out[at : at + size] += 3 * loud * clicks(size, draw)
+            part += 3 * loud * clicks(len(part), draw)
         elif kind == "music":
-            out[at : at + size] += 1000 * np.hanning(size) * hum(size, draw)
+            part += 1000 * np.hanning(len(part)) * hum(len(part), draw)
     return counted(out)
