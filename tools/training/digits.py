@@ -44,6 +44,7 @@ from tools.training.spoken import (
     LABELS,
     ROWS,
     TEST,
+    UNSPOKEN,
     VALIDATION,
     Heard,
     Recordings,
@@ -52,6 +53,7 @@ from tools.training.spoken import (
     made_pass,
     read_recordings,
     stream,
+    unspoken,
 )
 from tools.training.stages import Stages, add_options, checkpoint, run_stages
 
@@ -298,10 +300,30 @@ def evaluate_folder(folder: Path, data: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def integers(folder: Path) -> Simulator:
+    """A folder's model, as a board computes it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / f"{NAME}.pft"
+        convert(folder / f"{NAME}.safetensors", path)
+        return Simulator(path)
+
+
+def told_right(model: Simulator, rows: np.ndarray, labels: np.ndarray) -> int:
+    """How many of rows (n, 98, bands), -1 where there are none, a model tells right."""
+    told = [model.classify(one[one[:, 0] >= 0])[0][0] for one in rows]
+    return sum(label == LABELS[i] for label, i in zip(told, labels, strict=True))
+
+
 def stage_evaluate(args: argparse.Namespace) -> None:
-    """Accuracy of the exported folder on the test recordings, with 8-bit weights as well."""
-    for word, result in evaluate_folder(args.out, args.data).items():
-        print_classification(f"test, {word}", result, LABELS, 10)
+    """Accuracy of the exported folder on the test recordings, also of 8-bit weights, integers."""
+    for kind, result in evaluate_folder(args.out, args.data).items():
+        print_classification(f"test, {kind}", result, LABELS, 10)
+    recordings = read_recordings(args.data)
+    which = recordings.part("test")
+    model, labels = integers(args.out), recordings.label[which]
+    for kind in KINDS:
+        count = told_right(model, held_rows(recordings, which, kind), labels)
+        print(f"test, {kind}, picoformer's integers: {share(count, len(which))}", flush=True)
 
 
 def listened(model: Simulator, samples: np.ndarray, **rule: Any) -> list[tuple[int, int]]:
@@ -311,26 +333,26 @@ def listened(model: Simulator, samples: np.ndarray, **rule: Any) -> list[tuple[i
     return [(LABELS.index(label), ms * FRONT.rate // 1000) for label, _, ms in events]
 
 
-def listen_folder(folder: Path, data: Path, part: str, **rule: Any) -> tuple[Heard, int]:
-    """What the integers of a folder's model hear of a part, and in how many minutes."""
+def listen_to(model: Simulator, data: Path, part: str, **rule: Any) -> tuple[Heard, int]:
+    """What a model hears of the recordings of a part, and in how many minutes."""
     recordings = read_recordings(data)
     which = np.random.default_rng(1).permutation(recordings.part(part))
     heard, minutes = Heard(), max(1, len(which) // A_MINUTE)
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / f"{NAME}.pft"
-        convert(folder / f"{NAME}.safetensors", path)
-        model = Simulator(path)
-        for k in range(minutes):
-            samples, said = stream(recordings, which[k::minutes], k)
-            heard.add(listened(model, samples, **rule), said)
+    for k in range(minutes):
+        samples, said = stream(recordings, which[k::minutes], k)
+        heard.add(listened(model, samples, **rule), said)
     return heard, minutes
 
 
 def stage_stream(args: argparse.Namespace) -> None:
-    """Listen to the recordings of --part, 20 in each minute, between silence and noise."""
+    """Listen to the recordings of --part, 20 in each minute, and to what is not spoken."""
     rule = {name: getattr(args, name) for name in ("hop", "threshold", "smooth", "rest")}
-    heard, minutes = listen_folder(args.out, args.data, args.part, **rule)
-    print(f"{args.part}, {minutes} minutes, {rule}: {heard}")
+    model = integers(args.out)
+    heard, minutes = listen_to(model, args.data, args.part, **rule)
+    print(f"{args.part}, {minutes} minutes, {rule}: {heard}", flush=True)
+    for kind in UNSPOKEN:
+        events = listened(model, unspoken(kind, 1), **rule)
+        print(f"two minutes of {kind}: {len(events)} events", flush=True)
 
 
 def write_wav(path: Path, samples: np.ndarray) -> None:

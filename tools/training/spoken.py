@@ -399,3 +399,26 @@ class Heard:
                 self.wrong += 1
             self.false += len(of[1:])
         self.false += len(left)
+
+
+UNSPOKEN = ("silence", "noise", "hum", "clicks", "music")
+
+
+def unspoken(kind: str, seed: int, seconds: int = 120) -> NDArray[np.int16]:
+    """Sound of so many seconds in which nobody speaks, another of its kind every few seconds."""
+    draw = np.random.default_rng(seed)
+    n = seconds * FRONT.rate
+    out = draw.normal(0, 2, n)
+    each = {"silence": n, "clicks": 2 * FRONT.rate, "music": FRONT.rate // 4}
+    for at in range(0, n, each.get(kind, 5 * FRONT.rate)):
+        part = out[at : at + each.get(kind, 5 * FRONT.rate)]
+        loud = float(np.exp(draw.uniform(np.log(5), np.log(4000))))
+        if kind == "noise":
+            part += loud * murmur(len(part), draw)
+        elif kind == "hum":
+            part += loud * hum(len(part), draw)
+        elif kind == "clicks":
+            part += 3 * loud * clicks(len(part), draw)
+        elif kind == "music":
+            part += 1000 * np.hanning(len(part)) * hum(len(part), draw)
+    return counted(out)
