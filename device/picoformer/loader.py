@@ -211,6 +211,9 @@ def _bring(model, memory, matrices, spare):
     """
     runs = memory[regions.RUNS]
     gc.collect()
+    if model.sound:  # and what sound.Features takes
+        _, window, size, hop, bands = model.sound[:5]
+        spare += 4 * model.frames[0] * bands + 8 * size + 2 * window + 16 * hop + 512
     room = free() - spare
     held = {}
     copies = {}  # by the first word in flash: a head may be the embedding

@@ -228,3 +228,67 @@ def test_the_front_end_is_in_the_file(built):
     at = int(m.program[17]) >> 6
     table = built("sound").graph.frames.sound.table
     assert m.tables[at : at + table.size].tolist() == table.tolist() and len(data) % 4 == 0
+
+
+BESIDE = """
+import gc
+held = bytearray(60 * 1024)
+from picoformer import Model
+from picoformer.listener import Listener
+m = Model("/digits.pft")
+class Source:
+    def __init__(self):
+        self.f = open("/seven.raw", "rb")
+        self.left = 3
+    def readinto(self, b):
+        n = self.f.readinto(b)
+        if not n and self.left:
+            self.left -= 1
+            self.f.seek(0)
+            n = self.f.readinto(b)
+        return n
+listener = Listener(m, Source())
+free = []
+for event in listener:
+    print(event[0], int(event[1] * 32768 + 0.5), event[2])
+    gc.collect()
+    free.append(gc.mem_free())
+print(max(free) - min(free) < 2048, m.in_ram > 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_listener_beside_60_kb_of_the_users(tmp_path):
+    """The loader leaves room for the rows; events are those of a PC."""
+    import io
+
+    from boardscripts import runtime
+    from picoformer import Listener, convert
+    from tools.emulation import rp2040
+
+    if reason := rp2040.missing():
+        pytest.skip(reason)
+    folder = models.ROOT / "models" / "digits"
+    convert(folder, tmp_path / "digits.pft")
+    raw = (folder / "seven.wav").read_bytes()[44:]
+    files = runtime() | {"/seven.raw": raw, "/digits.pft": (tmp_path / "digits.pft").read_bytes()}
+    found = Listener(models.Simulator(tmp_path / "digits.pft"), io.BytesIO(raw * 4))
+    expected = [f"{label} {int(share * 32768 + 0.5)} {ms}" for label, share, ms in found]
+    assert expected and expected[0].startswith("seven")
+    with rp2040.RP2040(files) as board:
+        assert board.exec(BESIDE, timeout=900).splitlines() == [*expected, "True True"]
+
+
+def test_a_recording(unix, families, tmp_path):
+    """Speech, from numpy to kernels."""
+    if "viper" not in families:
+        pytest.skip("no viper kernels on this port")
+    raw = (models.ROOT / "models" / "digits" / "seven.wav").read_bytes()[44:]
+    f = LogMel(8000)
+    x = np.frombuffer(raw, "<i2").astype(int)
+    rows = f(x)
+    windows = [x[i * f.hop : i * f.hop + f.window].tolist() for i in range(len(rows))]
+    cases = [(f.table.tolist(), f.size, f.bands, windows, rows.tolist())]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    assert len(rows) > 30 and unix(NATIVE, FILE=str(tmp_path / "cases.json")) == "equal\n"
+    assert np.corrcoef(rows.ravel(), energies(x, f)[: len(rows)].ravel())[0, 1] > 0.999

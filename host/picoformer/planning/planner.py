@@ -144,7 +144,7 @@ class Planner:
         """Bytes of weights in flash of which there will be copies in RAM."""
         if weights != "flash":
             return 0
-        taken = f.resident + code + self.board.code.binding + SPARE
+        taken = f.resident + code + self.board.code.binding + SPARE + self.listening
         return copied(self.model, self.board.heap.bytes - taken)
 
     def with_cache(self, key_bits: int, value_bits: int) -> Planner:
