@@ -9,8 +9,8 @@
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment, fashion,
-motions, facts, english-french, unix, kernels, riscv) and keeps the other figures; riscv is left
-out where no firmware is given. A test compares the text with the figures.
+motions, digits, facts, english-french, unix, kernels, riscv) and keeps the other figures; riscv is
+left out where no firmware is given. A test compares the text with the figures.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import Any
 from tools.benchmarks.pico import ms
 
 READERS = ("intents", "sentiment")  # the parts whose models take a text whole
-# Those that take an image, a signal, a question, a sentence.
-CALLED = ("fashion", "motions", "facts", "english-french")
+# Those that take an image, a signal, sound, a question, a sentence.
+CALLED = ("fashion", "motions", "digits", "facts", "english-french")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
