@@ -902,6 +902,15 @@ def test_what_the_errors_of_signals_say(on_board):
     words[9] += len(step)
     at = table + 1
     refused(on_board, parts.data(words[:at] + step + words[at:]), "where no signal is read")
+    # Positions are added to what was made of the windows; nothing is by type, or by token.
+    position = operand(parts, "embed", "position")
+    bad({position: 2}, "positions are added to something else")
+    bad({position: 0}, "two embeddings")
+    # The windows themselves are of a position's size, and its types are not looked up either.
+    out = p[operand(parts, "windows", "out")]
+    elements = p[shape["height"]] * p[shape["width"]]
+    n, x = operand(parts, "embed", "n"), operand(parts, "embed", "x")
+    bad({position: 2, x: out, n: elements}, "positions are added to something else")
 
 
 def test_the_limits_are_those_of_the_page(on_board, good):
