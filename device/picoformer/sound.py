@@ -102,9 +102,7 @@ def _numbers(samples):
     """Samples as a memoryview of numbers of 16 bits. Raises Error."""
     if isinstance(samples, (list, tuple)):
         if samples and not -32768 <= min(samples) <= max(samples) <= 32767:
-            raise Error(
-                "samples from %d to %d, not of 16 bits" % (min(samples), max(samples))
-            )
+            raise Error("samples from %d to %d, not of 16 bits" % (min(samples), max(samples)))
         samples = array("h", samples)
     size = len(bytes(samples[:1]))
     if size == 1:
