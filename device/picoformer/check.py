@@ -270,9 +270,9 @@ class _Steps(_Memory):
     def embed(self, x, weights, n, shift, first, count, base, position, *_):
         self.need(not self.single, "embedding in the head")
         if position:
-            # Behind windows what is embedded is whatever was made of them.
+            # Behind windows what is embedded is whatever was made of them, and by position.
             known = self.embedded or (self.words[14] and (self.residual, n))
-            right = known == (x, n) or self.signal and position == 1
+            right = position == 1 if self.signal else known == (x, n)
             self.need(right, "positions are added to something else")
         else:
             self.need(self.embedded is None and not self.words[14], "two embeddings")

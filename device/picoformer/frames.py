@@ -41,9 +41,8 @@ def place(model, x):
     if count > model.context:
         raise Error("the signal has %d windows, the context is %d" % (count, model.context))
     if model.kernels == "portable":
-        if size == 1:
-            x = array("h", bytes(x))
-        model._space[-1] = x
+        # Bytes, or numbers without a sign, as the other kernels read them.
+        model._space[-1] = x = array("h", bytes(x))
     else:
         from uctypes import addressof
 
@@ -51,7 +50,7 @@ def place(model, x):
             x = array("h", bytes(x))
         home = addressof(model._arena)
         d = addressof(x) - home + 0x20000000
-        if home >> 32 and not 0 <= d < 0x80000000:
+        if (home >> 32 or addressof(x) >> 32) and not 0 <= d < 0x80000000:
             x = array("h", bytes(x))  # in the same heap
             d = addressof(x) - home + 0x20000000
             if not 0 <= d < 0x80000000:

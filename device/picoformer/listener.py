@@ -154,7 +154,10 @@ class Listener:
 
 def _thousandths(*values):
     """Of what a user says, as floats of a board have fewer bits than those of a PC."""
-    return [int(v * 1000 + 0.5) for v in values]
+    try:
+        return [int(v * 1000 + 0.5) for v in values]
+    except (OverflowError, ValueError):
+        raise Error("hop %s s, threshold %s, rest %s s: expected numbers" % values)
 
 
 def _share(v):

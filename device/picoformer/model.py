@@ -217,11 +217,12 @@ class Model:
         if self.frames:
             from .frames import place
 
-            held, tokens = place(self, text)
             try:
+                held, tokens = place(self, text)
                 return self._result(tokens)
             finally:
-                self._windows[2] = 0  # rows: what was there may go
+                # Rows: what was there may go. Nothing comes between its place and this `try`.
+                self._windows[2] = 0
                 held = None  # noqa: F841
         if not self.image:
             raise Error("this model reads text")

@@ -2,6 +2,9 @@
 
 from array import array
 
+from .errors import Error
+from .model import allocate_lock
+
 SPARE = 8  # hops of samples that are kept beside a window
 
 
@@ -13,7 +16,11 @@ class Features:
     modulo 2**29.
     """
 
+    # The kernel has no bounds checks: whenever Ctrl-C comes, _begin, _end and _slot have to stay
+    # inside their arrays, and what may come between two steps of `write` must not write as well.
+
     def __init__(self, model):
+        self._lock = allocate_lock()
         self._table = table = model.sound
         self.rate, self.window, size, self.hop, self.bands = table[:5]
         self.length = model.frames[0]
@@ -34,17 +41,28 @@ class Features:
 
     def reset(self):
         """Forget all samples."""
-        self.rows = self._there = self._slot = 0
-        self._begin = self._end = 0  # of the samples that no row has begun with
+        self._take()
+        try:
+            self.rows = self._there = self._slot = 0
+            self._begin = self._end = 0  # of the samples that no row has begun with
+        finally:
+            self._lock.release()
 
     def write(self, samples):
-        """Take samples, array('h') or bytes; returns how many rows they complete."""
+        """Take samples, array('h') or bytes; returns how many rows they complete. Raises Error."""
+        samples = _numbers(samples)
+        self._take()
+        try:
+            return self._write(samples)
+        finally:
+            self._lock.release()
+
+    def _take(self):
+        if not self._lock.acquire(0):
+            raise Error("samples are being written: wait for them")
+
+    def _write(self, samples):
         n = len(samples)
-        if n and len(bytes(samples[:1])) == 1:
-            samples = array("h", bytes(samples))
-            n = len(samples)
-        if not isinstance(samples, memoryview):
-            samples = memoryview(samples)
         room = len(self._samples)
         before = self.rows
         at = 0
@@ -63,14 +81,13 @@ class Features:
 
     def _row(self):
         work = self._work
+        slot = self._slot
         work[0] = self._begin
-        work[1] = self._slot * self.bands
-        work[2] = (self._slot + self.length) * self.bands
+        work[1] = slot * self.bands
+        work[2] = (slot + self.length) * self.bands
         self._logmel(self._table, work, self._samples, self._out)
         self._begin += self.hop
-        self._slot += 1
-        if self._slot == self.length:
-            self._slot = 0
+        self._slot = (slot + 1) % self.length
         self.rows = self.rows + 1 & 0x1FFFFFFF
         self._there = min(self._there + 1, self.length)
 
@@ -79,3 +96,19 @@ class Features:
         n = min(self._there, self.length if n is None else n)
         end = self._slot + self.length
         return memoryview(self._out)[(end - n) * self.bands : end * self.bands]
+
+
+def _numbers(samples):
+    """Samples as a memoryview of numbers of 16 bits. Raises Error."""
+    if isinstance(samples, (list, tuple)):
+        if samples and not -32768 <= min(samples) <= max(samples) <= 32767:
+            raise Error("samples from %d to %d, not of 16 bits" % (min(samples), max(samples)))
+        samples = array("h", samples)
+    size = len(bytes(samples[:1]))
+    if size == 1:
+        if len(samples) & 1:
+            raise Error("%d bytes of sound, expected two for each sample" % len(samples))
+        samples = array("h", bytes(samples))
+    elif len(samples) and size != 2:
+        raise Error("samples of %d bytes, expected array('h')" % size)
+    return memoryview(samples)

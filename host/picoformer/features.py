@@ -49,13 +49,13 @@ class LogMel:
 
         put("window", self.window or self.rate * 32 // 1000)
         put("hop", self.hop or self.rate // 100)
-        put("high", self.high or self.rate / 2)
         if not 1000 <= self.rate <= 48000 or not 1 <= self.hop <= self.window <= SIZES[-1]:
             raise Error(
                 f"sound of {self.rate} Hz in windows of {self.window} samples, {self.hop} apart: "
                 f"expected 1,000 to 48,000 Hz, and windows of {SIZES[-1]} samples at most that "
                 "touch"
             )
+        put("high", self.high or self.rate / 2)
         if self.window % 2 or not 1 <= self.bands <= 128:
             raise Error(f"windows of {self.window} samples, {self.bands} bands: expected an even "
                         "number, and 1 to 128 bands")  # fmt: skip
@@ -128,7 +128,8 @@ class LogMel:
     def __call__(self, samples: NDArray[Any]) -> NDArray[np.int16]:
         """Rows (rows, bands) of samples (n,), whole numbers of 16 bits. Raises Error."""
         x = np.asarray(samples)
-        if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and np.abs(x).max() > 1 << 15):
+        whole = x.ndim == 1 and x.dtype.kind in "iu"
+        if not whole or x.size and (x.min() < -(1 << 15) or x.max() >= 1 << 15):
             raise Error(
                 f"samples of {x.dtype}, shape {x.shape}; expected whole numbers of 16 bits"
             )

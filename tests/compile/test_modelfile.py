@@ -902,6 +902,72 @@ def test_what_the_errors_of_signals_say(on_board):
     words[9] += len(step)
     at = table + 1
     refused(on_board, parts.data(words[:at] + step + words[at:]), "where no signal is read")
+    # Positions are added to what was made of the windows; nothing is by type, or by token.
+    position = operand(parts, "embed", "position")
+    bad({position: 2}, "positions are added to something else")
+    bad({position: 0}, "two embeddings")
+    # The windows themselves are of a position's size, and its types are not looked up either.
+    out = p[operand(parts, "windows", "out")]
+    elements = p[shape["height"]] * p[shape["width"]]
+    n, x = operand(parts, "embed", "n"), operand(parts, "embed", "x")
+    bad({position: 2, x: out, n: elements}, "positions are added to something else")
+
+def test_what_the_errors_of_sound_say(on_board):
+    parts = Parts.of(made(models.SOUND))
+    p, at = parts.program, parts.program[17] >> 6
+    _, window, size, hop, bands, _, points, _ = parts.tables[at : at + 8]
+
+    def bad(words: dict[int, int], *said: str) -> None:
+        tables = list(parts.tables)
+        for word, value in words.items():
+            tables[at + word] = value
+        refused(on_board, parts.data(p, tables), "bad program: sound: ", *said)
+
+    end = len(parts.tables)
+    for operand, said in (
+        (p[17] + 2, "not in the tables"), (-63, "not in the tables"),
+        (end - 8 << 6 | 1, "not in the tables"), (end - 9 << 6 | 1, "bad program: sound"),
+    ):  # fmt: skip
+        changed = p[:]
+        changed[17] = operand
+        refused(on_board, parts.data(changed), said)
+    for word, value, said in (
+        (0, 0, "0 Hz"), (0, 48001, "48001 Hz"), (1, window - 1, "windows of"), (1, 0, "0 of"),
+        (1, size + 2, "points"), (2, size + 1, "points"), (2, 2048, "points"),
+        (3, 0, "0 apart"), (3, window + 1, "apart"), (3, -hop, "apart"),
+        (4, bands + 1, "bands"), (5, 0, "its points"), (5, size // 2, "its points"),
+        (6, points + 1, ""), (6, 0, "its points"), (6, -1, "its points"),
+    ):  # fmt: skip
+        bad({word: value}, said)
+    cosines = 8 + window // 2
+    counts = cosines + size // 2
+    rises = counts + bands + 1
+    bad({8: -1}, "weight of a sample")
+    for word in 8193, 0x8000, 8193 << 16:
+        bad({cosines + 3: word}, "cosine")
+    for value in -1, points + 1, 1 << 30:
+        bad({counts + 2: value}, "points of a band")
+    bad({counts + bands: parts.tables[at + counts + bands] - 1}, "points of no band")
+    bad({rises: 257}, "weight of a point")
+    # All points in the first band, and all of them rise to its peak.
+    worst = {counts: points} | {counts + i: 0 for i in range(1, bands + 1)}
+    worst |= {rises + i: 256 | 256 << 16 for i in range(points + 1 >> 1)}
+    bad(worst, "weights of a band")
+
+
+def test_metadata_of_signals_that_do_not_fit():
+    """They count as absent, whatever JSON can hold."""
+    huge = 10**400
+    five = {name: [huge] * 5 for name in ("mean", "std", "unit")}
+    for given in five, {"mean": [1e999] * 5}, {"std": [0] * 5, "mean": "five"}, 5:
+        found = modelfile.frames_of({"frames": given}, 30, 5, (5, 5), (5, 1))
+        assert (found.mean, found.std, found.unit) == (None, None, None)
+    sound = {"rate": 8000, "window": 256, "hop": 80, "bands": 5, "low": 20, "high": 4000}
+    for name in sound:
+        for value in (huge, 1e999, -1, True, None, "a"):
+            meta = {"sound": {**sound, "high": 0, name: value}}
+            assert modelfile.frames_of(meta, 30, 5, (5, 5), (5, 1)).sound is None
+    assert modelfile.frames_of({"sound": sound}, 30, 5, (5, 5), (5, 1)).sound
 
 
 def test_the_limits_are_those_of_the_page(on_board, good):

@@ -273,6 +273,9 @@ def test_what_is_wrong():
     ):  # fmt: skip
         with pytest.raises(Error, match="hop .* ms, threshold .* expected a hop, 0 to 1"):
             events(**given)
+    for value in float("nan"), float("inf"):
+        with pytest.raises(Error, match="expected numbers"):
+            events(hop=value)
     with pytest.raises(Error, match="no label 'nose' is there to ignore: yes, no, noise"):
         events(ignore=["nose"])
 

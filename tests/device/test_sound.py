@@ -11,6 +11,7 @@ import pytest
 import models
 from picoformer import Error
 from picoformer.device import sound_portable
+from picoformer.device.errors import Error as BoardError
 from picoformer.device.model import Model
 from picoformer.device.sound import Features
 from picoformer.features import LogMel
@@ -204,6 +205,7 @@ def test_features_ask_for_no_memory_for_a_row(built):
 def test_what_is_no_front_end():
     for given, said in (
         ({"rate": 100}, "sound of 100 Hz"),
+        ({"rate": 10**400}, "sound of 1000"),
         ({"window": 2000}, "windows of 1024 samples at most"),
         ({"hop": 300}, "touch"),
         ({"window": 255}, "an even number"),
@@ -216,7 +218,8 @@ def test_what_is_no_front_end():
         with pytest.raises(Error, match=said):
             LogMel(**given)
     for x, said in ((np.zeros((2, 300), int), "shape"), (np.zeros(300), "float64"),
-                    (np.full(300, 40000), "16 bits")):  # fmt: skip
+                    (np.full(300, 32768), "16 bits"),
+                    (np.full(300, -(1 << 63)), "16 bits")):  # fmt: skip
         with pytest.raises(Error, match=said):
             LogMel()(x)
     assert LogMel()(np.zeros(10, int)).shape == (0, 40)
@@ -292,3 +295,94 @@ def test_a_recording(unix, families, tmp_path):
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     assert len(rows) > 30 and unix(NATIVE, FILE=str(tmp_path / "cases.json")) == "equal\n"
     assert np.corrcoef(rows.ravel(), energies(x, f)[: len(rows)].ravel())[0, 1] > 0.999
+
+
+class Interrupted(Features):
+    """Ctrl-C comes in front of one of the stores to its fields."""
+
+    stores = -2
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "stores":
+            self.stores -= 1
+            if self.stores == -1:
+                raise KeyboardInterrupt
+        object.__setattr__(self, name, value)
+
+
+def test_ctrl_c_leaves_indices_inside(built):
+    """Wherever it comes: the kernel, which has no bounds checks, is told none outside."""
+    model = Model(str(built("sound").file()), kernels="portable")
+    f = Interrupted(model)
+    room, rows, bands = len(f._samples), f.length, f.bands
+    f._logmel = lambda table, work, samples, out: told.append(list(work[:3]))
+    x = array("h", bytes(2 * (f.window + (2 * rows + 3) * f.hop)))
+    done = False
+    stores = 0
+    while not done:
+        told: list[list[int]] = []
+        f.reset()
+        f.stores, stores = stores, stores + 1
+        try:
+            f.write(x)
+            done = True
+        except KeyboardInterrupt:
+            pass
+        f.stores = -2
+        f.write(x)
+        assert len(told) >= 2 * rows
+        for begin, first, second in told:
+            assert 0 <= begin <= room - f.window
+            assert first % bands == 0 and 0 <= first < rows * bands == second - first
+    assert stores > 4 * rows
+
+
+def test_one_writes_at_a_time(built):
+    f = Model(str(built("sound").file()), kernels="portable").features()
+    x, kernel = array("h", bytes(2 * f.window)), f._logmel
+
+    def called(*given):
+        for call in (lambda: f.write(x), f.reset):
+            with pytest.raises(BoardError, match="samples are being written"):
+                call()
+        kernel(*given)
+
+    f._logmel = called
+    assert f.write(x) == 1
+    f._logmel = kernel
+    assert f.write(x[: f.hop]) == 1 and f.rows == 2
+
+
+SAMPLES = """
+from array import array
+from picoformer import Error, Model
+f = Model(FILE, kernels=KERNELS).features()
+for x in (b"abc", array("i", [1] * 600), array("f", [1] * 600), [0, 40000], (-40000, 0)):
+    try:
+        print(f.write(x))
+    except Error as e:
+        print(e)
+print(f.write([]), f.write(b""), f.write(array("h")), f.rows)
+x = [300, -2, 77] * f.window
+rows = []
+for given in array("h", x), x, tuple(x), bytes(array("h", x)), memoryview(array("h", x)):
+    f.reset()
+    f.write(given)
+    rows.append(list(f.last()))
+print(all(row == rows[0] for row in rows), len(rows[0]) > 0)
+"""
+
+
+@pytest.mark.parametrize("kernels", ["viper", "portable"])
+def test_what_samples_may_be(built, unix, families, kernels):
+    if kernels not in families:
+        pytest.skip(f"no {kernels} kernels on this port")
+    assert unix(SAMPLES, FILE=str(built("sound").file()), KERNELS=kernels).splitlines() == [
+        "3 bytes of sound, expected two for each sample",
+        "samples of 4 bytes, expected array('h')",
+        "samples of 4 bytes, expected array('h')",
+        "samples from 0 to 40000, not of 16 bits",
+        "samples from -40000 to 0, not of 16 bits",
+        "0 0 0 0",
+        "True True",
+    ]

@@ -209,6 +209,7 @@ def test_an_npz(tmp_path):
         ({"X": np.array([A]).reshape(1, 4), "y": [1]}, r"shape \(1, 4\), expected \(signals, r"),
         ({"X": np.zeros((1, 2, 3), int)}, "channels of rows: X.transpose"),
         ({"X": np.zeros((0, 3, 2), int)}, "holds no signals"),
+        ({"X": np.zeros((0, 3, 2), int), "y": np.zeros(0, int)}, "holds no signals"),
         ({"X": np.zeros((1, 9, 2), int)}, "signal 0: a signal of 9 rows, expected 2 to 4"),
         ({"X": np.array([A, A], object)}, "cannot read"),
     ],
@@ -300,6 +301,9 @@ def test_a_csv_of_a_signal_in_each_line(tmp_path):
     bare = [(one, None) for one, _ in expected]
     assert listed(write(tmp_path, "c.csv", "1,2,3\n4,5\n"), f) == bare
     assert listed(write(tmp_path, "d.csv", ",0,1,2\n0,1,2,3\n1,4,5\n"), f) == bare
+    # A number that no array holds is a name.
+    text = "label,0,1\n" + "9" * 5000 + ",1,2\n"
+    assert listed(write(tmp_path, "long.csv", text), f) == [([[1], [2]], "9" * 5000)]
     # A column is a recording.
     assert listed(write(tmp_path, "e.csv", "t,x\n0,1\n1,2\n2,3\n"), f) == bare[:1]
 
@@ -360,6 +364,9 @@ def test_labels_by_name_and_number(tmp_path):
         ([1, 4], "label 4, the model has 3"),
         ([0.5, 1], "label 0.5, expected a name, or one whole number"),
         ([np.nan, 1], "label nan"),
+        ([np.inf, 1], "label inf"),
+        ([[], []], "label , expected a name"),
+        (np.zeros((2, 0), str), "label , expected a name"),
         ([[1, 0, 0], [0, 1, 0]], "label 1 0 0"),
     ):
         with pytest.raises(Error, match=words):

@@ -60,6 +60,11 @@ def test_floats(tmp_path, bits):
     path.write_bytes(wavs.wav(np.array([0, np.nan], f"<f{bits // 8}").tobytes(), 8000, bits, 1, 3))
     with pytest.raises(Error, match="a.wav has infinite or NaN samples"):
         sound(path, 8000)
+    top = 1.7e308 if bits == 64 else 3e38
+    loud = np.array([top, top, -top, -top] * 50, f"<f{bits // 8}")
+    path.write_bytes(wavs.wav(loud.tobytes(), 8000, bits, 2, 3))
+    with np.errstate(all="raise"):
+        assert sound(path, 8000).tolist() == [32767, -32768] * 50
 
 
 def test_channels_become_their_mean(tmp_path):

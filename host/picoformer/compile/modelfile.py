@@ -221,7 +221,11 @@ def frames_of(
         v = listed(name, float)
         if v is None or (name != "mean" and min(v) <= 0):
             return None
-        return np.array(v, np.float64)
+        try:
+            found = np.array(v, np.float64)
+        except OverflowError:  # a whole number that no float is near
+            return None
+        return found if np.isfinite(found).all() else None
 
     names = tuple(str(name) for name in listed("names", str) or [])
     known = numbers("mean"), numbers("std"), numbers("unit")

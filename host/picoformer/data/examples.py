@@ -307,7 +307,7 @@ def _signals(file: Path, graph: Graph, frames: Frames) -> Iterator[Example]:
 
 def _written(file: Path, numbers: Array, graph: Graph) -> str | int:
     """The number of a label; of labels that hold or not by themselves the names that do."""
-    if numbers.size == 1 and numbers[0] == np.rint(numbers[0]):
+    if numbers.size == 1 and np.isfinite(numbers[0]) and numbers[0] == np.rint(numbers[0]):
         return int(numbers[0])
     if graph.several and numbers.size == len(graph.labels) and np.isin(numbers, (0, 1)).all():
         return ",".join(label for label, n in zip(graph.labels, numbers, strict=True) if n)

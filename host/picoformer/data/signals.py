@@ -209,7 +209,9 @@ def _npz(file: Path, frames: Frames) -> Iterator[Signal]:
 
 def _each(wanted: Array) -> list[Wanted]:
     """What is wanted of each signal, (n,) or (n, several)."""
-    rows = wanted.reshape(len(wanted), -1)
+    rows = wanted.reshape(len(wanted), int(np.prod(wanted.shape[1:])))
+    if not rows.size:
+        return [np.zeros(0) for _ in rows]
     if wanted.dtype.kind in "iufb":
         return [row * 1 for row in rows]
     return [str(row[0]) for row in rows.astype(str)]
@@ -323,7 +325,8 @@ def _behind(cells: list[str], last: list[int], table: Table) -> Wanted:
 
 
 def _whole(text: str) -> bool:
-    return text.removeprefix("-").isdecimal() and text.isascii()
+    """Whether it is a whole number, of no more than 64 bits."""
+    return text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 19
 
 
 def _floats(values: list[str], comma: bool = False) -> Wanted:

@@ -25,6 +25,7 @@ RATES = 1000, 768000
 UNKNOWN = 0, 0xFFFFFFFF  # lengths that who writes to a pipe leaves
 SIDE = 64  # zeros of the sinc on each side
 CUTOFF, BETA = 0.95, 8.0  # of half the lower rate; of Kaiser's window
+LOUDEST = 1e6  # of floats, whose full scale is 1: the sums of larger ones may have no float
 AT_ONCE = 1 << 20  # products of samples and weights
 
 
@@ -152,9 +153,10 @@ def _samples(file: Path, data: bytes, kind: int, bits: int, channels: int) -> Ar
         raise Error(f"{file} has no samples")
     made: Array
     if kind == FLOAT:
-        made = np.frombuffer(data, f"<f{bits // 8}").astype(np.float64) * (1 << 15)
+        made = np.frombuffer(data, f"<f{bits // 8}").astype(np.float64)
         if not np.isfinite(made).all():
             raise Error(f"{file} has infinite or NaN samples")
+        made = made.clip(-LOUDEST, LOUDEST) * (1 << 15)
     elif bits == 8:  # the only ones without a sign
         made = (np.frombuffer(data, np.uint8) - 128.0) * 256
     elif bits == 24:
