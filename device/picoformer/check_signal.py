@@ -52,8 +52,10 @@ def _sound(operand, tables, channels):
     for i in range(2 * at, 2 * at + window):
         need(half(i) < 32768, "weight of a sample")
     at += window >> 1
-    for i in range(2 * at, 2 * at + size):
-        need(-8192 <= (half(i) ^ 0x8000) - 0x8000 <= 8192, "cosine")
+    for i in range(2 * at, 2 * at + size, 2):
+        cos, sin = [(half(k) ^ 0x8000) - 0x8000 for k in (i, i + 1)]
+        # Together no longer than 1, or stages would grow beyond 32 bits.
+        need(max(abs(cos), abs(sin)) <= 8192 and cos * cos + sin * sin <= 8193 * 8193, "cosine")
     at += size >> 1
     i = 2 * (at + bands + 1)
     end = i + points

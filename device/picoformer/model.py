@@ -280,7 +280,7 @@ class Model:
         self._open()
         if not self.sound:
             raise Error("this model reads no sound")
-        return Features(self)
+        return Features(self, allocate_lock())
 
     def predict(self, given):
         """The numbers that a model predicts, array('f'); `read` gives the integers of them."""

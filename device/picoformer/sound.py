@@ -3,7 +3,6 @@
 from array import array
 
 from .errors import Error
-from .model import allocate_lock
 
 SPARE = 8  # hops of samples that are kept beside a window
 
@@ -11,16 +10,16 @@ SPARE = 8  # hops of samples that are kept beside a window
 class Features:
     """Rows of a model's front end: write samples as they come, read the newest rows.
 
-    model: that reads sound. rate: samples a second; window: samples of a row; hop: samples from
-    one row to the next; bands: numbers of a row; length: rows that the model reads; rows: so far,
-    modulo 2**29.
+    model: that reads sound. lock: a new one, which whoever writes has. rate: samples a second;
+    window: samples of a row; hop: samples from one row to the next; bands: numbers of a row;
+    length: rows that the model reads; rows: so far, modulo 2**29.
     """
 
     # The kernel has no bounds checks: whenever Ctrl-C comes, _begin, _end and _slot have to stay
     # inside their arrays, and what may come between two steps of `write` must not write as well.
 
-    def __init__(self, model):
-        self._lock = allocate_lock()
+    def __init__(self, model, lock):
+        self._lock = lock
         self._table = table = model.sound
         self.rate, self.window, size, self.hop, self.bands = table[:5]
         self.length = model.frames[0]

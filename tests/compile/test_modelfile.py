@@ -943,7 +943,7 @@ def test_what_the_errors_of_sound_say(on_board):
     counts = cosines + size // 2
     rises = counts + bands + 1
     bad({8: -1}, "weight of a sample")
-    for word in 8193, 0x8000, 8193 << 16:
+    for word in 8193, 0x8000, 8193 << 16, 8192 | 200 << 16, 5800 | 5800 << 16:
         bad({cosines + 3: word}, "cosine")
     for value in -1, points + 1, 1 << 30:
         bad({counts + 2: value}, "points of a band")

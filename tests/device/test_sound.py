@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -313,7 +314,7 @@ class Interrupted(Features):
 def test_ctrl_c_leaves_indices_inside(built):
     """Wherever it comes: the kernel, which has no bounds checks, is told none outside."""
     model = Model(str(built("sound").file()), kernels="portable")
-    f = Interrupted(model)
+    f = Interrupted(model, Lock())
     room, rows, bands = len(f._samples), f.length, f.bands
     f._logmel = lambda table, work, samples, out: told.append(list(work[:3]))
     x = array("h", bytes(2 * (f.window + (2 * rows + 3) * f.hop)))
