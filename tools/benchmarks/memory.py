@@ -57,7 +57,7 @@ from tools.emulation.rp2040 import RP2040, checked
 PIECES = [b"", b"a", b"##b", b"c"]
 WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
 MOMENTS = "checking", "binding", "resident"
-MODULES = "four", "windows", "images", "frames", "spans", "tokenizer_added"
+MODULES = "four", "windows", "check_signal", "images", "frames", "spans", "tokenizer_added"
 
 # Bytes of the heap that are used at the end of each moment, garbage aside.
 MEASURE = """
@@ -99,6 +99,7 @@ else:
     model = picoformer.Model(ROOT + "model.pft", None, WEIGHTS)
 binder = noted = was = None
 note("resident")
+import picoformer.program  # which is there when check_signal comes
 for name in MODULES:
     before = gc.mem_alloc()
     if name == "four":

@@ -80,6 +80,8 @@ class Planner:
         from_loading, once_running = self._modules
         stays = code.resident[self._kind] + place + from_loading
         checking, binding = f.checking, code.binding
+        if self.model.frames:
+            checking += code.modules["check_signal"]
         if self.board.grows:
             # What is not small is there before.
             checking, binding = sum(f.large), code.grown + f.pieces["tokenizer"] // 2

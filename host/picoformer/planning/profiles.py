@@ -61,11 +61,11 @@ class Code:
 PICO = Code(
     resident={1: 30160, 2: 33104, 3: 36352, 4: 35200, 5: 36592},
     places={"flash": 0, "ram": -2602, "file": -64},
-    binding=9216,
-    checking=57360,
+    binding=9315,
+    checking=57456,
     modules={
-        "four": 2019, "windows": 1069, "images": 691, "frames": 1325, "spans": 2042,
-        "tokenizer_added": 3478,
+        "four": 2019, "windows": 1069, "check_signal": 2074, "images": 704, "frames": 1366,
+        "spans": 2070, "tokenizer_added": 3485,
     },
     started=23424,
     server=14787,
@@ -86,8 +86,8 @@ ESP32 = Code(
     binding=5200,
     checking=43488,
     modules={
-        "four": 512, "windows": 300, "images": 714, "frames": 1400, "spans": 2230,
-        "tokenizer_added": 3570,
+        "four": 512, "windows": 300, "check_signal": 2074, "images": 714, "frames": 1400,
+        "spans": 2230, "tokenizer_added": 3570,
     },
     started=20816,
     server=10700,
@@ -103,8 +103,8 @@ UNIX = Code(
     binding=9504,
     checking=64896,
     modules={
-        "four": 333, "windows": 358, "images": 973, "frames": 1574, "spans": 2688,
-        "tokenizer_added": 4563,
+        "four": 333, "windows": 371, "check_signal": 2611, "images": 973, "frames": 1574,
+        "spans": 2688, "tokenizer_added": 4563,
     },
     started=34560,
     server=22234,
