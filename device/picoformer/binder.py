@@ -52,7 +52,7 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
 
 
 def _modules(f, section, words, kernels, tiled):
-    """Import what this model needs; returns kernels for weights of 4 bits, and for windows.
+    """Import what this model needs; returns the modules of kernels that are not in `kernels`.
 
     Modules that stay when the model goes take its place, low, or they would part the heap.
     """
@@ -61,17 +61,15 @@ def _modules(f, section, words, kernels, tiled):
     if tiled:
         from .weights import Tiles  # noqa: F401
     # Kernels that most models do not need, and some have no room for.
-    four = windows = kernels
-    if kernels.BIAS and _first(words) == program.WINDOWS:
-        from . import kernels_windows as windows
+    others = {}
+    if kernels.BIAS and program.signal(words):
+        from . import kernels_windows
+
+        others[program.WINDOWS] = kernels_windows
     if any(op in program.FOUR for op, _ in program.walk(words)):
-        four = _four(kernels)
-    return four, windows
-
-
-def _first(words):
-    """The operation of the program's first step."""
-    return words[regions.caches(words) + words[11]]
+        for op in program.FOUR:
+            others[op] = _four(kernels)
+    return others
 
 
 def _four(kernels):
@@ -136,8 +134,8 @@ def _describe(model, f, section, words, tables, context):
         model.image = program.image(words, _meta(f, section).get("image"))
         model._patch = words[14] >> 6
     model.frames = model.sound = ()
-    if _first(words) == program.WINDOWS:
-        i = regions.caches(words) + words[11] + 2
+    i = program.signal(words)
+    if i:
         model._windows = memoryview(words)[i : i + len(program.OPS[program.WINDOWS][1])]
         model.frames = words[i + 3], words[i + 4]
         if words[17]:
@@ -255,9 +253,9 @@ def _runs(model, words, offset):
 def _steps(model, kernels, others, words, tiles):
     """Make the lists of (kernel, record) that a token runs through.
 
-    others: kernels for weights of 4 bits, and for windows. A record is a view of its words, or
-    their address: native kernels, which take both, find it sooner. Returns which words are
-    operands.
+    others: modules of kernels, by operation, in the place of `kernels`. A record is a view of its
+    words, or their address: native kernels, which take both, find it sooner. Returns which words
+    are operands.
     """
     operands = regions.array_of(program.operands(words))
     n = 0
@@ -273,12 +271,7 @@ def _steps(model, kernels, others, words, tiles):
     model._exp2 = 0
     for op, i in program.walk(words):
         name, letters, _ = program.OPS[op]
-        family = kernels
-        if op in program.FOUR:
-            family = others[0]
-        elif op == program.WINDOWS:
-            family = others[1]
-        kernel = getattr(family, name)
+        kernel = getattr(others.get(op, kernels), name)
         if name == "attend":
             words[i + 8] = regions.scratch(words, model.context) << 6
             model._exp2 = words[i + 7]

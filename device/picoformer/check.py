@@ -22,6 +22,7 @@ from .program import (
     TRANSLATE,
     WINDOWS,
     matrix,
+    signal,
     steps,
     upgrade,
     walk,
@@ -186,7 +187,7 @@ class _Steps(_Memory):
         need(headed == (task not in EACH), "no head, or one too much")
         need(not image or task in POOLED, "no task for an image")
         need(task != ANSWER or results == 2, "%d results, not 2" % results)
-        need(not words[17] or words[caches(words) + words[11]] == WINDOWS, "unheard sound")
+        need(not words[17] or signal(words), "unheard sound")
         need(not words[16] or task in LABELLED, "no labels, of which there may be several")
         need(task != TRANSLATE or words[7] >= 0, "a translation needs BOS")
         for op, i in walk(words):

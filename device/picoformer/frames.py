@@ -5,6 +5,26 @@ from array import array
 from .errors import Error
 
 
+def numbers(x, one, where):
+    """(x as array('h') or what it was, a buffer; how many numbers of 16 bits it holds).
+
+    one, where: what a number is called, and what they are of. Raises Error.
+    """
+    if isinstance(x, (list, tuple)):
+        if x and not -32768 <= min(x) <= max(x) <= 32767:
+            raise Error("%ss from %d to %d, not of 16 bits" % (one, min(x), max(x)))
+        x = array("h", x)
+    n = len(x)
+    size = len(bytes(x[:1]))
+    if size == 1:
+        if n & 1:
+            raise Error("%d bytes%s, expected two for each %s" % (n, where, one))
+        n >>= 1
+    elif n and size != 2:
+        raise Error("%ss of %d bytes, expected array('h')" % (one, size))
+    return x, n
+
+
 def place(model, x):
     """Tell a model's first step where a signal is; returns (what must stay there, tokens).
 
@@ -14,18 +34,7 @@ def place(model, x):
     """
     record = model._windows
     length, channels = model.frames
-    if isinstance(x, (list, tuple)):
-        if x and not -32768 <= min(x) <= max(x) <= 32767:
-            raise Error("a signal has numbers from %d to %d, not of 16 bits" % (min(x), max(x)))
-        x = array("h", x)
-    n = len(x)
-    size = len(bytes(x[:1]))
-    if size == 1:
-        if n & 1:
-            raise Error("a signal of %d bytes, expected two for each number" % n)
-        n >>= 1
-    elif n and size != 2:
-        raise Error("a signal of numbers of %d bytes, expected array('h')" % size)
+    x, n = numbers(x, "number", "")
     rows = n // channels
     if n % channels or not 0 < rows <= length:
         raise Error(

@@ -211,9 +211,11 @@ def _bring(model, memory, matrices, spare):
     """
     runs = memory[regions.RUNS]
     gc.collect()
-    if model.sound:  # and what sound.Features takes
-        _, window, size, hop, bands = model.sound[:5]
-        spare += 4 * model.frames[0] * bands + 8 * size + 2 * window + 16 * hop + 512
+    if model.sound:  # and what its Features take
+        from .sound import sizes
+
+        work, samples, rows = sizes(model.sound, model.frames[0])
+        spare += 4 * work + 2 * samples + 2 * rows + 512
     room = free() - spare
     held = {}
     copies = {}  # by the first word in flash: a head may be the embedding

@@ -151,6 +151,12 @@ def walk(words):
         i += 2 + words[i + 1]
 
 
+def signal(words):
+    """Where the fields of the first step begin, if that reads a signal's windows; else 0."""
+    i = caches(words) + words[11]
+    return i + 2 if words[i] == WINDOWS else 0
+
+
 def operands(words):
     """How many fields of a program are operands."""
     return sum([len(OPS[op][1]) - OPS[op][1].count("-") for op, _ in walk(words)])

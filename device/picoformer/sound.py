@@ -3,8 +3,20 @@
 from array import array
 
 from .errors import Error
+from .frames import numbers
 
 SPARE = 8  # hops of samples that are kept beside a window
+
+
+def sizes(table, length):
+    """How many words Features has to work in, samples it keeps, and numbers of rows.
+
+    table: of the front end; length: rows that the model reads.
+    """
+    _, window, size, hop, bands = table[:5]
+    # Behind the samples of a row room for more of them; what is left goes to the front. Each row
+    # is there twice, so that the newest ones lie in one piece.
+    return 4 + 2 * size, window + SPARE * hop, 2 * length * bands
 
 
 class Features:
@@ -21,7 +33,7 @@ class Features:
     def __init__(self, model, lock):
         self._lock = lock
         self._table = table = model.sound
-        self.rate, self.window, size, self.hop, self.bands = table[:5]
+        self.rate, self.window, _, self.hop, self.bands = table[:5]
         self.length = model.frames[0]
         if model.kernels == "portable":
             from .sound_portable import logmel
@@ -30,12 +42,11 @@ class Features:
         else:
             from .kernels_sound import logmel
         self._logmel = logmel
-        self._work = array("i", bytes(4 * (4 + 2 * size)))
-        # Behind the samples of a row room for more of them; what is left goes to the front.
-        self._samples = array("h", bytes(2 * (self.window + SPARE * self.hop)))
+        work, samples, rows = sizes(table, self.length)
+        self._work = array("i", bytes(4 * work))
+        self._samples = array("h", bytes(2 * samples))
         self._view = memoryview(self._samples)
-        # Each row is there twice, so that the newest ones lie in one piece.
-        self._out = array("h", bytes(4 * self.length * self.bands))
+        self._out = array("h", bytes(2 * rows))
         self.reset()
 
     def reset(self):
@@ -49,7 +60,10 @@ class Features:
 
     def write(self, samples):
         """Take samples, array('h') or bytes; returns how many rows they complete. Raises Error."""
-        samples = _numbers(samples)
+        samples, n = numbers(samples, "sample", " of sound")
+        if n != len(samples):
+            samples = array("h", bytes(samples))
+        samples = memoryview(samples)
         self._take()
         try:
             return self._write(samples)
@@ -95,19 +109,3 @@ class Features:
         n = min(self._there, self.length if n is None else n)
         end = self._slot + self.length
         return memoryview(self._out)[(end - n) * self.bands : end * self.bands]
-
-
-def _numbers(samples):
-    """Samples as a memoryview of numbers of 16 bits. Raises Error."""
-    if isinstance(samples, (list, tuple)):
-        if samples and not -32768 <= min(samples) <= max(samples) <= 32767:
-            raise Error("samples from %d to %d, not of 16 bits" % (min(samples), max(samples)))
-        samples = array("h", samples)
-    size = len(bytes(samples[:1]))
-    if size == 1:
-        if len(samples) & 1:
-            raise Error("%d bytes of sound, expected two for each sample" % len(samples))
-        samples = array("h", bytes(samples))
-    elif len(samples) and size != 2:
-        raise Error("samples of %d bytes, expected array('h')" % size)
-    return memoryview(samples)

@@ -1,25 +1,6 @@
 """The kernel of kernels_sound.py in plain Python, where there is no native code emitter."""
 
-
-def _bits(v):
-    n = 0
-    while v:
-        v >>= 1
-        n += 1
-    return n
-
-
-def _half(words, i):
-    h = words[i >> 1] >> ((i & 1) << 4) & 0xFFFF
-    return h
-
-
-def _signed(h):
-    return (h & 0xFFFF ^ 0x8000) - 0x8000
-
-
-def _shift(v, s):
-    return (v + (1 << s >> 1)) >> s if s > 0 else v << -s
+from .kernels_portable import _bits, _half, _shift, _signed
 
 
 def _transform(y, table, at):
@@ -32,8 +13,8 @@ def _transform(y, table, at):
         out = [0] * len(y)
         for p in range(half):
             w = table[at + 2 * s * p]
-            wr = _signed(w)
-            wi = _signed(w >> 16)
+            wr = _signed(w & 0xFFFF)
+            wi = _signed(w >> 16 & 0xFFFF)
             for q in range(s):
                 i = 2 * (q + s * p)
                 a, c = y[i], y[i + 1]
@@ -60,7 +41,7 @@ def _transform(y, table, at):
 def logmel(table, work, samples, out):
     n, size, bands, first = table[1], table[2], table[4], table[5]
     start = work[0]
-    y = [_signed(samples[start + i]) * _half(table, 16 + i) for i in range(n)]
+    y = [_signed(samples[start + i] & 0xFFFF) * _half(table, 16 + i) for i in range(n)]
     down = _bits(max([abs(v) for v in y])) - 16
     y = [_shift(v, down) for v in y] + [0] * (size - n)
     at = 8 + (n >> 1)
@@ -69,8 +50,8 @@ def logmel(table, work, samples, out):
     x = []
     most = 0
     for k in range(1, m):
-        wr = _signed(table[at + k])
-        wi = _signed(table[at + k] >> 16)
+        wr = _signed(table[at + k] & 0xFFFF)
+        wi = _signed(table[at + k] >> 16 & 0xFFFF)
         a, c = y[2 * k], y[2 * k + 1]
         b, d = y[2 * (m - k)], y[2 * (m - k) + 1]
         re = a + b + ((c + d) * wr - (a - b) * wi + 4096 >> 13)

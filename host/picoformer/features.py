@@ -125,14 +125,13 @@ class LogMel:
         """Rows of so many samples."""
         return max(0, (samples - self.window) // self.hop + 1)
 
+    def samples(self, rows: int) -> int:
+        """The samples that so many rows take, one or more."""
+        return self.window + (rows - 1) * self.hop
+
     def __call__(self, samples: NDArray[Any]) -> NDArray[np.int16]:
         """Rows (rows, bands) of samples (n,), whole numbers of 16 bits. Raises Error."""
-        x = np.asarray(samples)
-        whole = x.ndim == 1 and x.dtype.kind in "iu"
-        if not whole or x.size and (x.min() < -(1 << 15) or x.max() >= 1 << 15):
-            raise Error(
-                f"samples of {x.dtype}, shape {x.shape}; expected whole numbers of 16 bits"
-            )
+        x = whole(samples)
         n = self.rows(len(x))
         if not n:
             return np.zeros((0, self.bands), np.int16)
@@ -204,6 +203,15 @@ class LogMel:
         parts = head, _halves(self.hann), (cos & 0xFFFF) | (sin & 0xFFFF) << 16, counts
         words = np.concatenate([*map(np.asarray, parts), _halves(rise)])
         return (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+
+
+def whole(samples: Any) -> NDArray[Any]:
+    """Samples (n,), which are whole numbers of 16 bits. Raises Error."""
+    x = np.asarray(samples)
+    kind = x.ndim == 1 and x.dtype.kind in "iu"
+    if not kind or x.size and (x.min() < -(1 << 15) or x.max() >= 1 << 15):
+        raise Error(f"samples of {x.dtype}, shape {x.shape}; expected whole numbers of 16 bits")
+    return x
 
 
 def _halves(v: Array) -> Array:

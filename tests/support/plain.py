@@ -188,9 +188,14 @@ def tensors_of(c: Case) -> dict[str, np.ndarray]:
 
 def write(folder: Path, c: Case) -> Path:
     """The checkpoint, model.safetensors, with its description beside it."""
+    return save(folder, c.description, tensors_of(c))
+
+
+def save(folder: Path, description: dict, tensors: dict[str, np.ndarray]) -> Path:
+    """A checkpoint, model.safetensors, with its description beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text(json.dumps(c.description))
-    architectures.save(folder / "model.safetensors", tensors_of(c))
+    (folder / "model.json").write_text(json.dumps(description))
+    architectures.save(folder / "model.safetensors", tensors)
     return folder / "model.safetensors"
 
 

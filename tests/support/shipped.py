@@ -37,6 +37,23 @@ def linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
 
 
+def torch_shapes(d: int, hidden: int, layers: int) -> dict[str, tuple[int, ...]]:
+    """Of an nn.TransformerEncoder called `encoder`, with a norm behind its layers."""
+    shapes = norm("encoder.norm", d)
+    for i in range(layers):
+        at = f"encoder.layers.{i}."
+        shapes |= {
+            at + "self_attn.in_proj_weight": (3 * d, d),
+            at + "self_attn.in_proj_bias": (3 * d,),
+            **linear(at + "self_attn.out_proj", d, d),
+            **linear(at + "linear1", hidden, d),
+            **linear(at + "linear2", d, hidden),
+            **norm(at + "norm1", d),
+            **norm(at + "norm2", d),
+        }
+    return shapes
+
+
 def bert_shapes(c: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Of BERT without a pooler and a head."""
     d, hidden = c["hidden_size"], c["intermediate_size"]

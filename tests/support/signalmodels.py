@@ -188,10 +188,7 @@ def tensors_of(c: Case) -> dict[str, np.ndarray]:
 
 def write(folder: Path, c: Case) -> Path:
     """The checkpoint, model.safetensors, with its description beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text(json.dumps(c.description))
-    architectures.save(folder / "model.safetensors", tensors_of(c))
-    return folder / "model.safetensors"
+    return plain.save(folder, c.description, tensors_of(c))
 
 
 def signal_of(name: str, rows: int = 0, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from picoformer import Simulator, convert
 from picoformer.data.signals import read_signals
 from picoformer.features import LogMel
-from shipped import check_rows, linear, load, norm
+from shipped import check_rows, linear, load, torch_shapes
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,18 +48,7 @@ def shapes(d=40, hidden=80, layers=3, patch=5, positions=19, classes=11):
     """PyTorch's names and shapes of the layers."""
     found = {"windows.weight": (d, BANDS, patch), "windows.bias": (d,)}
     found["positions"] = (positions, d)
-    for i in range(layers):
-        at = f"encoder.layers.{i}."
-        found |= {
-            at + "self_attn.in_proj_weight": (3 * d, d),
-            at + "self_attn.in_proj_bias": (3 * d,),
-            **linear(at + "self_attn.out_proj", d, d),
-            **linear(at + "linear1", hidden, d),
-            **linear(at + "linear2", d, hidden),
-            **norm(at + "norm1", d),
-            **norm(at + "norm2", d),
-        }
-    return found | norm("encoder.norm", d) | linear("head", classes, d)
+    return found | torch_shapes(d, hidden, layers) | linear("head", classes, d)
 
 
 def read_wav(path):

@@ -10,7 +10,7 @@ import pytest
 
 from picoformer import Simulator, convert
 from picoformer.data.signals import read_signals
-from shipped import check_rows, linear, load, norm
+from shipped import check_rows, linear, load, torch_shapes
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,18 +44,7 @@ def sim(tmp_path_factory):
 def shapes(d=24, hidden=48, layers=2, rows=10, classes=4):
     """PyTorch's names and shapes of the layers."""
     found = {"windows.weight": (d, CHANNELS, rows), "windows.bias": (d,)}
-    for i in range(layers):
-        at = f"encoder.layers.{i}."
-        found |= {
-            at + "self_attn.in_proj_weight": (3 * d, d),
-            at + "self_attn.in_proj_bias": (3 * d,),
-            **linear(at + "self_attn.out_proj", d, d),
-            **linear(at + "linear1", hidden, d),
-            **linear(at + "linear2", d, hidden),
-            **norm(at + "norm1", d),
-            **norm(at + "norm2", d),
-        }
-    return found | norm("encoder.norm", d) | linear("head", classes, d)
+    return found | torch_shapes(d, hidden, layers) | linear("head", classes, d)
 
 
 def test_tensors_are_those_of_the_layers(tensors):

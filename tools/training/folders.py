@@ -129,6 +129,27 @@ def write_folder(
     return sum(t.size for t in tensors.values())
 
 
+def write_state(
+    folder: Path, name: str, tensors: dict[str, torch.Tensor], description: dict[str, Any]
+) -> None:
+    """A state dict in float16, NAME.safetensors, and its description beside it."""
+    halves = {key: t.numpy().astype(np.float16) for key, t in tensors.items()}
+    count = write_folder(folder, halves, {name: description}, name)
+    size = (folder / f"{name}.safetensors").stat().st_size
+    print(f"exported {count} numbers, {size} bytes")
+
+
+def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    """The tensors of NAME.safetensors, in float32."""
+    import torch
+    from safetensors.numpy import load_file
+
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise SystemExit(f"{folder} holds no model: run `export` first")
+    return {key: torch.from_numpy(t.astype(np.float32)) for key, t in load_file(path).items()}
+
+
 def round_rows(model: Any) -> Any:
     """A copy whose weights are what 8-bit integers with one scale a row can hold.
 

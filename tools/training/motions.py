@@ -33,7 +33,7 @@ from torch import nn
 from tools import ROOT
 from tools.training.data import need_files
 from tools.training.files import save_atomically
-from tools.training.folders import round_rows, write_folder
+from tools.training.folders import read_state, round_rows, write_state
 from tools.training.loop import Run, adamw, fit, half_cosine, trained
 from tools.training.scores import accuracy, classification, print_classification
 from tools.training.stages import Stages, add_options, checkpoint, run_stages
@@ -279,22 +279,13 @@ def stage_export(args: argparse.Namespace) -> None:
     """Write the state dict in float16, and the description beside it."""
     model = Motions()
     model.load_state_dict(trained(checkpoint(args), "train"))
-    tensors = {name: t.numpy().astype(np.float16) for name, t in model.exported().items()}
-    count = write_folder(args.out, tensors, {NAME: DESCRIPTION}, NAME)
-    size = (args.out / f"{NAME}.safetensors").stat().st_size
-    print(f"exported {count} numbers, {size} bytes")
+    write_state(args.out, NAME, model.exported(), DESCRIPTION)
 
 
 def load_folder(folder: Path) -> Motions:
     """The folder's model, in float32."""
-    from safetensors.numpy import load_file
-
-    path = folder / f"{NAME}.safetensors"
-    if not path.is_file():
-        raise SystemExit(f"{folder} holds no model: run `export` first")
     model = Motions()
-    tensors = load_file(path)
-    model.load_state_dict({n: torch.from_numpy(t.astype(np.float32)) for n, t in tensors.items()})
+    model.load_state_dict(read_state(folder, NAME))
     return model.eval()
 
 

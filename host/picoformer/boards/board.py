@@ -25,7 +25,6 @@ from ..device.sampling import thousandths
 from ..device.spans import named
 from ..device.stops import until
 from ..errors import Error
-from ..graph.frames import Frames
 from ..planning.budget import Budget
 from ..planning.planner import Planner
 from ..planning.profiles import Profile, known
@@ -72,8 +71,7 @@ def _read(link: Link, given: str | np.ndarray, task: str) -> np.ndarray:
     length, channels = link.labels().frames
     if not length:
         return link.read(as_pixels(given).astype(np.uint8).tobytes(), task)
-    whole = (1, channels)  # as what the windows are the board knows alone
-    signal = Frames(length, channels, whole, whole).signal(given)
+    signal = modelfile.frames_of({}, length, channels).signal(given)
     if signal.nbytes // 4 > ARGUMENT:
         raise Error(
             f"a signal of {signal.nbytes // 4:,} bytes, of which the link takes {ARGUMENT:,}: "

@@ -78,5 +78,4 @@ def on_board(
 def frames_there(board: Board, name: str, meta: dict[str, Any]) -> Frames | None:
     """What the model that is loaded there reads of signals; meta: as `told` says."""
     length, channels = board.frames_shape(name)
-    whole = 1, channels  # as what the windows are the board knows alone
-    return frames_of(meta, length, channels, whole, whole) if length else None
+    return frames_of(meta, length, channels) if length else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import io
 import time
 from pathlib import Path
@@ -26,7 +27,14 @@ from .open import opened
 from .printing import show_json
 from .run import figures_of, load_model, only_model, print_cost
 
-HOP, THRESHOLD, SMOOTH, REST = 0.25, 0.7, 3, 1.0
+# Listener's arguments that the command takes: letter and meaning.
+RULE = {
+    "hop": ("S", "seconds from one window to the next"),
+    "threshold": ("P", "share, 0 to 1, that is an event"),
+    "smooth": ("N", "windows whose shares are averaged"),
+    "rest": ("S", "seconds from one event to the next, at least"),
+}
+DEFAULTS = {name: inspect.signature(Listener).parameters[name].default for name in RULE}
 
 
 def add_commands(commands: Any) -> None:
@@ -45,22 +53,12 @@ def add_commands(commands: Any) -> None:
     p.add_argument(
         "--input", metavar="FILE.wav", required=True, help="of any rate; channels are averaged"
     )
-    p.add_argument(
-        "--hop", type=float, default=HOP, metavar="S",
-        help=f"seconds from one window to the next (default: {HOP})",
-    )  # fmt: skip
-    p.add_argument(
-        "--threshold", type=float, default=THRESHOLD, metavar="P",
-        help=f"share, 0 to 1, that is an event (default: {THRESHOLD})",
-    )  # fmt: skip
-    p.add_argument(
-        "--smooth", type=int, default=SMOOTH, metavar="N",
-        help=f"windows whose shares are averaged (default: {SMOOTH})",
-    )  # fmt: skip
-    p.add_argument(
-        "--rest", type=float, default=REST, metavar="S",
-        help=f"seconds from one event to the next, at least (default: {REST:g})",
-    )  # fmt: skip
+    for name, (letter, text) in RULE.items():
+        default = DEFAULTS[name]
+        p.add_argument(
+            f"--{name}", type=type(default), default=default, metavar=letter,
+            help=f"{text} (default: {default:g})",
+        )  # fmt: skip
     add_place(p)
     add_json(p)
 
@@ -143,7 +141,7 @@ def _find(
         warn(o, f"the recording is shorter than the {window} that the model reads: one window")
     for doubt in of_signal(frames, heard(samples)):
         warn(o, doubt)
-    given = {"hop": o.hop, "threshold": o.threshold, "smooth": o.smooth, "rest": o.rest}
+    given = {name: getattr(o, name) for name in RULE}
     listener = Listener(model, io.BytesIO(samples.astype("<i2").tobytes()), **given)
     width = max(map(len, model.labels))
     events = []
@@ -171,8 +169,7 @@ def _find(
 
 def _program(o: argparse.Namespace, name: str) -> str:
     """How a program on the board does it."""
-    defaults = {"hop": HOP, "threshold": THRESHOLD, "smooth": SMOOTH, "rest": REST}
-    given = "".join(f", {k}={getattr(o, k)}" for k, v in defaults.items() if getattr(o, k) != v)
+    given = "".join(f", {k}={getattr(o, k)}" for k, v in DEFAULTS.items() if getattr(o, k) != v)
     return (
         "on the board: from picoformer import Model; from picoformer.listener import Listener; "
         f'for event in Listener(Model("/{name}.pft"), i2s{given}): print(event) (docs/sound.md)'

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import importers
-from ..data.examples import NO_SIZES, Example, read_examples
-from ..data.signals import read_signals
+from ..data.examples import NO_SIZES, Example, random_kind, read_examples
 from ..errors import Error
 from ..graph.nodes import Graph
 from ..tokenizers.section import build
@@ -73,10 +75,7 @@ def convert(
     tokens = not (graph.image or graph.frames)  # others need all their positions
     if context is None:
         context = min(graph.context, DEFAULT_CONTEXT) if tokens else graph.context
-    graph = _sized(graph, data)
-    rows = None
-    if data is not None:
-        rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
+    graph, rows = _with_examples(graph, vocabulary, data)
     say("calibrating")
     amax = calibrate(graph, rows)
 
@@ -113,13 +112,29 @@ def convert(
     )
 
 
-def _sized(graph: Graph, data: str | Path | None) -> Graph:
-    """A model of signals as it is where the sizes of their channels are known. Raises Error."""
-    if graph.frames is None or graph.frames.mean is not None:
-        return graph
+def _with_examples(
+    graph: Graph, vocabulary: Vocabulary, data: str | Path | None
+) -> tuple[Graph, list[Example] | None]:
+    """A model, and the examples of a file, which tell it the sizes of channels that nobody said.
+
+    Raises Error.
+    """
+    f = graph.frames
+    unsized = f is not None and f.mean is None
     if data is None:
-        raise Error(NO_SIZES)
-    return scaled(graph, [signal for signal, _ in read_signals(data, graph.frames)])
+        if unsized:
+            raise Error(NO_SIZES)
+        return graph, None
+    if f is not None and unsized:  # it reads the numbers as they are
+        plain = replace(f, mean=np.zeros(f.channels), std=np.ones(f.channels))
+        graph = replace(graph, frames=plain)
+    rows = read_examples(data, Tokenizer(build(vocabulary)), graph.context, graph)
+    if unsized:
+        graph = scaled(graph, [e.signal for e in rows if e.signal is not None])
+        for e in rows:
+            if graph.frames and e.signal is not None:
+                e.tokens = graph.frames.windows(e.signal)
+    return graph, rows
 
 
 def _check_bits(
@@ -169,8 +184,7 @@ def _calibrated_on(graph: Graph, rows: list[Example] | None, data: str | Path | 
         return f"{len(some(rows))} of {len(rows)} examples of {data}"
     if graph.task == "generate":
         return "text that the model wrote"
-    what = "pixels" if graph.image else "signals" if graph.frames else "tokens"
-    return "random " + what
+    return random_kind(graph)
 
 
 def compiled_bytes(

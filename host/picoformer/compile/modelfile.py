@@ -205,10 +205,14 @@ def write(path: Path, data: bytes) -> None:
 
 
 def frames_of(
-    meta: dict[str, Any], length: int, channels: int, size: tuple[int, int],
-    stride: tuple[int, int], padding: tuple[int, int] = (0, 0), tokens: int = 0,
+    meta: dict[str, Any], length: int, channels: int, size: tuple[int, int] | None = None,
+    stride: tuple[int, int] | None = None, padding: tuple[int, int] = (0, 0), tokens: int = 0,
 ) -> Frames:  # fmt: skip
-    """Frames of this shape, with what a file's metadata say of them that fits."""
+    """Frames of this shape, with what a file's metadata say of them that fits.
+
+    size, stride: of windows; where they are not known, as the board alone knows them, each row.
+    """
+    row = 1, channels
     given = meta.get("frames")
 
     def listed(name: str, kind: type) -> list[Any] | None:
@@ -232,7 +236,8 @@ def frames_of(
     sound = _sound_of(meta.get("sound"))
     if sound and sound.bands != channels:
         sound = None
-    return Frames(length, channels, size, stride, padding, tokens, *known, names, sound)
+    shape = size or row, stride or row
+    return Frames(length, channels, *shape, padding, tokens, *known, names, sound)
 
 
 def _sound_of(given: Any) -> LogMel | None:

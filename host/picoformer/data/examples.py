@@ -67,6 +67,11 @@ def random_examples(graph: Graph, count: int, length: int, seed: int = 0) -> lis
     return [Example(row, half) for row in ids]
 
 
+def random_kind(graph: Graph) -> str:
+    """What random_examples are, in words."""
+    return "random " + ("pixels" if graph.image else "signals" if graph.frames else "tokens")
+
+
 def random_signals(f: Frames, count: int, rng: np.random.Generator) -> Array:
     """Whole numbers (count, rows, channels), of the mean and deviation that channels have."""
     if f.mean is None or f.std is None:

@@ -137,7 +137,7 @@ def _samples(file: Path, frames: Frames) -> tuple[NDArray[np.int16], LogMel]:
         )
     samples = sound(file, heard.rate)
     if heard.rows(len(samples)) < frames.least:
-        least = heard.window + (frames.least - 1) * heard.hop
+        least = heard.samples(frames.least)
         raise Error(
             f"{file} has {len(samples):,} samples at {heard.rate:,} Hz, expected {least:,} or "
             "more"

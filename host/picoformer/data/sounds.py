@@ -76,8 +76,7 @@ def loudest(rows: NDArray[np.int16], length: int) -> NDArray[np.int16]:
 
 def lasting(heard: LogMel, rows: int) -> str:
     """How long so many rows of sound are, in words."""
-    samples = heard.window + (rows - 1) * heard.hop
-    return f"{samples / heard.rate:.2f} s"
+    return f"{heard.samples(rows) / heard.rate:.2f} s"
 
 
 # Files

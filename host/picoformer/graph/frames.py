@@ -109,7 +109,7 @@ class Frames:
         assert self.sound
         s = self.sound
         rows = s(samples)
-        least, most = (s.window + (n - 1) * s.hop for n in (self.least, self.length))
+        least, most = map(s.samples, (self.least, self.length))
         if not self.least <= len(rows) <= self.length:
             raise Error(
                 f"{len(samples):,} samples, {len(samples) / s.rate:.2f} s: expected {least:,} to "

@@ -256,7 +256,5 @@ class Planner:
         if not m.frames or not m.program[17]:
             return 0
         at = int(m.program[17]) >> 6
-        _, window, size, hop, bands = (int(v) for v in m.tables[at : at + 5])
-        array = self.board.layout.array
-        rows = array(4 * m.frames.length * bands)  # each is there twice
-        return array(4 * (4 + 2 * size)) + array(2 * (window + sound.SPARE * hop)) + rows
+        work, samples, rows = sound.sizes(m.tables[at : at + 5].tolist(), m.frames.length)
+        return sum(map(self.board.layout.array, (4 * work, 2 * samples, 2 * rows)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import importers
 from ..compile.channels import rescaled
-from ..data.examples import Example, random_examples, read_examples
+from ..data.examples import Example, random_examples, random_kind, read_examples
 from ..errors import Error
 from ..graph.float_model import sample
 from ..graph.nodes import Graph
@@ -61,7 +61,7 @@ def evaluate(
         rows, said = [Example(row) for row in ids], "text that the float model wrote"
     else:
         rows = random_examples(graph, RANDOM, context, seed=1)
-        said = "random " + ("pixels" if graph.image else "signals" if graph.frames else "tokens")
+        said = random_kind(graph)
     scores = Scores(graph.task, said, len(rows), sum(len(e.tokens) for e in rows))
     if expect is not None:
         compare(scores, sim, graph, rows, expect, progress)

@@ -201,7 +201,9 @@ def attend(
     m.keep(out, y)
 
 
-def gate(m: Memory, *, g: int, u: int, n: int, table: int, bits: int, dyn: int, odd: int) -> None:
+def gate(
+    m: Memory, *, g: int, u: int, n: int, table: int, bits: int, dyn: int, odd: int
+) -> None:
     x = m.value(g, n)
     y = np.maximum(x, 0)
     if table:
