@@ -8,11 +8,12 @@ from array import array
 from picoformer import modelfile, program
 from picoformer.errors import Error
 
-from .bars import heap
+from .bars import heap as picture
 from .figures import Figures
 from .plans import Plans
 from .platforms import Platform
 from .profiles import PROFILES, known, profile
+from .runtime import runtime_bytes
 
 
 class Model(Figures):
@@ -57,11 +58,12 @@ def boards():
 
 
 def plan(data, asked):
-    """The budget of a model, alone and beside the serial server, as JSON.
+    """The budget of a model as `picoformer plan --json` has it, and more, as JSON. Raises Error.
 
-    data: the bytes of a model file; asked, JSON: board, a name, or what a board says of itself:
-    platform, machine, mpy, version, heap, pieces, flash; context, heap, largest: numbers, or
-    null. With "html" the picture of the heap. Raises Error.
+    data: the bytes of a model file. asked, as JSON: {"board"}, a name, or what a board that is
+    connected says of itself (web/link/board.js: `info`); {"context", "heap", "largest"}, bytes and
+    positions, or null. Besides: verdict, a sentence; listening, bytes that a model of sound takes
+    more; title of the board; html, the heap as a picture with its table.
     """
     before = gc.threshold() if hasattr(gc, "threshold") else 0
     try:
@@ -72,21 +74,40 @@ def plan(data, asked):
 
 
 def _plan(data, asked):
-    board = asked["board"]
-    if isinstance(board, dict):
-        said = Platform(tuple(board["version"]), board["mpy"], board["platform"], board["machine"])
-        kind = known(said).asked(
-            board.get("port", ""), board["heap"], board["pieces"], board.get("flash"),
-            board["platform"] == "esp32",
-        )  # fmt: skip
-    else:
-        kind = profile(board).with_memory(asked.get("heap"), asked.get("largest"))
-    planner = Plans(Model(data), data, kind)
-    alone = planner.budget(asked.get("context"))
-    served = planner.budget(asked.get("context"), server=True)
-    out = alone.to_dict()
-    out["with_server"] = served.to_dict()
-    out["with_server"]["verdict"], out["verdict"] = served.verdict, alone.verdict
-    out["listening"] = planner.listening
-    out["html"] = heap(served)
+    said = asked["board"]
+    there = isinstance(said, dict)
+    board = known(_platform(said)) if there else profile(said)
+    plans = Plans(Model(data), data, board.with_memory(asked.get("heap"), asked.get("largest")))
+    if there:
+        flash = _flash(said, plans) if board.flash.bytes else None
+        heap = said["freeHeap"]
+        pieces = said["pieces"] or [heap]
+        plans.board = board.asked("USB", heap, pieces, flash, said["grows"])
+    out, served = [_budget(plans, asked.get("context"), server) for server in (False, True)]
+    out["with_server"] = served
+    out["listening"] = plans.listening
+    out["title"] = board.title
     return out
+
+
+def _budget(plans, context, server):
+    b = plans.budget(context, server)
+    out = b.to_dict()
+    out["verdict"] = b.verdict
+    out["html"] = picture(b)
+    return out
+
+
+def _platform(said):
+    return Platform(tuple(said["version"]), said["mpy"], said["platform"], said["machine"])
+
+
+def _flash(said, plans):
+    """Bytes of a board's filesystem for the runtime and a model, with what they have of it."""
+    free = said["freeFlash"]
+    if said["runtime"]["installed"]:
+        free += runtime_bytes(plans.board, plans.tokenizer)
+    for model in said["models"]:
+        if model["bytes"] == len(plans.data):
+            free += plans.board.on_disk(model["bytes"])
+    return free
