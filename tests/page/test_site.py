@@ -161,9 +161,9 @@ def test_second_time_nothing_is_converted(site, monkeypatch):
     assert {p: content(again, p) for p in again} == {p: content(site, p) for p in site}
 
 
-def test_models_of_ones_own(site, case, tmp_path):
+def test_models_of_ones_own(site, tmp_path):
     own = tmp_path / "mine.pft"
-    own.write_bytes(case("size2").path.read_bytes())
+    own.write_bytes(content(site, "models/stories.pft"))
     entry = entries(sites.build([str(own)], str))[-1]
     assert entry["name"] == "mine" and entry["task"] == "generate"
     assert entry["example"] == {"prompt": "Once upon a time"} and entry["check"]["crc32"]
