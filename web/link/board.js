@@ -11,7 +11,7 @@ import { fromBase64, textOf, unpack } from "./bytes.js";
 import { Connection } from "./connection.js";
 import { erase, full, fullOfRuntime, kept, look, room, runtime } from "./contents.js";
 import { boardsOf, install } from "./install.js";
-import { clock } from "./limits.js";
+import { clock, limits, sleep } from "./limits.js";
 import { filled, repr } from "./literal.js";
 import { probabilities } from "./probabilities.js";
 import { counted } from "./replies.js";
@@ -201,7 +201,13 @@ export class Board {
    * stopped starts again. Harmless when done before.
    */
   async disconnect() {
-    await this.stop();
+    const stopped = this.stop().then(() => true);
+    // A model that is being loaded, or a long prompt, hears nothing until it is done.
+    const late = sleep(limits.LEAVE).then(() => false);
+    if (!(await Promise.race([stopped, late]))) {
+      await this.#connection.interrupt();
+      await stopped;
+    }
     await this.#ping;
     this.#end();
     this.#connection.port.onlost = null;
