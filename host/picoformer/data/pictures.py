@@ -24,7 +24,7 @@ def picture(path: str | Path, shape: tuple[int, int, int]) -> Array:
     try:
         with Image.open(path) as opened:
             image = opened.convert("L" if channels == 1 else "RGB")
-            # Across, then down: which comes first, and so the rounding, depends on Pillow's version.
+            # Across, then down: by itself Pillow chooses, each version otherwise.
             for size in (width, image.height), (width, height):
                 if image.size != size:
                     image = image.resize(size, Image.Resampling.BILINEAR)
