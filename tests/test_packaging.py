@@ -93,7 +93,7 @@ def test_every_package_of_the_pc_is_in_the_wheel():
     assert listed, "pyproject.toml has no list `packages = [...]`"
     host = ROOT / "host"
     found = {".".join(p.parent.relative_to(host).parts) for p in host.rglob("__init__.py")}
-    elsewhere = {"picoformer.device", "picoformer.stories"}
+    elsewhere = {"picoformer.device", "picoformer.page.web", "picoformer.stories"}
     assert set(re.findall(r'"([^"]+)"', listed[1])) == found | elsewhere
 
 
@@ -112,11 +112,13 @@ def test_the_wheel_has_types_and_the_story_model():
     """What setuptools is told to take along is there; `test_wheel_and_sdist` builds them."""
     text = (ROOT / "pyproject.toml").read_text()
     harness = '"picoformer.boards.emulated" = ["*.js"]\n'
-    assert f'\n"picoformer" = ["py.typed"]\n{harness}"picoformer.stories" = ["*"]\n' in text
+    page = '"picoformer.page.web" = ["**/*"]\n'
+    assert f'\n"picoformer" = ["py.typed"]\n{harness}{page}"picoformer.stories" = ["*"]\n' in text
     assert '\n"picoformer.stories" = "models/stories"\n' in text
+    assert '\n"picoformer.page.web" = "web"\n' in text
     assert (ROOT / "host" / "picoformer" / "py.typed").is_file()
     grafted = re.findall(r"^graft (.+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE)
-    assert set(grafted) >= {"device", "docs", "models", "tests", "tools", ".ci"}
+    assert set(grafted) >= {"device", "docs", "models", "tests", "tools", "web", ".ci"}
 
 
 @pytest.mark.slow

@@ -106,8 +106,8 @@ def add_file(p: argparse.ArgumentParser) -> None:
     p.set_defaults(check=_check_file)
 
 
-def add_models(p: argparse.ArgumentParser) -> None:
-    p.add_argument("models", metavar="MODEL.pft", nargs="+")
+def add_models(p: argparse.ArgumentParser, nargs: str = "+", text: str | None = None) -> None:
+    p.add_argument("models", metavar="MODEL.pft", nargs=nargs, help=text)
     p.set_defaults(check=_check_models)
 
 

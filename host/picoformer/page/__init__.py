@@ -1,0 +1,1 @@
+"""The page in the browser: its site, made and served."""

@@ -1,0 +1,232 @@
+"""The models of the page: converted once, each with an example and what to check it by."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from ..boards.emulated.flash import cache
+from ..compile import modelfile
+from ..compile.convert import convert
+from ..compile.modelfile import ModelFile
+from ..data.pictures import cut
+from ..data.signals import signal
+from ..errors import Error
+from ..graph.nodes import Array
+from ..simulate.simulator import Simulator
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKED = 8  # tokens at most: without native code a token of the story model takes a third of one
+
+# What to try a shipped model with; the names of files are those of its folder.
+EXAMPLES: dict[str, dict[str, str]] = {
+    "stories": {"prompt": "Once upon a time"},
+    "intents": {"text": "Will it rain in Lyon tomorrow?"},
+    "sentiment": {"text": "A warm, funny film with a big heart."},
+    "facts": {
+        "context": "Anna lives in Lyon. She has two dogs. The red box is under the table.",
+        "question": "Where is the red box?",
+    },
+    "english-french": {"text": "Where is the cat?"},
+    "fashion": {"image": "boot.png"},
+    "motions": {"signal": "walking.csv"},
+    "digits": {"sound": "seven.wav"},
+}
+# The same for other models, by their tasks.
+BY_TASK: dict[str, dict[str, str]] = {
+    "generate": EXAMPLES["stories"],
+    "translate": EXAMPLES["english-french"],
+    "answer": EXAMPLES["facts"],
+    "tag": {"text": "Anna lives in Lyon"},
+}
+FILES = "image", "signal", "sound"  # examples that are files
+
+
+@dataclass
+class Shown:
+    """A model of the page: its entry in the list, the model file, and its example's."""
+
+    entry: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)  # by name
+
+
+def shipped() -> list[Path]:
+    """The checkpoints that come along: of a clone all, of an installed package the stories."""
+    inside = PACKAGE / "stories"
+    folder = PACKAGE.parents[1] / "models"
+    found = [inside] if inside.is_dir() else sorted(p for p in folder.iterdir() if p.is_dir())
+    return sorted(found, key=lambda p: list(EXAMPLES).index(p.name) if p.name in EXAMPLES else 99)
+
+
+def from_checkpoint(folder: Path) -> Shown:
+    """A shipped model, converted unless it was before. Raises Error."""
+    made = _converted(folder)
+    shown = _shown(folder.name, made.read_bytes(), EXAMPLES.get(folder.name), folder)
+    title, about = card((folder / "README.md").read_text("utf-8"))
+    shown.entry |= {"title": title or shown.entry["title"], "about": about}
+    return shown
+
+
+def from_file(path: Path) -> Shown:
+    """A model file of the user's. Raises Error."""
+    modelfile.load(path)
+    return _shown(path.name.removesuffix(".pft"), path.read_bytes(), None, None)
+
+
+def card(text: str) -> tuple[str, str]:
+    """The title and the first sentence of a model card."""
+    body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    head = re.search(r"^# [^:\n]+: (.+)$", body, re.MULTILINE)
+    if not head:
+        return "", ""
+    title = re.sub(r"(,| of) [\d,]+ parameters$", "", head[1])
+    prose = body[head.end() :].strip().partition("\n\n")[0].replace("\n", " ")
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", prose)
+    return title[:1].upper() + title[1:], re.split(r"(?<=[.?!]) (?=[A-Z])", plain)[0]
+
+
+def _converted(folder: Path) -> Path:
+    """The model file of a checkpoint, in the cache."""
+    kept = cache() / "page"
+    target = kept / f"{folder.name}-{_digest(folder)}.pft"
+    if not target.exists():
+        kept.mkdir(parents=True, exist_ok=True)
+        for old in kept.glob(f"{folder.name}-{'?' * 16}.*"):
+            old.unlink(missing_ok=True)
+        convert(folder, target)
+    return target
+
+
+def _digest(folder: Path) -> str:
+    """Of a checkpoint and of the code that converts it."""
+    said = sha256()
+    parts = "importers", "graph", "tokenizers", "compile", "data", "simulate", "page"
+    code = [p for part in parts for p in sorted((PACKAGE / part).rglob("*.py"))]
+    for path in [*code, *sorted(p for p in folder.iterdir() if p.is_file())]:
+        data = path.read_bytes()
+        said.update(f"{path.name} {len(data)} ".encode() + data)
+    return said.hexdigest()[:16]
+
+
+def _shown(
+    name: str, data: bytes, example: dict[str, str] | None, folder: Path | None
+) -> Shown:
+    m = modelfile.parse(data)
+    example = example or _example(m)
+    files = {f"{name}.pft": data}
+    for kind in FILES:
+        if kind in example and folder:
+            path = folder / example[kind]
+            files[path.name] = path.read_bytes()
+    entry = {
+        "file": f"{name}.pft",
+        "name": name,
+        "title": str(m.meta.get("name") or name),
+        "task": m.task,
+        "bytes": len(data),
+        "licence": str(m.meta.get("licence") or ""),
+        "about": "",
+        "example": example,
+        "check": _checked(name, data, m, example, folder),
+    }
+    return Shown(entry, files)
+
+
+def _example(m: ModelFile) -> dict[str, str]:
+    if m.frames or m.program[14]:
+        return {}
+    return BY_TASK.get(m.task, {"text": "a text"})
+
+
+def _checked(
+    name: str, data: bytes, m: ModelFile, example: dict[str, str], folder: Path | None
+) -> dict[str, Any]:
+    """The simulator's result of a short input; kept, as the simulator takes a moment to begin."""
+    asked = sha256(repr((sorted(example.items()), crc32(data))).encode()).hexdigest()[:8]
+    kept = cache() / "page" / f"{name}-{sha256(data).hexdigest()[:16]}.{asked}.json"
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+        return found
+    made = check(Simulator(m), example, folder)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(made), "utf-8")
+    return made
+
+
+def check(sim: Simulator, example: dict[str, str], folder: Path | None) -> dict[str, Any]:
+    """A short input, and the CRC32 of its logits as little-endian words of 32 bits.
+
+    tokens: what `Model.logits` takes, behind those of `source`, where there are any; or pixels or
+    rows: bytes, or little-endian words of 16 bits, for `Model.read`, in base64. The logits are
+    what these two give.
+    """
+    given: dict[str, Any] = {}
+    machine, m = sim.machine, sim.model
+    if m.frames:
+        rows = _rows(m, example, folder)
+        given["rows"] = _packed(rows.astype("<i2"))
+        count = m.frames.positions(len(rows))
+        machine.run([0] * count, signal=m.frames.signal(rows))
+    elif m.program[14]:
+        height, width, channels = m.meta["image"][:3]
+        pixels = np.random.default_rng(1).integers(0, 256, (height, width, channels))
+        given["pixels"] = _packed(pixels.astype(np.uint8))
+        patches = cut(pixels, tuple(m.meta["image"]))
+        machine.run([0] * len(patches), patches=patches)
+    elif m.task == "translate":
+        source = sim.encode(example["text"])
+        sim.source(source)
+        given |= {"source": source, "tokens": [m.bos]}
+        machine.run([m.bos])
+    else:
+        tokens = _tokens(sim, example)
+        given["tokens"] = tokens
+        machine.run(tokens)
+    result = machine.result()
+    # On a board, `logits` of a model that answers or tags is what comes behind the first token.
+    last = result[0 if m.framed and m.task in ("answer", "tag") else -1]
+    return given | {"crc32": crc32(last.astype("<i4").tobytes())}
+
+
+def _tokens(sim: Simulator, example: dict[str, str]) -> list[int]:
+    if sim.model.task == "generate":
+        return sim.tokenizer.prompt(example["prompt"])[:CHECKED] or [0]
+    if sim.model.task == "answer":
+        return sim.encode(example["question"]) or [0]
+    return sim.encode(example["text"]) or [0]
+
+
+def _rows(m: ModelFile, example: dict[str, str], folder: Path | None) -> Array:
+    frames = m.frames
+    assert frames is not None
+    named = next((example[kind] for kind in FILES if kind in example), None)
+    if named and folder:
+        return signal(folder / named, frames)
+    return np.random.default_rng(1).integers(-2000, 2000, (frames.length, frames.channels))
+
+
+def _packed(values: Array) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def listed(files: list[str]) -> Iterator[tuple[str, Path, bool]]:
+    """(name, path, whether it is a checkpoint) of all models. Raises Error for doubles."""
+    seen = set()
+    for path in shipped():
+        seen.add(path.name)
+        yield path.name, path, True
+    for path in map(Path, files):
+        name = path.name.removesuffix(".pft")
+        if name in seen:
+            raise Error(f"two of the page's models are called {name}: rename {path}")
+        seen.add(name)
+        yield name, path, False

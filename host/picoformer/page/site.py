@@ -1,0 +1,85 @@
+"""The site: the files of web/, and what is made for them: the runtime, the planner, the models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import Error
+from ..runtime.files import sources
+from ..version import __version__
+from . import boards, models
+from .server import Site
+
+PACKAGE = Path(__file__).resolve().parents[1]
+MARK = "models/index.json"  # a file that a folder with a site has
+
+
+def build(files: list[str], say: Callable[[str], object]) -> dict[str, bytes | Path]:
+    """The site's files by their places; files: model files besides those that come along.
+
+    say: is told what takes a moment. Raises Error.
+    """
+    site: dict[str, bytes | Path] = {**_web()}
+    say("compiling the runtime for boards")
+    site |= _runtime()
+    site |= _models(files, say)
+    return site
+
+
+def write(site: Site, folder: Path) -> int:
+    """Write a site into a folder, which is new, empty, or has one; the bytes. Raises Error."""
+    try:
+        if folder.exists():
+            if not folder.is_dir():
+                raise Error(f"{folder} is a file: name a folder")
+            if any(folder.iterdir()) and not (folder / MARK).is_file():
+                raise Error(f"{folder} has other things in it: name a folder that is new or empty")
+        total = 0
+        for place, data in site.items():
+            target = folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            data = data.read_bytes() if isinstance(data, Path) else data
+            target.write_bytes(data)
+            total += len(data)
+    except OSError as e:
+        raise Error(f"cannot write the page to {folder}: {e.strerror}") from e
+    return total
+
+
+def _web() -> dict[str, Path]:
+    """The files of web/: in the package, or in the checkout that it runs from."""
+    inside = PACKAGE / "page" / "web"
+    folder = inside if inside.is_dir() else PACKAGE.parents[1] / "web"
+    found = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    own = (p for p in found if "__pycache__" not in p.parts and not p.name.startswith("."))
+    return {p.relative_to(folder).as_posix(): p for p in own}
+
+
+def _runtime() -> dict[str, bytes]:
+    """The device's sources for the page itself, and files for boards."""
+    texts = {name: data.decode() for name, data in sources().items()}
+    described, files = boards.describe()
+    return {
+        "runtime/sources.json": _json({"version": __version__, "files": texts}),
+        "runtime/boards.json": _json(described),
+        **{f"runtime/{place}": data for place, data in files.items()},
+    }
+
+
+def _models(files: list[str], say: Callable[[str], object]) -> dict[str, bytes]:
+    found = list(models.listed(files))
+    entries = []
+    site: dict[str, bytes] = {}
+    for i, (name, path, checkpoint) in enumerate(found, 1):
+        say(f"converting {name}, {i} of {len(found)}")
+        shown = models.from_checkpoint(path) if checkpoint else models.from_file(path)
+        entries.append(shown.entry)
+        site |= {f"models/{file}": data for file, data in shown.files.items()}
+    return {"models/index.json": _json(entries), **site}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
