@@ -21,7 +21,7 @@ from picoformer.features import LogMel
 from records import BITS, ENDS, GATES
 
 QUICK = [
-    *(("viper", name) for name in ("Xtensa", "RV32", "M0", "M33")),
+    *(("viper", name) for name in ("Xtensa", "RV32", "M0", "M33", "WebAssembly")),
     ("thumb", "M3"),
     ("dsp", "M33"),
     ("rv32", "RV32"),
@@ -39,7 +39,8 @@ MORE = [
 
 # The others of QUICK run the same code, or nearly.
 WILD = [
-    ("viper", "Xtensa"), ("viper", "RV32"), ("thumb", "M33"), ("dsp", "M4"), ("rv32", "RV32")
+    ("viper", "Xtensa"), ("viper", "RV32"), ("viper", "WebAssembly"), ("thumb", "M33"),
+    ("dsp", "M4"), ("rv32", "RV32"),
 ]  # fmt: skip
 
 

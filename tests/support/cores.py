@@ -460,6 +460,10 @@ MODELS = {  # name: (class, mpy-cross's architecture, what else the class takes)
 
 @cache
 def core(family: str, name: str) -> Core:
-    """A core with a family of KERNELS, and one of MODELS."""
+    """A core with a family of KERNELS, and one of MODELS; or "WebAssembly"."""
+    if name == "WebAssembly":
+        from wasmcore import WebAssembly
+
+        return WebAssembly(*KERNELS[family])
     kind, architecture, more = MODELS[name]
     return kind(*KERNELS[family], architecture=architecture, **more)

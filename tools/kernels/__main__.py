@@ -1,12 +1,14 @@
-"""Writes the kernels for boards and their listings: `python -m tools.kernels`."""
+"""Writes the kernels for boards, their listings, and the page's: `python -m tools.kernels`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from . import dsp, rv32, thumb
+from . import dsp, rv32, thumb, wasm
 
-BOARD = Path(__file__).resolve().parents[2] / "device" / "picoformer"
+ROOT = Path(__file__).resolve().parents[2]
+BOARD = ROOT / "device" / "picoformer"
+PAGE = ROOT / "web" / "engine" / "kernels.wasm"
 FAMILIES = dsp, rv32, thumb
 
 
@@ -22,6 +24,13 @@ def texts() -> dict[Path, str]:
     return out
 
 
+def page() -> bytes:
+    """What is to be in PAGE: the viper kernels, all in one module."""
+    names = "viper", "viper4", "windows", "sound"
+    return wasm.module(BOARD / f"kernels_{name}.py" for name in names)
+
+
 if __name__ == "__main__":
     for path, text in texts().items():
         path.write_text(text, encoding="utf-8")
+    PAGE.write_bytes(page())

@@ -1,0 +1,349 @@
+"""The runtime in the page: what interpreter.js asks of it, on MicroPython's WebAssembly port.
+
+A task is a generator of what is to be told, as JSON: interpreter.js begins it and takes one step
+after the other, each by one call from outside, as this port collects garbage only behind such a
+one. What is large travels as (address, length): of memory that JavaScript holds on its way in, of
+an array that is kept until the next step on its way out.
+"""
+
+import json
+import sys
+from array import array
+from binascii import crc32
+from uctypes import addressof, bytearray_at
+
+import page  # of interpreter.js: kernels, now() and report()
+
+sys.path.append("/lib")
+
+from picoformer import Error, Model  # noqa: E402
+from picoformer import kernels_portable as portable  # noqa: E402
+
+PROMPT, CHECKED = "Once upon a time", 8  # what is checked where nothing else is said
+KERNELS = (
+    "embed", "norm", "linear", "store", "attend", "gate", "pool", "layernorm", "bias", "linear4",
+    "embed4", "windows",
+)  # fmt: skip
+
+model = run = kept = None
+
+
+class Native:
+    """The kernels of kernels.wasm, as a family of the runtime."""
+
+    __name__ = "kernels_wasm"
+
+    def __init__(self):
+        self.BIAS = page.kernels.BIAS
+        for name in KERNELS:
+            setattr(self, name, getattr(page.kernels, name))
+        draw = page.kernels.sample
+        energies = page.kernels.logmel
+        # Those that are called with arrays, where the others get addresses.
+        self.sample = lambda record, arena: draw(addressof(record), arena)
+        self.logmel = lambda *arrays: energies(*[addressof(a) for a in arrays])
+
+
+class Portable:
+    """The runtime's own kernels in Python, which report how many of `total` calls are done."""
+
+    __name__ = "kernels_portable"
+
+    def __init__(self):
+        self.BIAS = portable.BIAS
+        self.done = 0
+        self.total = 1
+        for name in KERNELS:
+            setattr(self, name, self._counted(getattr(portable, name)))
+        self.sample = portable.sample
+
+    def _counted(self, kernel):
+        def counted(record, memory):
+            kernel(record, memory)
+            self.done += 1
+            page.report(self.done, self.total)
+
+        return counted
+
+
+NATIVE = Native()
+# In the place of the runtime's modules of viper code.
+for name in ("windows", "sound"):
+    sys.modules["picoformer.kernels_" + name] = NATIVE
+
+
+# Tasks
+
+
+def load(path, kernels, context):
+    """Load a model; the one before stays where that fails."""
+    global model
+    meta, weights, size = _described(path)
+    new = Model(path, context, "ram", "portable" if kernels == "portable" else NATIVE)
+    if model:
+        model.close()
+    model = new
+    model.path = path
+    sound = None
+    if model.sound:
+        f = model.features()
+        sound = {"rate": f.rate, "window": f.window, "hop": f.hop, "bands": f.bands}
+    yield {
+        "title": _text(meta, "name"),
+        "licence": _text(meta, "licence"),
+        "source": _text(meta, "source"),
+        "meta": meta,
+        "task": model.task,
+        "context": model.context,
+        "vocab": model.vocab,
+        "outputs": model.outputs,
+        "labels": model.labels,
+        "image": model.image[:3] or None,
+        "frames": model.frames or None,
+        "sound": sound,
+        "kernels": model.kernels,
+        "weights": weights,
+        "bytes": size,
+    }
+
+
+def generate(prompt, max_tokens, temperature, top_p, seed, stop, raw):
+    """A text, piece by piece; at the end how many tokens it has, and why it ends."""
+    # JavaScript's 1.0 is a 1, which would be a thousandth here.
+    numbers = float(temperature), float(top_p)
+    pieces = model.generate(prompt, max_tokens, *numbers, seed, stop, raw)
+    yield from _written(pieces, max_tokens)
+
+
+def translate(text, beams):
+    yield from _written(model.translation(text, None, beams), None)
+
+
+def answer(context, question):
+    yield {"text": model.answer(context, question)}
+
+
+def read(task, given):
+    """What a model says of a text, or of the bytes of pixels or rows."""
+    given = _given(given)
+    if task == "classify":
+        found = model.classify(given)
+        shares = model.probabilities(found)
+        yield [
+            {"label": found[i][0], "logit": found[i][1], "probability": shares[i][1]}
+            for i in range(len(found))
+        ]
+    elif task == "tag":
+        yield [{"word": w, "label": label, "logit": n} for w, label, n in model.tag(given)]
+    elif task == "embed":
+        yield _array(model.embed(given))
+    elif task == "predict":
+        yield _array(model.predict(given))
+    else:
+        raise Error("no task %r: expected classify, tag, embed or predict" % task)
+
+
+def logits(given):
+    """The integers behind tokens, a text, pixels or rows."""
+    yield _array(_logits(model, _given(given)))
+
+
+def rows(given):
+    """All rows of a sound's samples, for a model that reads sound."""
+    samples = _given(given)
+    f = model.features()
+    out = bytearray()
+    for at in range(0, len(samples), 2 * f.hop):
+        n = f.write(samples[at : at + 2 * f.hop])
+        if n:
+            out += f.last(n)
+    if not out:
+        raise Error("the sound has %d samples, expected %d" % (len(samples) >> 1, f.window))
+    yield _array(array("h", out))
+
+
+def listen(given, options):
+    """The events of a sound, as the Listener of a board hears them."""
+    from io import BytesIO
+
+    from picoformer.listener import Listener
+
+    for label, share, ms in Listener(model, BytesIO(_given(given)), **options):
+        yield {"label": label, "share": share, "ms": ms}
+
+
+def check(given, crc):
+    """Run an input by the loaded kernels and by the portable ones, and compare all results.
+
+    given: {"tokens"} (and "source"), or {"input"}; without, there is one. crc: of the simulator's
+    integers, or None. Yields how far it is; at the end what came out.
+    """
+    counted = Portable()
+    other = Model(model.path, model.context, "ram", counted)
+    try:
+        inputs = _inputs(given)
+        steps = len(other._body) + len(other._head)
+        counted.total = len(inputs) * steps
+        if given.get("source"):
+            counted.total += len(other._encoder)
+            for m in (model, other):
+                m.source(given["source"])
+        fast = slow = compared = 0
+        equal = True
+        for x in inputs:
+            before = page.now()
+            mine = _logits(model, x)
+            between = page.now()
+            theirs = _logits(other, x)
+            fast += between - before
+            slow += page.now() - between
+            compared += len(mine)
+            equal = equal and mine == theirs
+            yield {"done": counted.done, "total": max(counted.done, counted.total)}
+        yield {
+            "equal": equal,
+            "compared": compared,
+            "kernelsMs": fast,
+            "portableMs": slow,
+            "recorded": None if crc is None else crc32(mine) & 0xFFFFFFFF == crc,
+        }
+    finally:
+        other.close()
+
+
+def unload():
+    global model
+    if model:
+        model.close()
+    model = None
+    yield None
+
+
+# What they share
+
+
+def _described(path):
+    """(metadata, bytes of the weights, bytes of the file) of a model file. Raises Error."""
+    from picoformer import modelfile, regions
+
+    with open(path, "rb") as f:
+        parts = modelfile.sections(f)
+        text = modelfile.read(f, parts[0], modelfile.META, bytearray(parts[0][1]))
+    regions.forget("modelfile")
+    try:
+        meta = json.loads(text)
+    except (ValueError, RuntimeError):
+        meta = None
+    end = parts[-1]
+    return meta if isinstance(meta, dict) else {}, end[1], end[0] + end[1]
+
+
+def _text(meta, key):
+    value = meta.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _given(given):
+    """A text, tokens, or the bytes at an address."""
+    if isinstance(given, dict):
+        return bytearray_at(given["at"], given["bytes"])
+    return given
+
+
+def _array(values):
+    """An array for JavaScript."""
+    global kept
+    kept = values
+    return {"at": addressof(values), "length": len(values)}
+
+
+def _logits(m, given):
+    if isinstance(given, (list, tuple)):
+        return m.logits(given)
+    return m.read(given, m.task)
+
+
+def _inputs(given):
+    """What is run to check a model: of a text all its beginnings, as each has results."""
+    tokens = given.get("tokens")
+    if tokens is None and "input" in given:
+        tokens = _given(given["input"])
+    if tokens is None and (model.image or model.frames):
+        n = 1
+        for size in model.image[:3] or model.frames:
+            n *= size
+        n *= 2 if model.frames else 1
+        tokens = bytearray([i * 37 + (i >> 4) & 255 for i in range(n)])
+    if isinstance(tokens, bytearray):
+        return [tokens]
+    if tokens is None or isinstance(tokens, str):
+        text = tokens or PROMPT
+        if model.task == "generate":
+            tokens = model.tokenizer.prompt(text)[:CHECKED]
+        else:
+            tokens = model.tokenizer.fit(text, model.context)
+        tokens = tokens or [0]
+    if model.task != "generate":
+        return [tokens]
+    return [tokens[: i + 1] for i in range(len(tokens))]
+
+
+def _written(pieces, most):
+    n = 0
+    for text in pieces:
+        n += 1
+        yield {"text": text}
+    why = "end"
+    if model._pick[7] not in model.ends:
+        if n == most:
+            why = "length"
+        elif model._filled == model.context:
+            why = "context"
+    yield {"tokens": n, "stopped": why}
+
+
+# What interpreter.js calls
+
+
+def begin(name, given):
+    """Begin a task; given: its arguments, as JSON."""
+    global run
+    end()
+    run = TASKS[name], json.loads(given)
+
+
+def step():
+    """The next of what the task tells, as JSON; "" at its end."""
+    global run, kept
+    kept = None
+    try:
+        if isinstance(run, tuple):
+            task, given = run
+            if not model and task not in (load, unload):
+                raise Error("no model is loaded")
+            run = task(**given)
+        return json.dumps({"value": next(run)})
+    except StopIteration:
+        run = None
+        return ""
+    except Exception as e:
+        run = None
+        if isinstance(e, Error):
+            return json.dumps({"error": str(e), "code": "error"})
+        if isinstance(e, MemoryError):
+            return json.dumps({"error": "not enough memory: %s" % e, "code": "memory"})
+        return json.dumps({"error": "the runtime failed: %r" % e, "code": "failed"})
+
+
+def end():
+    """Leave the task."""
+    global run
+    if run and not isinstance(run, tuple):
+        run.close()
+    run = None
+
+
+TASKS = {
+    f.__name__: f
+    for f in (load, generate, translate, answer, read, logits, rows, listen, check, unload)
+}

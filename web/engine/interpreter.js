@@ -1,0 +1,108 @@
+// MicroPython with the runtime of boards, and its kernels as WebAssembly on the same memory. It
+// runs wherever JavaScript does: in worker.js for the page, in node for tests.
+
+import { PageError } from "../errors.js";
+
+const HEAP = 4 << 20; // bytes that MicroPython begins with; it takes more when it needs them
+const STACK = 64 << 10; // bytes of Python's own stack
+
+export class Interpreter {
+  /**
+   * @param {(place: string) => Promise<ArrayBuffer>} read gives a file of the site
+   * @param {(done: number, total: number) => void} report is told how far a check is
+   */
+  static async start(read, report) {
+    if (typeof WebAssembly !== "object") {
+      throw new PageError("This browser runs no WebAssembly, without which there is no model: " +
+        "take a newer one.", { code: "browser" });
+    }
+    const [runtime, python, kernels] = await Promise.all([
+      read("runtime/sources.json"), read("engine/engine.py"), read("engine/kernels.wasm"),
+    ]);
+    const text = new TextDecoder();
+    const { files } = JSON.parse(text.decode(runtime));
+    const self = new Interpreter();
+    self.printed = "";
+    await self.#micropython();
+    const { instance } = await WebAssembly.instantiate(kernels, { env: { memory: self.memory } });
+    const family = {};
+    for (const [name, what] of Object.entries(instance.exports)) {
+      family[name] = typeof what === "function" ? what : what.value;
+    }
+    self.mp.registerJsModule("page", { kernels: family, now: () => performance.now(), report });
+    const fs = self.mp.FS;
+    fs.mkdirTree("/lib/picoformer");
+    for (const [name, source] of Object.entries(files)) {
+      fs.writeFile(`/lib/picoformer/${name}`, source);
+    }
+    fs.writeFile("/lib/engine.py", text.decode(python));
+    self.mp.runPython("import sys\nsys.path.append('/lib')\nimport engine\n");
+    const engine = self.mp.pyimport("engine");
+    self.begin = engine.begin;
+    self.step = engine.step;
+    self.end = engine.end;
+    self.files = 0;
+    return self;
+  }
+
+  /** Start MicroPython, and keep its memory, which it shows nobody. */
+  async #micropython() {
+    const { instantiate, instantiateStreaming } = WebAssembly;
+    const seen = (begun) => async (...given) => {
+      const made = await begun.apply(WebAssembly, given);
+      this.memory = (made.instance ?? made).exports.memory;
+      return made;
+    };
+    WebAssembly.instantiate = seen(instantiate);
+    if (instantiateStreaming) WebAssembly.instantiateStreaming = seen(instantiateStreaming);
+    try {
+      const { loadMicroPython } = await import("../micropython/micropython.mjs");
+      this.mp = await loadMicroPython({
+        pystack: STACK, heapsize: HEAP, stdout: (line) => { this.printed += `${line}\n`; },
+      });
+    } finally {
+      Object.assign(WebAssembly, { instantiate, instantiateStreaming });
+    }
+  }
+
+  /**
+   * What a task of engine.py tells, one thing after the other. Whoever takes no more of it ends
+   * the task.
+   * @param {string} task
+   * @param {object} given its arguments; typed arrays become memory of MicroPython's for so long
+   */
+  async *steps(task, given) {
+    const held = [];
+    try {
+      const put = (_, value) => {
+        if (!ArrayBuffer.isView(value)) return value;
+        const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+        const at = this.mp._module._malloc(bytes.length || 1);
+        held.push(at);
+        new Uint8Array(this.memory.buffer, at, bytes.length).set(bytes);
+        return { at, bytes: bytes.length };
+      };
+      this.begin(task, JSON.stringify(given, put));
+      for (;;) {
+        const said = this.step();
+        if (!said) return;
+        const { value, error, code } = JSON.parse(said);
+        if (error !== undefined) throw new PageError(error, { code });
+        yield value;
+      }
+    } finally {
+      this.end();
+      for (const at of held) this.mp._module._free(at);
+    }
+  }
+
+  /** The one thing that a task tells. */
+  async ask(task, given) {
+    for await (const value of this.steps(task, given)) return value;
+  }
+
+  /** The numbers of an array that a task gave; they are there until its next step. */
+  numbers(Kind, { at, length }) {
+    return new Kind(this.memory.buffer, at, length).slice();
+  }
+}
