@@ -1,0 +1,172 @@
+// The page: its models, the form of the one that is chosen, and the board.
+
+import { Engine } from "./engine/engine.js";
+import { PageError } from "./errors.js";
+import { BoardPanel } from "./ui/boardpanel.js";
+import { words } from "./ui/dom.js";
+import { Models } from "./ui/models.js";
+import { Talk } from "./ui/talk.js";
+
+const base = new URL(".", import.meta.url);
+const kept = new Map(); // files of the models
+
+/** A file of the page's models. @param {string} file */
+async function get(file) {
+  if (!kept.has(file)) {
+    kept.set(file, fetched(`models/${file}`).then((answer) => answer.arrayBuffer()));
+    kept.get(file).catch(() => kept.delete(file));
+  }
+  return kept.get(file);
+}
+
+async function fetched(place) {
+  let answer;
+  try {
+    answer = await fetch(new URL(place, base));
+  } catch {
+    throw new PageError(`${place} does not come: is the page's server still there?`);
+  }
+  if (!answer.ok) {
+    throw new PageError(`${place} is missing on the page's server (${answer.status}).`);
+  }
+  return answer;
+}
+
+const node = (id) => document.getElementById(id);
+const talk = new Talk(node("here"), get);
+const models = new Models(node("models"), choose);
+const trouble = node("models-error");
+let engine = null; // a promise of it
+let latest = 0; // the number of the last choice
+let loading = Promise.resolve(); // one at a time
+
+/** Load a model and show its form. @param {import("./ui/models.js").Entry} entry */
+async function choose(entry) {
+  const mine = ++latest;
+  trouble.textContent = "";
+  board.chosen(entry);
+  await talk.stop();
+  loading = loading.then(() => load(entry, mine));
+  await loading;
+}
+
+async function load(entry, mine) {
+  if (mine !== latest) {
+    return;
+  }
+  try {
+    talk.wait(engine ? `Loading ${entry.name} …` : "Starting MicroPython …");
+    engine ??= Engine.start(base.href);
+    engine.catch(() => (engine = null));
+    const [running, data] = await Promise.all([engine, entry.data ?? get(entry.file)]);
+    talk.wait(`Loading ${entry.name} …`);
+    const about = await running.load(data.slice(0), entry.name, {});
+    if (mine === latest) {
+      await talk.show({ about, entry, runners: [here(running, entry)] });
+    }
+  } catch (error) {
+    if (mine === latest) {
+      talk.fail(error, () => choose(entry));
+    }
+  }
+}
+
+/** The engine, as a form uses it. */
+function here(running, entry) {
+  return {
+    where: "this browser",
+    generate: (options, more) => running.generate(options, more),
+    translate: (text, options, more) => running.translate(text, options, more),
+    read: (task, input) => running.read(task, input),
+    answer: (context, question) => running.answer(context, question),
+    rows: (samples) => running.rows(samples),
+    listen: (samples) => running.listen(samples),
+    check: (input, more) => check(running, entry.check, input, more),
+  };
+}
+
+/** Compare an input's integers, and those of the input that the simulator has read. */
+async function check(running, recorded, input, more) {
+  const own = input === null ? null : await running.check(null, input, more);
+  const known = recorded || !own ? await running.check(recorded, undefined, more) : null;
+  const both = [own, known].filter(Boolean);
+  const sum = (name) => both.reduce((total, found) => total + found[name], 0);
+  return {
+    equal: both.every((found) => found.equal),
+    compared: sum("compared"),
+    kernelsMs: sum("kernelsMs"),
+    portableMs: sum("portableMs"),
+    recorded: known?.recorded ?? null,
+  };
+}
+
+// Files of the user's
+
+/** Take a file: a model, or what the model reads. @param {File} file */
+async function open(file) {
+  trouble.textContent = "";
+  try {
+    if (!file.name.toLowerCase().endsWith(".pft")) {
+      await talk.drop(file);
+      return;
+    }
+    const data = await file.arrayBuffer();
+    const name = file.name.slice(0, -4);
+    const entry = {
+      file: file.name, name, title: "", task: "", bytes: data.byteLength, licence: "", about: "",
+      example: {}, check: null, data,
+    };
+    models.choose(entry);
+  } catch (error) {
+    trouble.textContent = words(error);
+  }
+}
+
+node("own-file").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  target.value = "";
+  if (file) {
+    open(file);
+  }
+});
+let depth = 0;
+const files = (event) => event.dataTransfer?.types.includes("Files");
+const drops = {
+  dragenter: () => document.body.classList.toggle("drop", ++depth > 0),
+  dragleave: () => document.body.classList.toggle("drop", --depth > 0),
+  dragover: () => {},
+  drop: (event) => {
+    depth = 0;
+    document.body.classList.remove("drop");
+    const [file] = event.dataTransfer.files;
+    if (file) {
+      open(file);
+    }
+  },
+};
+for (const [name, act] of Object.entries(drops)) {
+  document.addEventListener(name, (event) => {
+    if (files(event)) {
+      event.preventDefault();
+      act(event);
+    }
+  });
+}
+
+// Begin
+
+const board = new BoardPanel(node("board-panel"), { base, get, engine: () => engine });
+
+async function begin() {
+  try {
+    const list = await (await fetched("models/index.json")).json();
+    list.forEach((entry) => models.add(entry));
+    board.offers(list);
+    node("models").querySelector("input").checked = true;
+    await choose(list[0]);
+  } catch (error) {
+    talk.fail(error, begin);
+  }
+}
+
+begin();

@@ -1,0 +1,6 @@
+import { el } from "./dom.js";
+export class BoardPanel {
+  constructor(node) { node.append(el("p", {}, "…")); }
+  chosen() {}
+  offers() {}
+}
