@@ -39,6 +39,7 @@ const trouble = node("models-error");
 let engine = null; // a promise of it
 let latest = 0; // the number of the last choice
 let loading = Promise.resolve(); // one at a time
+let shown = null; // the model that the engine has
 
 /** Load a model and show its form. @param {import("./ui/models.js").Entry} entry */
 async function choose(entry) {
@@ -60,9 +61,11 @@ async function load(entry, mine) {
     engine.catch(() => (engine = null));
     const [running, data] = await Promise.all([engine, entry.data ?? get(entry.file)]);
     talk.wait(`Loading ${entry.name} …`);
+    shown = null;
     const about = await running.load(data.slice(0), entry.name, {});
+    shown = entry;
     if (mine === latest) {
-      await talk.show({ about, entry, runners: [here(running, entry)] });
+      await talk.show({ about, entry, runners: [here(running, entry, about)] });
     }
   } catch (error) {
     if (mine === latest) {
@@ -72,9 +75,10 @@ async function load(entry, mine) {
 }
 
 /** The engine, as a form uses it. */
-function here(running, entry) {
+function here(running, entry, { kernels }) {
   return {
     where: "this browser",
+    told: kernels === "wasm" ? "WebAssembly kernels" : "kernels in plain Python",
     generate: (options, more) => running.generate(options, more),
     translate: (text, options, more) => running.translate(text, options, more),
     read: (task, input) => running.read(task, input),
@@ -83,6 +87,23 @@ function here(running, entry) {
     listen: (samples) => running.listen(samples),
     check: (input, more) => check(running, entry.check, input, more),
   };
+}
+
+/** The same of a model that may have to be loaded first, as another form asks for it. */
+function beside(entry) {
+  const loaded = async () => {
+    if (shown !== entry) {
+      await models.choose(entry);
+    }
+    if (shown !== entry) {
+      throw new PageError(`${entry.name} does not run in this browser; it says why above.`);
+    }
+    return here(await engine, entry, {});
+  };
+  const names = ["generate", "translate", "read", "answer", "rows", "listen", "check"];
+  const calls = names.map((name) => [name, async (...given) => (await loaded())[name](...given)]);
+  const told = "WebAssembly kernels in this browser";
+  return { where: "this browser", told, ...Object.fromEntries(calls) };
 }
 
 /** Compare an input's integers, and those of the input that the simulator has read. */
@@ -116,7 +137,8 @@ async function open(file) {
       file: file.name, name, title: "", task: "", bytes: data.byteLength, licence: "", about: "",
       example: {}, check: null, data,
     };
-    models.choose(entry);
+    models.add(entry);
+    await models.choose(entry);
   } catch (error) {
     trouble.textContent = words(error);
   }
@@ -155,15 +177,15 @@ for (const [name, act] of Object.entries(drops)) {
 
 // Begin
 
-const board = new BoardPanel(node("board-panel"), { base, get, engine: () => engine });
+const plan = async () => null;
+const board = new BoardPanel(node("board-panel"), { base, get, plan, beside });
 
 async function begin() {
   try {
     const list = await (await fetched("models/index.json")).json();
     list.forEach((entry) => models.add(entry));
     board.offers(list);
-    node("models").querySelector("input").checked = true;
-    await choose(list[0]);
+    await models.choose(list[0]);
   } catch (error) {
     talk.fail(error, begin);
   }

@@ -45,15 +45,16 @@ export const grouped = (n) => Math.round(n).toLocaleString("en-US");
 export function size(n) {
   for (const [unit, worth] of [["MB", 1e6], ["KB", 1e3]]) {
     if (n >= worth) {
-      return `${Number((n / worth).toPrecision(3))} ${unit}`;
+      return `${Number((n / worth).toPrecision(3))}\u00a0${unit}`;
     }
   }
-  return `${n} bytes`;
+  return `${n}\u00a0bytes`;
 }
 
 /** Milliseconds in words. */
 export const lasting = (ms) =>
-  ms < 10 ? `${ms.toFixed(1)} ms` : ms < 2000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  ms < 10 ? `${ms.toFixed(1)}\u00a0ms`
+    : ms < 2000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 
 /** One or many: 1 token, 2 tokens. */
 export const many = (n, what) => `${grouped(n)} ${what}${n === 1 ? "" : "s"}`;

@@ -24,28 +24,35 @@ function does({ task, example }) {
 export class Models {
   /**
    * @param {HTMLElement} node the fieldset
-   * @param {(entry: Entry) => void} onchoose
+   * @param {(entry: Entry) => Promise<void>} onchoose loads it
    */
   constructor(node, onchoose) {
     this.node = node;
     this.onchoose = onchoose;
   }
 
-  /** Add a card. @param {Entry} entry */
+  /** Add a card, in the place of one of this name. @param {Entry} entry */
   add(entry) {
-    this.node.querySelector(`[value="${CSS.escape(entry.name)}"]`)?.closest("label").remove();
     const input = el("input", {
       type: "radio", name: "model", value: entry.name, change: () => this.onchoose(entry),
     });
     const what = entry.data ? "yours" : does(entry);
-    this.node.append(el("label", {}, input, el("b", {}, entry.name), el("span", {}, what)));
-    return input;
+    const card = el("label", {}, input, el("b", {}, entry.name), el("span", {}, what));
+    const before = this.#input(entry)?.closest("label");
+    if (before) {
+      before.replaceWith(card);
+    } else {
+      this.node.append(card);
+    }
   }
 
-  /** Add a card, choose it and load its model. @param {Entry} entry */
+  /** Choose a model that has a card, and wait until it is loaded. @param {Entry} entry */
   choose(entry) {
-    const input = this.add(entry);
-    input.checked = true;
-    this.onchoose(entry);
+    this.#input(entry).checked = true;
+    return this.onchoose(entry);
+  }
+
+  #input({ name }) {
+    return this.node.querySelector(`[value="${CSS.escape(name)}"]`);
   }
 }

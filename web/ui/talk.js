@@ -3,14 +3,14 @@
 import { PageError } from "../errors.js";
 import { el, fresh, grouped, lasting, many, say, size, words } from "./dom.js";
 import { inputFor } from "./inputs.js";
+import { loudest } from "./sounds.js";
 import { bars, cosine, embedded, heard, predicted, tagged, verdict } from "./results.js";
 
 const VERBS = {
   generate: "Write", classify: "Classify", translate: "Translate", answer: "Find the answer",
   embed: "Make a vector", tag: "Label the words", predict: "Predict",
 };
-const KERNELS = { wasm: "WebAssembly kernels", portable: "kernels in plain Python" };
-const ENDS = { context: "the context is full", user: "stopped", length: "", end: "the end" };
+const ENDS = { context: "the context is full", user: "stopped" };
 
 /**
  * What the engine or a board says of a loaded model.
@@ -22,7 +22,7 @@ const ENDS = { context: "the context is full", user: "stopped", length: "", end:
 
 /**
  * Where a model runs: the calls of the engine, for the model that is loaded there.
- * @typedef {{where: string, generate: Function, translate: Function, read: Function,
+ * @typedef {{where: string, told: string, generate: Function, translate: Function, read: Function,
  *   answer: Function, rows?: Function, listen?: Function, check?: Function}} Runner
  */
 
@@ -139,7 +139,7 @@ export class Talk {
     this.options = {};
     if (this.about.task === "generate") {
       this.options = {
-        maxTokens: number("Length in tokens", Math.min(150, this.about.context), 1, 65535, 1),
+        maxTokens: number("Length in tokens", this.about.context, 1, 65535, 1),
         temperature: number("Temperature", 0.7, 0, 10, 0.1),
         topP: number("Top p", 0.9, 0, 1, 0.05),
         seed: number("Seed", 1, 0, 2 ** 31 - 1, 1),
@@ -279,10 +279,17 @@ export class Talk {
   }
 
   async #listen({ samples, long }) {
+    if (!this.runner.rows) {
+      throw new PageError("The browser makes rows of a sound, and needs this model for it: open its file above.");
+    }
     if (!long) {
       return this.#read(await this.runner.rows(samples));
     }
     const start = performance.now();
+    if (!this.runner.listen) {
+      const [length, bands] = this.about.frames;
+      return this.#read(loudest(await this.runner.rows(samples), length, bands).rows);
+    }
     const events = await this.runner.listen(samples);
     this.#put(heard(events), events.map((event) => event.label).join(", ") || "Nothing");
     this.#figure(lasting(performance.now() - start));
@@ -329,8 +336,7 @@ export class Talk {
   }
 
   #figure(...parts) {
-    const where = this.runner.check ? KERNELS[this.about.kernels] ?? this.about.kernels : this.runner.where;
-    this.figures.replaceChildren(...parts.flatMap((part) => [part, " · "]), where);
+    this.figures.replaceChildren(...parts.flatMap((part) => [part, " · "]), this.runner.told);
   }
 
   async #check() {
