@@ -25,11 +25,12 @@ from ..graph.frames import Frames
 from ..graph.nodes import Array
 from ..tokenizers.tokenizer import Tokenizer
 from .compiler import Compiled
+from .figures import Figures
 from .steps import Step
 
 
 @dataclass(frozen=True)
-class ModelFile:
+class ModelFile(Figures):
     """A model file, read and checked. Words are int32 arrays, weights uint32."""
 
     meta: dict[str, Any]
@@ -41,28 +42,6 @@ class ModelFile:
     body: int  # steps of a translator's encoder
     head: int  # steps before the head
     sizes: dict[str, int]  # bytes of each section
-
-    @property
-    def context(self) -> int:
-        return int(self.program[0])
-
-    @property
-    def batch(self) -> int:
-        return int(self.program[1])
-
-    @property
-    def stride(self) -> int:
-        return int(self.program[2])
-
-    @property
-    def outputs(self) -> int:
-        """Words of a result: logits of the vocabulary or of labels, or an embedding."""
-        return int(self.program[3])
-
-    @property
-    def task(self) -> str:
-        """generate, classify, embed, translate, answer, tag or predict."""
-        return program.TASKS[int(self.program[12])]
 
     @cached_property
     def frames(self) -> Frames | None:
@@ -129,34 +108,12 @@ class ModelFile:
         """Whether each label holds or not by itself; otherwise one of them does."""
         return bool(self.program[16])
 
-    def cache_bytes(self, context: int) -> int:
-        """Bytes of the caches of all layers for a context."""
-        layers = int(self.program[11])
-        words = self.program.tolist()
-        return 4 * sum(regions.cache_words(words, i, context) for i in range(layers))
-
-    @property
-    def cache_bits(self) -> tuple[int, int]:
-        """The most bits that a key has in a cache, and a value."""
-        stores = [(s["key_bits"], s["value_bits"]) for s in self.steps if s.op == "store"]
-        return max((k for k, _ in stores), default=0), max((v for _, v in stores), default=0)
-
     def with_cache(self, key_bits: int, value_bits: int) -> ModelFile:
         """The same, as large as it would be had it been converted with these or fewer bits.
 
         For plans alone: the program's steps are not changed.
         """
-        words = self.program.copy()
-        for s in self.steps:
-            if s.op == "store":
-                cache = regions.caches(words) + (s["cache"] & 63) - regions.CACHE
-                bits = min(s["key_bits"], key_bits), min(s["value_bits"], value_bits)
-                words[cache] = regions.pair_words(s["heads"], s["size"], *bits)
-        return replace(self, program=words)
-
-    def arena_bytes(self, context: int) -> int:
-        """Bytes of the arena for a context."""
-        return 4 * regions.arena_words(self.program.tolist(), context)
+        return replace(self, program=np.array(self.narrowed(key_bits, value_bits), np.int32))
 
 
 def encode(compiled: Compiled, tokenizer: bytes, meta: dict[str, Any]) -> bytes:

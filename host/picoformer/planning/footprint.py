@@ -9,11 +9,10 @@ from __future__ import annotations
 import io
 from array import array
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any
 
-from ..compile.modelfile import ModelFile
-from ..device import binder, flash, loader, modelfile, program, regions
+from ..compile.figures import Figures
+from ..device import binder, flash, loader, modelfile, program, regions, weights
 from ..device import kernels_portable as portable
 from ..device.model import Model
 from .heap import Layout
@@ -65,7 +64,7 @@ def littlefs_pieces(size: int) -> array[int]:
 
 def _mapped(size: int) -> Any:
     """A file as the loader finds it in memory-mapped flash."""
-    found: Any = flash.Mapped.__new__(flash.Mapped)
+    found: Any = object.__new__(flash.Mapped)
     found.view = memoryview(b"")
     found._path, found._size, found._head = "/", size, 0
     found._at = littlefs_pieces(size)
@@ -73,12 +72,12 @@ def _mapped(size: int) -> Any:
     return found
 
 
-def resized(f: Footprint, m: ModelFile, context: int, layout: Layout) -> Footprint:
+def resized(f: Footprint, m: Figures, context: int, layout: Layout) -> Footprint:
     """The footprint of the same model at another context, from that at the file's.
 
     Only three things change their size: the caches, the arena and the list of tokens.
     """
-    words = m.program.tolist()
+    words = m.words
     sizes = [4 * regions.cache_words(words, i, context) for i in range(words[11])]
     arena = 4 * regions.arena_words(words, context)
     parts = {
@@ -94,25 +93,27 @@ def resized(f: Footprint, m: ModelFile, context: int, layout: Layout) -> Footpri
     return replace(f, parts=parts, binding=f.binding + more, pieces=pieces, caches=caches)
 
 
-def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Layout) -> Footprint:
+def footprint(data: bytes, m: Figures, context: int, place: str, layout: Layout) -> Footprint:
     """What a model takes at a context, 2 to the file's.
 
-    data: the bytes of the file `m`; weights: "flash", "ram" or "file".
+    data: the bytes of the file `m`; place: of the weights, "flash", "ram" or "file".
     """
     f = io.BytesIO(data)
-    model: Any = Model.__new__(Model)
+    model: Any = object.__new__(Model)
     model._f = None
-    model._mapped = _mapped(len(data)) if weights == "flash" else None
+    model._mapped = _mapped(len(data)) if place == "flash" else None
     # The plain kernels relocate nothing; the arrays are as large as those of the others.
-    model.weights = weights
-    model.in_ram = m.sizes["weights"] if weights == "ram" else 0
-    loader._fill(model, f, modelfile.sections(f), context, portable, None, 0)
+    model.weights = place
+    model.in_ram = m.sizes["weights"] if place == "ram" else 0
+    sections = modelfile.sections(f)
+    source = weights.File(f, sections[4][0]) if place == "file" else None
+    loader._fill(model, f, sections, context, portable, source, 0)
     arena, tables, _, matrices, *caches = model._space
     caches = [c for c in caches if c is not None]  # a signal's place is behind them
     lists = [model._encoder, model._body, model._head]
-    words = next(record.obj for steps in lists for _, record in steps)
     # Native kernels get the address of a record, but for those whose weights come through tiles.
-    lists = [[(k, r if hasattr(k, "__self__") else 0) for k, r in steps] for steps in lists]
+    method = type(layout.of)
+    lists = [[(k, r if isinstance(k, method) else 0) for k, r in steps] for steps in lists]
     model._encoder, model._body, model._head = lists
     seen: set[int] = {id(model._space)}
     of = layout.of
@@ -122,14 +123,14 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
         "arena": of(arena, seen),
         "tokenizer": of(model.tokenizer, seen),
         "tables": of(tables, seen),
-        "program": of(words, seen),
-        "steps": sum(of(steps, seen) for steps in lists),
+        "program": layout.array(4 * len(m.program)),
+        "steps": sum(of(steps, seen) for steps in [*lists, *_tiled(m, source, matrices)]),
         "labels": layout.texts(model.labels) if model.labels else 0,
     }
     seen.add(id(model.labels))
     parts["rest"] = of(model, seen) + layout.listed(len(model._space))
     checking = parts["program"] + parts["tables"]
-    operands = program.operands(m.program.tolist())
+    operands = program.operands(m.words)
     binding = sum(parts.values()) + layout.array(4 * operands)
     each = [layout.blocks(4 * len(c)) for c in caches]
     pieces = {
@@ -139,17 +140,30 @@ def footprint(data: bytes, m: ModelFile, context: int, weights: str, layout: Lay
         "tables": layout.blocks(m.sizes["tables"]),
         "program": layout.blocks(m.sizes["program"]),
     }
-    if weights == "ram":
+    if place == "ram":
         pieces["weights"] = layout.blocks(m.sizes["weights"])
-    elif weights == "file":
+    elif place == "file":
         pieces["weights"] = layout.blocks(4 * len(matrices))
     transient = 0 if m.task in ("generate", "translate") else layout.array(4 * m.outputs)
     return Footprint(parts, checking, binding, transient, pieces, each)
 
 
-def copied(m: ModelFile, room: int) -> int:
+def _tiled(m: Figures, source: Any, buffer: Any) -> list[Any]:
+    """The objects of the steps whose weights come through tiles, which methods stand for."""
+    if source is None:
+        return []
+    tiles = weights.Tiles(source, buffer)
+    count = sum("w" in program.OPS[op][1] for op, _ in program.walk(m.words))
+    return [source] + [weights.Tiled(None, tiles, 0, 0, 1, 0) for _ in range(count)]
+
+
+class _InRam:
+    weights = "ram"
+
+
+def copied(m: Figures, room: int) -> int:
     """Bytes of the matrices that the loader copies from mapped flash into so much room."""
-    runs, matrices = binder._runs(SimpleNamespace(weights="ram"), array("i", m.program), 0)
+    runs, matrices = binder._runs(_InRam, array("i", m.program), 0)
     seen = set()
     total = 0
     for first in matrices[::2]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from types import MethodType
 from typing import Any
 
 _TABLES = (1, 2, 4, 6, 8, 10, 12, 17, 23, 29, 37, 47, 59, 73, 97, 127, 167, 223, 293)
@@ -46,22 +45,21 @@ class Layout:
             return 0  # a str here is a name of the code; `texts` counts others
         seen.add(id(thing))
         if isinstance(thing, array):
-            return self.array(len(thing) * thing.itemsize)
+            return self.array(len(bytes(thing)))
         if isinstance(thing, bytearray):
             return self.array(len(thing))
-        if isinstance(thing, memoryview):
-            return self.block + self.of(thing.obj, seen)
+        # What a view or a method is of is there besides; MicroPython does not tell what it is.
+        if isinstance(thing, memoryview | type(self.of)):
+            return self.block
         if isinstance(thing, list):
             return self.listed(len(thing)) + sum(self.of(v, seen) for v in thing)
         if isinstance(thing, tuple):
             own = self.blocks(self.pointer * (2 + len(thing))) if thing else 0
             return own + sum(self.of(v, seen) for v in thing)
-        if isinstance(thing, MethodType):
-            return self.block + self.of(thing.__self__, seen)
-        if hasattr(thing, "__dict__") and type(thing).__module__.startswith("picoformer."):
-            values = vars(thing).values()
-            return self.table(len(values)) + sum(self.of(v, seen) for v in values)
-        return 0
+        held = getattr(thing, "__dict__", None)
+        if not held or callable(thing):
+            return 0  # a function, or what is Python's own
+        return self.table(len(held)) + sum(self.of(v, seen) for v in held.values())
 
     def table(self, n: int) -> int:
         """Bytes of an object with n attributes."""

@@ -175,6 +175,10 @@ class Profile:
         whole, rest = divmod(self.heap.bytes, max(self.largest.bytes, 1))
         return (self.largest.bytes,) * whole + (rest,) * bool(rest)
 
+    def on_disk(self, size: int) -> int:
+        """Bytes that a file takes of the filesystem, its share of a folder's blocks left out."""
+        return -(-size // self.block) * self.block
+
     @property
     def mpy(self) -> int:
         """What sys.implementation._mpy is there."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..compile.modelfile import ModelFile
+from ..compile.figures import Figures
 from ..device import program
 
 OVERLAP = 0.4  # of the time that both compute
@@ -57,20 +57,20 @@ class Speed:
     both_cores_with_waits: float
 
 
-def words_swept(m: ModelFile) -> int:
+def words_swept(m: Figures) -> int:
     """Words of the matrices that are read for each token of a text."""
     n = 0
-    for op, i in program.walk(m.program):
+    for op, i in program.walk(m.words):
         if op in program.LINEAR or program.OPS[op][0] == "bias":
             groups, size = program.matrix(m.program, op, i)
             n += groups * size
     return n
 
 
-def cycles(m: ModelFile, rates: Rates, position: int) -> tuple[float, float]:
+def cycles(m: Figures, rates: Rates, position: int) -> tuple[float, float]:
     """Of a token at a position: in the steps that two cores share, and in all else."""
     shared = alone = 0.0
-    for op, i in program.walk(m.program):
+    for op, i in program.walk(m.words):
         name = program.OPS[op][0]
         if op in program.LINEAR:
             rate = rates.linear4 if op in program.FOUR else rates.linear
@@ -96,7 +96,7 @@ def cycles(m: ModelFile, rates: Rates, position: int) -> tuple[float, float]:
     return shared, alone + rates.python + rates.element["sample"] * m.outputs
 
 
-def speed(m: ModelFile, board: str, context: int, copied: int | None) -> Speed | None:
+def speed(m: Figures, board: str, context: int, copied: int | None) -> Speed | None:
     """Of a model that generates on a board of a name; None for others.
 
     copied: bytes of its matrices that are in RAM and not in flash; None for all.
