@@ -44,7 +44,7 @@ from .room import Room, ask
 from .trouble import check
 
 # Prints a file's first section, which docs/format.md says where to find.
-_METADATA = """
+METADATA = """
 from binascii import b2a_base64
 try:
     f = open({path}, "rb")
@@ -280,7 +280,7 @@ class Board(Closing):
 
     def metadata(self, name: str) -> dict[str, Any]:
         """The metadata of a model in the board's flash. A model that is loaded is dropped."""
-        told = self.exec(_METADATA.format(path=repr(f"/{utf8(name)}.pft")), None)
+        told = self.exec(METADATA.format(path=repr(f"/{utf8(name)}.pft")), None)
         try:
             meta = json.loads(base64.b64decode("".join(told.split())))
         except ValueError as e:

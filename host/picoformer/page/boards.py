@@ -8,9 +8,10 @@ import struct
 from binascii import crc32
 from typing import Any
 
-from ..boards import connection, contents, install, probe, room, trouble
+from ..boards import board, connection, contents, install, probe, room, trouble
 from ..device import __version__
 from ..device import server_frames as wire
+from ..device.program import TASKS
 from ..runtime import files
 from ..runtime.platforms import ARCHITECTURES, BOARDS, MPY, OLDEST, SOUND, XTENSA, mpy_of
 from ..tokenizers.added import FLAG_ADDED
@@ -31,6 +32,7 @@ SCRIPTS = {
     "replace": install.REPLACE,
     "models": contents.MODELS,
     "version": contents.VERSION,
+    "metadata": board.METADATA,
     "erase": contents.REMOVE,
     "room": room.SCRIPT,
     "free": room.FREE,
@@ -93,6 +95,7 @@ def _rules() -> dict[str, Any]:
             },
             "added": FLAG_ADDED,
         },
+        "tasks": TASKS,
         "doors": install.DOORS,
         "patient": wire.PATIENT,
     }

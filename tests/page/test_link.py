@@ -1,0 +1,552 @@
+"""The page's end of the serial link, in node: its frames against the documents', its requests
+against the board's server, and a whole board behind MicroPython's unix port.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+from binascii import b2a_base64, crc32
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+from fakeboard import FakeBoard, double, drop, flip
+from picoformer import Board
+from picoformer.boards import limits
+from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.boards.frames import encode_raw, encode_text
+from picoformer.boards.port import SerialPort
+from picoformer.boards.repl import Repl
+from picoformer.device import server_frames as wire
+from picoformer.device.probabilities import probabilities
+from picoformer.device.stops import until
+from picoformer.page.boards import describe
+from picoformer.runtime import files
+from picoformer.runtime.platforms import Platform, mpy_of
+
+SCRIPT = Path(__file__).with_name("link.mjs")
+DOC = (models.ROOT / "docs" / "protocol.md").read_text("utf-8")
+OLDEST = 18  # of node
+PROMPT = "Once upon a time"
+
+
+def why_not() -> str:
+    """Why node cannot run here; empty if it can."""
+    node = shutil.which("node")
+    if not node:
+        return "node is missing"
+    said = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    if int(said.strip().lstrip("v").partition(".")[0] or 0) < OLDEST:
+        return f"node is {said.strip()}, expected {OLDEST} or newer"
+    return ""
+
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+def node(name: str, given: Any = None, limit: float = 60) -> Any:
+    """What a scenario of link.mjs says."""
+    done = subprocess.run(
+        ["node", str(SCRIPT), name],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=limit,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+# Frames
+
+
+def test_the_numbers_are_the_protocols():
+    said = node("numbers")
+    kept = said.pop("limits")
+    assert said == {name: getattr(wire, name) for name in said}
+    rows = re.findall(r"^\| (\d+|0x[0-9A-F]+) \| ([A-Z_]+) \|", DOC, re.M)
+    assert {name: int(number, 0) for number, name in rows} == said
+    assert kept == {name: getattr(limits, name) for name in kept}
+
+
+EXAMPLES = {
+    "HELLO, sequence 1": (wire.HELLO, 1, bytes([1, 0])),
+    "PING, sequence 3": (wire.PING, 3, b"hi"),
+    "DATA, sequence 7": (wire.DATA, 7, struct.pack("<I", 512) + b"\3\4\5"),
+    "its reply": (wire.DATA | 0x80, 7, struct.pack("<I", 515)),
+    "TOKEN, sequence 9": (wire.TOKEN, 9, b"\0\0\5\0 girl\0\0"),
+    "ERROR, sequence 8": (wire.ERROR, 8, struct.pack("<BI", wire.BAD_OFFSET, 1536)),
+}
+
+
+def framed(cases: list[tuple[int, int, bytes]]) -> list[dict[str, Any]]:
+    said = node("frames", [[kind, seq, body.hex()] for kind, seq, body in cases])
+    for case, got in zip(cases, said, strict=True):
+        kind, seq, body = case
+        assert got["back"] == [[kind, seq, body.hex()]]
+        assert got["crc32"] == crc32(body)
+        assert got["base64"] == b2a_base64(body, newline=False).decode()
+    return said
+
+
+def test_the_documents_examples():
+    for name, got in zip(EXAMPLES, framed(list(EXAMPLES.values())), strict=True):
+        row = rf"^\| {re.escape(name)}[^|]*\| `(\S+)` \|\n(?:\| \| `([0-9a-f ]+)` \|)?"
+        found = re.search(row, DOC, re.M)
+        assert found
+        assert bytes.fromhex(got["text"]) == found[1].replace("\\n", "\n").encode()
+        if found[2]:
+            assert bytes.fromhex(got["raw"]) == bytes.fromhex(found[2])
+
+
+def test_frames_are_the_pcs():
+    rng = random.Random(0)
+    cases = [(wire.PING, 1, bytes(range(256)))]
+    for size in (*range(8), 255, 257, 1024, 32768):
+        cases.append((rng.randrange(256), rng.randrange(256), rng.randbytes(size)))
+        cases.append((3, 3, b"\3" * size))
+        cases.append((6, 1, bytes(rng.choices(b'\x03 !"', k=size))))
+    for case, got in zip(cases, framed(cases), strict=True):
+        assert bytes.fromhex(got["text"]) == encode_text(*case)
+        assert bytes.fromhex(got["raw"]) == encode_raw(*case)
+
+
+def test_the_decoder_skips_what_is_no_frame():
+    noise = b"printed\r\n~not base64!\n~AAAA\n~AQ=B\nno end of line"
+    data = noise + encode_text(wire.PING, 1, b"x") + b"warning: low\n"
+    said = node("decoder", {"data": data.hex()})
+    assert said == {"frames": [[wire.PING, 1, b"x".hex()]], "ended": False, "then": True}
+
+
+# What the board and the PC have in Python
+
+
+def test_literals():
+    values = [(1, -2, None, True, False), "it's \"x\"\\\n\té😀", [], {"a.mpy": 3, "b": None}, ("x",)]
+    said = node("literals", [repr(v) for v in values])
+    assert [v for v, _ in said] == json.loads(json.dumps(values))
+    assert [eval(text) for i, (_, text) in enumerate(said) if i == 1] == [values[1]]
+    ((value, _),) = node("literals", [repr(b"\x89PFT\x03'\0")])
+    assert value.encode("latin-1") == b"\x89PFT\x03'\0"
+    cases = [
+        [install, v] if not isinstance(v, dict) else [install, v]
+        for install, v in (("a = {}\nf(%r)", "/é"), ("serve({})", ""), ("{path!r} {path}", {"path": "x"}))
+    ]
+    assert node("filled", cases) == ["a = {}\nf('/\\xe9')", "serve()", "'x' x"]
+
+
+def test_probabilities_are_the_runtimes():
+    rng = random.Random(1)
+    cases = []
+    for _ in range(60):
+        bits, n = rng.randrange(0, 24), rng.randrange(1, 9)
+        spread = rng.choice((3, 12, 400)) << bits
+        logits = [max(min(rng.randrange(-spread, spread + 1), 2**31 - 1), -(2**31)) for _ in range(n)]
+        cases.append({"logits": logits, "bits": bits, "several": rng.random() < 0.5})
+    for case, got in zip(cases, node("probabilities", cases), strict=True):
+        names = [str(i) for i in range(len(case["logits"]))]
+        expected = probabilities(case["logits"], names, case["bits"], case["several"])
+        assert got == [share for _, share in expected], case
+
+
+def test_stop_texts():
+    rng = random.Random(2)
+    cases: list[tuple[list[str], list[str]]] = []
+    for _ in range(200):
+        pieces = ["".join(rng.choices("ab.", k=rng.randrange(4))) for _ in range(8)]
+        stop = ["".join(rng.choices("ab.", k=rng.randrange(1, 4))) for _ in range(rng.randrange(1, 4))]
+        cases.append((pieces, stop))
+    expected = ["".join(until((p for p in pieces), stop)) for pieces, stop in cases]
+    assert node("stops", cases) == expected
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site's runtime/."""
+    folder = tmp_path_factory.mktemp("runtime")
+    boards, data = describe()
+    for path, content in {**data, "boards.json": json.dumps(boards).encode()}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder
+
+
+def test_the_runtimes_files_are_those_that_the_pc_chooses(site):
+    platforms = [
+        Platform((1, 26, 1), mpy_of("armv6m"), "rp2", ""),
+        Platform((1, 27, 0), mpy_of("rv32imc"), "rp2", ""),
+        Platform((1, 27, 0), mpy_of("rv32imc"), "esp32", ""),
+        Platform((1, 26, 0), mpy_of("xtensawin"), "esp32", ""),
+        Platform((1, 26, 0), mpy_of("x64"), "linux", ""),
+        Platform((1, 26, 0), mpy_of(""), "webassembly", ""),
+        Platform((1, 25, 0), 5 | mpy_of("xtensawin") & ~255, "esp32", ""),  # .mpy of another version
+        Platform((1, 29, 0), 7 | mpy_of("armv7emsp") & ~255, "pyboard", ""),
+        Platform((1, 29, 0), 0, "unix", ""),
+    ]
+    sections = [None, [], [struct.pack("<2I", 3, 0)], [struct.pack("<2I", 1, 0xFFFF)],
+                [struct.pack("<2I", kind, 0) for kind in range(7)]]  # fmt: skip
+    cases = [(p, s) for p in platforms for s in sections]
+    said = node("runtime", {
+        "boards": json.loads((site / "boards.json").read_text()),
+        "platforms": [
+            {**vars(p), "sections": s and [x.hex() for x in s] if s is not None else None}
+            for p, s in cases
+        ],
+    })  # fmt: skip
+    for (platform, some), got in zip(cases, said, strict=True):
+        expected = files.wanted(platform, None if some is None else files.readers(some))
+        assert got["files"] == {name: crc32(data) for name, data in expected.files.items()}
+        assert bool(got["notice"]) == bool(expected.notice), platform
+
+
+def test_what_a_browser_says():
+    said = node("browser")
+    assert said["none"]["code"] == "unsupported"
+    assert "Chrome, Edge and Opera" in said["none"]["error"]
+    assert "pip install picoformer" in said["none"]["error"]
+    assert said["name"] == "Raspberry Pi Pico" and said["filters"] > 9 and said["all"] == {}
+    assert said["cancelled"]["code"] == "cancelled" and said["known"] == 1
+    assert "close Thonny" in said["taken"]["error"] and said["taken"]["code"] == "port"
+
+
+# The board's server, over a line that loses, damages and doubles bytes
+
+
+class Bridge:
+    """A fake board's line as a TCP socket of this computer."""
+
+    def __init__(self, board: FakeBoard) -> None:
+        self.board = board
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        client, _ = self.listener.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def down() -> None:
+            while not self.board.to_pc.closed:
+                if data := self.board.read(0.05):
+                    client.sendall(data)
+
+        threading.Thread(target=down, daemon=True).start()
+        while data := client.recv(65536):
+            self.board.write(data)
+
+    def close(self) -> None:
+        self.listener.close()
+        self.board.close()
+        self.board.to_pc.close()
+
+
+@pytest.fixture
+def fake(tmp_path) -> Iterator[Bridge]:
+    (tmp_path / "flash").mkdir()
+    bridge = Bridge(FakeBoard(tmp_path / "flash"))
+    yield bridge
+    bridge.close()
+
+
+QUICK = {"RESEND": 0.05, "DRAIN": 0.01, "STALL": 0.5}
+SHORT = {"raw": True, "payload": 256, "credit": 1024}
+DATA = random.Random(1).randbytes(6000) + bytes(range(256)) * 3
+
+
+def served(bridge: Bridge, *does: list[Any], form: dict[str, Any] = SHORT) -> list[Any]:
+    bridge.board.server._payload = form["payload"]
+    given = {"port": bridge.port, "quick": QUICK, "form": form, "does": does}
+    return node("server", given)
+
+
+def test_requests(fake, tmp_path):
+    (tmp_path / "m.pft").write_bytes(DATA)
+    for i in range(40):
+        (fake.board.folder / f"model with a long name {i:03}.pft").write_bytes(bytes(100 + i))
+    said = served(
+        fake,
+        ["ping", "there"],
+        ["models"],
+        ["upload", "m", str(tmp_path / "m.pft"), 1 << 30],
+        ["remove", "m"],
+        ["remove", "m"],
+        ["load", "m"],
+        ["request", 99, ""],
+        ["request", wire.HELLO, "0200"],
+        ["upload", "../m", str(tmp_path / "m.pft"), 1 << 30],
+        ["bye"],
+        ["ping", "gone"],
+    )
+    ping, listed, upload, removed, again, load, what, old, name, bye, gone = said
+    assert ping == {"value": "there"}
+    assert [m["bytes"] for m in listed["value"]] == [100 + i for i in range(40)]
+    assert upload["value"]["resumed"] == 0
+    assert upload["value"]["seen"][-1] == [len(DATA), len(DATA)]
+    assert "value" not in removed or removed["value"] is None
+    assert "no model 'm'" in again["error"] and again["code"] == "no-model"
+    assert load["code"] == "no-model"
+    assert "does not know request 99" in what["error"]
+    assert "speaks version 1" in old["error"]
+    assert "is not a name for a model" in name["error"]
+    assert "error" not in bye and gone["code"] == "ended"
+
+
+def test_a_stopped_upload_goes_on(fake, tmp_path):
+    (tmp_path / "m.pft").write_bytes(DATA)
+    (fake.board.folder / "m.pft").write_bytes(b"old")
+    file = str(tmp_path / "m.pft")
+    first, alive, second = served(
+        fake, ["upload", "m", file, 2000], ["ping", "x"], ["upload", "m", file, 1 << 30]
+    )
+    assert first["code"] == "stopped" and "deploy again" in first["error"]
+    assert alive == {"value": "x"}
+    assert 2000 <= second["value"]["resumed"] < len(DATA)
+    assert (fake.board.folder / "m.pft").read_bytes() == DATA
+
+
+def test_full_flash(fake, tmp_path, monkeypatch):
+    (tmp_path / "m.pft").write_bytes(DATA)
+    monkeypatch.setattr(fake.board.server, "_space", lambda: 1000)
+    (said,) = served(fake, ["upload", "m", str(tmp_path / "m.pft"), 1 << 30])
+    assert said["code"] == "no-space" and "1,000 bytes are free" in said["error"]
+
+
+def to_ctrl(value: int) -> bytes:
+    """A byte that is no Ctrl-C, which would end the server."""
+    return bytes([0x1F if value != 0x1F else 0x20])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_faults(fake, tmp_path, seed):
+    """Whatever befalls the bytes, the file arrives as it was and the answers are right."""
+    rng = random.Random(seed)
+    damages = (flip, drop, double, to_ctrl, lambda v: bytes([v]) + rng.randbytes(3).replace(b"\3", b""))
+    form = {**SHORT, "raw": bool(seed % 3)}
+    for line in (fake.board.to_board, fake.board.to_pc):
+        at = 200  # behind the greeting
+        for _ in range(12):
+            at += rng.randrange(30, 900)
+            line.damage[at] = rng.choice(damages)
+    (tmp_path / "m.pft").write_bytes(DATA)
+    pings = [["ping", f"word {i}"] for i in range(20)]
+    said = served(
+        fake, *pings, ["upload", "m", str(tmp_path / "m.pft"), 1 << 30], ["models"], form=form
+    )
+    assert [s.get("value") for s in said[:20]] == [text for _, text in pings], said
+    assert said[20].get("value", said[20])["seen"][-1] == [len(DATA), len(DATA)]
+    assert (fake.board.folder / "m.pft").read_bytes() == DATA
+    assert [m["name"] for m in said[21]["value"]] == ["m"]
+
+
+def test_texts_over_a_line_with_faults(fake, stories):
+    """The same tokens, each once."""
+    shutil.copy(stories.path, fake.board.folder / "stories.pft")
+    rng = random.Random(7)
+    for at in range(400, 4000, 150):
+        fake.board.to_pc.damage[at + rng.randrange(100)] = rng.choice((flip, drop, double))
+    load, text, stopped, alive = served(
+        fake,
+        ["load", "stories"],
+        ["text", PROMPT, {"maxTokens": 90}],
+        ["text", PROMPT, {"maxTokens": 200}, 5],
+        ["ping", "x"],
+    )
+    assert load["value"]["task"] == "generate"
+    said = "".join(text["value"]["pieces"])
+    assert said == "".join(stories.sim.generate(PROMPT, max_tokens=90))
+    assert text["value"]["stats"]["tokens"] == 90
+    assert len(stopped["value"]["pieces"]) == 5 and stopped["value"]["stats"]["stopped"]
+    assert alive == {"value": "x"}
+
+
+# A whole board
+
+
+@pytest.fixture(scope="module")
+def flash(tmp_path_factory) -> Path:
+    """A board's flash, which the tests fill in their order."""
+    if reason := models.no_micropython():
+        pytest.skip(reason)
+    return tmp_path_factory.mktemp("flash")
+
+
+@pytest.fixture
+def unix(flash) -> Iterator[UnixBoard]:
+    with UnixBoard(flash, socket=True) as board:
+        yield board
+
+
+def boarded(unix: UnixBoard, site: Path, *does: list[Any], **more: Any) -> Any:
+    port = int(unix.port.rpartition(":")[2])
+    return node("board", {"port": port, "site": str(site), "does": does, **more})
+
+
+def has_repl(unix: UnixBoard) -> None:
+    """Whether the board's REPL answers another program."""
+    port = SerialPort(unix.port)
+    repl = Repl(port)
+    repl.enter()
+    assert repl.run("print(6 * 7)") == "42\n"
+    repl.leave()
+    port.close()
+
+
+def test_a_bare_board(unix, site, stories, own):
+    """From nothing to a text, and the port given back."""
+    intents = own("intents")
+    question = "will it rain in Lyon tomorrow?"
+    said = boarded(
+        unix,
+        site,
+        ["info"],
+        ["generate", {"prompt": PROMPT}],
+        ["deploy", "stories", str(stories.path)],
+        ["generate", {"prompt": PROMPT}],
+        ["load", "stories"],
+        ["generate", {"prompt": PROMPT, "maxTokens": 60}],
+        ["generate", {"prompt": PROMPT, "maxTokens": 60, "temperature": 0.8, "topP": 0.9, "seed": 5}],
+        ["generate", {"prompt": PROMPT, "stop": "."}],
+        ["generate", {"prompt": PROMPT}, 3],
+        ["busy", {"prompt": PROMPT}],
+        ["logits", stories.sim.tokenizer.encode(PROMPT)],
+        ["pixels", [1, 2, 3]],
+        ["deploy", "intents", str(intents.path)],
+        ["load", "intents"],
+        ["classify", question],
+        ["generate", {"prompt": PROMPT}],
+        ["metadata", "intents"],
+        ["install"],
+        ["remove", "intents"],
+        ["remove", "intents"],
+    )
+    told = iter(said["told"])
+    assert said["closed"] and said["reason"] is None and len(said["statuses"]) == 3
+
+    info = next(told)["value"]
+    assert info["platform"] == "linux" and info["freeHeap"] > 1_000_000
+    assert info["largest"] > 1_000_000 and info["freeFlash"] > 0
+    assert not info["runtime"]["installed"] and len(info["runtime"]["missing"]) > 30
+    assert "load one first" in next(told)["error"]
+
+    deployed = next(told)["value"]
+    assert deployed["resumed"] == 0
+    (model,) = deployed["models"]
+    assert (model["name"], model["state"], model["task"]) == ("stories", "whole", "generate")
+    assert {at["what"] for at in deployed["seen"]} == {"runtime", "stories"}
+    assert deployed["seen"][-1]["done"] == deployed["seen"][-1]["total"] == model["bytes"]
+    assert (unix.folder / "stories.pft").read_bytes() == stories.path.read_bytes()
+
+    assert "load one first" in next(told)["error"]
+    loaded = next(told)["value"]
+    assert (loaded["task"], loaded["context"]) == ("generate", stories.sim.context)
+    assert loaded["vocab"] == stories.sim.vocab and loaded["labels"] == []
+    text = next(told)["value"]
+    assert text["text"] == "".join(text["pieces"])
+    assert text["text"] == "".join(stories.sim.generate(PROMPT, max_tokens=60))
+    assert (text["tokens"], text["stopped"]) == (60, "length") and text["ms"] >= text["firstMs"]
+    drawn = stories.sim.generate(PROMPT, max_tokens=60, temperature=0.8, top_p=0.9, seed=5)
+    assert next(told)["value"]["text"] == "".join(drawn)
+    sentence = next(told)["value"]
+    assert sentence["text"] == "".join(stories.sim.generate(PROMPT, stop="."))
+    assert sentence["stopped"] == "stop"
+    assert next(told)["value"]["stopped"] == "user"
+    busy = next(told)["value"]
+    assert busy["second"]["code"] == "busy" and busy["stopped"] == "user"
+    logits = stories.sim.logits(stories.sim.tokenizer.encode(PROMPT))
+    assert next(told)["value"] == [int(v) for v in logits]
+    assert "reads text" in next(told)["error"]
+
+    assert len(next(told)["value"]["models"]) == 2
+    assert next(told)["value"]["task"] == "classify"
+    expected = intents.sim.classify(question)
+    shares = intents.sim.probabilities(expected)
+    results = next(told)["value"]["results"]
+    assert [(r["label"], r["logit"]) for r in results] == expected
+    assert [(r["label"], r["probability"]) for r in results] == list(shares)
+    assert "made to classify" in next(told)["error"]
+    assert next(told)["value"]["task"] == "classify"
+    update = next(told)["value"]
+    assert not update["written"] and update["runtime"]["current"]
+    assert [m["name"] for m in next(told)["value"]] == ["stories"]
+    assert "no model 'intents'" in next(told)["error"]
+    has_repl(unix)
+    with Board(unix.port) as board:  # it is the PC's runtime
+        assert not board.update()
+
+
+def test_a_page_that_is_closed_in_the_middle_of_a_text(unix, site, stories):
+    boarded(unix, site, ["load", "stories"], ["leave", {"prompt": PROMPT}])
+    has_repl(unix)
+    said = boarded(unix, site, ["load", "stories"], ["generate", {"maxTokens": 5}])
+    assert said["told"][1]["value"]["tokens"] == 5
+
+
+def test_an_upload_that_is_cut_goes_on(unix, site, own):
+    """By the user, by the cable, and by a reset of the board."""
+    sentiment = str(own("sentiment").path)
+    size = own("sentiment").path.stat().st_size
+    done = boarded(unix, site, ["deploy", "sentiment", sentiment, size // 8])
+    assert done["told"][0]["code"] == "stopped" and done["reason"] is None
+    (part,) = boarded(unix, site, ["info"])["told"][0]["value"]["models"][:1]
+    assert (part["name"], part["state"]) == ("sentiment", "unfinished")
+
+    done = boarded(unix, site, ["deploy", "sentiment", sentiment], cutAt=size // 3)
+    (told,) = done["told"]
+    assert told["code"] == "lost" and "unplugged or reset" in told["error"]
+    assert done["reason"] == told["error"]
+
+    done = boarded(unix, site, ["deploy", "sentiment", sentiment], ["load", "sentiment"],
+                   ["classify", "a delight"])  # fmt: skip
+    assert done["told"][0]["value"]["resumed"] > size // 8
+    results = done["told"][2]["value"]["results"]
+    expected = own("sentiment").sim.classify("a delight")
+    assert [(r["label"], r["logit"]) for r in results] == expected
+    (unix.folder / "sentiment.pft").unlink()
+
+
+def test_damaged_model_files(unix, site, stories, tmp_path):
+    data = bytearray(stories.path.read_bytes())
+    files = {}
+    for name, at in (("header", 40), ("weights", len(data) - 100)):
+        some = bytearray(data)
+        some[at] ^= 1
+        files[name] = tmp_path / f"{name}.pft"
+        files[name].write_bytes(some)
+    files["short"] = tmp_path / "short.pft"
+    files["short"].write_bytes(data[:-8])
+    files["text"] = tmp_path / "text.pft"
+    files["text"].write_bytes(b"What is this?")
+    said = boarded(
+        unix,
+        site,
+        *(["deploy", name, str(path)] for name, path in files.items()),
+        ["load", "weights"],
+        ["load", "stories"],
+        ["remove", "weights"],
+    )["told"]
+    header, weights, short, text, load, alive, _ = said
+    assert header == {"error": "header cannot be deployed: its header is damaged.", "code": "model"}
+    assert "value" in weights
+    assert "cut off" in short["error"] and "no model file" in text["error"]
+    assert load["code"] == "board" and "CRC" in load["error"] and "Traceback" not in load["error"]
+    assert alive["value"]["name"] == "stories"
+
+
+def test_an_installation_that_is_stopped_goes_on(unix, site):
+    library = unix.folder / "lib" / "picoformer"
+    shutil.rmtree(library)
+    first, second = boarded(unix, site, ["install", 40_000], ["install"])["told"]
+    assert first["code"] == "stopped" and "Install again" in first["error"]
+    there = second["value"]
+    assert there["written"] and there["runtime"]["current"]
+    assert not list(library.glob("*.part"))
