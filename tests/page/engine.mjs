@@ -1,27 +1,25 @@
-// Asks the engine's Interpreter in node: node engine.mjs WEB SOURCES < requests, one JSON a line.
+// Asks the engine's Interpreter in node, by requests of one line of JSON:
+// node engine.mjs WEB SOURCES [KERNELS] < requests
 
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [web, sources] = process.argv.slice(2);
+const [web, sources, kernels = `${web}/engine/kernels.wasm`] = process.argv.slice(2);
 const { Interpreter } = await import(pathToFileURL(`${web}/engine/interpreter.js`));
-const reports = [];
-const interpreter = await Interpreter.start(
-  (place) => readFile(place === "runtime/sources.json" ? sources : `${web}/${place}`),
-  (done, total) => reports.push([done, total]),
-);
+const others = { "runtime/sources.json": sources, "engine/kernels.wasm": kernels };
+const interpreter = await Interpreter.start((place) => readFile(others[place] ?? `${web}/${place}`));
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { task, given, as, most = Infinity, file } = JSON.parse(line);
   const values = [];
   let error;
-  reports.length = 0;
   const begun = performance.now();
   try {
     if (file) interpreter.mp.FS.writeFile(given.path, await readFile(file));
     for (const [key, value] of Object.entries(given)) {
-      if (value?.base64 !== undefined) given[key] = new Uint8Array(Buffer.from(value.base64, "base64"));
+      if (value?.base64 === undefined) continue;
+      given[key] = new Uint8Array(Buffer.from(value.base64, "base64"));
     }
     for await (const value of interpreter.steps(task, given)) {
       values.push(as ? [...interpreter.numbers(globalThis[as], value)] : value);
@@ -34,5 +32,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { printed } = interpreter;
   interpreter.printed = "";
   const heap = interpreter.memory.buffer.byteLength;
-  console.log(JSON.stringify({ values, error, ms, printed, heap, reports: reports.length }));
+  console.log(JSON.stringify({ values, error, ms, printed, heap }));
 }

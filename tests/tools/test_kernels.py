@@ -172,5 +172,8 @@ def test_the_fastest_family_that_runs(architecture, best, monkeypatch):
             words = f"cannot run {family} kernels; use kernels='{able[0]}'"
             with pytest.raises(Error, match=words):
                 modelfile.family(family)
+    given = types.ModuleType("kernels_wasm")
+    given.BIAS = 1
+    assert modelfile.family(given) is given
     with pytest.raises(Error, match="no kernels 'gpu': there are 'dsp', 'thumb', 'rv32', 'viper'"):
         modelfile.family("gpu")

@@ -232,10 +232,12 @@ export class Engine {
   /**
    * The model's integers for an input.
    * @param {number[]|string|Uint8Array|Int16Array} given tokens, or what `read` takes
+   * @param {{source?: number[]}} [options] source: tokens of the text that a translator reads
    * @returns {Promise<Int32Array>}
    */
-  async logits(given) {
-    return (await this.#ask("logits", { given: plain(given) }, { as: "Int32Array" }))[0];
+  async logits(given, { source } = {}) {
+    const asked = { given: plain(given), source: source ?? null };
+    return (await this.#ask("logits", asked, { as: "Int32Array" }))[0];
   }
 
   /**

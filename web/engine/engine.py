@@ -10,9 +10,10 @@ import json
 import sys
 from array import array
 from binascii import crc32
+
 from uctypes import addressof, bytearray_at
 
-import page  # of interpreter.js: kernels, now() and report()
+import page  # of interpreter.js: kernels, and now()
 
 sys.path.append("/lib")
 
@@ -45,25 +46,34 @@ class Native:
 
 
 class Portable:
-    """The runtime's own kernels in Python, which report how many of `total` calls are done."""
+    """The runtime's own kernels in Python; what a model calls waits, and is run call by call.
+
+    They make garbage, which goes between two steps of a task only.
+    """
 
     __name__ = "kernels_portable"
 
     def __init__(self):
         self.BIAS = portable.BIAS
-        self.done = 0
-        self.total = 1
-        for name in KERNELS:
-            setattr(self, name, self._counted(getattr(portable, name)))
         self.sample = portable.sample
+        self.waiting = []
+        for name in KERNELS:
+            setattr(self, name, self._later(getattr(portable, name)))
+        # The first step of all, while the signal is there.
+        self.windows = portable.windows
 
-    def _counted(self, kernel):
-        def counted(record, memory):
+    def _later(self, kernel):
+        def later(record, memory):
+            self.waiting.append((kernel, record, memory))
+
+        return later
+
+    def run(self):
+        """Run what waits; yields behind each call."""
+        waiting, self.waiting = self.waiting, []
+        for kernel, record, memory in waiting:
             kernel(record, memory)
-            self.done += 1
-            page.report(self.done, self.total)
-
-        return counted
+            yield
 
 
 NATIVE = Native()
@@ -143,8 +153,10 @@ def read(task, given):
         raise Error("no task %r: expected classify, tag, embed or predict" % task)
 
 
-def logits(given):
-    """The integers behind tokens, a text, pixels or rows."""
+def logits(given, source):
+    """The integers behind tokens, a text, pixels or rows; source: tokens that are translated."""
+    if source:
+        model.source(source)
     yield _array(_logits(model, _given(given)))
 
 
@@ -178,37 +190,40 @@ def check(given, crc):
     given: {"tokens"} (and "source"), or {"input"}; without, there is one. crc: of the simulator's
     integers, or None. Yields how far it is; at the end what came out.
     """
-    counted = Portable()
-    other = Model(model.path, model.context, "ram", counted)
-    try:
-        inputs = _inputs(given)
-        steps = len(other._body) + len(other._head)
-        counted.total = len(inputs) * steps
-        if given.get("source"):
-            counted.total += len(other._encoder)
-            for m in (model, other):
-                m.source(given["source"])
-        fast = slow = compared = 0
-        equal = True
-        for x in inputs:
-            before = page.now()
-            mine = _logits(model, x)
-            between = page.now()
-            theirs = _logits(other, x)
-            fast += between - before
-            slow += page.now() - between
+    slow = Portable()
+    other = Model(model.path, model.context, "ram", slow)
+    source, inputs = _inputs(given)
+    total = len(inputs) * (len(other._body) + len(other._head)) + len(other._encoder)
+    done = compared = 0
+    spent = [0, 0]
+    equal = True
+    for x in ([None] if source else []) + inputs:
+        mine = None
+        for i, m in enumerate((model, other)):
+            begun = page.now()
+            if x is None:
+                m.source(source)
+            elif m is model:
+                mine = _logits(m, x)
+            else:
+                _logits(m, x)
+            spent[i] += page.now() - begun
+        begun = page.now()
+        for _ in slow.run():
+            done += 1
+            spent[1] += page.now() - begun
+            yield {"done": done, "total": max(done, total)}
+            begun = page.now()
+        if mine:
             compared += len(mine)
-            equal = equal and mine == theirs
-            yield {"done": counted.done, "total": max(counted.done, counted.total)}
-        yield {
-            "equal": equal,
-            "compared": compared,
-            "kernelsMs": fast,
-            "portableMs": slow,
-            "recorded": None if crc is None else crc32(mine) & 0xFFFFFFFF == crc,
-        }
-    finally:
-        other.close()
+            equal = equal and mine == other._arena[other._logits : other._logits + other.outputs]
+    yield {
+        "equal": equal,
+        "compared": compared,
+        "kernelsMs": spent[0],
+        "portableMs": spent[1],
+        "recorded": None if crc is None else crc32(mine) & 0xFFFFFFFF == crc,
+    }
 
 
 def unload():
@@ -264,18 +279,17 @@ def _logits(m, given):
 
 
 def _inputs(given):
-    """What is run to check a model: of a text all its beginnings, as each has results."""
-    tokens = given.get("tokens")
+    """What is run to check a model: (tokens to translate, inputs), each with a row of results."""
+    source, tokens = given.get("source"), given.get("tokens")
     if tokens is None and "input" in given:
         tokens = _given(given["input"])
     if tokens is None and (model.image or model.frames):
-        n = 1
+        n = 2 if model.frames else 1
         for size in model.image[:3] or model.frames:
             n *= size
-        n *= 2 if model.frames else 1
         tokens = bytearray([i * 37 + (i >> 4) & 255 for i in range(n)])
     if isinstance(tokens, bytearray):
-        return [tokens]
+        return None, [tokens]
     if tokens is None or isinstance(tokens, str):
         text = tokens or PROMPT
         if model.task == "generate":
@@ -283,9 +297,12 @@ def _inputs(given):
         else:
             tokens = model.tokenizer.fit(text, model.context)
         tokens = tokens or [0]
-    if model.task != "generate":
-        return [tokens]
-    return [tokens[: i + 1] for i in range(len(tokens))]
+        if model.task == "translate":
+            source, tokens = tokens, [model.bos]
+    if model.task not in ("generate", "translate"):
+        return None, [tokens]
+    # All beginnings: each has results.
+    return source, [tokens[: i + 1] for i in range(len(tokens))]
 
 
 def _written(pieces, most):

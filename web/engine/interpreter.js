@@ -9,9 +9,8 @@ const STACK = 64 << 10; // bytes of Python's own stack
 export class Interpreter {
   /**
    * @param {(place: string) => Promise<ArrayBuffer>} read gives a file of the site
-   * @param {(done: number, total: number) => void} report is told how far a check is
    */
-  static async start(read, report) {
+  static async start(read) {
     if (typeof WebAssembly !== "object") {
       throw new PageError("This browser runs no WebAssembly, without which there is no model: " +
         "take a newer one.", { code: "browser" });
@@ -29,7 +28,7 @@ export class Interpreter {
     for (const [name, what] of Object.entries(instance.exports)) {
       family[name] = typeof what === "function" ? what : what.value;
     }
-    self.mp.registerJsModule("page", { kernels: family, now: () => performance.now(), report });
+    self.mp.registerJsModule("page", { kernels: family, now: () => performance.now() });
     const fs = self.mp.FS;
     fs.mkdirTree("/lib/picoformer");
     for (const [name, source] of Object.entries(files)) {

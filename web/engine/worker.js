@@ -7,7 +7,6 @@ import { Interpreter } from "./interpreter.js";
 let started;
 let last = Promise.resolve();
 const stopped = new Set(); // numbers of tasks that are to end
-let asked = 0; // the number of the task that runs
 let held = ""; // the place of the loaded model's file
 
 const { port1, port2 } = new MessageChannel();
@@ -38,8 +37,7 @@ function start(base) {
     }
     return response.arrayBuffer();
   };
-  const report = (done, total) => postMessage({ id: asked, value: { done, total } });
-  return Interpreter.start(read, report);
+  return Interpreter.start(read);
 }
 
 /** Load a model from its bytes; a file that fails is not kept, and the one before stays. */
@@ -60,7 +58,6 @@ async function load(interpreter, { bytes, path, kernels, context }) {
 /** Run a task, and tell what it tells. */
 async function run({ id, task, given, as }) {
   const interpreter = await started;
-  asked = id;
   const begun = performance.now();
   if (task === "load") {
     const about = await load(interpreter, given);

@@ -1,0 +1,329 @@
+"""The page's engine in node: MicroPython, the runtime and the kernels as the browser runs them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from picoformer.device.listener import Listener
+from picoformer.runtime.files import sources
+from tools.kernels import wasm
+from tools.kernels.__main__ import BOARD
+
+WEB = models.ROOT / "web"
+SCRIPT = Path(__file__).with_name("engine.mjs")
+OLDEST = 18  # of node
+TEXTS = "Will it rain in Lyon tomorrow?", "A dull film; I left early.", "caf\u00e9 \U0001f600 \0 x"
+CONTEXT = "Anna lives in Lyon. She has two dogs. The red box is under the table."
+
+
+def why_not() -> str:
+    """Why node cannot run here; empty if it can."""
+    node = shutil.which("node")
+    if not node:
+        return "node is missing"
+    said = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    if int(said.strip().lstrip("v").partition(".")[0] or 0) < OLDEST:
+        return f"node is {said.strip()}, expected {OLDEST} or newer"
+    return ""
+
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+class Engine:
+    """An Interpreter in node."""
+
+    def __init__(self, folder: Path, *kernels: str) -> None:
+        files = {name: data.decode() for name, data in sources().items()}
+        (folder / "sources.json").write_text(json.dumps({"version": "0", "files": files}))
+        line = ["node", str(SCRIPT), str(WEB), str(folder / "sources.json"), *kernels]
+        self.process = subprocess.Popen(
+            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.loaded = 0
+
+    def ask(self, name: str, as_: str = "", /, file=None, most=None, **given) -> dict:
+        """All that a task tells, how long it took, and whether it failed."""
+        for key, value in given.items():
+            if isinstance(value, np.ndarray):
+                value = value.tobytes()
+            if isinstance(value, bytes):
+                given[key] = {"base64": base64.b64encode(value).decode()}
+        asked = {"task": name, "given": given, "as": as_ or None}
+        asked |= {"file": str(file)} if file else {}
+        asked |= {"most": most} if most else {}
+        print(json.dumps(asked), file=self.process.stdin, flush=True)
+        said = self.process.stdout.readline()
+        assert said, self.process.stderr.read()
+        return json.loads(said)
+
+    def __call__(self, name: str, as_: str = "", /, **given) -> list:
+        """All that a task tells."""
+        found = self.ask(name, as_, **given)
+        assert not found.get("error"), found["error"]
+        assert not found["printed"]
+        return found["values"]
+
+    def load(self, file: Path, kernels: str = "wasm", context: int | None = None) -> dict:
+        self.loaded += 1
+        path = f"/{self.loaded}.pft"
+        return self("load", file=file, path=path, kernels=kernels, context=context)[0]
+
+    def logits(self, given, source=None) -> list[int]:
+        return self("logits", "Int32Array", given=given, source=source)[0]
+
+    def text(self, prompt: str, n: int | None, **more) -> tuple[str, dict]:
+        """A text, and how it ended."""
+        given = {"temperature": 0, "top_p": 1, "seed": 1, "stop": None, "raw": False} | more
+        *pieces, end = self("generate", prompt=prompt, max_tokens=n, **given)
+        return "".join(p["text"] for p in pieces), end
+
+
+@contextmanager
+def started(folder: Path, *kernels: str) -> Iterator[Engine]:
+    """kernels: another file of them."""
+    found = Engine(folder, *kernels)
+    yield found
+    found.process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("engine")) as found:
+        yield found
+
+
+def results(found) -> list[tuple[str, int]]:
+    return [(r["label"], r["logit"]) for r in found[0]]
+
+
+def test_stories(engine, own):
+    model = own("stories")
+    about = engine.load(model.path)
+    assert about["task"] == "generate" and about["kernels"] == "wasm"
+    assert about["bytes"] == model.path.stat().st_size
+    for tokens in ([1], [1, 5, 9, 300], list(range(40, 90))):
+        assert engine.logits(tokens) == model.sim.logits(tokens)[-1].tolist()
+    numbers = {"temperature": 0.8, "top_p": 0.9, "seed": 7}
+    for more in ({}, numbers, {"temperature": 1, "seed": 3}):
+        text, end = engine.text("Once upon a time", 60, **more)
+        assert text == "".join(model.sim.generate("Once upon a time", 60, **more))
+        assert end == {"tokens": 60, "stopped": "length"}
+    text, end = engine.text("Once upon a time", None, stop=["Lily"])
+    assert text == " there was a little girl named " and end["stopped"] == "end"
+    assert engine.text("Once", None, temperature=0.5)[1]["stopped"] in ("context", "end")
+    assert not engine.ask("generate", most=2, prompt="Once", max_tokens=9, temperature=0, top_p=1,
+                          seed=1, stop=None, raw=False).get("error")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["intents", "sentiment"])
+def test_texts(engine, own, name):
+    model = own(name)
+    assert engine.load(model.path)["labels"] == model.sim.labels
+    for text in TEXTS:
+        found = engine("read", task="classify", given=text)
+        expected = model.sim.classify(text)
+        assert results(found) == expected
+        shares = [(r["label"], r["probability"]) for r in found[0]]
+        assert shares == model.sim.probabilities(expected)
+
+
+def test_translations(engine, own):
+    model = own("english-french")
+    engine.load(model.path)
+    for text in ("Where is the cat?", "I have lost my key."):
+        for beams in (1, 3):
+            *pieces, end = engine("translate", text=text, beams=beams)
+            said = "".join(p["text"] for p in pieces)
+            assert said == model.sim.translate(text, beams=beams)
+            assert end["stopped"] == "end"
+
+
+def test_answers(engine, own):
+    model = own("facts")
+    engine.load(model.path)
+    for question in ("Where is the red box?", "How many dogs does Anna have?"):
+        said = engine("answer", context=CONTEXT, question=question)[0]["text"]
+        assert said == model.sim.answer(CONTEXT, question)
+
+
+def test_images(engine, own):
+    model = own("fashion")
+    height, width, channels = engine.load(model.path)["image"]
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels))
+        found = engine("read", task="classify", given=pixels.astype(np.uint8))
+        assert results(found) == model.sim.classify(pixels)
+
+
+def test_signals(engine, own):
+    model = own("motions")
+    length, channels = engine.load(model.path)["frames"]
+    for rows in (length, length - 20):
+        signal = np.random.default_rng(rows).integers(-9000, 9000, (rows, channels))
+        found = engine("read", task="classify", given=signal.astype("<i2"))
+        assert results(found) == model.sim.classify(signal)
+
+
+@pytest.mark.parametrize("kernels", ["wasm", "portable"])
+def test_sounds(engine, own, kernels):
+    model = own("digits")
+    about = engine.load(model.path, kernels)
+    rate = about["sound"]["rate"]
+    t = np.arange(rate if kernels == "wasm" else rate // 8)
+    samples = np.rint(9000 * np.sin(t * t / 9000)).astype("<i2")
+    expected = model.sim.frames.sound(samples)
+    (found,) = engine("rows", "Int16Array", given=samples)
+    assert found == expected.reshape(-1).tolist()
+    if kernels == "wasm":
+        rows = expected[-about["frames"][0] :].astype("<i2")
+        found = engine("read", task="classify", given=rows)
+        assert results(found) == model.sim.classify(rows.astype(np.int64))
+        options = {"threshold": 0.1, "rest": 0.1}
+        events = engine("listen", given=np.tile(samples, 3), options=options)
+        heard = Listener(model.sim, BytesIO(np.tile(samples, 3).tobytes()), **options)
+        assert [(e["label"], e["share"], e["ms"]) for e in events] == list(heard)
+    said = engine.ask("rows", "Int16Array", given=samples[:5])["error"]["message"]
+    assert "the sound has 5 samples, expected" in said
+
+
+TOKENS = ["gpt2", "gpt2 deep", "bert", "distilbert", "minilm distances", "gpt2 four",
+          "bert one four", "gpt2 odd narrow", "minilm distances narrow"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_other_architectures(engine, built, name):
+    a = built(name)
+    about = engine.load(a.file())
+    tokens = [t % about["vocab"] for t in range(3, 3 + min(about["context"], 19))]
+    assert engine.logits(tokens) == a.sim().logits(tokens)[-1].tolist()
+
+
+@pytest.mark.parametrize("name", ["signal four", "forecast", "forecast narrow"])
+def test_other_signals(engine, built, name):
+    a = built(name)
+    engine.load(a.file())
+    signal = a.signal(seed=1)
+    assert engine.logits(signal.astype("<i2")) == a.sim()._read(signal, a.graph.task).tolist()
+    if a.graph.task == "predict":
+        found = engine("read", "Float32Array", task="predict", given=signal.astype("<i2"))
+        assert array("f", found[0]) == array("f", a.sim().predict(signal))
+
+
+def test_words_and_embeddings(engine, built):
+    tagged = built("tagged")
+    engine.load(tagged.file())
+    text = "w3 w5 w9"
+    found = engine("read", task="tag", given=text)[0]
+    assert [(w["word"], w["label"], w["logit"]) for w in found] == tagged.sim().tag(text)
+    encoder = built("minilm")
+    engine.load(encoder.file())
+    found = engine("read", "Int32Array", task="embed", given=text)[0]
+    assert found == encoder.sim().embed(text).tolist()
+
+
+def test_a_check(engine, own):
+    sim = own("stories").sim
+    engine.load(own("stories").path)
+    tokens = [1, 40, 7]
+    crc = zlib.crc32(sim.logits(tokens)[-1].astype("<i4").tobytes())
+    for said in (crc, crc ^ 1, None):
+        asked = engine.ask("check", given={"tokens": tokens}, crc=said)
+        *progress, found = asked["values"]
+        assert {p["total"] for p in progress} == {len(progress)}
+        assert [p["done"] for p in progress] == list(range(1, len(progress) + 1))
+        assert found["equal"] and found["compared"] == 3 * 512
+        assert found["recorded"] == (None if said is None else said == crc)
+    assert engine("check", given={"input": "Lily"}, crc=None)[-1]["equal"]
+    translator = own("english-french").sim
+    engine.load(own("english-french").path)
+    source, bos = translator.encode("I run."), translator.model.bos
+    translator.source(source)
+    crc = zlib.crc32(translator.logits([bos])[-1].astype("<i4").tobytes())
+    found = engine("check", given={"tokens": [bos], "source": source}, crc=crc)[-1]
+    assert found["equal"] and found["recorded"]
+
+
+@pytest.mark.parametrize("name", ["english-french", "facts", "intents", "motions", "digits"])
+def test_a_check_of_whatever_there_is(engine, own, name):
+    engine.load(own(name).path)
+    found = engine("check", given={}, crc=None)[-1]
+    assert found["equal"] and found["recorded"] is None
+
+
+def test_a_difference_is_seen(own, tmp_path):
+    """Kernels that round otherwise."""
+    source = tmp_path / "kernels_viper.py"
+    text = (BOARD / source.name).read_text("utf-8").replace("scale + 0x2000)", "scale + 0x1FF0)")
+    source.write_text(text, "utf-8")
+    others = [BOARD / f"kernels_{name}.py" for name in ("viper4", "windows", "sound")]
+    kernels = tmp_path / "kernels.wasm"
+    kernels.write_bytes(wasm.module([source, *others]))
+    with started(tmp_path, str(kernels)) as engine:
+        sim = own("stories").sim
+        engine.load(own("stories").path)
+        tokens = [1, 40, 7]
+        crc = zlib.crc32(sim.logits(tokens)[-1].astype("<i4").tobytes())
+        found = engine("check", given={"tokens": tokens}, crc=crc)[-1]
+        assert not found["equal"] and not found["recorded"]
+
+
+def test_errors_are_told_and_the_model_stays(engine, own, tmp_path):
+    engine.load(own("stories").path)
+    data = own("stories").path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [b"", b"\x89PFT", data[:5000], data + b"more", bytes(300)]
+    for _ in range(12):
+        other = bytearray(data)
+        for at in rng.integers(0, len(data), 1 + rng.integers(3)):
+            other[at] ^= int(rng.integers(1, 256))
+        damaged.append(bytes(other))
+    for bad in damaged:
+        (tmp_path / "bad.pft").write_bytes(bad)
+        given = {"path": "/bad.pft", "kernels": "wasm", "context": None}
+        error = engine.ask("load", file=tmp_path / "bad.pft", **given)["error"]
+        assert error["code"] == "error" and "\n" not in error["message"]
+        assert engine.logits([1, 5]) == own("stories").sim.logits([1, 5])[-1].tolist()
+    for said, task, given in (
+        ("made to generate, not to classify", "read", {"task": "classify", "given": "x"}),
+        ("0 tokens, expected 1 to 256", "logits", {"given": [], "source": None}),
+        ("no task 'sing'", "read", {"task": "sing", "given": ""}),
+    ):
+        error = engine.ask(task, **given)["error"]
+        assert said in error["message"] and error["code"] == "error"
+    asked = engine.ask("generate", prompt="a", max_tokens=1, temperature=200, top_p=1, seed=1,
+                       stop=None, raw=False)  # fmt: skip
+    assert asked["error"]["message"] == "temperature is 200.0, expected 0.0 to 100.0"
+    engine("unload")
+    assert "no model is loaded" in engine.ask("logits", given=[1], source=None)["error"]["message"]
+
+
+def test_memory_comes_back(engine, own):
+    sizes = []
+    for i in range(12):
+        engine.load(own(("stories", "intents", "facts")[i % 3]).path)
+        engine.logits([1, 5])
+        sizes.append(engine.ask("unload")["heap"])
+    assert sizes[-1] <= sizes[5]
+
+
+def test_the_story_model_is_fast(engine, own):
+    engine.load(own("stories").path)
+    asked = engine.ask("generate", prompt="Once upon a time", max_tokens=200, temperature=0,
+                       top_p=1, seed=1, stop=None, raw=False)  # fmt: skip
+    speed = 200 / asked["ms"] * 1000
+    print(f"tokens/s {speed:.0f}, in node")
+    assert speed > 100
