@@ -41,37 +41,46 @@ let latest = 0; // the number of the last choice
 let loading = Promise.resolve(); // one at a time
 let shown = null; // the model that the engine has
 
-/** Load a model and show its form. @param {import("./ui/models.js").Entry} entry */
+/** Load a model and show its form; what goes wrong is said there. */
 async function choose(entry) {
   const mine = ++latest;
   trouble.textContent = "";
   board.chosen(entry);
-  await talk.stop();
-  loading = loading.then(() => load(entry, mine));
-  await loading;
-}
-
-async function load(entry, mine) {
-  if (mine !== latest) {
-    return;
-  }
   try {
-    talk.wait(engine ? `Loading ${entry.name} …` : "Starting MicroPython …");
-    engine ??= Engine.start(base.href);
-    engine.catch(() => (engine = null));
-    const [running, data] = await Promise.all([engine, entry.data ?? get(entry.file)]);
-    talk.wait(`Loading ${entry.name} …`);
-    shown = null;
-    const about = await running.load(data.slice(0), entry.name, {});
-    shown = entry;
-    if (mine === latest) {
-      await talk.show({ about, entry, runners: [here(running, entry, about)] });
-    }
+    await bring(entry, mine, (text) => talk.wait(text));
   } catch (error) {
     if (mine === latest) {
       talk.fail(error, () => choose(entry));
     }
   }
+}
+
+/**
+ * Load a model, behind those that were asked for before, and show its form if none is since.
+ * @param {import("./ui/models.js").Entry} entry
+ * @param {number} mine the number of this choice
+ * @param {(text: string) => void} wait is told what takes time
+ */
+function bring(entry, mine, wait) {
+  const load = async () => {
+    if (mine !== latest) {
+      return;
+    }
+    await talk.stop();
+    wait(engine ? `Loading ${entry.name} …` : "Starting MicroPython …");
+    engine ??= Engine.start(base.href);
+    engine.catch(() => (engine = null));
+    const [running, data] = await Promise.all([engine, entry.data ?? get(entry.file)]);
+    wait(`Loading ${entry.name} …`);
+    const about = await running.load(data.slice(0), entry.name, {});
+    shown = entry;
+    if (mine === latest) {
+      await talk.show({ about, entry, runners: [here(running, entry, about)] });
+    }
+  };
+  const done = loading.then(load);
+  loading = done.catch(() => {});
+  return done;
 }
 
 /** The engine, as a form uses it. */
@@ -132,13 +141,15 @@ async function open(file) {
       return;
     }
     const data = await file.arrayBuffer();
-    const name = file.name.slice(0, -4);
     const entry = {
-      file: file.name, name, title: "", task: "", bytes: data.byteLength, licence: "", about: "",
-      example: {}, check: null, data,
+      file: file.name, name: file.name.slice(0, -4), title: "", task: "", bytes: data.byteLength,
+      licence: "", about: "", example: {}, check: null, data,
     };
+    // What is shown stays until it is known to be a model.
+    await bring(entry, ++latest, () => {});
     models.add(entry);
-    await models.choose(entry);
+    models.mark(entry);
+    board.chosen(entry);
   } catch (error) {
     trouble.textContent = words(error);
   }

@@ -48,8 +48,13 @@ export class Models {
 
   /** Choose a model that has a card, and wait until it is loaded. @param {Entry} entry */
   choose(entry) {
-    this.#input(entry).checked = true;
+    this.mark(entry);
     return this.onchoose(entry);
+  }
+
+  /** Show that a model is chosen. @param {Entry} entry */
+  mark(entry) {
+    this.#input(entry).checked = true;
   }
 
   #input({ name }) {

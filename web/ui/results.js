@@ -5,7 +5,7 @@ import { el, lasting, many } from "./dom.js";
 const SHOWN = 5; // bars, before the rest is asked for
 const NUMBERS = 12;
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 /**
  * Labels, best first, with bars.
@@ -16,7 +16,7 @@ export function bars(results) {
   const list = el("ol", { class: "bars" });
   const add = ({ label, probability }) => {
     const bar = el("i");
-    bar.style.width = percent(probability).replace(" ", "");
+    bar.style.width = `${100 * probability}%`;
     list.append(
       el("li", {},
         el("span", { class: "name" }, label),
@@ -80,8 +80,8 @@ export function heard(events) {
     return el("p", {}, "Nothing that the model knows was heard.");
   }
   const row = ({ label, share, ms }) =>
-    el("tr", {}, el("td", { class: "n" }, `${(ms / 1000).toFixed(2)} s`), el("td", {}, label),
-      el("td", { class: "n" }, `${Math.round(100 * share)} %`));
+    el("tr", {}, el("td", { class: "n" }, `${(ms / 1000).toFixed(2)}\u00a0s`), el("td", {}, label),
+      el("td", { class: "n" }, `${Math.round(100 * share)}\u00a0%`));
   const head = el("tr", {}, el("th", { class: "n", scope: "col" }, "until"),
     el("th", { scope: "col" }, "heard"), el("th", { class: "n", scope: "col" }, "share"));
   return el("table", {}, el("thead", {}, head), el("tbody", {}, ...events.map(row)));

@@ -88,7 +88,7 @@ export class Talk {
     const title = entry?.title || about.title || about.name;
     const facts = [size(about.bytes), about.licence && `${about.licence.toUpperCase()} licence`];
     this.node.replaceChildren(
-      el("h3", {}, title),
+      el("h3", { "data-name": about.name }, title),
       el("p", { class: "soft small tight" }, entry?.about || "", " ", facts.filter(Boolean).join(", "), "."),
       form,
       this.result,
@@ -213,9 +213,10 @@ export class Talk {
     this.node.setAttribute("aria-busy", "true");
     try {
       const given = this.input.value();
+      const options = this.#numbers();
       this.result.replaceChildren();
       this.figures.replaceChildren();
-      this.read = await this.#answered(given);
+      this.read = await this.#answered(given, options);
       this.checker.disabled = false;
     } catch (error) {
       this.error.textContent = words(error);
@@ -228,16 +229,16 @@ export class Talk {
   }
 
   /** Show what the model makes of it; returns what a check is to read, null for its own. */
-  async #answered(given) {
+  async #answered(given, options) {
     const { task } = this.about;
     if (task === "generate") {
-      const options = { prompt: given, ...this.#numbers() };
-      const made = await this.#stream(given, (more) => this.runner.generate(options, more));
+      const asked = { prompt: given, ...options };
+      const made = await this.#stream(given, (more) => this.runner.generate(asked, more));
       this.#figure(...written(made));
       return this.result.textContent;
     }
     if (task === "translate") {
-      const made = await this.#stream("", (more) => this.runner.translate(given, this.#numbers(), more));
+      const made = await this.#stream("", (more) => this.runner.translate(given, options, more));
       this.#figure(...written(made));
       return null;
     }
