@@ -42,9 +42,10 @@ class Model:
     "ram", "file" (read in tiles for every token), or None for the first of these that can be; or
     an object with a method fill, as weights.File has it, that reads them from elsewhere.
     kernels: "dsp", "thumb", "rv32", "viper", "portable", None for the fastest, or a module that
-    has a family's functions and BIAS, and is named kernels_NAME. spare: bytes of heap to leave free: where None finds the weights in flash, which is slower, as many matrices
-    are copied as there is room for. `in_ram` says how many bytes they are. cores: 2 for both of an
-    RP2040 or RP2350, where the other one is free; `cores` says what was done. Raises Error.
+    has a family's functions and BIAS, and is named kernels_NAME. spare: bytes of heap to leave
+    free: where None finds the weights in flash, which is slower, as many matrices are copied as
+    there is room for. `in_ram` says how many bytes they are. cores: 2 for both of an RP2040 or
+    RP2350, where the other one is free; `cores` says what was done. Raises Error.
     """
 
     cores = 1

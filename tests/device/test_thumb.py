@@ -35,7 +35,7 @@ from turns import some
 
 OTHERS = [
     *(("thumb", name) for name in ("M3", "M4", "M7", "M33")),
-    *(("viper", name) for name in MODELS),
+    *(("viper", name) for name in (*MODELS, "WebAssembly")),
     *(("dsp", name) for name in ("M4", "M7", "M33")),
     ("rv32", "RV32"),
 ]

@@ -1,14 +1,18 @@
 // Asks the engine's Interpreter in node, by requests of one line of JSON:
-// node engine.mjs WEB SOURCES [KERNELS] < requests
+// node engine.mjs FOLDER... < requests
+// The site's files are in the first of the folders that has them; the last one is web/.
 
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [web, sources, kernels = `${web}/engine/kernels.wasm`] = process.argv.slice(2);
-const { Interpreter } = await import(pathToFileURL(`${web}/engine/interpreter.js`));
-const others = { "runtime/sources.json": sources, "engine/kernels.wasm": kernels };
-const interpreter = await Interpreter.start((place) => readFile(others[place] ?? `${web}/${place}`));
+const folders = process.argv.slice(2);
+const { Interpreter } = await import(pathToFileURL(`${folders.at(-1)}/engine/interpreter.js`));
+const interpreter = await Interpreter.start((place) => {
+  const folder = folders.find((name) => existsSync(`${name}/${place}`)) ?? folders.at(-1);
+  return readFile(`${folder}/${place}`);
+});
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { task, given, as, most = Infinity, file } = JSON.parse(line);

@@ -46,13 +46,15 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 class Engine:
     """An Interpreter in node."""
 
-    def __init__(self, folder: Path, *kernels: str) -> None:
+    def __init__(self, site: Path) -> None:
+        """site: a folder of files that web/ does not have, or that are others there."""
         files = {name: data.decode() for name, data in sources().items()}
-        (folder / "sources.json").write_text(json.dumps({"version": "0", "files": files}))
-        line = ["node", str(SCRIPT), str(WEB), str(folder / "sources.json"), *kernels]
+        (site / "runtime").mkdir(parents=True)
+        (site / "runtime" / "sources.json").write_text(json.dumps({"files": files}))
         self.process = subprocess.Popen(
-            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            ["node", str(SCRIPT), str(site), str(WEB)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
         self.loaded = 0
 
     def ask(self, name: str, as_: str = "", /, file=None, most=None, **given) -> dict:
@@ -93,9 +95,8 @@ class Engine:
 
 
 @contextmanager
-def started(folder: Path, *kernels: str) -> Iterator[Engine]:
-    """kernels: another file of them."""
-    found = Engine(folder, *kernels)
+def started(site: Path) -> Iterator[Engine]:
+    found = Engine(site)
     yield found
     found.process.communicate(timeout=10)
 
@@ -270,9 +271,10 @@ def test_a_difference_is_seen(own, tmp_path):
     text = (BOARD / source.name).read_text("utf-8").replace("scale + 0x2000)", "scale + 0x1FF0)")
     source.write_text(text, "utf-8")
     others = [BOARD / f"kernels_{name}.py" for name in ("viper4", "windows", "sound")]
-    kernels = tmp_path / "kernels.wasm"
+    kernels = tmp_path / "site" / "engine" / "kernels.wasm"
+    kernels.parent.mkdir(parents=True)
     kernels.write_bytes(wasm.module([source, *others]))
-    with started(tmp_path, str(kernels)) as engine:
+    with started(tmp_path / "site") as engine:
         sim = own("stories").sim
         engine.load(own("stories").path)
         tokens = [1, 40, 7]

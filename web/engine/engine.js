@@ -264,6 +264,28 @@ export class Engine {
     return result;
   }
 
+  /**
+   * What a model takes of a board, and whether it fits: the planner's figures, and a picture.
+   * @param {ArrayBuffer|Uint8Array} bytes a model file
+   * @param {string|object} board a name of `boards`, or what a board says of itself
+   * @param {{context?: number, heap?: number, largest?: number}} [options]
+   * @returns {Promise<object>} as web/plan/page.py has it
+   */
+  async plan(bytes, board, options = {}) {
+    const { context = null, heap = null, largest = null } = options;
+    const given = new Uint8Array(bytes);
+    const asked = { board, context, heap, largest };
+    return JSON.parse((await this.#ask("plan", { given, asked }))[0]);
+  }
+
+  /**
+   * The boards that there are plans for.
+   * @returns {Promise<{name: string, title: string}[]>}
+   */
+  async boards() {
+    return JSON.parse((await this.#ask("boards", {}))[0]);
+  }
+
   /** End whatever runs, behind its next step. */
   stop() {
     for (const id of this.#asked.keys()) this.worker?.postMessage({ stop: id });

@@ -226,6 +226,20 @@ def check(given, crc):
     }
 
 
+def plan(given, asked):
+    """What the planner says of a model file's bytes, as its JSON."""
+    from plan import page as planner
+
+    yield planner.plan(bytes(_given(given)), json.dumps(asked))
+
+
+def boards():
+    """The boards that there are plans for, as the planner's JSON."""
+    from plan import page as planner
+
+    yield planner.boards()
+
+
 def unload():
     global model
     if model:
@@ -336,7 +350,7 @@ def step():
     try:
         if isinstance(run, tuple):
             task, given = run
-            if not model and task not in (load, unload):
+            if not model and task not in ALONE:
                 raise Error("no model is loaded")
             run = task(**given)
         return json.dumps({"value": next(run)})
@@ -360,7 +374,7 @@ def end():
     run = None
 
 
+ALONE = load, unload, plan, boards  # without a model
 TASKS = {
-    f.__name__: f
-    for f in (load, generate, translate, answer, read, logits, rows, listen, check, unload)
+    f.__name__: f for f in ALONE + (generate, translate, answer, read, logits, rows, listen, check)
 }

@@ -15,26 +15,20 @@ export class Interpreter {
       throw new PageError("This browser runs no WebAssembly, without which there is no model: " +
         "take a newer one.", { code: "browser" });
     }
-    const [runtime, python, kernels] = await Promise.all([
-      read("runtime/sources.json"), read("engine/engine.py"), read("engine/kernels.wasm"),
-    ]);
-    const text = new TextDecoder();
-    const { files } = JSON.parse(text.decode(runtime));
     const self = new Interpreter();
+    self.read = read;
     self.printed = "";
-    await self.#micropython();
+    const [python, kernels] = await Promise.all([
+      read("engine/engine.py"), read("engine/kernels.wasm"), self.#micropython(),
+    ]);
     const { instance } = await WebAssembly.instantiate(kernels, { env: { memory: self.memory } });
     const family = {};
     for (const [name, what] of Object.entries(instance.exports)) {
       family[name] = typeof what === "function" ? what : what.value;
     }
     self.mp.registerJsModule("page", { kernels: family, now: () => performance.now() });
-    const fs = self.mp.FS;
-    fs.mkdirTree("/lib/picoformer");
-    for (const [name, source] of Object.entries(files)) {
-      fs.writeFile(`/lib/picoformer/${name}`, source);
-    }
-    fs.writeFile("/lib/engine.py", text.decode(python));
+    await self.#install("runtime/sources.json", "/lib/picoformer");
+    self.mp.FS.writeFile("/lib/engine.py", new Uint8Array(python));
     self.mp.runPython("import sys\nsys.path.append('/lib')\nimport engine\n");
     const engine = self.mp.pyimport("engine");
     self.begin = engine.begin;
@@ -42,6 +36,24 @@ export class Interpreter {
     self.end = engine.end;
     self.files = 0;
     return self;
+  }
+
+  /** Put the modules of a file of the site into a folder of MicroPython's. */
+  async #install(place, folder) {
+    const { files } = JSON.parse(new TextDecoder().decode(await this.read(place)));
+    this.mp.FS.mkdirTree(folder);
+    for (const [name, source] of Object.entries(files)) {
+      this.mp.FS.writeFile(`${folder}/${name}`, source);
+    }
+  }
+
+  /** The same of the planner, which has modules of its own; once. */
+  #planner() {
+    this.planner ??= this.#install("plan/sources.json", "/lib/plan").catch((e) => {
+      this.planner = undefined;
+      throw e;
+    });
+    return this.planner;
   }
 
   /** Start MicroPython, and keep its memory, which it shows nobody. */
@@ -72,6 +84,7 @@ export class Interpreter {
    */
   async *steps(task, given) {
     const held = [];
+    if (task === "plan" || task === "boards") await this.#planner();
     try {
       const put = (_, value) => {
         if (!ArrayBuffer.isView(value)) return value;
