@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import Error
 from ..runtime.files import sources
 from ..version import __version__
-from . import boards, models
+from . import boards, models, planner
 from .server import Site
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ def build(files: list[str], say: Callable[[str], object]) -> dict[str, bytes | P
     """
     site: dict[str, bytes | Path] = {**_web()}
     say("compiling the runtime for boards")
-    site |= _runtime()
+    site |= _runtime() | _planner(site)
     site |= _models(files, say)
     return site
 
@@ -66,6 +66,20 @@ def _runtime() -> dict[str, bytes]:
         "runtime/sources.json": _json({"version": __version__, "files": texts}),
         "runtime/boards.json": _json(described),
         **{f"runtime/{place}": data for place, data in files.items()},
+    }
+
+
+def _planner(site: dict[str, bytes | Path]) -> dict[str, bytes]:
+    """The planner as one file of texts, and the style of its pictures."""
+    texts = planner.modules()
+    for name in "python", "page":
+        text = site.pop(f"plan/{name}.py")
+        assert isinstance(text, Path)
+        texts[name] = text.read_text("utf-8")
+    files = {f"{name}.py": text for name, text in sorted(texts.items())}
+    return {
+        "plan/sources.json": _json({"version": __version__, "files": files}),
+        "plan/pictures.css": planner.style().encode(),
     }
 
 

@@ -166,12 +166,13 @@ def copied(m: Figures, room: int) -> int:
     runs, matrices = binder._runs(_InRam, array("i", m.program), 0)
     seen = set()
     total = 0
-    for first in matrices[::2]:
+    starts = [matrices[i] for i in range(0, len(matrices), 2)]
+    for first in starts:
         n = 4 * runs[first + 1]
         if runs[first] not in seen and n + 64 <= room - total:
             seen.add(runs[first])
             total += n + 64
-    last = max(matrices[::2])
+    last = max(starts)
     rest = (room - total - 64) & ~3
     begun = rest if runs[last] not in seen and rest > 1024 else 0  # of the last one
     return total - 64 * len(seen) + begun

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from html import escape
 
-from . import pictures
+from . import bars, pictures
 from .budget import Budget
-from .drawing import STYLE, grouped, table
+from .drawing import grouped, table
 from .planner import Planner
+from .style import STYLE
 
 
 def page(planner: Planner, b: Budget, served: Budget) -> str:
@@ -21,7 +22,7 @@ def page(planner: Planner, b: Budget, served: Budget) -> str:
         f"<h1>{title} on {escape(planner.board.title)}</h1>",
         _verdict(b, served),
         _figures(b, served),
-        pictures.heap(b),
+        bars.heap(b),
         pictures.originals(planner, b),
         pictures.contexts(planner, b),
         pictures.weights(planner),

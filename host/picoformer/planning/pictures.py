@@ -1,4 +1,4 @@
-"""The pictures of a plan: where the bytes are, and when.
+"""The pictures of a plan besides that of the heap: where the bytes are, and when.
 
 Whatever comes from the model file is escaped.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 from math import ceil
 
-from .budget import HEAP, Budget
+from .budget import Budget
 from .drawing import bar, beside, drawn, grouped, keys, rect, short, table, text
 from .lifetimes import ATTENTION, EMBEDDING, FORWARD, OUTPUT, Buffer, buffers, layers
 from .lifetimes import weights as weights_of
@@ -23,34 +23,6 @@ BUFFERS = (
     ("made by an attention", "c3"),
     ("free", "free"),
 )
-
-
-def heap(b: Budget) -> str:
-    parts = [(HEAP[k], n, f"c{i}") for i, (k, n) in enumerate(b.in_heap().items(), 1)]
-    parts.append(("free", max(0, b.heap - b.needed), "free"))
-
-    def draw(width: int) -> tuple[float, list[str]]:
-        scale = width / max(b.heap, b.needed)
-        inside = bar(2, parts, scale, 44)
-        if b.needed <= b.heap:
-            return 50, inside
-        x = b.heap * scale
-        inside.append(f'<line class="limit" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="64"/>')
-        inside.append(beside(x, 62, f"the heap ends: {grouped(b.heap)}", width))
-        return 68, inside
-
-    rows = [
-        (f'<i class="key {c}"></i>{escape(name)}', grouped(n), f"{n / b.heap:.1%}")
-        for name, n, c in parts
-        if n
-    ]
-    return (
-        "<h2>The board's heap at its fullest</h2><p>That is while the model is loaded: the "
-        "loader's code and lists are there besides, and are given back when the model runs. What "
-        "the heap loses by being in pieces is counted with them.</p>"
-        + drawn(draw, "the heap as a bar")
-        + table(("", "bytes", "of the heap"), rows, (1, 2))
-    )
 
 
 def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:

@@ -26,7 +26,7 @@ class Plans:
         self.board = board
         self._loaded: dict[str, Footprint] = {}  # at the file's context, by the weights' place
         at = int.from_bytes(data[68:72], "little")
-        self._tokenizer = data[at : at + 8]  # what begins its section
+        self.tokenizer = data[at : at + 8]  # what begins its section
         self._modules = self._rare()
 
     def _footprint(self, context: int, weights: str) -> Footprint:
@@ -44,7 +44,7 @@ class Plans:
         image += modules["frames"] if m.rows else 0
         windows = modules["windows"] if m.rows else 0
         spans = modules["spans"] if m.task in ("answer", "tag") else 0
-        added = modules["tokenizer_added"] if has_added(self._tokenizer) else 0
+        added = modules["tokenizer_added"] if has_added(self.tokenizer) else 0
         return (modules["four"] if four else 0) + windows, image + spans + added
 
     def _peaks(self, f: Footprint, weights: str, server: bool) -> tuple[int, int, int]:
@@ -53,7 +53,7 @@ class Plans:
         more = code.server if server else 0
         place = code.places.get(weights, 0) + more
         from_loading, once_running = self._modules
-        stays = code.resident[self._tokenizer[0]] + place + from_loading
+        stays = code.resident[self.tokenizer[0]] + place + from_loading
         checking, binding = f.checking, code.binding
         if self.model.rows:
             checking += code.modules["check_signal"]
@@ -188,7 +188,7 @@ class Plans:
             largest_part=name,
             largest_free=board.largest.bytes,
             model_flash=board.on_disk(len(self.data)),
-            runtime_flash=runtime_bytes(board, self._tokenizer),
+            runtime_flash=runtime_bytes(board, self.tokenizer),
             flash=board.flash.bytes,
             longest=self.longest(server),
             float_bytes=4 * self._parameters(),
