@@ -6,7 +6,7 @@ import { Board } from "../../web/link/board.js";
 import { Decoder, encodeRaw, encodeText } from "../../web/link/frames.js";
 import { limits } from "../../web/link/limits.js";
 import { Link } from "../../web/link/link.js";
-import { filled, parse, repr } from "../../web/link/literal.js";
+import { filled, parse } from "../../web/link/literal.js";
 import { Port } from "../../web/link/port.js";
 import { probabilities } from "../../web/link/probabilities.js";
 import { readers, wanted } from "../../web/link/runtime.js";
@@ -52,8 +52,7 @@ const scenarios = {
     return { frames: frames.map((f) => [f.kind, f.seq, hex(f.body)]), ended, then: decoder.ended };
   },
 
-  literals: (texts) => texts.map((text) => [parse(text), repr(parse(text))]
-    .map((v) => JSON.parse(JSON.stringify(v, (_, x) => plain(x))))),
+  literals: (texts) => texts.map((text) => plain(parse(text))),
   filled: (cases) => cases.map(([script, values]) => filled(script, values)),
   probabilities: (cases) => cases.map((c) => probabilities(c.logits, c.bits, c.several)),
 
@@ -117,7 +116,7 @@ const scenarios = {
   },
 
   // A board behind a socket, from the first byte on.
-  board: async ({ port, site, does, cutAt, quick }) => {
+  board: async ({ port, site, does, cutAt, resetAt, quick }) => {
     Object.assign(limits, quick);
     const source = async (path) => {
       const data = await readFile(`${site}/${path}`);
@@ -130,14 +129,16 @@ const scenarios = {
     let reason = null;
     board.ondisconnect = (error) => (reason = error.message);
     if (cutAt) serialPort.cutAt = serialPort.sent + cutAt;
+    if (resetAt) serialPort.resetAt = serialPort.sent + resetAt;
     try {
       for (const [what, ...args] of does) {
-        told.push(await outcome(deeds[what](board, ...args, serialPort)));
+        told.push(await outcome(deeds[what](board, ...args)));
       }
     } finally {
       await board.disconnect();
     }
-    return { told, statuses, reason, closed: serialPort.readable === null };
+    return { told, statuses, reason, closed: serialPort.readable === null,
+      reset: serialPort.resetAt === Infinity };
   },
 };
 
@@ -182,7 +183,7 @@ const progress = () => {
 };
 
 const deeds = {
-  info: async (board) => board.info,
+  info: async (board) => structuredClone(board.info),
   install: async (board, stopAt) => {
     const { seen, onProgress } = progress();
     const control = new AbortController();
@@ -191,7 +192,7 @@ const deeds = {
       if (at.done >= stopAt) control.abort();
     };
     const written = await board.install(undefined, { onProgress: look, signal: control.signal });
-    return { written, seen, runtime: board.info.runtime };
+    return { written, seen, runtime: { ...board.info.runtime } };
   },
   deploy: async (board, name, file, stopAt) => {
     const { seen, onProgress } = progress();
@@ -203,7 +204,7 @@ const deeds = {
     const { resumed } = await board.deploy(name, await read(file), {
       onProgress: look, signal: control.signal,
     });
-    return { resumed, seen, models: board.info.models };
+    return { resumed, seen, models: [...board.info.models] };
   },
   load: (board, name, options) => board.load(name, options),
   generate: async (board, request, stopAfter) => {
@@ -235,8 +236,6 @@ const deeds = {
     await board.remove(name);
     return board.info.models;
   },
-  // Nobody says a word to the board, which begins anew or is away.
-  pull: async (board, _, serialPort) => (serialPort ?? _).pull(),
   leave: async (board, request) => { // a page that is closed in the middle of a text
     await new Promise((begun) => {
       board.generate(request, { onText: begun }).catch(() => {});
@@ -249,5 +248,4 @@ const deeds = {
 let input = "";
 for await (const chunk of process.stdin) input += chunk;
 const said = await scenarios[process.argv[2]](JSON.parse(input || "null"));
-process.stdout.write(JSON.stringify(said));
-process.exit(0);
+process.stdout.write(JSON.stringify(said), () => process.exit(0));

@@ -9,6 +9,7 @@ export class SocketPort extends EventTarget {
     this.readable = this.writable = null;
     this.sent = 0; // bytes, to the board
     this.cutAt = Infinity; // the number of a byte behind which the cable is pulled
+    this.resetAt = null; // and of one behind which the board is reset
   }
 
   async open({ baudRate }) {
@@ -48,6 +49,10 @@ export class SocketPort extends EventTarget {
       write: (data) => {
         const some = data.subarray(0, Math.max(this.cutAt - this.sent, 0));
         this.sent += data.length;
+        if (this.resetAt !== null && this.sent > this.resetAt) {
+          this.resetAt = Infinity;
+          data = new Uint8Array([13, 3, 3, 13, 2, 4]); // Ctrl-C, and a soft reset from the prompt
+        }
         if (some.length < data.length) {
           socket.write(some, () => this.pull());
           throw lost();

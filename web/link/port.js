@@ -143,7 +143,8 @@ export class Port {
     for (let i = 0; i < data.length; i += PIECE) {
       if (this.#error) throw this.#error;
       const took = this.#writer.write(data.slice(i, i + PIECE)).catch((cause) => {
-        throw this.#error ?? lost(cause);
+        this.#fail(lost(cause));
+        throw this.#error;
       });
       await within(took, WRITE_LIMIT, () => {
         throw new PageError(
