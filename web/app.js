@@ -55,6 +55,13 @@ async function choose(entry) {
   }
 }
 
+/** The engine; begun where it is not. */
+function begun() {
+  engine ??= Engine.start(base.href);
+  engine.catch(() => (engine = null));
+  return engine;
+}
+
 /**
  * Load a model, behind those that were asked for before, and show its form if none is since.
  * @param {import("./ui/models.js").Entry} entry
@@ -68,9 +75,7 @@ function bring(entry, mine, wait) {
     }
     await talk.stop();
     wait(engine ? `Loading ${entry.name} …` : "Starting MicroPython …");
-    engine ??= Engine.start(base.href);
-    engine.catch(() => (engine = null));
-    const [running, data] = await Promise.all([engine, entry.data ?? get(entry.file)]);
+    const [running, data] = await Promise.all([begun(), entry.data ?? get(entry.file)]);
     wait(`Loading ${entry.name} …`);
     const about = await running.load(data.slice(0), entry.name, {});
     shown = entry;
@@ -188,8 +193,13 @@ for (const [name, act] of Object.entries(drops)) {
 
 // Begin
 
-const plan = async () => null;
-const board = new BoardPanel(node("board-panel"), { base, get, plan, beside });
+const board = new BoardPanel(node("board-panel"), {
+  base,
+  get,
+  beside,
+  plan: async (data, where) => (await begun()).plan(data, where),
+  boards: async () => (await begun()).boards(),
+});
 
 async function begin() {
   try {

@@ -67,7 +67,8 @@ export class Port {
     try {
       await this.#serial.open({ baudRate: BAUD, bufferSize: BUFFER });
     } catch (cause) {
-      throw shut(cause);
+      this.#error = shut(cause); // nothing is to be sent any more
+      throw this.#error;
     }
     this.#serial.addEventListener?.("disconnect", this.#gone);
     this.#writer = this.#serial.writable.getWriter();

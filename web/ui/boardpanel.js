@@ -2,15 +2,16 @@
 
 import { Board } from "../link/board.js";
 import { choosePort, knownPorts, nameOf, unsupported } from "../link/serial.js";
-import { el, grouped, say, size, words } from "./dom.js";
+import { el, fresh, grouped, say, size, words } from "./dom.js";
 import { fits } from "./fits.js";
 import { Talk } from "./talk.js";
 
 /**
  * @typedef {{get: (file: string) => Promise<ArrayBuffer>, base: URL,
- *   plan: (data: ArrayBuffer, board: Board) => Promise<any>,
+ *   plan: (data: ArrayBuffer, board: any) => Promise<any>,
+ *   boards: () => Promise<{name: string, title: string}[]>,
  *   beside: (entry: import("./models.js").Entry) => import("./talk.js").Runner}} Page
- *   plan: what a model takes on a board; beside: a model of the page as it runs in the browser
+ *   plan: what a model takes on a board, which is a name of `boards` or a Board's info; beside: a model of the page as it runs in the browser
  */
 
 export class BoardPanel {
@@ -18,6 +19,7 @@ export class BoardPanel {
   #entry = null; // the model that is chosen above
   #entries = new Map(); // models of the page, by name
   #used = ""; // the model of the form below
+  #imagined = "pico"; // the board that is planned for while there is none
   #abort = null; // of what is sent
 
   /**
@@ -42,6 +44,8 @@ export class BoardPanel {
     this.#entries.set(entry.name, entry);
     if (this.#board && !this.#abort) {
       this.#show();
+    } else if (this.planned) {
+      this.#plan(entry, this.planned, this.#imagined);
     }
   }
 
@@ -73,6 +77,7 @@ export class BoardPanel {
         el("pre", { tabindex: 0, "aria-label": "Two commands" },
           "picoformer deploy stories.pft\n" +
           'picoformer generate --model stories --prompt "Once upon a time"'),
+        this.#imagine(),
       );
       return;
     }
@@ -93,12 +98,37 @@ export class BoardPanel {
         "interrupted."),
       el("div", { class: "row" }, ...known, other),
       this.error,
-    );
-    if (error?.code === "cancelled") {
-      this.panel.append(el("button", {
+      error?.code === "cancelled" ? el("button", {
         type: "button", click: () => this.#connect(() => choosePort({ all: true })),
-      }, "Choose among all ports …"));
-    }
+      }, "Choose among all ports …") : "",
+      this.#imagine(),
+    );
+  }
+
+  /** Whether the chosen model would fit a board that is not there. */
+  #imagine() {
+    const id = fresh("board");
+    const select = el("select", {
+      id,
+      change: () => {
+        this.#imagined = select.value;
+        this.#plan(this.#entry, this.planned, this.#imagined);
+      },
+    });
+    this.planned = el("div");
+    const node = el("div", { class: "check flow", hidden: true },
+      el("div", { class: "row" },
+        el("label", { class: "field", for: id }, "Will it fit? On a"), select),
+      this.planned);
+    this.page.boards().then((boards) => {
+      select.append(...boards.map(({ name, title }) =>
+        el("option", { value: name, selected: name === this.#imagined }, title)));
+      node.hidden = false;
+      if (this.#entry) {
+        this.#plan(this.#entry, this.planned, this.#imagined);
+      }
+    }).catch(() => {}); // what is wrong with the engine is said above
+    return node;
   }
 
   async #connect(choose) {
@@ -133,7 +163,6 @@ export class BoardPanel {
     this.panel.replaceChildren(el("p", { role: "status" }, "Giving the port back …"));
     await this.talk.stop();
     await board.disconnect().catch(() => {});
-    this.form.hidden = true;
     await this.#idle();
     this.panel.prepend(el("p", { role: "status" },
       "Disconnected: Thonny, mpremote and picoformer can have the port."));
@@ -157,8 +186,8 @@ export class BoardPanel {
         el("button", { type: "button", class: "end", click: () => this.#disconnect() }, "Disconnect")),
       el("dl", { class: "facts" },
         ...fact("MicroPython", info.micropython),
-        ...fact("Memory", `${grouped(info.freeHeap)} bytes are free, ${grouped(info.largest)} in one piece`),
-        ...fact("Flash", `${size(info.freeFlash)} are free`),
+        ...fact("Memory", `${grouped(info.freeHeap)} bytes free, ${grouped(info.largest)} of them in one piece`),
+        ...fact("Flash", `${size(info.freeFlash)} free`),
         ...fact("Runtime", installed)),
       this.#offer(),
       this.progress,
@@ -170,7 +199,8 @@ export class BoardPanel {
 
   /** What can be sent. */
   #offer() {
-    const { runtime, models } = this.#board.info;
+    const { info } = this.#board;
+    const { runtime, models } = info;
     const update = runtime.installed && !runtime.current &&
       el("button", { type: "button", click: () => this.#install() }, "Update the runtime");
     const entry = this.#entry;
@@ -179,25 +209,28 @@ export class BoardPanel {
     const row = el("div", { class: "row" },
       entry && el("button", {
         type: "button", class: there ? "" : "main", click: () => this.#send(entry),
-      }, `${there ? "Send again" : "Send"} ${entry.name} (${size(entry.bytes)})`),
+      }, `Send ${entry.name}${there ? " again" : ""} (${size(entry.bytes)})`),
       update);
     offer.append(row);
     if (entry) {
+      const plan = el("div");
+      offer.prepend(plan);
       offer.append(el("p", { class: "note" }, `${entry.name} is the model that is chosen above.`));
-      this.#plan(entry, offer, this.#board);
+      this.#plan(entry, plan, info);
     }
     return offer;
   }
 
-  /** Add to what can be sent whether it fits. */
-  async #plan(entry, offer, board) {
+  /** Put whether a model fits into an element. */
+  async #plan(entry, node, board) {
     try {
       const plan = await this.page.plan(entry.data ?? await this.page.get(entry.file), board);
-      if (plan) {
-        offer.prepend(fits(entry.name, plan));
+      const current = board === this.#imagined || board === this.#board?.info;
+      if (entry === this.#entry && current) {
+        node.replaceChildren(fits(entry.name, plan));
       }
     } catch (error) {
-      offer.prepend(el("p", { class: "note" }, words(error)));
+      node.replaceChildren(el("p", { class: "note" }, words(error)));
     }
   }
 
@@ -211,7 +244,7 @@ export class BoardPanel {
       return el("tr", {},
         el("th", { scope: "row" }, model.name),
         el("td", { class: "n" }, size(model.bytes)),
-        el("td", { class: "n" },
+        el("td", { class: "n do" },
           whole
             ? el("button", {
               type: "button", "aria-label": `Try ${model.name} on the board`,

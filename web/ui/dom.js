@@ -43,7 +43,7 @@ export const grouped = (n) => Math.round(n).toLocaleString("en-US");
 
 /** 12.3 KB */
 export function size(n) {
-  for (const [unit, worth] of [["MB", 1e6], ["KB", 1e3]]) {
+  for (const [unit, worth] of [["GB", 1e9], ["MB", 1e6], ["KB", 1e3]]) {
     if (n >= worth) {
       return `${Number((n / worth).toPrecision(3))}\u00a0${unit}`;
     }
