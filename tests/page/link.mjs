@@ -1,4 +1,4 @@
-// What test_link.py asks of web/link/, in node: a name, and JSON on standard input; JSON comes back.
+// What test_link.py asks of web/link/, in node: a name, and JSON on standard input and output.
 
 import { readFile } from "node:fs/promises";
 import * as bytes from "../../web/link/bytes.js";
@@ -84,7 +84,8 @@ const scenarios = {
       },
       getPorts: async () => [port],
     };
-    Object.defineProperty(globalThis, "navigator", { value: { serial: fake }, configurable: true });
+    const value = { serial: fake };
+    Object.defineProperty(globalThis, "navigator", { value, configurable: true });
     const name = serial.nameOf(await serial.choosePort());
     await serial.choosePort({ all: true });
     const cancelled = await outcome(serial.choosePort());
@@ -94,7 +95,8 @@ const scenarios = {
         throw new DOMException("Failed to open serial port.", "NetworkError");
       },
     }).open());
-    return { none, name, filters: asked[0].filters.length, all: asked[1], cancelled, known, taken };
+    const filters = asked[0].filters.length;
+    return { none, name, filters, all: asked[1], cancelled, known, taken };
   },
 
   // A board's server behind a socket, without a REPL.
@@ -175,6 +177,10 @@ const steps = {
   read: async (link, text, task) => [...(await link.read(text, task))],
 };
 
+/** Typed arrays as lists. */
+const listed = (result) => Object.fromEntries(Object.entries(result).map(([key, value]) =>
+  [key, ArrayBuffer.isView(value) ? [...value] : value]));
+
 const read = async (file) => new Uint8Array(await readFile(file));
 /** Progress, the first and the last of each thing. */
 const progress = () => {
@@ -228,7 +234,10 @@ const deeds = {
   },
   classify: (board, input) => board.classify(input),
   pixels: (board, input) => board.classify(new Uint8Array(input)),
-  rows: (board, input) => board.classify(Int16Array.from(input)),
+  rows: (board, input, task) => board.read(task, Int16Array.from(input)).then(listed),
+  embed: (board, input) => board.embed(input).then(listed),
+  tag: (board, text) => board.tag(text),
+  translate: (board, text, request) => board.translate(text, request),
   answer: (board, context, question) => board.answer(context, question),
   logits: async (board, tokens) => [...(await board.logits(tokens))],
   metadata: (board, name) => board.metadata(name),

@@ -275,7 +275,7 @@ export class Board {
   async #deploy(name, data, options) {
     const section = tokenizerOf(data);
     const ready = [...readers(this.#boards, [section])].every((m) => this.#readers.has(m));
-    if (!ready || !this.#connection.link) {
+    if (!ready || !this.#readers.size) {
       await this.#bring(this.#source, [section], options);
       this.info.runtime = await this.#connection.atRest((repl) =>
         runtime(repl, this.#boards, this.#connection.platform));
@@ -385,7 +385,9 @@ export class Board {
   async #load() {
     const connection = this.#connection;
     if (!this.#asked) {
-      throw new PageError("No model is loaded on the board: load one first.", { code: "no-model" });
+      throw new PageError("No model is loaded on the board: load one first.", {
+        code: "no-model",
+      });
     }
     const { name, context } = this.#asked;
     let link = await connection.server();
@@ -559,7 +561,8 @@ export class Board {
     return this.read("predict", input);
   }
 
-  /** The part of a text that answers a question. @param {string} context @param {string} question */
+  /** The part of a text that answers a question.
+   * @param {string} context @param {string} question */
   answer(context, question) {
     return this.#use(async (link) => ({ text: await link.answer(context, question) }));
   }
@@ -600,7 +603,7 @@ export class Board {
 
 /** [{word, label, logit}] of a text's words: of each its number and the labels' logits. */
 function named(text, labels, values) {
-  const words = text.split(/\s+/).filter((word) => word);
+  const words = text.split(/[ \t\n\v\f\r]+/).filter((word) => word); // as MicroPython does
   const found = [];
   const size = labels.length + 1;
   for (let at = 0; at + size <= values.length; at += size) {

@@ -16,7 +16,7 @@ export class Channel {
   #inbox = [];
   #seq = 0;
 
-  /** @param {{read(limit: number): Promise<Uint8Array>, write(data: Uint8Array): Promise<void>}} port */
+  /** @param {import("./port.js").Port} port */
   constructor(port) {
     this.port = port;
     /** What the board has said of itself. @type {import("./replies.js").Hello} */

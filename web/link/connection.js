@@ -90,8 +90,8 @@ export class Connection {
     }
     if (before(version, oldest)) {
       throw new PageError(
-        `The board runs MicroPython ${version.join(".")}; picoformer needs ${oldest.join(".")} or ` +
-          `newer: flash a newer firmware ${flash}.`,
+        `The board runs MicroPython ${version.join(".")}; picoformer needs ${oldest.join(".")} ` +
+          `or newer: flash a newer firmware ${flash}.`,
         { code: "no-board" },
       );
     }

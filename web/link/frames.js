@@ -1,6 +1,8 @@
 // The frames of the serial link, in both of their forms; docs/protocol.md is the definition.
 
-import { base64, binary, bytesOf, concat, crc32, fromBase64, pack, textOf, unpack } from "./bytes.js";
+import {
+  base64, binary, bytesOf, concat, crc32, fromBase64, pack, textOf, unpack,
+} from "./bytes.js";
 import { MAJOR } from "./wire.js";
 
 const NOISE = 4096; // characters kept of what a board says outside of frames
@@ -27,7 +29,8 @@ function unpacked(whole) {
   if (whole.length < 10 || (crc32(whole.subarray(0, 5)) & 255) !== whole[5]) return null;
   const end = whole.length - 4;
   const [size] = unpack("H", whole, 3);
-  if (end !== size + 6 || crc32(whole.subarray(0, end)) !== unpack("I", whole, end)[0]) return null;
+  const [crc] = unpack("I", whole, end);
+  if (end !== size + 6 || crc32(whole.subarray(0, end)) !== crc) return null;
   return { kind: whole[1], seq: whole[2], body: whole.slice(6, end) };
 }
 

@@ -70,8 +70,8 @@ export async function compare(repl, boards, platform, tokenizers = []) {
  * @param {any} boards
  * @param {import("./runtime.js").Platform} platform
  * @param {Source} source
- * @param {{tokenizers?: Uint8Array[], signal?: AbortSignal,
- *   onProgress?: (at: {what: string, file: string, done: number, total: number}) => void}} [options]
+ * @param {{tokenizers?: Uint8Array[], signal?: AbortSignal, onProgress?:
+ *   (at: {what: string, file: string, done: number, total: number}) => void}} [options]
  */
 export async function install(repl, boards, platform, source, options = {}) {
   const { tokenizers, signal, onProgress } = options;
@@ -124,8 +124,8 @@ async function fetched(source, files, signal) {
     }
     if (content.length !== file.bytes || crc32(content) !== file.crc32) {
       throw new PageError(
-        `A file of the page is not what it should be (runtime/${file.url}): whoever hosts it has ` +
-          "to make the page anew, with picoformer page -o FOLDER.",
+        `A file of the page is not what it should be (runtime/${file.url}): whoever hosts it ` +
+          "has to make the page anew, with picoformer page -o FOLDER.",
         { code: "page" },
       );
     }

@@ -14,7 +14,8 @@ const BUFFER = 65536; // bytes that the browser keeps until they are read
 /** @returns {PageError} what it means that the port is gone */
 export function lost(cause) {
   return new PageError(
-    "The connection to the board is gone: was it unplugged or reset? Plug it in and connect again.",
+    "The connection to the board is gone: was it unplugged or reset? Plug it in, and connect " +
+      "again.",
     { code: "lost", cause },
   );
 }
@@ -29,9 +30,9 @@ function shut(cause) {
     });
   }
   return new PageError(
-    "The serial port does not open. Another program has it, most likely: close Thonny, mpremote, " +
-      "a serial monitor or another tab with this page, and try again. On Linux you may have to " +
-      "be in the group that owns the port (often dialout): add yourself, and log in again. " +
+    "The serial port does not open. Another program has it, most likely: close Thonny, " +
+      "mpremote, a serial monitor or another tab with this page, and try again. On Linux you " +
+      "may have to be in the group that owns the port (often dialout): add yourself, and log in again. " +
       `(The browser says: ${said})`,
     { code: "port", cause },
   );
@@ -49,7 +50,8 @@ export class Port {
   #loop = null;
 
   /**
-   * @param {any} serial a SerialPort of Web Serial, or what has open(), readable, writable, close()
+   * @param {any} serial a SerialPort of Web Serial, or what has its open(), readable, writable
+   *   and close()
    */
   constructor(serial) {
     this.#serial = serial;
@@ -70,6 +72,10 @@ export class Port {
       this.#error = shut(cause); // nothing is to be sent any more
       throw this.#error;
     }
+    // Boards with USB of their own say nothing to a port without DTR, which some browsers leave
+    // low. Both at once: one alone is a reset, or the loader, on boards with an ESP32.
+    const signals = { dataTerminalReady: true, requestToSend: true };
+    await this.#serial.setSignals?.(signals).catch(() => {});
     this.#serial.addEventListener?.("disconnect", this.#gone);
     this.#writer = this.#serial.writable.getWriter();
     this.#loop = this.#read();

@@ -259,9 +259,9 @@ export class Repl {
 function unanswered(heard, talks) {
   if (talks) {
     return new PageError(
-      `A program that ignores Ctrl-C runs on the board; it says '${heard.slice(-60)}'. Where the ` +
-        "port outlives a reset (ESP32), reset the board and connect at once, before its main.py " +
-        "begins. On a Pyboard hold USR at reset; on a Pico hold BOOTSEL and copy " +
+      `A program that ignores Ctrl-C runs on the board; it says '${heard.slice(-60)}'. Where ` +
+        "the port outlives a reset (ESP32), reset the board and connect at once, before its " +
+        "main.py begins. On a Pyboard hold USR at reset; on a Pico hold BOOTSEL and copy " +
         "flash_nuke.uf2, which erases all files, and then MicroPython.",
       { code: "no-board" },
     );
@@ -269,8 +269,8 @@ function unanswered(heard, talks) {
   return new PageError(
     "No MicroPython answers on this port: " +
       (heard ? `it said '${heard.slice(-200)}'` : "it said nothing") +
-      ". Expected its raw REPL. Choose another port, reset the board (a program on it may ignore " +
-      "Ctrl-C), or flash MicroPython (micropython.org/download).",
+      ". Expected its raw REPL. Choose another port, reset the board (a program on it may " +
+      "ignore Ctrl-C), or flash MicroPython (micropython.org/download).",
     { code: "no-board" },
   );
 }

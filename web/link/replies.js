@@ -22,8 +22,8 @@ export class Reader {
     const values = unpack(layout, this.body, this.at);
     if (!values) {
       throw new PageError(
-        `The board sent ${this.body.length} bytes where more were expected: the picoformer on it ` +
-          "may be another version. Update it.",
+        `The board sent ${this.body.length} bytes where more were expected: the picoformer on ` +
+          "it may be another version. Update it.",
         { code: "link" },
       );
     }
@@ -63,7 +63,8 @@ export const quiet = () => ({
 export function hello(body) {
   const r = new Reader(body);
   const [major, minor, can, payload, credit, nonce, freeHeap] = r.take("BBHHIII");
-  return { major, minor, raw: !!(can & RAW), payload, credit, nonce, freeHeap, platform: r.text() };
+  const raw = !!(can & RAW);
+  return { major, minor, raw, payload, credit, nonce, freeHeap, platform: r.text() };
 }
 
 /** The board's memory and versions; bytes. */

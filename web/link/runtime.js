@@ -4,7 +4,8 @@ import { crc32, unpack } from "./bytes.js";
 
 /**
  * What boards.json holds; host/picoformer/page/boards.py writes it.
- * @typedef {{name: string, bytes: number, crc32: number, url: string, fits?: string[]}} RuntimeFile
+ * @typedef {{name: string, bytes: number, crc32: number, url: string, fits?: string[]}}
+ *   RuntimeFile
  * @typedef {{version: string, sources: RuntimeFile[], rules: any, scripts: Record<string, string>,
  *   modules: string[], targets: {mpy: number, sub: number, architecture: string,
  *   files: RuntimeFile[]}[]}} Boards
@@ -69,7 +70,8 @@ export function wanted(boards, platform, tokenizers = null) {
       "no .mpy files for its MicroPython.";
     if (wrong) {
       notice += " And it runs the portable kernels, a hundred times slower, as this MicroPython " +
-        `compiles viper wrongly: flash MicroPython ${rules.miscompiles.before.join(".")} or newer.`;
+        "compiles viper wrongly: flash MicroPython " +
+        `${rules.miscompiles.before.join(".")} or newer.`;
     }
   }
   const has = (module) =>

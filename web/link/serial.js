@@ -27,11 +27,11 @@ export const BOARDS = [
 export function unsupported() {
   const nav = globalThis.navigator;
   if (nav?.serial) return "";
-  const otherwise = " Everything without a board works here; with one, use picoformer on the PC: " +
-    "pip install picoformer, then picoformer deploy MODEL.pft.";
+  const otherwise = " Everything without a board works here; with one, use picoformer on the " +
+    "PC: pip install picoformer, then picoformer deploy MODEL.pft.";
   if (globalThis.isSecureContext === false) {
-    return "A browser gives serial ports only to pages that come by https, or from this computer: " +
-      "open this page by https://, or by picoformer page." + otherwise;
+    return "A browser gives serial ports only to pages that come by https, or from this " +
+      "computer: open this page by https://, or by picoformer page." + otherwise;
   }
   return "This browser cannot talk to boards: it has no Web Serial. Chrome, Edge and Opera on a " +
     "computer have it." + otherwise;

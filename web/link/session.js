@@ -127,8 +127,8 @@ export class Session extends Channel {
 /** @returns {PageError} why a model does not run whose weights are not on the board */
 export function homeless() {
   return new PageError(
-    "This model lies on the board without its weights, which a PC is to send while it runs; this " +
-      "page does not. Deploy the whole model, or run it with picoformer on the PC " +
+    "This model lies on the board without its weights, which a PC is to send while it runs; " +
+      "this page does not. Deploy the whole model, or run it with picoformer on the PC " +
       "(pip install picoformer).",
     { code: "no-weights" },
   );

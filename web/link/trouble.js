@@ -59,8 +59,8 @@ export async function explain(repl, boards, said) {
   if (error) return error;
   if (said.includes(OURS) && said.includes("no module named") && !path.includes("/lib")) {
     return new PageError(
-      `The board's sys.path is ${path.join(", ")}, without /lib, where picoformer is: look in its ` +
-        "boot.py.",
+      `The board's sys.path is ${path.join(", ")}, without /lib, where picoformer is: look in ` +
+        "its boot.py.",
       { code: "no-runtime" },
     );
   }
@@ -75,8 +75,8 @@ async function refused(repl, boards, number) {
     return new PageError(
       "The board's filesystem is read-only: " +
         (boot
-          ? "its boot.py mounts it so. Mount it to be written, in the REPL, and take that out of " +
-            "/boot.py."
+          ? "its boot.py mounts it so. Mount it to be written, in the REPL, and take that out " +
+            "of /boot.py."
           : "something has mounted it so, or it is write-protected. A reset may mend that."),
       { code: "read-only", number },
     );

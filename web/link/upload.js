@@ -49,7 +49,7 @@ export class Upload {
     this.#check = limits.FLASH + data.length / limits.CHECK_RATE;
   }
 
-  /** @returns {Promise<number>} the offset at which an earlier upload of these bytes had stopped */
+  /** @returns {Promise<number>} the offset at which an earlier upload of these had stopped */
   async run() {
     const resumed = await this.#begin();
     let at = resumed;
