@@ -93,7 +93,8 @@ def test_every_package_of_the_pc_is_in_the_wheel():
     assert listed, "pyproject.toml has no list `packages = [...]`"
     host = ROOT / "host"
     found = {".".join(p.parent.relative_to(host).parts) for p in host.rglob("__init__.py")}
-    elsewhere = {"picoformer.device", "picoformer.page.web", "picoformer.stories"}
+    web = ["web", *(f"web.{p.name}" for p in (ROOT / "web").iterdir() if p.is_dir())]
+    elsewhere = {"picoformer.device", "picoformer.stories", *(f"picoformer.page.{w}" for w in web)}
     assert set(re.findall(r'"([^"]+)"', listed[1])) == found | elsewhere
 
 
@@ -139,16 +140,24 @@ def test_wheel_and_sdist(tmp_path):
     inside = tmp_path / "from the wheel"
     with zipfile.ZipFile(next(source.glob("*.whl"))) as wheel:
         wheel.extractall(inside)
-    demo = (
-        "import sys; from picoformer.commands import main as m; "
-        "assert 'from the wheel' in m.__file__; sys.exit(m.main(['demo', '-n', '20', '--json']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", demo], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(inside)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["equal"] in (True, None)
+
+    def said(*command: str) -> dict:
+        code = (
+            "import sys; from picoformer.commands import main as m; "
+            f"assert 'from the wheel' in m.__file__; sys.exit(m.main({list(command)}))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(inside), "XDG_CACHE_HOME": str(tmp_path / "c")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found: dict = json.loads(done.stdout)
+        return found
+
+    assert said("demo", "-n", "20", "--json")["equal"] in (True, None)
+    assert said("page", "-o", "site", "--json")["models"] == ["stories"]
+    web = {p.relative_to(ROOT / "web") for p in (ROOT / "web").rglob("*.*s")}
+    assert web and all((tmp_path / "site" / p).is_file() for p in web)
     with tarfile.open(next(source.glob("*.tar.gz"))) as sdist:
         held = {n.partition("/")[2] for n in sdist.getnames()}
     assert held >= {n for n in names if n and not n.startswith(".")}

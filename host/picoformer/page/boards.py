@@ -50,8 +50,9 @@ def describe() -> tuple[dict[str, Any], dict[str, bytes]]:
     urls: dict[bytes, str] = {}
 
     def entry(folder: str, name: str, content: bytes) -> dict[str, Any]:
-        # What has no native code is the same for all: it is there once.
-        url = urls.setdefault(content, f"{folder or 'bytecode'}/{name}")
+        # What has no native code is the same for all: it is there once. Some hosts leave out files
+        # whose names begin with "_".
+        url = urls.setdefault(content, f"{folder or 'bytecode'}/{name.lstrip('_')}")
         data[url] = content
         return {"name": name, "bytes": len(content), "crc32": crc32(content), "url": url}
 

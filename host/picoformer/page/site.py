@@ -53,9 +53,13 @@ def _web() -> dict[str, Path]:
     """The files of web/: in the package, or in the checkout that it runs from."""
     inside = PACKAGE / "page" / "web"
     folder = inside if inside.is_dir() else PACKAGE.parents[1] / "web"
-    found = (p for p in sorted(folder.rglob("*")) if p.is_file())
-    own = (p for p in found if "__pycache__" not in p.parts and not p.name.startswith("."))
-    return {p.relative_to(folder).as_posix(): p for p in own}
+    found = (p for p in sorted(folder.rglob("*")) if p.is_file() and not _left_out(p))
+    return {p.relative_to(folder).as_posix(): p for p in found}
+
+
+def _left_out(path: Path) -> bool:
+    """What is in web/ for those who work on it."""
+    return path.name in ("README.md", "package.json") or "__pycache__" in path.parts
 
 
 def _runtime() -> dict[str, bytes]:
