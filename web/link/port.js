@@ -69,7 +69,8 @@ export class Port {
     try {
       await this.#serial.open({ baudRate: BAUD, bufferSize: BUFFER });
     } catch (cause) {
-      throw shut(cause);
+      this.#error = shut(cause); // nothing is to be sent any more
+      throw this.#error;
     }
     // Boards with USB of their own say nothing to a port without DTR, which some browsers leave
     // low. Both at once: one alone is a reset, or the loader, on boards with an ESP32.

@@ -24,8 +24,10 @@ def picture(path: str | Path, shape: tuple[int, int, int]) -> Array:
     try:
         with Image.open(path) as opened:
             image = opened.convert("L" if channels == 1 else "RGB")
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            # Across, then down: by itself Pillow chooses, each version otherwise.
+            for size in (width, image.height), (width, height):
+                if image.size != size:
+                    image = image.resize(size, Image.Resampling.BILINEAR)
             return np.asarray(image).reshape(height, width, -1)
     except (OSError, UnidentifiedImageError) as e:
         raise Error(f"cannot read {path}: {e}") from e

@@ -77,6 +77,7 @@ def serve(site: Site, port: int | None = None) -> Server:
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body would wait for what the head is answered with
     timeout = 60
 
     def do_GET(self) -> None:

@@ -1,0 +1,371 @@
+"""The page in a browser: its models against the simulator, its board against the unix port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+import wavs
+from conftest import SERIAL, no_browser
+from picoformer.data.pictures import picture
+from picoformer.data.signals import signal
+
+pytestmark = pytest.mark.skipif(bool(no_browser()), reason=no_browser())
+
+NAMES = "stories", "intents", "sentiment", "facts", "english-french", "fashion", "motions", "digits"
+WITHOUT = "delete Navigator.prototype.serial;"
+WRITE = "#here button[type=submit]"
+FIGURES = "#here .figures:not(:empty)"
+IDLE = "#here:not([aria-busy])"
+
+
+def choose(page: Any, name: str) -> None:
+    page.locator(f'#models input[value="{name}"]').check(force=True)
+    page.wait_for_function(
+        "name => document.querySelector('#here:not([aria-busy]) form')"
+        " && document.querySelector('#here h3').dataset.name === name", arg=name,
+    )  # fmt: skip
+
+
+def run(page: Any) -> str:
+    """What the chosen model says of what is in its form."""
+    page.click(WRITE)
+    page.wait_for_selector(FIGURES)
+    page.wait_for_selector(IDLE)
+    return str(page.inner_text("#here .result"))
+
+
+def error(page: Any, where: str) -> str:
+    found = page.locator(f"{where}:not(:empty)").first
+    found.wait_for()
+    return str(found.inner_text())
+
+
+def labels(page: Any, where: str = "#here") -> list[tuple[str, str]]:
+    texts = page.locator(f"{where} .bars li").all_inner_texts()
+    return [tuple(text.split("\n")[::2]) if text.count("\n") > 1 else tuple(text.split("\n"))
+            for text in texts]  # fmt: skip
+
+
+def shares(sim: Any, given: Any) -> list[tuple[str, str]]:
+    """The first labels, as the page shows them."""
+    found = sim.classify(given)
+    return [(label, f"{100 * share:.1f}\u00a0%") for label, share in sim.probabilities(found)][:5]
+
+
+def story(sim: Any, prompt: str, n: int | None = None) -> str:
+    return prompt + "".join(sim.generate(prompt, n, temperature=0.7, top_p=0.9, seed=1))
+
+
+def test_models_answer_as_the_simulator_does(opened, built_site) -> None:
+    page = opened()
+    sims = {name: built_site.simulator(name) for name in NAMES}
+    inputs: dict[str, Any] = {
+        "intents": "Will it rain in Lyon tomorrow?",
+        "sentiment": "A warm, funny film with a big heart.",
+        "fashion": picture(models.ROOT / "models/fashion/boot.png", (28, 28, 1)),
+        "motions": signal(models.ROOT / "models/motions/walking.csv", sims["motions"].frames),
+        "digits": signal(models.ROOT / "models/digits/seven.wav", sims["digits"].frames),
+    }  # fmt: skip
+    for name in NAMES:
+        choose(page, name)
+        said = run(page)
+        if name == "stories":
+            assert said == story(sims[name], "Once upon a time")
+        elif name == "facts":
+            context, question = (area.input_value() for area in page.locator("textarea").all())
+            assert said == sims[name].answer(context, question) == "under the table"
+        elif name == "english-french":
+            assert said == sims[name].translate("Where is the cat?")
+        else:
+            assert labels(page) == shares(sims[name], inputs[name])
+
+
+def test_numbers_are_checked(opened) -> None:
+    page = opened()
+    for name in "motions", "intents":
+        choose(page, name)
+        run(page)
+        page.click("text=Check these numbers")
+        page.wait_for_selector("#here .good")
+        said = page.inner_text("#here .check")
+        assert "Equal." in said and "PC's simulator" in said
+
+
+def test_stories_come_fast(opened) -> None:
+    page = opened()
+    rates = []
+    for _ in range(3):
+        run(page)
+        rates.append(float(page.locator("#here [data-rate]").get_attribute("data-rate")))
+    print(f"\ntokens/s {max(rates):.0f}")
+    assert max(rates) >= 100
+
+
+def test_a_text_is_stopped(opened, built_site) -> None:
+    page = opened()
+    page.evaluate("""async () => {
+      const button = document.querySelector("#here button[type=submit]");
+      button.click();
+      while (!document.querySelector("#here .story span:last-child")?.textContent) {
+        await new Promise((done) => setTimeout(done));
+      }
+      button.click();
+    }""")
+    page.wait_for_selector(FIGURES)
+    assert "stopped" in page.inner_text("#here .figures")
+    said = page.inner_text("#here .result")
+    whole = story(built_site.simulator("stories"), "Once upon a time")
+    assert whole.startswith(said) and len(said) < len(whole)
+
+
+def test_settings_are_those_of_the_command(opened, built_site) -> None:
+    page = opened()
+    page.click("summary:has-text('More')")
+    page.get_by_label("Length in tokens").fill("20")
+    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Beginning").fill("Tom was")
+    sim = built_site.simulator("stories")
+    assert run(page) == "Tom was" + "".join(sim.generate("Tom was", 20))
+    page.get_by_label("Temperature").fill("-3")
+    page.click(WRITE)
+    assert error(page, "#here .error") == "Temperature is -3, expected 0 to 10"
+    assert page.inner_text("#here .result").startswith("Tom was")  # what was there stays
+
+
+def test_files_of_the_user(opened, built_site, tmp_path) -> None:
+    page = opened()
+    run(page)
+    said = page.inner_text("#here .result")
+    good = built_site.model("intents")
+    damaged = bytearray(good)
+    damaged[len(good) // 2] ^= 1
+    for data in (bytes(damaged), good[:5000], b"no model", b""):
+        page.set_input_files("#own-file", {"name": "mine.pft", "mimeType": "", "buffer": data})
+        text = error(page, "#models-error")
+        assert "\n" not in text and "Traceback" not in text and "went wrong" not in text
+        assert page.inner_text("#here .result") == said
+    page.set_input_files("#own-file", {"name": "mine.pft", "mimeType": "", "buffer": good})
+    page.wait_for_selector('#models input[value="mine"]:checked', state="attached")
+    page.get_by_label("Text", exact=True).fill("book a table for two")
+    run(page)
+    assert labels(page)[0][0] == "BookRestaurant"
+
+
+def drop(page: Any, name: str, data: bytes) -> None:
+    """Drop a file on the page."""
+    page.evaluate("""([name, data]) => {
+      const moved = new DataTransfer();
+      moved.items.add(new File([Uint8Array.from(data)], name));
+      const given = { dataTransfer: moved, bubbles: true, cancelable: true };
+      document.body.dispatchEvent(new DragEvent("dragenter", given));
+      document.body.dispatchEvent(new DragEvent("drop", given));
+    }""", [name, list(data)])
+
+
+def test_pictures(opened, built_site, tmp_path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    page = opened()
+    sim = built_site.simulator("fashion")
+    choose(page, "fashion")
+    rng = np.random.default_rng(0)
+    for i, mode in enumerate(("RGB", "RGBA", "L")):
+        file = tmp_path / f"{i}.png"
+        shape = (90, 70, 4)[: 2 + (mode != "L")]
+        pixels = rng.integers(0, 256, shape, np.uint8)[..., : len(mode)] if mode != "L" else \
+            rng.integers(0, 256, shape, np.uint8)
+        image.fromarray(pixels).save(file)
+        page.set_input_files("#here input[type=file]", str(file))
+        page.wait_for_timeout(300)
+        run(page)
+        assert labels(page) == shares(sim, picture(file, (28, 28, 1))), mode
+    # The negative of a garment is told.
+    boot = 255 - picture(models.ROOT / "models/fashion/boot.png", (28, 28, 1))
+    image.fromarray(boot[..., 0]).save(tmp_path / "negative.png")
+    drop(page, "negative.png", (tmp_path / "negative.png").read_bytes())
+    page.wait_for_selector("text=Invert, most likely")
+    page.click("text=Invert >> nth=0")
+    run(page)
+    assert labels(page)[0][0] == "Ankle boot"
+    drop(page, "notes.txt", b"hello")
+    assert "notes.txt is no picture" in error(page, "#here .side .error")
+    # Drawn, with the mouse and by keys.
+    page.click("text=Clear")
+    canvas = page.locator("canvas.pixels")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 200, steps=5)
+    page.mouse.up()
+    canvas.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    run(page)
+    assert len(labels(page)) == 5
+
+
+def test_signals_and_sounds(opened, built_site, tmp_path) -> None:
+    page = opened()
+    choose(page, "motions")
+    drop(page, "mine.csv", b"ax,ay\n1,2\n")
+    assert "no column az" in error(page, "#here .error")
+    run(page)  # the example is still there
+    assert labels(page)[0][0] == "Walking"
+    choose(page, "digits")
+    samples = np.concatenate([wavs.changing(3.0), np.zeros(16000, np.int16)])
+    drop(page, "long.wav", wavs.of(samples, 16000))
+    page.wait_for_selector("text=events are looked for")
+    run(page)
+    page.click("text=Record")
+    page.wait_for_selector("text=Stop recording")
+    page.wait_for_timeout(1500)
+    page.click("text=Stop recording")
+    page.wait_for_selector("text=your recording")
+    run(page)
+
+
+def walk(page: Any, most: int = 60) -> list[str]:
+    """What has the focus, Tab after Tab."""
+    seen = []
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("""() => {
+          const at = document.activeElement;
+          if (at === document.body) return "";
+          const named = at.getAttribute("aria-label") || at.labels?.[0]?.textContent
+            || at.textContent;
+          return `${at.localName} ${named.trim()}`;
+        }"""))
+        if not seen[-1]:
+            break
+    return seen
+
+
+def test_keys_alone(opened) -> None:
+    page = opened()
+    seen = walk(page)
+    assert all(len(name.split(" ", 1)[1]) > 1 for name in seen if name), seen
+    order = ["a To the models", "input storieswrites text", "input Open a model file",
+             "textarea Beginning of the text", "button Write", "summary More"]  # fmt: skip
+    assert [name for name in seen if name in order] == order
+    page.locator("#models input >> nth=0").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#here h3[data-name=intents]")
+    page.wait_for_selector(IDLE)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("play some jazz")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#here .bars")
+    assert labels(page)[0][0] == "PlayMusic"
+    assert page.evaluate("document.activeElement.textContent") == "Classify"
+    assert "PlayMusic" in page.inner_text("#said")
+
+
+def test_nothing_is_wider_than_a_phone(opened) -> None:
+    page = opened(360, dark=True)
+    for name in NAMES:
+        choose(page, name)
+        run(page)
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, name
+
+
+# Boards
+
+
+def connect(page: Any) -> None:
+    page.click("text=Connect a board")
+    page.wait_for_selector("#board dl")
+
+
+def test_a_board(opened, built_site, board) -> None:
+    page = opened(script=SERIAL)
+    sim = built_site.simulator("stories")
+    connect(page)
+    assert "There is no model on the board yet" in page.inner_text("#board")
+    page.click("#board button:has-text('Send stories')")
+    page.wait_for_selector("#board progress")
+    form = "#board form"
+    page.wait_for_selector(form, timeout=60_000)
+    page.click(f"{form} button[type=submit]")
+    page.wait_for_selector("#board .figures:not(:empty)")
+    assert page.inner_text("#board .result") == story(sim, "Once upon a time")
+    assert "kernels on the board" in page.inner_text("#board .figures")
+    # The same in this browser, by the same form.
+    page.get_by_label("this browser").check()
+    page.click(f"{form} button[type=submit]")
+    page.wait_for_selector("#board .figures:has-text('this browser')")
+    assert page.inner_text("#board .result") == story(sim, "Once upon a time")
+    # Another model beside it; a picture goes over the cable.
+    choose(page, "fashion")
+    page.click("#board button:has-text('Send fashion')")
+    page.wait_for_selector("#board canvas", timeout=60_000)
+    page.wait_for_timeout(200)
+    page.click(f"{form} button[type=submit]")
+    page.wait_for_selector("#board .bars")
+    assert labels(page, "#board")[0][0] == "Ankle boot"
+    for name in "fashion", "stories":
+        page.get_by_role("button", name=f"Remove {name} from the board").click()
+        page.get_by_role("button", name=f"Remove {name} from the board").wait_for(state="detached")
+    assert "There is no model on the board yet" in page.inner_text("#board")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.click("text=Disconnect")
+    page.wait_for_selector("text=can have the port")
+    connect(page)  # and again
+    assert "up to date" in page.inner_text("#board")
+
+
+def test_a_text_of_a_board_is_stopped_and_the_board_unplugged(opened, built_site, board) -> None:
+    page = opened(360, script=SERIAL)
+    connect(page)
+    page.click("#board button:has-text('Send stories')")
+    page.wait_for_selector("#board form", timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    button = "#board form button[type=submit]"
+    page.evaluate("""async () => {
+      const button = document.querySelector("#board form button[type=submit]");
+      button.click();
+      while (!document.querySelector("#board .story span:last-child")?.textContent) {
+        await new Promise((done) => setTimeout(done));
+      }
+      button.click();
+    }""")
+    page.wait_for_selector("#board .figures:not(:empty)")
+    whole = story(built_site.simulator("stories"), "Once upon a time")
+    assert whole.startswith(page.inner_text("#board .result"))
+    page.click(button)
+    page.wait_for_selector("#board .story span:last-child:not(:empty)")
+    board.pulled = True
+    said = error(page, "#board-panel > .panel .error")
+    assert "unplugged" in said and "\n" not in said
+    board.pulled = False
+    connect(page)
+    assert page.get_by_role("button", name="Try stories on the board").count() == 1
+
+
+def test_ports_that_do_not_open(opened, board) -> None:
+    page = opened(script=SERIAL)
+    page.evaluate("globalThis.nothingChosen = true")
+    page.click("text=Connect a board")
+    assert "No port was chosen" in error(page, "#board .error")
+    page.evaluate("globalThis.nothingChosen = false")
+    board.taken = True
+    page.get_by_role("button", name="Choose among all ports").click()
+    page.wait_for_selector("#board .error:has-text('Another program has it')")
+    board.taken = False
+    connect(page)
+
+
+def test_a_browser_without_web_serial(opened) -> None:
+    page = opened(360, script=WITHOUT)
+    said = page.inner_text("#board")
+    assert "no Web Serial" in said and "Chrome" in said and "picoformer deploy" in said
+    assert not page.locator("#board button").count()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    run(page)

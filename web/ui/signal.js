@@ -1,0 +1,64 @@
+// A signal: rows of numbers from a .csv.
+
+import { PageError } from "../errors.js";
+import { el, many, words } from "./dom.js";
+import { lines } from "./charts.js";
+import { fileButton } from "./files.js";
+import { signal } from "./signals.js";
+
+export class SignalInput {
+  constructor(about, get) {
+    const [length, channels] = about.frames;
+    const { names = [], unit = null } = about.meta?.frames ?? {};
+    this.frames = { length, channels, names, unit };
+    this.get = get;
+    this.rows = null;
+    this.chart = el("div");
+    this.note = el("p", { class: "note", role: "status" });
+    this.error = el("p", { class: "error", role: "alert" });
+    const of = names.length ? `${channels} numbers (${names.join(", ")})` : many(channels, "number");
+    this.node = el(
+      "div",
+      { class: "flow" },
+      this.chart,
+      el("div", { class: "row" },
+        fileButton("Choose a .csv …", ".csv,.tsv,.txt", (file) => this.drop(file)), this.note),
+      el("p", { class: "note" }, `The model reads up to ${length} rows of ${of}.`),
+      this.error,
+    );
+  }
+
+  async drop(file) {
+    try {
+      this.error.textContent = "";
+      if (!/\.(csv|tsv|txt)$/i.test(file.name)) {
+        throw new PageError(`${file.name}: expected a .csv file, a line of numbers for each moment`);
+      }
+      this.show(signal(await file.text(), file.name, this.frames), file.name);
+      this.onchange?.();
+    } catch (error) {
+      this.error.textContent = words(error);
+    }
+  }
+
+  async fill(example) {
+    if (example.signal) {
+      const text = new TextDecoder().decode(await this.get(example.signal));
+      this.show(signal(text, example.signal, this.frames), example.signal);
+    }
+  }
+
+  show(rows, name) {
+    const { channels, names } = this.frames;
+    this.rows = rows;
+    this.chart.replaceChildren(lines(rows, channels, names));
+    this.note.textContent = `${name}, ${many(rows.length / channels, "row")}`;
+  }
+
+  value() {
+    if (!this.rows) {
+      throw new PageError("Choose a file first.");
+    }
+    return this.rows;
+  }
+}
