@@ -141,14 +141,17 @@ def test_nothing_from_elsewhere(site):
         r"""|from\s+["'](?:https?:)?/""",
         re.IGNORECASE,
     )
+    named: set[str] = set()
     for place in site:
         if place.endswith((".js", ".mjs", ".html", ".css")):
             text = content(site, place).decode()
             found = loads.search(text)
             assert not found, (place, found and found[0])
-    policy = "Content-Security-Policy"
-    if "index.html" in site:
-        assert policy in content(site, "index.html").decode()
+            named |= set(re.findall(r"(?:https?|wss?)://([\w.-]+)", text))
+    # A namespace, and a word of advice of emscripten's to programmers.
+    assert named <= {"www.w3.org", "emscripten.org"}
+    page = content(site, "index.html").decode()
+    assert "Content-Security-Policy" in page and "default-src 'none'" in page
 
 
 def test_no_name_that_static_hosts_leave_out(site):
