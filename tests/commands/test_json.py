@@ -103,6 +103,10 @@ def test_simulate(own, capsys: pytest.CaptureFixture[str], name: str, given: lis
     holds(said(capsys, "simulate", str(own(name).path), *given), "simulate")
 
 
+def test_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    holds(said(capsys, "page", "-o", str(tmp_path / "site")), "page")
+
+
 def test_eval(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "d.tsv"
     data.write_text("GetWeather\twill it rain\nPlayMusic\tplay a song\n")
