@@ -41,6 +41,7 @@ SCRIPT = Path(__file__).with_name("link.mjs")
 DOC = (models.ROOT / "docs" / "protocol.md").read_text("utf-8")
 OLDEST = 18  # of node
 PROMPT = "Once upon a time"
+FULL = "def picoformer_receive(*_):\n    raise OSError(28)"
 BEAMS = {"beams": 3, "lengthPenalty": 0.5}
 DRAWN = {"maxTokens": 60, "temperature": 0.8, "topP": 0.9, "seed": 5}
 
@@ -694,6 +695,13 @@ def test_a_board_that_no_mpy_files_are_for(unix, site, tmp_path):
     assert set(library.glob("*")) == set(library.glob("*.py"))
     assert said[2]["value"]["kernels"] == "viper"
 
+    # A board whose flash is full.
+    full = {**boards, "scripts": {**boards["scripts"], "receive": FULL}}
+    (plain / "boards.json").write_text(json.dumps(full))
+    (said,) = boarded(unix, plain, ["install"])["told"]
+    assert said["code"] == "no-space" and "Remove a model to make room: stories" in said["error"]
+
+    (plain / "boards.json").write_text(json.dumps({**boards, "targets": []}))
     (plain / "py" / "model.py").write_text("damaged")
     shutil.rmtree(library)
     (damaged,) = boarded(unix, plain, ["install"])["told"]

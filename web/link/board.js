@@ -484,7 +484,15 @@ export class Board {
     return this.#write(text, numbers, null, options, "translate");
   }
 
-  #write(prompt, numbers, stop, { onText, signal }, task) {
+  /**
+   * @param {string} prompt
+   * @param {Parameters<import("./link.js").Link["text"]>[1]} numbers
+   * @param {string | string[] | null | undefined} stop
+   * @param {Streaming} streaming
+   * @param {string} [task] that the model is made to do
+   * @returns {Promise<Written>}
+   */
+  #write(prompt, numbers, stop, { onText, signal }, task = "generate") {
     const stops = new Stops(stop);
     let said = "";
     let got = 0; // tokens that came: what a board that was reset writes again is the same
@@ -495,9 +503,7 @@ export class Board {
     };
     return this.#use(async (link, halt) => {
       const made = this.loaded.task;
-      if ((task ?? "generate") !== made) {
-        throw new PageError(`This model is made to ${made}, not to ${task ?? "generate"}.`);
-      }
+      if (task !== made) throw new PageError(`This model is made to ${made}, not to ${task}.`);
       const start = clock();
       let first = 0;
       const text = await link.text(prompt, numbers);

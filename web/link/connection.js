@@ -156,7 +156,7 @@ export class Connection {
     this.link = null;
     if (!link) return;
     try {
-      await link.bye();
+      if (!this.leaving) await link.bye();
     } catch (error) {
       if (!BROKEN.includes(error.code)) throw error;
     }
