@@ -117,7 +117,7 @@ class Site:
     def story(self) -> str:
         """What the page writes before anything is changed in it."""
         prompt = "Once upon a time"
-        pieces = self.simulator("stories").generate(prompt, temperature=0.7, top_p=0.9, seed=1)
+        pieces = self.simulator("stories").generate(prompt, temperature=0.5, seed=1)
         return prompt + "".join(pieces)
 
 

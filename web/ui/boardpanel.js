@@ -114,6 +114,7 @@ export class BoardPanel {
         this.#plan(this.#entry, planned, this.#imagined);
       },
     });
+    select.append(el("option", {}, "Raspberry Pi Pico"));
     this.planned = null; // while nobody looks
     const planned = el("div");
     const node = el("div", { class: "check flow" },
@@ -122,7 +123,7 @@ export class BoardPanel {
       planned);
     const begin = async () => {
       const boards = await this.page.boards();
-      select.append(...boards.map(({ name, title }) =>
+      select.replaceChildren(...boards.map(({ name, title }) =>
         el("option", { value: name, selected: name === this.#imagined }, title)));
       this.planned = planned;
       if (this.#entry) {
