@@ -41,6 +41,7 @@ SCRIPT = Path(__file__).with_name("link.mjs")
 DOC = (models.ROOT / "docs" / "protocol.md").read_text("utf-8")
 OLDEST = 18  # of node
 PROMPT = "Once upon a time"
+FULL = "def picoformer_receive(*_):\n    raise OSError(28)"
 BEAMS = {"beams": 3, "lengthPenalty": 0.5}
 DRAWN = {"maxTokens": 60, "temperature": 0.8, "topP": 0.9, "seed": 5}
 
@@ -81,6 +82,7 @@ def test_the_numbers_are_the_protocols():
     assert said == {name: getattr(wire, name) for name in said}
     rows = re.findall(r"^\| (\d+|0x[0-9A-F]+) \| ([A-Z_]+) \|", DOC, re.M)
     assert {name: int(number, 0) for number, name in rows} == said
+    del kept["LEAVE"]  # of the page alone
     assert kept == {name: getattr(limits, name) for name in kept}
 
 
@@ -355,13 +357,14 @@ def test_faults(fake, tmp_path, seed):
             line.damage[at] = rng.choice(damages)
     (tmp_path / "m.pft").write_bytes(DATA)
     pings = [["ping", f"word {i}"] for i in range(20)]
-    said = served(
-        fake, *pings, ["upload", "m", str(tmp_path / "m.pft"), 1 << 30], ["models"], form=form
-    )
+    upload = ["upload", "m", str(tmp_path / "m.pft"), 1 << 30]
+    said = served(fake, *pings, upload, upload, ["models"], form=form)
     assert [s.get("value") for s in said[:20]] == [text for _, text in pings], said
-    assert said[20].get("value", said[20])["seen"][-1] == [len(DATA), len(DATA)]
+    first, again, there = said[20:]
+    assert "value" in first or "What arrived is kept" in first["error"]
+    assert again["value"]["seen"][-1] == [len(DATA), len(DATA)]
     assert (fake.board.folder / "m.pft").read_bytes() == DATA
-    assert [m["name"] for m in said[21]["value"]] == ["m"]
+    assert [m["name"] for m in there["value"]] == ["m"]
 
 
 class FakeModel:
@@ -531,6 +534,9 @@ def test_a_bare_board(unix, site, stories, own):
 def test_a_page_that_is_closed_in_the_middle_of_a_text(unix, site, stories):
     boarded(unix, site, ["load", "stories"], ["leave", {"prompt": PROMPT}])
     has_repl(unix)
+    said = boarded(unix, site, ["load", "stories"], ["hurry", {"prompt": PROMPT}])
+    assert said["closed"] and "error" not in said["told"][0]
+    has_repl(unix)
     said = boarded(unix, site, ["load", "stories"], ["generate", {"maxTokens": 5}])
     assert said["told"][1]["value"]["tokens"] == 5
 
@@ -550,7 +556,7 @@ def test_an_upload_that_is_cut_goes_on(unix, site, own):
     (part,) = [m for m in info["models"] if m["name"] == "sentiment"]
     assert part["state"] == "unfinished" and size // 4 < part["bytes"] < size
     assert done["reset"]
-    assert part["bytes"] < deploy["resumed"] < size
+    assert part["bytes"] <= deploy["resumed"] < size
     got = [(r["label"], r["logit"]) for r in results["results"]]
     assert got == sentiment.sim.classify("a delight")
     (unix.folder / "sentiment.pft").unlink()
@@ -619,7 +625,7 @@ def test_a_program_of_the_boards_own(site, tmp_path):
         pytest.skip(reason)
     ran = tmp_path / "ran"
     (tmp_path / "main.py").write_text(
-        "import time\nwith open('/ran', 'a') as f:\n    f.write('x')\nwhile True:\n    time.sleep(1)"
+        "import time\nf = open('/ran', 'a')\nf.write('x')\nf.close()\nwhile True: time.sleep(1)"
     )
     with UnixBoard(tmp_path, socket=True) as unix:
         (info,) = boarded(unix, site, ["info"])["told"]
@@ -689,6 +695,13 @@ def test_a_board_that_no_mpy_files_are_for(unix, site, tmp_path):
     assert set(library.glob("*")) == set(library.glob("*.py"))
     assert said[2]["value"]["kernels"] == "viper"
 
+    # A board whose flash is full.
+    full = {**boards, "scripts": {**boards["scripts"], "receive": FULL}}
+    (plain / "boards.json").write_text(json.dumps(full))
+    (said,) = boarded(unix, plain, ["install"])["told"]
+    assert said["code"] == "no-space" and "Remove a model to make room: stories" in said["error"]
+
+    (plain / "boards.json").write_text(json.dumps({**boards, "targets": []}))
     (plain / "py" / "model.py").write_text("damaged")
     shutil.rmtree(library)
     (damaged,) = boarded(unix, plain, ["install"])["told"]

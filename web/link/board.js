@@ -11,7 +11,7 @@ import { fromBase64, textOf, unpack } from "./bytes.js";
 import { Connection } from "./connection.js";
 import { erase, full, fullOfRuntime, kept, look, room, runtime } from "./contents.js";
 import { boardsOf, install } from "./install.js";
-import { clock } from "./limits.js";
+import { clock, limits, sleep } from "./limits.js";
 import { filled, repr } from "./literal.js";
 import { probabilities } from "./probabilities.js";
 import { counted } from "./replies.js";
@@ -201,7 +201,13 @@ export class Board {
    * stopped starts again. Harmless when done before.
    */
   async disconnect() {
-    await this.stop();
+    const stopped = this.stop().then(() => true);
+    // A model that is being loaded, or a long prompt, hears nothing until it is done.
+    const late = sleep(limits.LEAVE).then(() => false);
+    if (!(await Promise.race([stopped, late]))) {
+      await this.#connection.interrupt();
+      await stopped;
+    }
     await this.#ping;
     this.#end();
     this.#connection.port.onlost = null;
@@ -478,7 +484,15 @@ export class Board {
     return this.#write(text, numbers, null, options, "translate");
   }
 
-  #write(prompt, numbers, stop, { onText, signal }, task) {
+  /**
+   * @param {string} prompt
+   * @param {Parameters<import("./link.js").Link["text"]>[1]} numbers
+   * @param {string | string[] | null | undefined} stop
+   * @param {Streaming} streaming
+   * @param {string} [task] that the model is made to do
+   * @returns {Promise<Written>}
+   */
+  #write(prompt, numbers, stop, { onText, signal }, task = "generate") {
     const stops = new Stops(stop);
     let said = "";
     let got = 0; // tokens that came: what a board that was reset writes again is the same
@@ -489,9 +503,7 @@ export class Board {
     };
     return this.#use(async (link, halt) => {
       const made = this.loaded.task;
-      if ((task ?? "generate") !== made) {
-        throw new PageError(`This model is made to ${made}, not to ${task ?? "generate"}.`);
-      }
+      if (task !== made) throw new PageError(`This model is made to ${made}, not to ${task}.`);
       const start = clock();
       let first = 0;
       const text = await link.text(prompt, numbers);

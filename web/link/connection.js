@@ -44,6 +44,8 @@ export class Connection {
     /** Whether the heap has held nothing since the last reset. */
     this.fresh = false;
     this.closed = false;
+    /** Whether what ends now is not to be taken up again. */
+    this.leaving = false;
     /** The board's MicroPython. @type {import("./runtime.js").Platform} */
     this.platform = { version: [], mpy: 0, platform: "", machine: "" };
   }
@@ -117,6 +119,12 @@ export class Connection {
     await this.port.close();
   }
 
+  /** Ctrl-C: whatever runs ends, and is not taken up again. */
+  async interrupt() {
+    this.leaving = true;
+    await this.repl.write("\r\x03\x03").catch(() => {}); // where the port is gone it has ended
+  }
+
   /** Soft reset, from the raw REPL to the raw REPL. */
   async reset() {
     if (this.repl.stopped) await this.repl.run(this.#boards.scripts.calm);
@@ -148,7 +156,7 @@ export class Connection {
     this.link = null;
     if (!link) return;
     try {
-      await link.bye();
+      if (!this.leaving) await link.bye();
     } catch (error) {
       if (!BROKEN.includes(error.code)) throw error;
     }
@@ -249,7 +257,7 @@ export class Connection {
       try {
         return await this.explaining(work);
       } catch (error) {
-        if (this.closed || !left || !BROKEN.includes(error.code)) throw error;
+        if (this.closed || this.leaving || !left || !BROKEN.includes(error.code)) throw error;
         await this.#reconnect();
       }
     }

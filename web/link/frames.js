@@ -59,7 +59,7 @@ export function encodeRaw(kind, seq, body = new Uint8Array()) {
   const standIn = STAND_INS.find((v) => !head.includes(v));
   const [first, second] = freePair(rest);
   let count = 0;
-  for (const v of rest) count += v === CTRL_C;
+  for (const v of rest) if (v === CTRL_C) count++;
   const out = new Uint8Array(12 + rest.length + count);
   out[0] = RAW_MARK;
   out[1] = standIn;

@@ -9,6 +9,7 @@ export const limits = {
   QUIET: 60, // between two questions whether the board still lives
   STALL: 10, // without a READY, before a HELLO asks for it
   DRAIN: 0.1, // of silence, before an upload that went wrong is taken up again
+  LEAVE: 3, // for what runs to be stopped, before the port is given back
   CHECK_RATE: 8000, // bytes a second that any board reads, to bound the time of a check
 };
 

@@ -32,7 +32,8 @@ function shut(cause) {
   return new PageError(
     "The serial port does not open. Another program has it, most likely: close Thonny, " +
       "mpremote, a serial monitor or another tab with this page, and try again. On Linux you " +
-      "may have to be in the group that owns the port (often dialout): add yourself, and log in again. " +
+      "may have to be in the group that owns the port (often dialout): add yourself, and log in " +
+      "again. " +
       `(The browser says: ${said})`,
     { code: "port", cause },
   );

@@ -145,14 +145,17 @@ export class Text {
    * Line feeds first: the board may have lost step, and would not find it among repeats.
    */
   async #repeat(again = false) {
-    const taken = this.#session.encode(KINDS.TAKEN, this.#seq, pack("HB", this.#done, again));
+    const taken = this.#acknowledged(again);
     await this.#session.repeat(this.#done ? taken : this.#frame);
   }
 
   /** Acknowledge the tokens that came; again: those behind them are to come again. */
   async #take(again = false) {
-    const body = pack("HB", this.#done, again);
-    await this.#session.write(this.#session.encode(KINDS.TAKEN, this.#seq, body));
+    await this.#session.write(this.#acknowledged(again));
+  }
+
+  #acknowledged(again) {
+    return this.#session.encode(KINDS.TAKEN, this.#seq, pack("HB", this.#done, Number(again)));
   }
 
   /** Stop the text, and wait for its end. */
