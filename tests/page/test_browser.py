@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import wavs
 from conftest import SERIAL, no_browser
 from picoformer.data.pictures import picture
 from picoformer.data.signals import signal
+from picoformer.data.sounds import sound
+from picoformer.device.listener import Listener
 
 pytestmark = pytest.mark.skipif(bool(no_browser()), reason=no_browser())
 
@@ -214,16 +217,57 @@ def test_signals_and_sounds(opened, built_site, tmp_path) -> None:
     run(page)  # the example is still there
     assert labels(page)[0][0] == "Walking"
     choose(page, "digits")
-    samples = np.concatenate([wavs.changing(3.0), np.zeros(16000, np.int16)])
-    drop(page, "long.wav", wavs.of(samples, 16000))
+    spoken = sound(models.ROOT / "models/digits/seven.wav", 8000)
+    calm = np.zeros(6000, np.int16)
+    long = wavs.write(tmp_path / "long.wav", np.concatenate([calm, spoken, calm, spoken, calm]))
+    drop(page, "long.wav", long.read_bytes())
     page.wait_for_selector("text=events are looked for")
     run(page)
+    heard = Listener(built_site.simulator("digits"), BytesIO(sound(long, 8000).tobytes()))
+    expected = [f"{ms / 1000:.2f}\u00a0s\t{label}\t{round(100 * share)}\u00a0%"
+                for label, share, ms in heard]  # fmt: skip
+    assert page.locator("#here tbody tr").all_inner_texts() == expected != []
     page.click("text=Record")
     page.wait_for_selector("text=Stop recording")
     page.wait_for_timeout(1500)
     page.click("text=Stop recording")
     page.wait_for_selector("text=your recording")
     run(page)
+
+
+def test_tasks_that_no_shipped_model_has(opened, built) -> None:
+    page = opened()
+
+    def given(name: str, text: str = "") -> Any:
+        page.evaluate("document.querySelector('#here h3').dataset.old = true")
+        page.set_input_files("#own-file", str(built(name).file()))
+        page.wait_for_selector("#here h3:not([data-old])")
+        page.wait_for_selector(IDLE)
+        if text:
+            page.get_by_label("Text", exact=True).fill(text)
+        run(page)
+        return built(name).sim()
+
+    text = "w3 w5 w9"
+    sim = given("tagged", text)
+    words = [tuple(said.split("\n")) for said in page.locator("#here .words li").all_inner_texts()]
+    assert words == [(word, label) for word, label, _ in sim.tag(text)]
+    sim = given("minilm", text)
+    first = ", ".join(map(str, sim.embed(text)[:12].tolist()))
+    assert page.inner_text("#here .result code").startswith(first)
+    page.get_by_label("Text", exact=True).fill("w4")
+    run(page)
+    assert "Cosine to the text before: 0." in page.inner_text("#here .result")
+    page.click("text=Check these numbers")
+    page.wait_for_selector("#here .good")
+    page.set_input_files("#own-file", str(built("forecast").file()))
+    page.wait_for_selector("text=Choose a .csv")
+    rows = built("forecast").signal(seed=1)
+    drop(page, "rows.csv", "\n".join(",".join(map(str, row)) for row in rows).encode())
+    page.wait_for_selector("text=rows.csv, ")
+    run(page)
+    found = [float(said) for said in page.locator("#here td.n").all_inner_texts()]
+    assert np.allclose(found, built("forecast").sim().predict(rows), rtol=1e-5)
 
 
 def walk(page: Any, most: int = 60) -> list[str]:

@@ -271,7 +271,7 @@ export class BoardPanel {
       el("table", {},
         el("caption", { class: "hidden" }, "Models on the board"),
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "On the board"),
-          el("th", { class: "n", scope: "col" }, "Size"), el("th", {}))),
+          el("th", { class: "n", scope: "col" }, "Size"), el("td"))),
         el("tbody", {}, ...models.map(row))));
   }
 
