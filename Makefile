@@ -1,6 +1,7 @@
 # Everything happens in .venv, which `make setup` builds from the package registry.
 #   make demo    a story from an emulated board        make lint    ruff and mypy
 #   make test    the fast tests                        make slow    the long ones
+#   make page-test  the tests of the page in the browser, with what they measure
 #   make bench   the figures in README.md and docs/speed.md, anew (docs/speed.md says with what)
 #   make mpy     packages for mpremote mip, one for each architecture of boards, with its .mpy files
 #   make clean   remove whatever make made
@@ -19,7 +20,7 @@ CHECKPOINT ?= stories260K.bin
 LLAMA2C ?=
 RISCV ?=
 
-.PHONY: setup demo test slow lint bench mpy clean
+.PHONY: setup demo test page-test slow lint bench mpy clean
 
 setup: $(VENV)/.stamp-setup
 
@@ -39,6 +40,14 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+$(VENV)/.stamp-page: $(VENV)/.stamp-setup
+	$(PIP) -e '.[page]'
+	@touch $@
+
+# -rs says why, where there is no browser or no node.
+page-test: $(VENV)/.stamp-page
+	$(BIN)/python -m pytest tests/page -v -s -rs $(ARGS)
 
 slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -191,6 +191,16 @@ for (const [name, act] of Object.entries(drops)) {
   });
 }
 
+// Documents, where whoever hosts the page says where they are
+
+const repository = document.querySelector("meta[name=repository]").content;
+if (repository) {
+  node("documents").hidden = false;
+  for (const link of node("documents").querySelectorAll("a")) {
+    link.href = new URL(link.getAttribute("href"), repository);
+  }
+}
+
 // Begin
 
 const board = new BoardPanel(node("board-panel"), {

@@ -8,6 +8,7 @@ import shutil
 import threading
 import tty
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,13 @@ class Site:
             path.write_bytes(self.model(name))
             self._sims[name] = Simulator(path)
         return self._sims[name]
+
+    @cached_property
+    def story(self) -> str:
+        """What the page writes before anything is changed in it."""
+        prompt = "Once upon a time"
+        pieces = self.simulator("stories").generate(prompt, temperature=0.5, seed=1)
+        return prompt + "".join(pieces)
 
 
 @pytest.fixture(scope="session")

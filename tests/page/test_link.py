@@ -220,7 +220,7 @@ def test_what_a_browser_says():
     said = node("browser")
     assert said["none"]["code"] == "unsupported"
     assert "Chrome, Edge and Opera" in said["none"]["error"]
-    assert "pip install picoformer" in said["none"]["error"]
+    assert "picoformer deploy" in said["none"]["error"]
     assert said["name"] == "Raspberry Pi Pico" and said["filters"] > 9 and said["all"] == {}
     assert said["cancelled"]["code"] == "cancelled" and said["known"] == 1
     assert "close Thonny" in said["taken"]["error"] and said["taken"]["code"] == "port"

@@ -28,7 +28,7 @@ export function unsupported() {
   const nav = globalThis.navigator;
   if (nav?.serial) return "";
   const otherwise = " Everything without a board works here; with one, use picoformer on the " +
-    "PC: pip install picoformer, then picoformer deploy MODEL.pft.";
+    "PC: picoformer deploy MODEL.pft.";
   if (globalThis.isSecureContext === false) {
     return "A browser gives serial ports only to pages that come by https, or from this " +
       "computer: open this page by https://, or by picoformer page." + otherwise;

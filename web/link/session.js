@@ -128,8 +128,7 @@ export class Session extends Channel {
 export function homeless() {
   return new PageError(
     "This model lies on the board without its weights, which a PC is to send while it runs; " +
-      "this page does not. Deploy the whole model, or run it with picoformer on the PC " +
-      "(pip install picoformer).",
+      "this page does not. Deploy the whole model, or run it with picoformer on the PC.",
     { code: "no-weights" },
   );
 }

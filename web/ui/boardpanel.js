@@ -1,6 +1,5 @@
 // The board: connect, see what it is and what fits, send, talk, remove, disconnect.
 
-import { Board } from "../link/board.js";
 import { choosePort, knownPorts, nameOf, unsupported } from "../link/serial.js";
 import { el, fresh, grouped, say, size, words } from "./dom.js";
 import { fits } from "./fits.js";
@@ -112,22 +111,33 @@ export class BoardPanel {
       id,
       change: () => {
         this.#imagined = select.value;
-        this.#plan(this.#entry, this.planned, this.#imagined);
+        this.#plan(this.#entry, planned, this.#imagined);
       },
     });
-    this.planned = el("div");
-    const node = el("div", { class: "check flow", hidden: true },
+    select.append(el("option", {}, "Raspberry Pi Pico"));
+    this.planned = null; // while nobody looks
+    const planned = el("div");
+    const node = el("div", { class: "check flow" },
       el("div", { class: "row" },
         el("label", { class: "field", for: id }, "Will it fit? On a"), select),
-      this.planned);
-    this.page.boards().then((boards) => {
-      select.append(...boards.map(({ name, title }) =>
+      planned);
+    const begin = async () => {
+      const boards = await this.page.boards();
+      select.replaceChildren(...boards.map(({ name, title }) =>
         el("option", { value: name, selected: name === this.#imagined }, title)));
-      node.hidden = false;
+      this.planned = planned;
       if (this.#entry) {
-        this.#plan(this.#entry, this.planned, this.#imagined);
+        await this.#plan(this.#entry, planned, this.#imagined);
       }
-    }).catch(() => {}); // what is wrong with the engine is said above
+    };
+    // The engine does one thing at a time: it plans when somebody comes here.
+    const seen = new IntersectionObserver(([{ isIntersecting }]) => {
+      if (isIntersecting) {
+        seen.disconnect();
+        begin().catch(() => node.remove()); // what is wrong with the engine is said above
+      }
+    });
+    seen.observe(node);
     return node;
   }
 
@@ -138,6 +148,7 @@ export class BoardPanel {
       const status = el("p", { role: "status" }, "Connecting …");
       this.panel.replaceChildren(status);
       const onStatus = (text) => (status.textContent = text);
+      const { Board } = await import("../link/board.js");
       const board = await Board.connect(port, { source: this.#source, onStatus });
       this.#board = board;
       board.ondisconnect = (reason) => this.#gone(reason);
@@ -260,7 +271,7 @@ export class BoardPanel {
       el("table", {},
         el("caption", { class: "hidden" }, "Models on the board"),
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "On the board"),
-          el("th", { class: "n", scope: "col" }, "Size"), el("th", {}))),
+          el("th", { class: "n", scope: "col" }, "Size"), el("td"))),
         el("tbody", {}, ...models.map(row))));
   }
 

@@ -11,6 +11,7 @@ export function fits(name, plan) {
   const budget = plan.with_server;
   const parsed = new DOMParser().parseFromString(budget.html, "text/html");
   const [pictures, tables] = ["svg", "table"].map((kind) => [...parsed.querySelectorAll(kind)]);
+  tables.forEach((table) => table.querySelector("th:empty")?.replaceWith(el("td")));
   const drawn = pictures.map((picture) => picture.closest(".desk, .phone") ?? picture);
   const rows = [
     ["bytes of memory (heap), at its fullest", budget.needed, budget.heap],

@@ -92,10 +92,10 @@ export function verdict({ equal, compared, kernelsMs, portableMs, recorded }) {
   if (!equal || recorded === false) {
     return ["Not equal.", " Please send a bug report, with the model and the name of this browser."];
   }
-  const simulator = recorded ? ", and the PC's simulator made the same of this model's example" : "";
+  const same = ` ${many(compared, "integer")} come${compared === 1 ? "s" : ""} out the same in plain Python`;
+  const simulator = recorded ? ", those of the model's example as in the PC's simulator" : "";
   const times = portableMs > 0 && kernelsMs > 0
-    ? ` It took ${lasting(portableMs)}, with the kernels ${lasting(kernelsMs)}.`
+    ? ` Plain Python took ${lasting(portableMs)}, the kernels ${lasting(kernelsMs)}.`
     : "";
-  const same = ` ${many(compared, "integer")} of plain Python ${compared === 1 ? "is" : "are"} the same`;
   return ["Equal.", `${same}${simulator}.${times}`];
 }

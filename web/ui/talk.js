@@ -65,6 +65,8 @@ export class Talk {
     this.input = inputFor(about, this.get);
     this.input.onchange = () => this.#changed();
     this.button = el("button", { type: "submit", class: "main" }, this.verb);
+    this.another = el("button", { type: "button", hidden: true, click: () => this.#again() },
+      "Another one");
     this.error = el("p", { class: "error", role: "alert" });
     this.result = el("div", { class: "result", "aria-live": "off" });
     this.figures = el("p", { class: "figures" });
@@ -80,7 +82,7 @@ export class Talk {
         },
       },
       this.input.node,
-      el("div", { class: "row" }, this.button, runners.length > 1 && this.#where(runners)),
+      el("div", { class: "row" }, this.button, this.another, runners.length > 1 && this.#where(runners)),
       this.#settings(),
       this.error,
     );
@@ -140,8 +142,8 @@ export class Talk {
     if (this.about.task === "generate") {
       this.options = {
         maxTokens: number("Length in tokens", this.about.context, 1, 65535, 1),
-        temperature: number("Temperature", 0.7, 0, 10, 0.1),
-        topP: number("Top p", 0.9, 0, 1, 0.05),
+        temperature: number("Temperature", 0.5, 0, 10, 0.1),
+        topP: number("Top p", 1, 0.001, 1, 0.001),
         seed: number("Seed", 1, 0, 2 ** 31 - 1, 1),
       };
     } else if (this.about.task === "translate") {
@@ -196,6 +198,13 @@ export class Talk {
     await this.#running;
   }
 
+  /** Write another text of the same beginning. */
+  #again() {
+    const { input } = this.options.seed;
+    input.value = (input.valueAsNumber || 0) + 1;
+    this.run();
+  }
+
   /** Run the model on what the form has, or stop it. */
   run() {
     if (this.#abort) {
@@ -210,6 +219,7 @@ export class Talk {
     this.#abort = new AbortController();
     this.button.textContent = this.#streams ? "Stop" : "Running …";
     this.button.classList.toggle("main", !this.#streams);
+    this.another.hidden = true;
     this.node.setAttribute("aria-busy", "true");
     try {
       const given = this.input.value();
@@ -224,6 +234,7 @@ export class Talk {
       this.#abort = null;
       this.button.textContent = this.verb;
       this.button.classList.add("main");
+      this.another.hidden = !(this.options.temperature?.input.valueAsNumber > 0 && this.result.firstChild);
       this.node.removeAttribute("aria-busy");
     }
   }
