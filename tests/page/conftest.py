@@ -187,10 +187,19 @@ def opened(browser, built_site) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def board(built_site, tmp_path) -> Iterator[Cable]:
     """MicroPython's unix port behind `navigator.serial` of a tab with the script SERIAL."""
+    yield from _board(built_site.cable, tmp_path, 4096)
+
+
+@pytest.fixture
+def small_board(built_site, tmp_path) -> Iterator[Cable]:
+    """One that has no room for all positions of the story model."""
+    yield from _board(built_site.cable, tmp_path, 235)
+
+
+def _board(cable: Cable, folder: Path, heap_kb: int) -> Iterator[Cable]:
     if reason := models.no_micropython():
         pytest.skip(reason)
-    cable = built_site.cable
-    with UnixBoard(tmp_path / "flash", heap_kb=4096) as emulated:
+    with UnixBoard(folder / "flash", heap_kb=heap_kb) as emulated:
         cable.port = emulated.port
         cable.taken = cable.pulled = False
         yield cable

@@ -5,6 +5,8 @@ import { el, fresh, grouped, say, size, words } from "./dom.js";
 import { fits } from "./fits.js";
 import { Talk } from "./talk.js";
 
+const [LEAST, SHORTER] = [8, 0.8]; // positions that are worth trying; where so many do not fit
+
 /**
  * @typedef {{get: (file: string) => Promise<ArrayBuffer>, base: URL,
  *   plan: (data: ArrayBuffer, board: any) => Promise<any>,
@@ -235,7 +237,7 @@ export class BoardPanel {
   /** Put whether a model fits into an element. */
   async #plan(entry, node, board) {
     try {
-      const plan = await this.page.plan(entry.data ?? await this.page.get(entry.file), board);
+      const plan = await this.page.plan(await this.#data(entry), board);
       const current = board === this.#imagined || board === this.#board?.info;
       if (entry === this.#entry && current) {
         node.replaceChildren(fits(entry.name, plan));
@@ -326,8 +328,7 @@ export class BoardPanel {
 
   async #send(entry) {
     const done = await this.#busy(`Sending ${entry.name}`, async (options) => {
-      const data = entry.data ?? await this.page.get(entry.file);
-      await this.#board.deploy(entry.name, data, options);
+      await this.#board.deploy(entry.name, await this.#data(entry), options);
     });
     if (done) {
       say(`${entry.name} is on the board, verified`);
@@ -346,6 +347,35 @@ export class BoardPanel {
     }
   }
 
+  /** Load a model on the board, with as many positions as fit. */
+  async #loaded(board, name, entry) {
+    try {
+      return await board.load(name);
+    } catch (error) {
+      if (error.code !== "no-memory") {
+        throw error;
+      }
+      const whole = board.info.models.find((m) => m.name === name)?.context ?? 0;
+      const plan = entry && await this.page.plan(await this.#data(entry), board.info);
+      let context = Math.min(plan?.with_server.longest || whole, whole - 1);
+      for (; context >= LEAST; context = Math.floor(context * SHORTER)) {
+        try {
+          return await board.load(name, { context });
+        } catch (again) {
+          if (again.code !== "no-memory") {
+            throw again;
+          }
+        }
+      }
+      throw error;
+    }
+  }
+
+  /** The bytes of a model. */
+  async #data(entry) {
+    return entry.data ?? this.page.get(entry.file);
+  }
+
   /** Load a model on the board, and show its form. */
   async #use(name) {
     const board = this.#board;
@@ -354,14 +384,18 @@ export class BoardPanel {
       await this.talk.stop();
       this.talk.wait(`Loading ${name} on the board …`);
       const meta = await board.metadata(name);
-      const loaded = await board.load(name);
       const entry = this.#entries.get(name);
+      const loaded = await this.#loaded(board, name, entry);
       const about = {
         ...loaded, meta, title: meta.name || name, licence: meta.licence || "", sound: meta.sound ?? null,
       };
       const here = entry && this.page.beside(entry);
       const runners = here ? [onBoard(board, here), here] : [onBoard(board, null)];
       this.#used = name;
+      const whole = board.info.models.find((m) => m.name === name)?.context ?? 0;
+      about.note = loaded.context < whole
+        ? `On this board it has ${loaded.context} positions for its text, of ${whole}: more do not fit.`
+        : "";
       await this.talk.show({ about, entry, runners });
       this.form.querySelector("h3").append(" on the board");
       this.form.querySelector("textarea, button")?.focus({ preventScroll: true });

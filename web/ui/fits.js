@@ -24,13 +24,26 @@ export function fits(name, plan) {
   return el(
     "div",
     { class: "plan flow" },
-    el("p", {},
-      el("b", { class: budget.fits ? "good" : "bad" }, budget.verdict),
-      [` ${name} takes ${grouped(budget.needed)} of ${grouped(budget.heap)} bytes of memory.`,
-        ...budget.advice ?? []].join(" ")),
+    verdict(name, budget),
     ...drawn,
     el("details", {}, el("summary", {}, "Where the bytes are"),
       el("ul", { class: "states" }, ...rows.map(figure)),
       el("div", { class: "scroll" }, ...tables)),
   );
+}
+
+/** The planner's words, of which those for the command line are said for the page. */
+function verdict(name, budget) {
+  const { fits, fits_flash, longest, file_context: whole, needed, heap } = budget;
+  const takes = `${name} takes ${grouped(needed)} of ${grouped(heap)} bytes of memory.`;
+  const advice = (budget.advice ?? []).filter((one) => !one.includes("--positions"));
+  if (fits) {
+    return el("p", {}, el("b", { class: "good" }, budget.verdict), " ", takes);
+  }
+  if (fits_flash && longest > 0) {
+    const more = `With all of them, ${takes} The page loads it with as many as fit.`;
+    return el("p", {}, el("b", { class: "good" }, `It fits with ${longest} of its ${whole} positions.`),
+      " ", [more, ...advice].join(" "));
+  }
+  return el("p", {}, el("b", { class: "bad" }, budget.verdict), " ", [takes, ...advice].join(" "));
 }

@@ -92,6 +92,7 @@ export class Talk {
     this.node.replaceChildren(
       el("h3", { "data-name": about.name }, title),
       el("p", { class: "soft small tight" }, entry?.about || "", " ", facts.filter(Boolean).join(", "), "."),
+      about.note ? el("p", { class: "note" }, about.note) : "",
       form,
       this.result,
       this.figures,
