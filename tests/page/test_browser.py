@@ -177,8 +177,8 @@ def test_pictures(opened, built_site, tmp_path) -> None:
     turned = image.Exif()
     turned[0x112] = 6  # its orientation
     for mode, kind, more in (
-        ("RGB", "png", {}), ("RGBA", "png", {}), ("L", "png", {}), ("RGB", "jpg", {"exif": turned}),
-        ("L", "jpg", {}), ("RGB", "webp", {}),
+        ("RGB", "png", {}), ("RGBA", "png", {}), ("L", "png", {}), ("L", "jpg", {}),
+        ("RGB", "jpg", {"exif": turned}), ("RGB", "webp", {}),
     ):  # fmt: skip
         pixels = rng.integers(0, 256, (9, 7, len(mode)), np.uint8)
         given = image.fromarray(pixels.squeeze()).resize((70, 90), image.Resampling.BICUBIC)
