@@ -174,16 +174,25 @@ def test_pictures(opened, built_site, tmp_path) -> None:
     sim = built_site.simulator("fashion")
     choose(page, "fashion")
     rng = np.random.default_rng(0)
-    for i, mode in enumerate(("RGB", "RGBA", "L")):
-        file = tmp_path / f"{i}.png"
-        shape = (90, 70, 4)[: 2 + (mode != "L")]
-        pixels = rng.integers(0, 256, shape, np.uint8)[..., : len(mode)] if mode != "L" else \
-            rng.integers(0, 256, shape, np.uint8)
-        image.fromarray(pixels).save(file)
-        page.set_input_files("#here input[type=file]", str(file))
-        page.wait_for_timeout(300)
-        run(page)
-        assert labels(page) == shares(sim, picture(file, (28, 28, 1))), mode
+    turned = image.Exif()
+    turned[0x112] = 6  # its orientation
+    for mode, kind, more in (
+        ("RGB", "png", {}), ("RGBA", "png", {}), ("L", "png", {}), ("L", "jpg", {}),
+        ("RGB", "jpg", {"exif": turned}), ("RGB", "webp", {}),
+    ):  # fmt: skip
+        pixels = rng.integers(0, 256, (9, 7, len(mode)), np.uint8)
+        given = image.fromarray(pixels.squeeze()).resize((70, 90), image.Resampling.BICUBIC)
+        file = tmp_path / f"given.{kind}"
+        given.save(file, **more)
+        found = page.evaluate("""async ([data, name]) => {
+          const { picture } = await import(new URL("ui/picture.js", location));
+          return [...await picture(new File([Uint8Array.from(data)], name), [28, 28, 1])];
+        }""", [list(file.read_bytes()), file.name])
+        assert found == picture(file, (28, 28, 1)).reshape(-1).tolist(), (mode, kind)
+    page.set_input_files("#here input[type=file]", str(file))
+    page.wait_for_timeout(300)
+    run(page)
+    assert labels(page) == shares(sim, picture(file, (28, 28, 1)))
     # The negative of a garment is told.
     boot = 255 - picture(models.ROOT / "models/fashion/boot.png", (28, 28, 1))
     image.fromarray(boot[..., 0]).save(tmp_path / "negative.png")

@@ -185,7 +185,7 @@ export async function picture(file, [height, width, channels]) {
   let bitmap;
   try {
     const asItIs = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
-    bitmap = await createImageBitmap(file, { ...asItIs, imageOrientation: "none" });
+    bitmap = await createImageBitmap(file, { ...asItIs, imageOrientation: "from-image" });
   } catch {
     throw new PageError(`${file.name} is no picture that this browser reads: try a PNG or a JPEG.`);
   }

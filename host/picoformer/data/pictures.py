@@ -15,7 +15,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 def picture(path: str | Path, shape: tuple[int, int, int]) -> Array:
     """An image file as pixels (height, width, channels) of this shape. Raises Error."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as e:
         raise Error("Pillow is not installed: pip install 'picoformer[image]'") from e
     height, width, channels = shape
@@ -23,7 +23,8 @@ def picture(path: str | Path, shape: tuple[int, int, int]) -> Array:
         raise Error("this model reads text, not images")
     try:
         with Image.open(path) as opened:
-            image = opened.convert("L" if channels == 1 else "RGB")
+            # Upright, as a camera has noted it and browsers show it.
+            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
             # Across, then down: by itself Pillow chooses, each version otherwise.
             for size in (width, image.height), (width, height):
                 if image.size != size:
