@@ -226,6 +226,19 @@ def test_what_a_browser_says():
     assert "close Thonny" in said["taken"]["error"] and said["taken"]["code"] == "port"
 
 
+def test_a_port_of_another_connection_is_left_alone(site):
+    """It is closed once, by whoever has opened it; who closes it again waits for that."""
+    said = node("ports", {"site": str(site)})
+    assert said["second"]["code"] == "port" and "has the port open already" in said["second"]["error"]
+    assert said["events"] == [True, "closed", False]
+    assert said["page"]["code"] == "page" and "runtime/boards.json" in said["page"]["error"]
+
+
+def test_what_is_no_answer():
+    for said in node("noise", ["(1, 2tick", "tick!\n[1]", "'\\U00110000'", "'\\xzz'", "['a"]):
+        assert said["code"] == "no-board" and "something else prints there" in said["error"]
+
+
 # The board's server, over a line that loses, damages and doubles bytes
 
 
@@ -548,7 +561,7 @@ def test_an_upload_that_is_cut_goes_on(unix, site, own):
     done = boarded(unix, site, ["deploy", "sentiment", path], cutAt=size // 2)
     (told,) = done["told"]
     assert told["code"] == "lost" and "unplugged or reset" in told["error"]
-    assert done["reason"] == told["error"]
+    assert done["reason"] == told["error"] and done["open"] is False
 
     done = boarded(unix, site, ["info"], ["deploy", "sentiment", path], ["load", "sentiment"],
                    ["classify", "a delight"], resetAt=size // 3)  # fmt: skip
