@@ -198,6 +198,21 @@ def test_sounds_are_read_as_on_the_pc(tmp_path) -> None:
             assert np.array_equal(a, b), i
 
 
+def test_what_takes_too_long_is_refused() -> None:
+    """A cell of very many digits, and a sound of a quarter of an hour."""
+    script = """
+    const cell = `${"1".repeat(300_000)}x`;
+    take(() => ui.numbers(ui.table(`1;1\n${cell};1\n`, "a.csv"), 2, []).values);"""
+    assert run("tables.js", script, None)[0].startswith('a.csv, line 2: "1111')
+    script = """
+    for (const [seconds, rate] of [[900, 44100], [1, 44100]]) {
+      take(() => ui.resampled(new Float64Array(seconds * rate), rate, 16000));
+    }"""
+    long, short = run("sounds.js", script, None)
+    assert long.startswith("900 s of sound with 44100 samples a second are too much")
+    assert len(short) == 16000
+
+
 def test_samples_of_a_microphone_are_those_of_a_file_of_floats() -> None:
     floats = np.random.default_rng(3).normal(0, 0.6, 3000).astype(np.float32)
     made = np.rint(resampled(floats.astype(np.float64) * 32768, 48000, 16000))

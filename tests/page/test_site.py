@@ -186,8 +186,12 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = {"a/b": b"c", "d": b""}
     assert kept("x", "0" * 16, lambda: made) == made == kept("x", "0" * 16, dict)
-    (tmp_path / "picoformer" / "page" / f"x-{'0' * 16}.zip").write_bytes(b"cut")
-    assert kept("x", "0" * 16, lambda: made) == made
+    file = tmp_path / "picoformer" / "page" / f"x-{'0' * 16}.zip"
+    method = bytearray(file.read_bytes())
+    method[method.index(b"PK\1\2") + 10] ^= 0x40  # of packing: one that nobody knows
+    for damaged in b"cut", bytes(method):
+        file.write_bytes(damaged)
+        assert kept("x", "0" * 16, lambda: made) == made
     assert kept("x", "1" * 16, lambda: made) == made
     assert len(list((tmp_path / "picoformer" / "page").iterdir())) == 1
 
@@ -275,12 +279,19 @@ def test_nothing_else_is_served(site):
         port = server.server_address[1]
         for path in (
             "/../pyproject.toml", "/models/../../pyproject.toml", "/%2e%2e/pyproject.toml",
-            "//etc/passwd", "/models/", "/models/%2e%2e/%2e%2e/LICENSE", "/etc/passwd", "/\\..\\x",
+            "//etc/passwd", "//[x", "/models/", "/models/%2e%2e/%2e%2e/LICENSE", "/etc/passwd", "/\\..\\x",
         ):  # fmt: skip
             c = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
             c.putrequest("GET", path, skip_host=False)
             c.endheaders()
             assert c.getresponse().status == 404, path
+            c.close()
+        for host, status in (
+            (f"localhost:{port}", 200), ("LOCALHOST", 200), (f"evil.example:{port}", 404),
+        ):  # fmt: skip
+            c = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+            c.request("GET", "/models/index.json", headers={"Host": host})
+            assert c.getresponse().status == status, host
             c.close()
         c = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
         c.request("HEAD", "/models/index.json")
