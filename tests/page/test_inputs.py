@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 import models
 import wavs
+from conftest import no_node
 from picoformer.data.pictures import picture
 from picoformer.data.signals import signal
 from picoformer.data.sounds import loudest, resampled, sound
@@ -21,9 +21,8 @@ from picoformer.errors import Error
 from picoformer.graph.frames import Frames
 
 UI = models.ROOT / "web" / "ui"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="no node on PATH")
+pytestmark = pytest.mark.skipif(bool(no_node()), reason=no_node())
 
 PROGRAM = """
 const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
@@ -51,7 +50,7 @@ def run(module: str, script: str, given: Any) -> list[Any]:
     """What `take` took in a script with a module as `ui`: arrays, or the messages of errors."""
     text = PROGRAM.replace("MODULE", (UI / module).as_uri()).replace("SCRIPT", script)
     done = subprocess.run(
-        [str(NODE), "-e", text], input=json.dumps(given), capture_output=True, text=True
+        ["node", "-e", text], input=json.dumps(given), capture_output=True, text=True
     )
     assert not done.returncode, done.stderr
     return [
