@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from picoformer.training import loop
+from picoformer.training.data import Epochs
 from shipped import check_rows, check_weights, linear, load, norm, percent, read_tensors, stopped
-from tools.training import loop
-from tools.training.data import Epochs
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]

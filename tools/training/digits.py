@@ -33,11 +33,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from picoformer import Listener, Simulator, convert
+from picoformer.training.files import save_arrays, save_atomically
+from picoformer.training.folders import round_rows
+from picoformer.training.loop import Run, adamw, fit, half_cosine
+from picoformer.training.scores import accuracy, right, share
 from tools import ROOT
-from tools.training.files import save_arrays, save_atomically
-from tools.training.folders import read_state, round_rows, write_state
-from tools.training.loop import Run, adamw, fit, half_cosine, trained
-from tools.training.scores import accuracy, classification, print_classification, right, share
+from tools.training.folders import read_state, write_state
+from tools.training.scores import classification, print_classification
 from tools.training.spoken import (
     BACKGROUND,
     FRONT,
@@ -55,7 +57,7 @@ from tools.training.spoken import (
     stream,
     unspoken,
 )
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 NAME = "digits"  # of the exported files
 MEAN, STD = 4400, 2000  # of the rows that `prepare` makes, roughly

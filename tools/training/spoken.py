@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from picoformer.data.sounds import loudest
 from picoformer.features import LogMel
-from tools.training.data import need_files
+from tools.training.files import need_files
 
 FILE = "spoken_digits.npz"
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from picoformer.training.data import pad
+from picoformer.training.files import save_array, save_atomically
+from picoformer.training.folders import tokenizer_config, write_folder
+from picoformer.training.loop import Run, adamw
 from tools import ROOT
-from tools.training.data import pad
-from tools.training.files import save_array, save_atomically
-from tools.training.folders import load_tokenizer, tokenizer_config, write_folder
+from tools.training.folders import load_tokenizer
 from tools.training.llama import Model, from_tensors, to_tensors
 from tools.training.llama2c import BOS, SAMPLE_LENGTH, Sampler, Teacher, surprise
-from tools.training.loop import Run, adamw
 from tools.training.stages import Stages, checkpoint
 
 if TYPE_CHECKING:

@@ -28,20 +28,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from picoformer.simulate.metrics import chrf, exact, ngrams
+from picoformer.training.data import PAD, Epochs, by_length, hashed_part, pad
+from picoformer.training.files import save_atomically
+from picoformer.training.folders import round_rows, tokenizer_config
+from picoformer.training.loop import Run, adamw, fit, trapezoid
+from picoformer.training.scores import share
 from tools import ROOT
 from tools.training import folders
-from tools.training.data import PAD, Epochs, by_length, hashed_part, need_files, pad
-from tools.training.files import save_atomically, write_held_out
-from tools.training.folders import (
-    hugging_face,
-    load_exported,
-    round_rows,
-    tokenizer_config,
-    write_model,
-)
-from tools.training.loop import Run, adamw, fit, trained, trapezoid
-from tools.training.scores import share
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.files import need_files, write_held_out
+from tools.training.folders import hugging_face, load_exported, write_model
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tools.training.files import save_atomically
+from ..errors import Error
+from .files import save_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,7 @@ class Run:
         for name, number in same.items():
             if saved[name] != number:
                 said = f"{self.checkpoint} is of a run of {saved[name]} {name}: remove it"
-                raise SystemExit(said)
+                raise Error(said)
         self.model.load_state_dict(saved.pop("model"))
         optimizer = saved.pop("optimizer")
         if optimizer is not None:
@@ -169,15 +170,3 @@ def fit(
     if run.averaged is not None:
         run.model.load_state_dict(run.averaged.state_dict())
     return float(run.state["seconds"])
-
-
-def trained(checkpoint: Path, stage: str) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint whose training is complete."""
-    import torch
-
-    if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        if saved["optimizer"] is None:
-            weights: dict[str, torch.Tensor] = saved.get("average", saved["model"])
-            return weights
-    raise SystemExit(f"{checkpoint} is not complete: run `{stage}` first")
