@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KINDS = {
     "text": "texts with labels: .tsv or .csv, or a folder with train.tsv and test.tsv",
+    "signals": "a folder of .wav, .csv or .npy files for each label; .npz, .ts, .csv",
+    "images": "a folder of pictures for each label; .npz of images and labels",
 }
 SAY = 15  # seconds between two lines where there is no terminal
 
@@ -61,6 +63,14 @@ def _kinds() -> str:
 def _job(o: argparse.Namespace) -> Job:
     columns = [c.strip() for c in o.columns.split(",") if c.strip()]
     data = Path(o.data)
+    if o.kind == "signals":
+        from ..training.signals import signal_job
+
+        return signal_job(data, o.seed)
+    if o.kind == "images":
+        from ..training.images import ImageJob
+
+        return ImageJob(data, o.seed)
     from ..training.text import TextJob
 
     return TextJob(data, o.seed, columns, o.split)
