@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,15 +16,26 @@ import pytest
 
 from picoformer import Simulator, convert
 from picoformer.commands.main import main
+from picoformer.training import loop
+
+
+@contextmanager
+def steps_for_seconds() -> Iterator[None]:
+    """A step of training takes a second, however busy the PC is: --minutes counts steps."""
+    clock = itertools.count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", SimpleNamespace(time=lambda: float(next(clock))))
+        yield
 
 
 def trained(
-    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, *more: str
+    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int
 ) -> tuple[dict[str, Any], Simulator]:
-    """What the command says, and the model that comes of its folder."""
+    """What the command says after so many steps, and the model that comes of its folder."""
     pytest.importorskip("torch", reason="torch is missing")
-    given = ["train", kind, str(data), "-o", str(out), *more]
-    assert main([*given, "--json"]) == 0
+    given = ["train", kind, str(data), "-o", str(out), "--minutes", str(steps / 60), "--json"]
+    with steps_for_seconds():
+        assert main(given) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["complete"] and found["kind"] == kind
     assert (out / "README.md").read_text().count("| ") > 10

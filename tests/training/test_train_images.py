@@ -20,8 +20,7 @@ FASHION = Path(os.environ.get("PICOFORMER_FASHION", ""))
 def test_pictures_from_an_archive(tmp_path, capsys):
     images, labels = shapes()
     np.savez(tmp_path / "a.npz", images=images, labels=labels)
-    given = tmp_path / "a.npz", tmp_path / "bars", "--minutes", "0.2"
-    found, sim = trained(capsys, "images", *given)
+    found, sim = trained(capsys, "images", tmp_path / "a.npz", tmp_path / "bars", 150)
     assert found["labels"] == ["empty", "lies", "stands"]
     assert found["scores"]["accuracy_int"] > 0.9
     images, labels = shapes(5, seed=2)

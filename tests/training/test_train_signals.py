@@ -29,7 +29,7 @@ def folders(path: Path, values: np.ndarray, labels: np.ndarray) -> Path:
 def test_sensors_from_a_folder_of_tables(tmp_path, capsys):
     values, labels = gestures()
     data = folders(tmp_path / "data", values, labels)
-    found, sim = trained(capsys, "signals", data, tmp_path / "moves", "--minutes", "0.15")
+    found, sim = trained(capsys, "signals", data, tmp_path / "moves", 200)
     assert found["labels"] == ["fast", "slow", "still"] and found["milliseconds"] < 40
     assert found["scores"]["accuracy_int"] == 1
     told = [sim.classify(one)[0][0] for one in gestures(5, seed=2)[0]]
@@ -60,7 +60,7 @@ def test_parts_that_files_are_named_after(tmp_path):
 
 def test_sounds_from_a_folder_of_recordings(tmp_path, capsys):
     data = tones(tmp_path / "data")
-    found, sim = trained(capsys, "signals", data, tmp_path / "tones", "--minutes", "0.3")
+    found, sim = trained(capsys, "signals", data, tmp_path / "tones", 150)
     assert found["labels"] == ["high", "low", "background"]
     assert found["scores"]["accuracy_int"] == 1 and any("no folder" in d for d in found["doubts"])
     assert sim.frames.sound.rate == 8000 and sim.model.meta["background"] == ["background"]

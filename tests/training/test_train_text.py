@@ -17,6 +17,7 @@ from picoformer.planning.profiles import profile
 from picoformer.training import shaping
 from picoformer.training.splitting import split
 from picoformer.training.text import TextJob, mistype
+from trainingdata import steps_for_seconds
 
 SNIPS = Path(os.environ.get("PICOFORMER_SNIPS", ""))
 WORDS = {
@@ -163,8 +164,9 @@ def test_the_shape_fits_the_board_and_the_time(tmp_path):
 def test_from_data_to_a_model_file(tmp_path, capsys):
     pytest.importorskip("torch", reason="torch is missing")
     data, out = write(tmp_path / "a.tsv", made(60)), tmp_path / "kinds"
-    given = ["train", "text", str(data), "-o", str(out), "--minutes", "0.1"]
-    assert main(given) == 0
+    given = ["train", "text", str(data), "-o", str(out), "--minutes", "1.2"]
+    with steps_for_seconds():
+        assert main(given) == 0
     said = capsys.readouterr()
     assert "shape   dim 64" in said.out and f"next   picoformer convert {out}" in said.err
     convert(out, tmp_path / "kinds.pft")
@@ -178,7 +180,8 @@ def test_from_data_to_a_model_file(tmp_path, capsys):
     assert main([*given, "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["complete"] and first["scores"]["accuracy_int"] > 0.9
-    assert main([*given[:-1], "0.12", "--json"]) == 0
+    with steps_for_seconds():
+        assert main([*given[:-1], "1.6", "--json"]) == 0
     more = json.loads(capsys.readouterr().out)
     assert more["steps"] > first["steps"] and more["seconds"] > first["seconds"]
     assert main([*given, "--seed", "2"]) == 1
@@ -195,13 +198,15 @@ def test_what_is_interrupted_goes_on(tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         return original(self, model, step)
 
-    given = ["train", "text", str(data), "-o", str(out), "--minutes", "0.2"]
+    given = ["train", "text", str(data), "-o", str(out), "--minutes", "1.2"]
     monkeypatch.setattr(TextJob, "loss", interrupted)
-    assert main(given) == 130
+    with steps_for_seconds():
+        assert main(given) == 130
     assert "has the best so far" in capsys.readouterr().err
     convert(out, tmp_path / "kinds.pft")
     monkeypatch.setattr(TextJob, "loss", original)
-    assert main([*given, "--json"]) == 0
+    with steps_for_seconds():
+        assert main([*given, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] > 40
 
 

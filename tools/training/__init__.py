@@ -2,7 +2,7 @@
 
 Tools, each of one model or two, and what only they need:
 
-    stories      a story writer: llama2c (its teacher, sampled from), llama (the model)
+    stories      a story writer: llama2c (its teacher, sampled from)
     text         classifiers of sentences: text_tasks (labels, sizes, data)
     translate    English to French
     facts        answers to questions: made_up_facts (what it is trained on)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 KINDS = {
     "text": "texts with labels: .tsv or .csv, or a folder with train.tsv and test.tsv",
+    "pairs": "sources and targets: .tsv or .csv, or a folder with train.tsv and test.tsv",
     "signals": "a folder of .wav, .csv or .npy files for each label; .npz, .ts, .csv",
     "images": "a folder of pictures for each label; .npz of images and labels",
+    "stories": "a text, an empty line between two stories",
 }
 SAY = 15  # seconds between two lines where there is no terminal
 
@@ -46,7 +48,7 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--columns", default="", metavar="NAME,NAME",
-        help="of a table: label and text, by their names or numbers",
+        help="of a table: label and text (or source and target), by their names or numbers",
     )  # fmt: skip
     p.add_argument(
         "--split", default="", metavar="NAME",
@@ -71,6 +73,14 @@ def _job(o: argparse.Namespace) -> Job:
         from ..training.images import ImageJob
 
         return ImageJob(data, o.seed)
+    if o.kind == "stories":
+        from ..training.stories import StoryJob
+
+        return StoryJob(data, o.seed)
+    if o.kind == "pairs":
+        from ..training.pairs import PairJob
+
+        return PairJob(data, o.seed, columns, o.split)
     from ..training.text import TextJob
 
     return TextJob(data, o.seed, columns, o.split)
@@ -91,12 +101,12 @@ class _Progress:
             print(f"{what} ...", end="", flush=True, file=sys.stderr)
             self._shown = True
 
-    def step(self, share: float, loss: float, score: float | None, left: float) -> None:
+    def step(self, share: float, loss: float, score: str, left: float) -> None:
         now = time.monotonic()
         if self._off or not self._live and now - self._last < SAY:
             return
         self._last = now
-        done = f", validation {score:.2%}" if score is not None else ""
+        done = f", validation {score}" if score else ""
         minutes, seconds = divmod(max(0, round(left)), 60)
         said = f"{min(share, 1):4.0%}  loss {loss:.3f}{done}, {minutes}:{seconds:02} left"
         if self._live:
@@ -183,6 +193,16 @@ def _print(r: Result) -> None:
     if s.accuracy_float is not None and s.accuracy_int is not None:
         rows.append(("test", f"{s.accuracy_float:.2%} right in float, {s.accuracy_int:.2%} "
                              f"in a board's integers, of {s.sequences:,}"))  # fmt: skip
+    if s.exact_int is not None:
+        rows.append((
+            "test", f"{s.exact_int:.2%} to the letter, chrF {s.chrf_float:.2f} in float, "
+            f"{s.chrf_int:.2f} in a board's integers, of {s.sequences:,}",
+        ))  # fmt: skip
+    elif s.perplexity_int is not None:
+        rows.append((
+            "test", f"perplexity {s.perplexity_float:.3f} in float, {s.perplexity_int:.3f} in a "
+            "board's integers",
+        ))  # fmt: skip
     rows.append(("card", f"{r.folder / 'README.md'}"))
     print(table(rows))
     if s.confusion_int and s.labels:

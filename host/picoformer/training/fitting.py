@@ -32,7 +32,7 @@ class Progress(Protocol):
     def say(self, what: str) -> None:
         """What comes next."""
 
-    def step(self, share: float, loss: float, score: float | None, left: float) -> None:
+    def step(self, share: float, loss: float, score: str, left: float) -> None:
         """How far the training is; left: seconds."""
 
 
@@ -169,7 +169,8 @@ def _fitted(job: Job, run: Run, timed: Timed, progress: Progress) -> bool:
 
     def say(state: dict[str, Any], loss: float) -> None:
         end = timed.end(state)
-        progress.step(state["seconds"] / end, loss, state["score"], end - state["seconds"])
+        score = "" if state["score"] is None else job.said(state["score"])
+        progress.step(state["seconds"] / end, loss, score, end - state["seconds"])
 
     progress.say("training")
     try:
