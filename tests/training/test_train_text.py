@@ -210,6 +210,14 @@ def test_what_is_interrupted_goes_on(tmp_path, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["steps"] > 40
 
 
+def test_too_few_to_test_on(tmp_path, capsys):
+    pytest.importorskip("torch", reason="torch is missing")
+    rows = [(str(i % 4), f"text {i}") for i in range(8)]
+    data = write(tmp_path / "a.tsv", rows)
+    assert main(["train", "text", str(data), "-o", str(tmp_path / "out")]) == 1
+    assert "nothing for the parts validation and test" in capsys.readouterr().err
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
     pytest.importorskip("torch", reason="torch is missing")
     data = write(tmp_path / "a.tsv", made(20))

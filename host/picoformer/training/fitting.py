@@ -21,8 +21,8 @@ from .shaping import Cost, choose, converted, cost, per
 
 CHECKPOINT = "training.pt"
 CHECKS = 25  # looks at the validation part, at most, in the time
-PATIENCE = 0.3  # share of the time without gain after which it stops
-LEAST = 0.25  # of the time, that it takes at least
+PATIENCE = 0.5  # share of the time so far without gain after which it stops
+LEAST = 0.4  # of the time, that it takes at least
 EVERY = 1.0  # seconds from one word on the progress to the next
 
 
@@ -77,6 +77,12 @@ def train(
     ends the training: the best so far is kept.
     """
     torch = needed()
+    lacking = [part for part, n in job.counts().items() if not n]
+    if lacking:
+        raise Error(
+            f"{job.data} has nothing for the parts {' and '.join(lacking)}: expected 3 "
+            f"{job.what}s or more of a label, and better 10"
+        )
     torch.set_num_threads(1)  # so small matrices are not worth sharing
     folder.mkdir(parents=True, exist_ok=True)
     path, of = folder / CHECKPOINT, fingerprint(job, board, latency)

@@ -17,18 +17,16 @@ from .files import save_arrays
 from .folders import write_folder
 from .job import Job, Shape
 from .recorded import of_parts
-from .splitting import digest_of, split
+from .splitting import digest_of, split, spread
 
 if TYPE_CHECKING:
     import torch
 
 SIDES = 16, 28, 32  # of the pictures that are read, the last one for all larger ones
 MOST = 1 << 30  # bytes of all pictures
-# dim, hidden, layers and patches across, the one that learns most first.
-SIZES = (
-    (64, 128, 3, 7), (64, 128, 2, 7), (48, 96, 2, 7), (64, 128, 3, 4), (48, 96, 2, 4),
-    (32, 64, 2, 4),
-)  # fmt: skip
+# dim, hidden, layers, the one that is wanted most first; heads of 16.
+SIZES = (64, 128, 3), (64, 128, 2), (48, 96, 2), (32, 64, 2), (32, 64, 1)
+ACROSS = 4  # patches: with more of them a picture takes longer than it learns more
 BATCH = 64
 SMOOTHING = 0.05
 HOLES = 0.1  # of the pictures, in training
@@ -71,6 +69,8 @@ class ImageJob(Job):
                 i for i, (k, p) in enumerate(zip(keys, found, strict=True))
                 if p == part and (part == "test" or k not in held)
             ]  # fmt: skip
+            if part == "test":
+                kept = spread(kept)
             self.pixels[part] = pixels[kept]
             self.parts[part] = [labels[i] for i in kept]
             self.wanted[part] = np.array([number[labels[i]] for i in kept], np.int64)
@@ -110,13 +110,10 @@ class ImageJob(Job):
 
     def shapes(self) -> list[Shape]:
         first = 0 if len(self.wanted["train"]) >= 5000 else 1
-        found = []
-        for d, h, n, across in SIZES[first:]:
-            # As many patches across as there may be of this side.
-            patch = next(p for p in range(-(-self.side // across), self.side + 1)
-                         if self.side % p == 0)  # fmt: skip
-            found.append({"dim": d, "hidden": h, "layers": n, "patch": patch})
-        return found
+        # Patches fill the picture.
+        wanted = -(-self.side // ACROSS)
+        patch = next(p for p in range(wanted, self.side + 1) if self.side % p == 0)
+        return [{"dim": d, "hidden": h, "layers": n, "patch": patch} for d, h, n in SIZES[first:]]
 
     def model(self, shape: Shape) -> Any:
         from .image_model import ImageClassifier

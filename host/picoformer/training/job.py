@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Error
+from .splitting import MOST
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +99,9 @@ class Job(ABC):
     def divided(self) -> str:
         """How the parts came about, as a sentence."""
         return (
-            "Where the data did not say the parts themselves, a hash of each example did: a tenth "
-            "of each label each; doubles are on one side."
+            "Where the data did not say the parts themselves, a hash of each example did: a "
+            "tenth of each label each; doubles are on one side. Of a large test part "
+            f"{MOST:,} are taken."
         )
 
     @abstractmethod

@@ -18,7 +18,7 @@ from .files import save_atomically
 from .folders import tokenizer_config, write_folder
 from .job import Job, Shape
 from .merges import END, UNK, Splitter, learn_tokenizer
-from .splitting import digest_of, split
+from .splitting import digest_of, split, spread
 from .tables import read
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ class PairJob(Job):
                 self.pairs[part].append(pair)
         if again:
             self.doubts.append(f"{again} sources of the test part were elsewhere, too: left out")
-        test = self.pairs["test"]
-        self.pairs["test"] = [test[i * len(test) // TEST] for i in range(TEST)] \
-            if len(test) > TEST else test  # fmt: skip
+        self.pairs["test"] = spread(self.pairs["test"], TEST)
         self.parts = {part: [""] * len(some) for part, some in self.pairs.items()}
         self._learn()
 

@@ -17,7 +17,7 @@ from .folders import write_folder
 from .job import Job, Shape
 from .recorded import Recording, is_sound, pieces, signals, sounds
 from .sounds import Maker, padded
-from .splitting import digest_of, split
+from .splitting import digest_of, split, spread
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,7 @@ class SignalJob(Job):
         for r, key, part in zip(found, keys, parts, strict=True):
             if part == "test" or key not in held:
                 self.recordings[part].append(r)
+        self.recordings["test"] = spread(self.recordings["test"])
         self.labels = sorted(set(labels))
 
     def _number(self) -> None:

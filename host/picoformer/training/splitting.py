@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 PARTS = ("train", "validation", "test")
+MOST = 2000  # examples of a test part: the integers of all of them are computed
 SHARE = 0.1  # of the examples of a label for validation, and as many for the test
 
 
@@ -52,3 +53,9 @@ def split(
         part_of.get(key, part or "train") if part in open_to else part
         for key, part in zip(keys, given, strict=True)
     ]
+
+
+def spread(found: list[Any], most: int = MOST) -> list[Any]:
+    """All, or so many of them, from everywhere."""
+    n = min(most, len(found))
+    return [found[i * len(found) // n] for i in range(n)]

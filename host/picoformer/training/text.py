@@ -16,7 +16,7 @@ from .files import save_atomically
 from .folders import tokenizer_config, write_folder
 from .job import Job, Shape
 from .pieces import NAMED, PAD, SEP, UNK, learn_pieces, make_tokenizer
-from .splitting import digest_of, split
+from .splitting import digest_of, split, spread
 from .tables import read
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class TextJob(Job):
                 of[part].append((label, text))
         if again:
             self.doubts.append(f"{again} texts of the test part were elsewhere, too: left out")
+        of["test"] = spread(of["test"])
         self.parts = {part: [label for label, _ in some] for part, some in of.items()}
         self.texts = {part: [text for _, text in some] for part, some in of.items()}
         self._learn()
