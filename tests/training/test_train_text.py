@@ -223,6 +223,11 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
     data = write(tmp_path / "a.tsv", made(20))
     assert main(["train", "text", str(data), "-o", str(tmp_path), "--minutes", "0.1"]) == 1
     assert "holds a.tsv" in capsys.readouterr().err
+    assert main(["train", "text", str(data), "-o", str(data), "--minutes", "0.1"]) == 1
+    assert "is a file; expected a folder" in capsys.readouterr().err
+    out = tmp_path / "out"
+    assert main(["train", "text", str(data), "-o", str(out), "--latency", "0.1"]) == 1
+    assert "no shape does it in 0.1 ms" in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.slow

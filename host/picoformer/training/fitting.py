@@ -84,7 +84,6 @@ def train(
             f"{job.what}s or more of a label, and better 10"
         )
     torch.set_num_threads(1)  # so small matrices are not worth sharing
-    folder.mkdir(parents=True, exist_ok=True)
     path, of = folder / CHECKPOINT, fingerprint(job, board, latency)
     target = profile(board)
     torch.manual_seed(job.seed)
@@ -95,6 +94,7 @@ def train(
         tell(f"{why}: {found.said(target, per(job))}")
     else:
         shape, why = state["shape"], state["why"]
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.seed)
     model = job.model(shape)
     run = Run(model, adamw(model, job.decay, job.beta), path, job.average)
@@ -127,10 +127,13 @@ def _begun(path: Path, of: str) -> dict[str, Any] | None:
     import torch
 
     if not path.exists():
-        others = [p for p in path.parent.iterdir() if p.name[:1] != "."]
+        folder = path.parent
+        if folder.exists() and not folder.is_dir():
+            raise Error(f"{folder} is a file; expected a folder, or a name that is free")
+        others = sorted(p for p in folder.glob("*") if p.name[:1] != ".")
         if others:
             raise Error(
-                f"{path.parent} holds {others[0].name}, and no training that was begun there; "
+                f"{folder} holds {others[0].name}, and no training that was begun there; "
                 "choose an empty folder"
             )
         return None
