@@ -108,6 +108,13 @@ def test_numbers_are_checked(opened) -> None:
     page.wait_for_selector("#here .good")
     said = page.inner_text("#here .check")
     assert "Equal." in said and "PC's simulator" in said
+    # One that runs does not hold up what comes next.
+    choose(page, "facts")
+    run(page)
+    page.click("text=Check these numbers")
+    page.evaluate("globalThis.old = document.querySelector('#here .check [role=status]')")
+    choose(page, "intents")
+    assert page.evaluate("old.textContent") == ""
 
 
 def test_stories(opened, built_site) -> None:
@@ -405,6 +412,7 @@ def test_a_small_board_is_stopped_and_unplugged(opened, built_site, small_board)
     assert "unplugged" in said and "\n" not in said
     board.pulled = False
     connect(page)
+    assert not page.locator("#board form").is_visible()  # it was the other connection's
     assert page.get_by_role("button", name="Try stories on the board").count() == 1
 
 
@@ -418,7 +426,12 @@ def test_ports_that_do_not_open(opened, board) -> None:
     page.get_by_role("button", name="Choose among all ports").click()
     page.wait_for_selector("#board .error:has-text('Another program has it')")
     board.taken = False
-    connect(page)
+    page.evaluate("""() => {
+      const button = document.querySelector("#board button");
+      button.click();
+      button.click();
+    }""")
+    page.wait_for_selector("#board dl")
 
 
 def test_what_fits(opened) -> None:

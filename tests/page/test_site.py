@@ -218,6 +218,13 @@ def test_written(site, tmp_path, capsys):
     assert said["bytes"] == sum(len(content(site, p)) for p in site)
 
 
+def test_what_was_cut_is_written_again(tmp_path):
+    site = {"index.html": tmp_path / "missing", sites.MARK: b"[]"}
+    with pytest.raises(Error, match="cannot write the page"):
+        sites.write(site, tmp_path / "public")
+    assert sites.write(site | {"index.html": b"<p>"}, tmp_path / "public") == 5
+
+
 @pytest.mark.usefixtures("site")
 def test_other_folders_are_left_alone(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine")

@@ -28,6 +28,7 @@ const ENDS = { context: "the context is full", user: "stopped" };
 
 export class Talk {
   #abort = null;
+  #checking = null; // what ends a check
   #running = Promise.resolve();
 
   /**
@@ -182,6 +183,7 @@ export class Talk {
 
   /** What was said is not of what is there now. */
   #changed() {
+    this.#checking?.abort();
     this.error.textContent = "";
     this.checked.textContent = "";
     this.checker.disabled = true;
@@ -197,6 +199,7 @@ export class Talk {
 
   /** End what runs; resolves when it has ended. */
   async stop() {
+    this.#checking?.abort();
     this.#abort?.abort();
     await this.#running;
   }
@@ -366,17 +369,18 @@ export class Talk {
     };
     const counter = el("span", { "aria-hidden": "true" });
     this.checked.append(counter);
+    const { checked, checker } = this;
+    const { signal } = (this.#checking = new AbortController());
     try {
-      const found = await this.runner.check(this.read, { onProgress });
+      const found = await this.runner.check(this.read, { onProgress, signal });
       const good = found.equal && found.recorded !== false;
       const [word, more] = verdict(found);
-      this.checked.replaceChildren(el("b", { class: good ? "good" : "error" }, word), more);
+      checked.replaceChildren(el("b", { class: good ? "good" : "error" }, word), more);
     } catch (error) {
-      this.checked.className = "error";
-      this.checked.textContent = words(error);
-    } finally {
-      this.checker.disabled = false;
+      checked.className = "error";
+      checked.textContent = signal.aborted ? "" : words(error);
     }
+    checker.disabled = signal.aborted;
   }
 }
 
