@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from picoformer.errors import Error
 from picoformer.training import pieces
 from shipped import (
     bert_shapes,
@@ -211,7 +210,7 @@ def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
     assert "complete" in call("train")
     assert "longer: validation" in call("train", "--run", "longer", "--start", "small")
     assert call("show").count("?") == 10
-    with pytest.raises(Error, match="remove it"):
+    with pytest.raises(SystemExit, match="remove it"):
         call("train", "--steps", "13")
 
 
