@@ -6,8 +6,10 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 # Before numpy is imported: for matrices as small as these, BLAS threads only get in the way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -95,6 +97,38 @@ def stories260k(tmp_path_factory) -> models.Converted:
     if not source.is_file():
         pytest.skip(f"no checkpoint {source}")
     return models.Converted(source, tmp_path_factory.mktemp("stories260K") / "stories260K.pft")
+
+
+@pytest.fixture(scope="session")
+def page_cache(tmp_path_factory) -> Path:
+    """A user's cache in which the page has been made; one for all workers."""
+    from picoformer.boards.emulated.flash import claim
+    from picoformer.boards.errors import EmulatorError
+    from picoformer.page import site
+
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent / "page" if "PYTEST_XDIST_WORKER" in os.environ else base / "page"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "a+b") as lock, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        while True:
+            try:
+                claim(lock.fileno(), "page", folder, "")
+                break
+            except EmulatorError:
+                time.sleep(0.1)
+        site.build([], str)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page_files(page_cache) -> dict[str, bytes | Path]:
+    """The files of the page by their places."""
+    from picoformer.page import site
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(page_cache))
+        return site.build([], str)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ const trouble = node("models-error");
 let engine = null; // a promise of it
 let latest = 0; // the number of the last choice
 let loading = Promise.resolve(); // one at a time
+let leave = null; // ends the load that runs
 let shown = null; // the model that the engine has
 
 /** Load a model and show its form; what goes wrong is said there. */
@@ -69,6 +70,8 @@ function begun() {
  * @param {(text: string) => void} wait is told what takes time
  */
 function bring(entry, mine, wait) {
+  leave?.abort();
+  const { signal } = (leave = new AbortController());
   const load = async () => {
     if (mine !== latest) {
       return;
@@ -77,10 +80,20 @@ function bring(entry, mine, wait) {
     wait(engine ? `Loading ${entry.name} …` : "Starting MicroPython …");
     const [running, data] = await Promise.all([begun(), entry.data ?? get(entry.file)]);
     wait(`Loading ${entry.name} …`);
-    const about = await running.load(data.slice(0), entry.name, {});
+    const before = shown;
+    shown = null; // what is asked from now on is behind it
+    let about;
+    try {
+      about = await running.load(data.slice(0), entry.name, { signal });
+    } catch (error) {
+      shown = running.broken ? null : before;
+      throw error;
+    }
     shown = entry;
     if (mine === latest) {
-      await talk.show({ about, entry, runners: [here(running, entry, about)] });
+      await talk.stop();
+      const runners = [here(running, entry, about)];
+      await talk.show({ about, entry, runners, again: () => choose(entry) });
     }
   };
   const done = loading.then(load);
@@ -98,7 +111,7 @@ function here(running, entry, { kernels }) {
     read: (task, input) => running.read(task, input),
     answer: (context, question) => running.answer(context, question),
     rows: (samples) => running.rows(samples),
-    listen: (samples) => running.listen(samples),
+    listen: (samples, options, more) => running.listen(samples, options, more),
     check: (input, more) => check(running, entry.check, input, more),
   };
 }
@@ -106,7 +119,7 @@ function here(running, entry, { kernels }) {
 /** The same of a model that may have to be loaded first, as another form asks for it. */
 function beside(entry) {
   const loaded = async () => {
-    if (shown !== entry) {
+    if (shown !== entry || (await engine)?.broken) {
       await models.choose(entry);
     }
     if (shown !== entry) {

@@ -103,7 +103,8 @@ def test_simulate(own, capsys: pytest.CaptureFixture[str], name: str, given: lis
     holds(said(capsys, "simulate", str(own(name).path), *given), "simulate")
 
 
-def test_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page(page_cache, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(page_cache))
     holds(said(capsys, "page", "-o", str(tmp_path / "site")), "page")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import subprocess
 import threading
 import tty
 from collections.abc import Callable, Iterator
@@ -17,10 +18,11 @@ import pytest
 import models
 from picoformer import Simulator
 from picoformer.boards.emulated.unix import UnixBoard
-from picoformer.page import server, site
+from picoformer.page import server
 
 SERIAL = Path(__file__).with_name("serial.js").read_text("utf-8")
 BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
+OLDEST = 18  # of node
 LONG_POLL = 2.0  # seconds
 LIMIT = 20_000  # ms for anything to be seen
 
@@ -39,6 +41,17 @@ def no_browser() -> str:
         return "no playwright: pip install 'picoformer[page]'"
     if not chromium():
         return f"none of {', '.join(BROWSERS)} on PATH, and no PICOFORMER_CHROMIUM"
+    return ""
+
+
+def no_node() -> str:
+    """Why node cannot run here; empty if it can."""
+    node = shutil.which("node")
+    if not node:
+        return "node is missing"
+    said = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    if int(said.strip().lstrip("v").partition(".")[0] or 0) < OLDEST:
+        return f"node is {said.strip()}, expected {OLDEST} or newer"
     return ""
 
 
@@ -122,12 +135,9 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def built_site(tmp_path_factory) -> Iterator[Site]:
+def built_site(page_files, tmp_path_factory) -> Iterator[Site]:
     """The site as `picoformer page` serves it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        files = site.build([], lambda _: None)
-    made = Site(files, tmp_path_factory.mktemp("models"))
+    made = Site(page_files, tmp_path_factory.mktemp("models"))
     yield made
     made.server.shutdown()
     made.server.server_close()

@@ -99,6 +99,37 @@ const scenarios = {
     return { none, name, filters, all: asked[1], cancelled, known, taken };
   },
 
+  // A port that another connection of the page has; one that goes while it is looked at.
+  ports: async ({ site }) => {
+    const events = [];
+    let open = false;
+    const shared = {
+      open: async () => {
+        if (open) throw new DOMException("The port is already open.", "InvalidStateError");
+        open = true;
+        shared.readable = new ReadableStream();
+        shared.writable = new WritableStream();
+      },
+      close: async () => {
+        events.push("closed");
+        open = false;
+      },
+    };
+    const first = new Port(shared);
+    await first.open();
+    const source = async (path) => (await readFile(`${site}/${path}`)).buffer;
+    const second = await outcome(Board.connect(shared, { source }));
+    events.push(open);
+    await Promise.all([first.close(), first.close().then(() => events.push(open))]);
+    const missing = async () => {
+      throw new Error("404");
+    };
+    return { second, events, page: await outcome(Board.connect(shared, { source: missing })) };
+  },
+
+  // What a board says that prints something else meanwhile.
+  noise: (texts) => Promise.all(texts.map((text) => outcome(Promise.resolve().then(() => parse(text))))),
+
   // A board's server behind a socket, without a REPL.
   server: async ({ port, quick, form, does }) => {
     Object.assign(limits, quick);
@@ -129,7 +160,11 @@ const scenarios = {
     const statuses = [];
     const board = await Board.connect(serialPort, { source, onStatus: (s) => statuses.push(s) });
     let reason = null;
-    board.ondisconnect = (error) => (reason = error.message);
+    let open = null; // whether the port still was when that was said
+    board.ondisconnect = (error) => {
+      reason = error.message;
+      open = serialPort.readable !== null;
+    };
     if (cutAt) serialPort.cutAt = serialPort.sent + cutAt;
     if (resetAt) serialPort.resetAt = serialPort.sent + resetAt;
     try {
@@ -139,7 +174,7 @@ const scenarios = {
     } finally {
       await board.disconnect();
     }
-    return { told, statuses, reason, closed: serialPort.readable === null,
+    return { told, statuses, reason, open, closed: serialPort.readable === null,
       reset: serialPort.resetAt === Infinity };
   },
 };

@@ -74,7 +74,8 @@ def shares(sim: Any, given: Any) -> list[tuple[str, str]]:
 
 
 def test_models_answer_as_the_simulator_does(opened, built_site) -> None:
-    page = opened()
+    """And nothing is wider than a phone."""
+    page = opened(360, dark=True)
     sims = {name: built_site.simulator(name) for name in NAMES}
     inputs: dict[str, Any] = {
         "intents": "Will it rain in Lyon tomorrow?",
@@ -95,17 +96,18 @@ def test_models_answer_as_the_simulator_does(opened, built_site) -> None:
             assert said == sims[name].translate("Where is the cat?")
         else:
             assert labels(page) == shares(sims[name], inputs[name])
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, name
 
 
 def test_numbers_are_checked(opened) -> None:
     page = opened()
-    for name in "motions", "intents":
-        choose(page, name)
-        run(page)
-        page.click("text=Check these numbers")
-        page.wait_for_selector("#here .good")
-        said = page.inner_text("#here .check")
-        assert "Equal." in said and "PC's simulator" in said
+    choose(page, "motions")
+    run(page)
+    page.click("text=Check these numbers")
+    page.wait_for_selector("#here .good")
+    said = page.inner_text("#here .check")
+    assert "Equal." in said and "PC's simulator" in said
 
 
 def test_stories(opened, built_site) -> None:
@@ -317,15 +319,6 @@ def test_keys_alone(opened) -> None:
     assert labels(page)[0][0] == "PlayMusic"
     assert page.evaluate("document.activeElement.textContent") == "Classify"
     assert "PlayMusic" in page.inner_text("#said")
-
-
-def test_nothing_is_wider_than_a_phone(opened) -> None:
-    page = opened(360, dark=True)
-    for name in NAMES:
-        choose(page, name)
-        run(page)
-        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        assert page.evaluate("document.documentElement.scrollWidth") == 360, name
 
 
 # Boards

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 import models
+from conftest import no_node
 from fakeboard import FakeBoard, double, drop, flip
 from picoformer import Board
 from picoformer.boards import limits
@@ -33,31 +34,18 @@ from picoformer.boards.repl import Repl
 from picoformer.device import server_frames as wire
 from picoformer.device.probabilities import probabilities
 from picoformer.device.stops import until
-from picoformer.page.boards import describe
 from picoformer.runtime import files
 from picoformer.runtime.platforms import Platform, mpy_of
 
 SCRIPT = Path(__file__).with_name("link.mjs")
 DOC = (models.ROOT / "docs" / "protocol.md").read_text("utf-8")
-OLDEST = 18  # of node
 PROMPT = "Once upon a time"
 FULL = "def picoformer_receive(*_):\n    raise OSError(28)"
 BEAMS = {"beams": 3, "lengthPenalty": 0.5}
 DRAWN = {"maxTokens": 60, "temperature": 0.8, "topP": 0.9, "seed": 5}
 
 
-def why_not() -> str:
-    """Why node cannot run here; empty if it can."""
-    node = shutil.which("node")
-    if not node:
-        return "node is missing"
-    said = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
-    if int(said.strip().lstrip("v").partition(".")[0] or 0) < OLDEST:
-        return f"node is {said.strip()}, expected {OLDEST} or newer"
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = pytest.mark.skipif(bool(no_node()), reason=no_node())
 
 
 def node(name: str, given: Any = None, limit: float = 60) -> Any:
@@ -178,14 +166,13 @@ def test_stop_texts():
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
+def site(page_files, tmp_path_factory) -> Path:
     """The site's runtime/."""
-    folder = tmp_path_factory.mktemp("runtime")
-    boards, data = describe()
-    for path, content in {**data, "boards.json": json.dumps(boards).encode()}.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(content)
-    return folder
+    folder = tmp_path_factory.mktemp("site")
+    for path in (p for p in page_files if p.startswith("runtime/")):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(page_files[path])
+    return folder / "runtime"
 
 
 def test_the_runtimes_files_are_those_that_the_pc_chooses(site):
@@ -224,6 +211,19 @@ def test_what_a_browser_says():
     assert said["name"] == "Raspberry Pi Pico" and said["filters"] > 9 and said["all"] == {}
     assert said["cancelled"]["code"] == "cancelled" and said["known"] == 1
     assert "close Thonny" in said["taken"]["error"] and said["taken"]["code"] == "port"
+
+
+def test_a_port_of_another_connection_is_left_alone(site):
+    """It is closed once, by whoever has opened it; who closes it again waits for that."""
+    said = node("ports", {"site": str(site)})
+    assert said["second"]["code"] == "port" and "open already" in said["second"]["error"]
+    assert said["events"] == [True, "closed", False]
+    assert said["page"]["code"] == "page" and "runtime/boards.json" in said["page"]["error"]
+
+
+def test_what_is_no_answer():
+    for said in node("noise", ["(1, 2tick", "tick!\n[1]", "'\\U00110000'", "'\\xzz'", "['a"]):
+        assert said["code"] == "no-board" and "something else prints there" in said["error"]
 
 
 # The board's server, over a line that loses, damages and doubles bytes
@@ -548,7 +548,7 @@ def test_an_upload_that_is_cut_goes_on(unix, site, own):
     done = boarded(unix, site, ["deploy", "sentiment", path], cutAt=size // 2)
     (told,) = done["told"]
     assert told["code"] == "lost" and "unplugged or reset" in told["error"]
-    assert done["reason"] == told["error"]
+    assert done["reason"] == told["error"] and done["open"] is False
 
     done = boarded(unix, site, ["info"], ["deploy", "sentiment", path], ["load", "sentiment"],
                    ["classify", "a delight"], resetAt=size // 3)  # fmt: skip

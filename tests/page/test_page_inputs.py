@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 import models
 import wavs
+from conftest import no_node
 from picoformer.data.pictures import picture
 from picoformer.data.signals import signal
 from picoformer.data.sounds import loudest, resampled, sound
@@ -21,9 +21,8 @@ from picoformer.errors import Error
 from picoformer.graph.frames import Frames
 
 UI = models.ROOT / "web" / "ui"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="no node on PATH")
+pytestmark = pytest.mark.skipif(bool(no_node()), reason=no_node())
 
 PROGRAM = """
 const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
@@ -51,7 +50,7 @@ def run(module: str, script: str, given: Any) -> list[Any]:
     """What `take` took in a script with a module as `ui`: arrays, or the messages of errors."""
     text = PROGRAM.replace("MODULE", (UI / module).as_uri()).replace("SCRIPT", script)
     done = subprocess.run(
-        [str(NODE), "-e", text], input=json.dumps(given), capture_output=True, text=True
+        ["node", "-e", text], input=json.dumps(given), capture_output=True, text=True
     )
     assert not done.returncode, done.stderr
     return [
@@ -196,6 +195,21 @@ def test_sounds_are_read_as_on_the_pc(tmp_path) -> None:
             assert isinstance(a, str) and isinstance(b, str), (i, a, b)
         else:
             assert np.array_equal(a, b), i
+
+
+def test_what_takes_too_long_is_refused() -> None:
+    """A cell of very many digits, and a sound of a quarter of an hour."""
+    script = """
+    const cell = `${"1".repeat(300_000)}x`;
+    take(() => ui.numbers(ui.table(`1;1\n${cell};1\n`, "a.csv"), 2, []).values);"""
+    assert run("tables.js", script, None)[0].startswith('a.csv, line 2: "1111')
+    script = """
+    for (const [seconds, rate] of [[900, 44100], [1, 44100]]) {
+      take(() => ui.resampled(new Float64Array(seconds * rate), rate, 16000));
+    }"""
+    long, short = run("sounds.js", script, None)
+    assert long.startswith("900 s of sound with 44100 samples a second are too much")
+    assert len(short) == 16000
 
 
 def test_samples_of_a_microphone_are_those_of_a_file_of_floats() -> None:

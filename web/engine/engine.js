@@ -3,6 +3,8 @@
 
 import { PageError } from "../errors.js";
 
+const STUBBORN = 5; // seconds in one step, after which a task that was stopped is ended by force
+
 /**
  * @typedef {object} About what a model is
  * @property {string} name
@@ -39,6 +41,7 @@ export class Engine {
   /** @type {Map<number, {take: Function, resolve: Function, reject: Function}>} */
   #asked = new Map();
   #next = 1;
+  #heard = 0; // messages of the worker
 
   /**
    * @param {string|URL} base the site, in which there is runtime/sources.json
@@ -62,6 +65,7 @@ export class Engine {
       this.worker = worker;
       this.broken = false;
       worker.onmessage = ({ data }) => {
+        this.#heard += 1;
         if (data.ready) resolve();
         else if (data.id === undefined) reject(new PageError(data.error, data));
         else this.#hear(data);
@@ -90,8 +94,10 @@ export class Engine {
     else asked.resolve(Boolean(stopped));
   }
 
+  /** The worker is of no use any more: the next `load` begins another. */
   #leave(error) {
     this.broken = true;
+    this.worker?.terminate();
     for (const { reject } of this.#asked.values()) reject(error);
     this.#asked.clear();
   }
@@ -104,15 +110,29 @@ export class Engine {
       throw new PageError("The engine broke: load the model again.", { code: "broken" });
     }
     const id = this.#next++;
-    const stop = () => this.worker?.postMessage({ stop: id });
+    const { worker } = this;
+    let late;
+    const stop = () => {
+      worker.postMessage({ stop: id });
+      watch();
+    };
+    const watch = () => {
+      const heard = this.#heard;
+      late = setTimeout(() => {
+        if (heard !== this.#heard) watch(); // it is at something else
+        else this.#leave(new PageError("It was stopped in the middle of a long step: load the " +
+          "model again.", { code: "broken" }));
+      }, STUBBORN * 1000);
+    };
     try {
       return await new Promise((resolve, reject) => {
         this.#asked.set(id, { take, resolve, reject });
-        this.worker.postMessage({ id, task, given, as });
+        worker.postMessage({ id, task, given, as });
         if (signal?.aborted) stop();
         signal?.addEventListener("abort", stop);
       });
     } finally {
+      clearTimeout(late);
       signal?.removeEventListener("abort", stop);
     }
   }
@@ -121,6 +141,7 @@ export class Engine {
     let found;
     let took = 0;
     await this.#run(task, given, (value, ms) => { [found, took] = [value, ms]; }, options);
+    if (found === undefined) throw new PageError("It was stopped.", { code: "stopped" });
     return [found, took];
   }
 
@@ -128,17 +149,16 @@ export class Engine {
    * Load a model; the one before stays where that fails.
    * @param {ArrayBuffer} bytes a model file
    * @param {string} name
-   * @param {{kernels?: "wasm"|"portable", context?: number}} [options]
+   * @param {{kernels?: "wasm"|"portable", context?: number, signal?: AbortSignal}} [options]
    * @returns {Promise<About>}
    */
-  async load(bytes, name, { kernels = "wasm", context } = {}) {
+  async load(bytes, name, { kernels = "wasm", context, signal } = {}) {
     if (this.worker && this.broken) {
-      this.worker.terminate();
       this.#leave(new PageError("The engine has begun anew.", { code: "broken" }));
       await this.#begin();
     }
     const given = { bytes, path: `/${this.#next}.pft`, kernels, context: context ?? null };
-    const [about] = await this.#ask("load", given);
+    const [about] = await this.#ask("load", given, { signal });
     return { name, ...about };
   }
 
@@ -221,11 +241,13 @@ export class Engine {
    * @param {Int16Array} samples
    * @param {{hop?: number, smooth?: number, threshold?: number, rest?: number,
    *   ignore?: string[]}} [options]
+   * @param {Listening} [listening]
    * @returns {Promise<{label: string, share: number, ms: number}[]>}
    */
-  async listen(samples, options = {}) {
+  async listen(samples, options = {}, { signal } = {}) {
     const events = [];
-    await this.#run("listen", { given: samples, options }, (event) => events.push(event));
+    const take = (event) => event && events.push(event);
+    await this.#run("listen", { given: samples, options }, take, { signal });
     return events;
   }
 
@@ -286,16 +308,10 @@ export class Engine {
     return JSON.parse((await this.#ask("boards", {}))[0]);
   }
 
-  /** End whatever runs, behind its next step. */
-  stop() {
-    for (const id of this.#asked.keys()) this.worker?.postMessage({ stop: id });
-  }
-
   /** Let the worker go. */
   close() {
-    this.worker?.terminate();
-    this.worker = null;
     this.#leave(new PageError("The engine is closed.", { code: "closed" }));
+    this.worker = null;
   }
 }
 

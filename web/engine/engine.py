@@ -82,6 +82,17 @@ for name in ("windows", "sound"):
     sys.modules["picoformer.kernels_" + name] = NATIVE
 
 
+class _Slow:
+    """A source of sound that waits before each read: there the task may end, and garbage goes."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def readinto(self, buffer):
+        yield
+        return self.source.readinto(buffer)
+
+
 # Tasks
 
 
@@ -175,12 +186,22 @@ def rows(given):
 
 
 def listen(given, options):
-    """The events of a sound, as the Listener of a board hears them."""
+    """The events of a sound, as the Listener of a board hears them; None between two reads."""
     from io import BytesIO
 
     from picoformer.listener import Listener
 
-    for label, share, ms in Listener(model, BytesIO(_given(given)), **options):
+    listener = Listener(model, _Slow(BytesIO(_given(given))), **options)
+    while True:
+        hearing = listener.__anext__()
+        try:
+            while True:
+                hearing.send(None)
+                yield None
+        except StopAsyncIteration:
+            return
+        except StopIteration as e:
+            label, share, ms = e.value
         yield {"label": label, "share": share, "ms": ms}
 
 
@@ -261,6 +282,7 @@ def _described(path):
     regions.forget("modelfile")
     try:
         meta = json.loads(text)
+        json.loads(json.dumps(meta))  # JavaScript knows no infinite number, nor endless depth
     except (ValueError, RuntimeError):
         meta = None
     end = parts[-1]
@@ -369,9 +391,12 @@ def step():
 def end():
     """Leave the task."""
     global run
-    if run and not isinstance(run, tuple):
-        run.close()
-    run = None
+    leaving, run = run, None
+    if leaving and not isinstance(leaving, tuple):
+        try:
+            leaving.close()
+        except ValueError:  # a kernel has failed in it, which Python does not see
+            pass
 
 
 ALONE = load, unload, plan, boards  # without a model

@@ -90,6 +90,11 @@ export class Interpreter {
         if (!ArrayBuffer.isView(value)) return value;
         const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
         const at = this.mp._module._malloc(bytes.length || 1);
+        if (!at) {
+          throw new PageError(`There is no memory for ${bytes.length} bytes in this page.`, {
+            code: "memory",
+          });
+        }
         held.push(at);
         new Uint8Array(this.memory.buffer, at, bytes.length).set(bytes);
         return { at, bytes: bytes.length };

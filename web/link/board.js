@@ -76,12 +76,12 @@ export class Board {
       await board.#ask();
       onStatus("Looking at what is in its flash…");
       await board.#look();
+      if (board.#connection.port.error) throw board.#connection.port.error;
     } catch (error) {
       await board.#connection.close();
       throw error;
     }
     board.#connection.port.onlost = (error) => board.#lost(error);
-    if (board.#connection.port.error) throw board.#connection.port.error;
     board.#timer = setInterval(() => board.#alive(), ALIVE * 1000);
     board.#timer.unref?.(); // of node
     return board;
@@ -184,10 +184,10 @@ export class Board {
     this.#ping = link.ping().then(() => {}, () => {}).finally(() => (this.#ping = null));
   }
 
-  #lost(error) {
+  async #lost(error) {
     this.#end();
     this.#connection.closed = true;
-    this.#connection.port.close();
+    await this.#connection.port.close(); // so that it can be opened again
     this.ondisconnect?.(error);
   }
 
@@ -356,7 +356,9 @@ export class Board {
       const said = await this.#connection.atRest((repl) => repl.run(script));
       try {
         // Each line is base64 of its own, without padding but in the last.
-        return JSON.parse(textOf(fromBase64(said.replace(/\s/g, ""))));
+        const meta = JSON.parse(textOf(fromBase64(said.replace(/\s/g, ""))));
+        if (meta?.constructor !== Object) throw new SyntaxError("no object");
+        return meta;
       } catch (cause) {
         throw new PageError(`There is no model '${name}' on the board, or it is damaged.`, {
           code: "no-model",

@@ -106,9 +106,9 @@ export class Connection {
    * Where its main.py ran, that starts again; else the board is at its prompt.
    */
   async close() {
-    if (this.closed) return;
+    const before = this.closed;
     this.closed = true;
-    if (!this.port.error) {
+    if (!before && !this.port.error) {
       try {
         await this.stopServer();
         await this.repl.leave();

@@ -24,7 +24,19 @@ const PART = ".part";
 
 /** The page's data of boards. @param {Source} source @returns {Promise<any>} */
 export async function boardsOf(source) {
-  return JSON.parse(new TextDecoder().decode(await source("boards.json")));
+  try {
+    return JSON.parse(new TextDecoder().decode(await source("boards.json")));
+  } catch (cause) {
+    throw missing("boards.json", cause);
+  }
+}
+
+/** What it means that a file of the site's runtime/ does not come. */
+function missing(file, cause) {
+  return new PageError(
+    `A file of the page does not load (runtime/${file}): reload the page, and try again.`,
+    { code: "page", cause },
+  );
 }
 
 /** CRC32 of each file of the board's runtime, by name; null of what cannot be read.
@@ -117,10 +129,7 @@ async function fetched(source, files, signal) {
     try {
       content = new Uint8Array(await source(file.url));
     } catch (cause) {
-      throw new PageError(
-        `A file of the page does not load (runtime/${file.url}): reload the page, and try again.`,
-        { code: "page", cause },
-      );
+      throw missing(file.url, cause);
     }
     if (content.length !== file.bytes || crc32(content) !== file.crc32) {
       throw new PageError(

@@ -1,16 +1,22 @@
 // Python's literals, as MicroPython prints them and reads them.
 
+import { PageError } from "../errors.js";
+
 /**
  * The value of a literal: numbers, true, false, null, strings, and bytes as strings of one
  * character each; tuples and lists are arrays, dicts are Maps.
  * @param {string} text
  * @returns {any}
- * @throws {SyntaxError} where it is none
+ * @throws {PageError} where it is none
  */
 export function parse(text) {
   let at = 0;
   const fail = () => {
-    throw new SyntaxError(`no literal: ${text.slice(at, at + 40)}`);
+    throw new PageError(
+      `The board printed '${text.slice(at, at + 60)}' where its answer was expected: something ` +
+        "else prints there, as a timer may. Reset the board, and connect again.",
+      { code: "no-board" },
+    );
   };
   const blank = () => {
     while (/\s/.test(text[at] ?? "")) at++;
@@ -63,7 +69,9 @@ export function parse(text) {
       const e = text[at++];
       const digits = { x: 2, u: 4, U: 8 }[e];
       if (digits) {
-        out += String.fromCodePoint(parseInt(text.slice(at, at + digits), 16));
+        const code = parseInt(text.slice(at, at + digits), 16);
+        if (!(code <= 0x10ffff)) fail();
+        out += String.fromCodePoint(code);
         at += digits;
       } else {
         out += { n: "\n", r: "\r", t: "\t", 0: "\0" }[e] ?? e;

@@ -47,7 +47,8 @@ export class Port {
   #chunks = [];
   #wake = null;
   #error = null;
-  #closing = false;
+  #closing = null; // a promise of its end
+  #opened = false;
   #loop = null;
 
   /**
@@ -73,6 +74,7 @@ export class Port {
       this.#error = shut(cause); // nothing is to be sent any more
       throw this.#error;
     }
+    this.#opened = true;
     // Boards with USB of their own say nothing to a port without DTR, which some browsers leave
     // low. Both at once: one alone is a reset, or the loader, on boards with an ESP32.
     const signals = { dataTerminalReady: true, requestToSend: true };
@@ -164,9 +166,11 @@ export class Port {
   }
 
   /** Close it, whatever state it is in; harmless when done before. */
-  async close() {
-    if (this.#closing) return;
-    this.#closing = true;
+  close() {
+    return (this.#closing ??= this.#opened ? this.#close() : Promise.resolve());
+  }
+
+  async #close() {
     this.#serial.removeEventListener?.("disconnect", this.#gone);
     this.#error ??= new PageError("The connection to the board is closed.", { code: "closed" });
     this.#stir();

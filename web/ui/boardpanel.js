@@ -20,6 +20,7 @@ export class BoardPanel {
   #entry = null; // the model that is chosen above
   #entries = new Map(); // models of the page, by name
   #used = ""; // the model of the form below
+  #changing = false; // while the port is opened or given back
   #imagined = "pico"; // the board that is planned for while there is none
   #abort = null; // of what is sent
 
@@ -34,8 +35,9 @@ export class BoardPanel {
     this.form = el("div", { class: "panel", hidden: true });
     this.talk = new Talk(this.form, page.get);
     node.replaceChildren(this.panel, this.form);
-    navigator.serial?.addEventListener("connect", () => this.#board || this.#idle());
-    navigator.serial?.addEventListener("disconnect", () => this.#board || this.#idle());
+    for (const event of ["connect", "disconnect"]) {
+      navigator.serial?.addEventListener(event, () => this.#board || this.#changing || this.#idle());
+    }
     this.#idle();
   }
 
@@ -62,7 +64,7 @@ export class BoardPanel {
     return async (path) => {
       const answer = await fetch(new URL(`runtime/${path}`, this.page.base));
       if (!answer.ok) {
-        throw new Error(`runtime/${path}: ${answer.status}`);
+        throw new Error(`${answer.status}`);
       }
       return answer.arrayBuffer();
     };
@@ -144,6 +146,10 @@ export class BoardPanel {
   }
 
   async #connect(choose) {
+    if (this.#changing) {
+      return;
+    }
+    this.#changing = true;
     try {
       this.error.textContent = "";
       const port = await choose();
@@ -154,12 +160,15 @@ export class BoardPanel {
       const board = await Board.connect(port, { source: this.#source, onStatus });
       this.#board = board;
       board.ondisconnect = (reason) => this.#gone(reason);
+      this.form.hidden = true; // it was the other connection's
       this.#show();
       this.panel.querySelector("h3").focus();
       say(`Connected: ${board.info.machine}`);
     } catch (error) {
       await this.#idle(error);
       this.panel.querySelector("button")?.focus();
+    } finally {
+      this.#changing = false;
     }
   }
 
@@ -173,9 +182,11 @@ export class BoardPanel {
   async #disconnect() {
     const board = this.#board;
     this.#board = null;
+    this.#changing = true;
     this.panel.replaceChildren(el("p", { role: "status" }, "Giving the port back …"));
     await this.talk.stop();
     await board.disconnect().catch(() => {});
+    this.#changing = false;
     await this.#idle();
     this.panel.prepend(el("p", { role: "status" },
       "Disconnected: Thonny, mpremote and picoformer can have the port."));
@@ -386,8 +397,10 @@ export class BoardPanel {
       const meta = await board.metadata(name);
       const entry = this.#entries.get(name);
       const loaded = await this.#loaded(board, name, entry);
+      const said = (key) => (typeof meta[key] === "string" ? meta[key] : "");
       const about = {
-        ...loaded, meta, title: meta.name || name, licence: meta.licence || "", sound: meta.sound ?? null,
+        ...loaded, meta, title: said("name") || name, licence: said("licence"),
+        sound: meta.sound ?? null,
       };
       const here = entry && this.page.beside(entry);
       const runners = here ? [onBoard(board, here), here] : [onBoard(board, null)];

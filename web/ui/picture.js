@@ -183,13 +183,16 @@ export class PictureInput {
  */
 export async function picture(file, [height, width, channels]) {
   let bitmap;
+  let rgba;
   try {
     const asItIs = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
     bitmap = await createImageBitmap(file, { ...asItIs, imageOrientation: "from-image" });
+    rgba = rgbaOf(bitmap);
   } catch {
-    throw new PageError(`${file.name} is no picture that this browser reads: try a PNG or a JPEG.`);
+    const large = bitmap && `, of ${bitmap.width} x ${bitmap.height} pixels,`;
+    throw new PageError(`${file.name}${large ?? ""} is no picture that this browser reads: try a ` +
+      `${large ? "smaller one" : "PNG or a JPEG"}.`);
   }
-  const rgba = rgbaOf(bitmap);
   const pixels = convert(rgba, channels);
   return resize(pixels, bitmap.width, bitmap.height, channels, width, height);
 }

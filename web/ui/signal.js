@@ -9,7 +9,14 @@ import { signal } from "./signals.js";
 export class SignalInput {
   constructor(about, get) {
     const [length, channels] = about.frames;
-    const { names = [], unit = null } = about.meta?.frames ?? {};
+    const said = about.meta?.frames;
+    // What does not fit counts as absent, as on the PC.
+    const listed = (key, fits) => {
+      const found = said?.[key];
+      return Array.isArray(found) && found.length === channels && found.every(fits) ? found : null;
+    };
+    const names = listed("names", (name) => typeof name === "string") ?? [];
+    const unit = listed("unit", (step) => Number.isFinite(step) && step > 0);
     this.frames = { length, channels, names, unit };
     this.get = get;
     this.rows = null;

@@ -11,6 +11,8 @@ const UNKNOWN = 0xffffffff; // a length that who writes to a pipe leaves
 const SIDE = 64; // zeros of the sinc on each side
 const [CUTOFF, BETA] = [0.95, 8]; // of half the lower rate; of Kaiser's window
 const LOUDEST = 1e6;
+const WORK = 5e9; // multiplications, which take some seconds; a weight takes as long as
+const WEIGHT = 20; // of them
 const GRID = (1 << 14) - 1;
 
 /**
@@ -51,6 +53,12 @@ export function resampled(samples, old, rate) {
   const [up, down] = [rate / common, old / common];
   const wide = Math.max(1, old / rate); // samples to a zero of the sinc
   const reach = Math.ceil(SIDE * wide);
+  if (((samples.length * up) / down + WEIGHT * up) * 2 * reach > WORK) {
+    throw new PageError(
+      `${Math.ceil(samples.length / old)} s of sound with ${old} samples a second are too much ` +
+        `for this page: take a shorter piece, or make it ${rate} samples a second`,
+    );
+  }
   const padded = new Float64Array(samples.length + 2 * reach);
   padded.set(samples, reach);
   const out = new Float64Array(Math.ceil((samples.length * up) / down));

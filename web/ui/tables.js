@@ -4,7 +4,7 @@ import { PageError } from "../errors.js";
 
 export const TIMES = ["time", "timestamp", "t", "index", ""];
 const KNOWN = [...TIMES, "series", "id", "label"];
-const NUMBER = /^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$/i;
+const NUMBER = /^[+-]?(\d+(_\d+)*(\.(\d+(_\d+)*)?)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$/i;
 const WORDS = /^[+-]?(inf|infinity|nan)$/i;
 
 const isNumber = (cell) => NUMBER.test(cell.trim()) || WORDS.test(cell.trim());

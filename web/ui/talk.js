@@ -55,11 +55,13 @@ export class Talk {
   }
 
   /**
-   * The form of a model.
-   * @param {{about: About, entry?: import("./models.js").Entry, runners: Runner[]}} given
+   * The form of a model. again: loads it once more.
+   * @param {{about: About, entry?: import("./models.js").Entry, runners: Runner[],
+   *   again?: () => void}} given
    */
-  async show({ about, entry, runners }) {
+  async show({ about, entry, runners, again }) {
     this.about = about;
+    this.again = again;
     this.entry = entry;
     this.runner = runners[0];
     this.input = inputFor(about, this.get);
@@ -230,6 +232,9 @@ export class Talk {
       this.read = await this.#answered(given, options);
       this.checker.disabled = false;
     } catch (error) {
+      if (error?.code === "broken" && this.again) {
+        this.fail(error, this.again);
+      }
       this.error.textContent = words(error);
     } finally {
       this.#abort = null;
@@ -303,7 +308,7 @@ export class Talk {
       const [length, bands] = this.about.frames;
       return this.#read(loudest(await this.runner.rows(samples), length, bands).rows);
     }
-    const events = await this.runner.listen(samples);
+    const events = await this.runner.listen(samples, {}, { signal: this.#abort.signal });
     this.#put(heard(events), events.map((event) => event.label).join(", ") || "Nothing");
     this.#figure(lasting(performance.now() - start));
     return null;

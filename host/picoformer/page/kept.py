@@ -37,7 +37,8 @@ def kept(name: str, key: str, make: Callable[[], Files]) -> Files:
     """
     folder = cache() / "page"
     target = folder / f"{name}-{key}.zip"
-    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(target) as z:
+    # A damaged file is none; zipfile says that in many ways.
+    with contextlib.suppress(Exception), zipfile.ZipFile(target) as z:
         return {place: z.read(place) for place in z.namelist()}
     files = make()
     part = folder / f"{name}-{key}.{os.getpid()}.part"

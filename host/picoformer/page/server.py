@@ -9,11 +9,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..errors import Error
 
 HOST = "127.0.0.1"
+NAMES = HOST, "localhost"  # of this computer; another would be a page's that plays at being it
 PORT = 8022
 TRIED = 20  # ports, where nobody asks for one
 TYPES = {
@@ -87,8 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(False)
 
     def _answer(self, whole: bool) -> None:
-        place = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
-        found = self.server.site.get(place)
+        place = unquote(self.path.partition("?")[0]).removeprefix("/") or "index.html"
+        host = (self.headers.get("Host") or HOST).partition(":")[0].lower()
+        found = self.server.site.get(place) if host in NAMES else None
         try:
             data = found.read_bytes() if isinstance(found, Path) else found
         except OSError:
