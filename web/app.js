@@ -192,7 +192,9 @@ async function open(file) {
       await talk.drop(file);
       return;
     }
-    const data = await file.arrayBuffer();
+    const data = await file.arrayBuffer().catch(() => {
+      throw new PageError(`${file.name} cannot be read: expected a model file, .pft.`);
+    });
     const entry = {
       file: file.name, name: file.name.slice(0, -4), title: "", task: "", bytes: data.byteLength,
       licence: "", about: "", example: {}, check: null, data,

@@ -32,6 +32,7 @@ const ENDS = { context: FULL, length: "it reached the length that was asked for"
 
 export class Talk {
   #abort = null;
+  #checking = null; // what ends a check
   #running = Promise.resolve();
   #version = 0; // of what the form has
   #forms = new WeakMap(); // input and settings of each model that was here, by its entry
@@ -216,6 +217,7 @@ export class Talk {
 
   /** What is said around a result goes. */
   #unsaid() {
+    this.#checking?.abort();
     for (const node of [this.error, this.notice, this.figures, this.checked]) {
       node.replaceChildren();
     }
@@ -242,6 +244,7 @@ export class Talk {
 
   /** End what runs; resolves when it has ended. */
   async stop() {
+    this.#checking?.abort();
     this.#abort?.abort();
     await this.#running;
   }
@@ -447,17 +450,18 @@ export class Talk {
     };
     const counter = el("span", { "aria-hidden": "true" });
     this.checked.append(counter);
+    const { checked, checker } = this;
+    const { signal } = (this.#checking = new AbortController());
     try {
-      const found = await this.runner.check(this.read, { onProgress });
+      const found = await this.runner.check(this.read, { onProgress, signal });
       const good = found.equal && found.recorded !== false;
       const [word, more] = verdict(found);
-      this.checked.replaceChildren(el("b", { class: good ? "good" : "error" }, word), more);
+      checked.replaceChildren(el("b", { class: good ? "good" : "error" }, word), more);
     } catch (error) {
-      this.checked.className = "error";
-      this.checked.textContent = words(error);
-    } finally {
-      this.checker.disabled = false;
+      checked.className = "error";
+      checked.textContent = signal.aborted ? "" : words(error);
     }
+    checker.disabled = signal.aborted;
   }
 }
 

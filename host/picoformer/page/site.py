@@ -45,7 +45,8 @@ def write(site: Site, folder: Path) -> int:
             if any(folder.iterdir()) and not (folder / MARK).is_file():
                 raise Error(f"{folder} has other things in it: name a folder that is new or empty")
         total = 0
-        for place, data in site.items():
+        for place in sorted(site, key=MARK.__ne__):  # first of all what says whose it is
+            data = site[place]
             target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
             data = data.read_bytes() if isinstance(data, Path) else data
