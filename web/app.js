@@ -212,7 +212,8 @@ async function open(file) {
     models.mark(entry);
     board.chosen(entry);
   } catch (error) {
-    trouble.replaceChildren(words(error), error.details ? details("trouble", "Details", error.details) : "");
+    const more = error.details ? details("trouble", "Details", error.details) : "";
+    trouble.replaceChildren(words(error), more);
   }
 }
 

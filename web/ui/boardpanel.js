@@ -91,7 +91,7 @@ export class BoardPanel {
       return;
     }
     const chose = error?.code !== "cancelled"; // else nothing is wrong
-    this.error = el("p", chose ? { class: "error", role: "alert" } : { class: "note", role: "status" },
+    this.error = el("p", chose ? { class: "error", role: "alert" } : { class: "note" },
       error ? words(error) : "");
     const known = ports.map((port) =>
       el("button", { type: "button", class: "main", click: () => this.#connect(async () => port) },
@@ -258,7 +258,8 @@ export class BoardPanel {
       const data = await this.#data(entry);
       const plan = await this.page.plan(data, board);
       const { fits: whole, longest } = plan.with_server;
-      const shorter = !whole && longest > 1 && await this.page.plan(data, board, { context: longest });
+      const shorter = !whole && longest > 1 &&
+        await this.page.plan(data, board, { context: longest });
       const current = board === this.#imagined || board === this.#board?.info;
       if (entry === this.#entry && current) {
         node.replaceChildren(fits(entry, plan, shorter || undefined));
@@ -421,7 +422,8 @@ export class BoardPanel {
       this.#used = name;
       const whole = board.info.models.find((m) => m.name === name)?.context ?? 0;
       about.note = loaded.context < whole
-        ? `On this board its texts have up to ${loaded.context} tokens in place of ${whole}: more do not fit.`
+        ? `On this board its texts have up to ${loaded.context} tokens in place of ${whole}: ` +
+          "more do not fit."
         : "";
       await this.talk.show({ about, entry, runners });
       this.form.querySelector("h3").append(" on the board");

@@ -31,28 +31,31 @@ export function fits(entry, plan, shorter) {
     speed(budget, plan.title),
     ...drawn,
     details("bytes", "Where the bytes are",
-      el("ul", { class: "states" }, ...rows.map(figure), el("li", {}, `The weights: ${place(budget)}`)),
+      el("ul", { class: "states" }, ...rows.map(figure),
+        el("li", {}, `The weights: ${place(budget)}`)),
       el("div", { class: "scroll" }, ...tables)),
   );
 }
 
 function place({ weights, in_ram: copied }) {
   return PLACES[weights] ??
-    (copied ? `in flash, ${grouped(copied)} bytes of them copied to RAM, which is faster` : "in flash");
+    (copied ? `in flash, ${grouped(copied)} bytes of them also in RAM, which is faster` : "in flash");
 }
 
 function speed({ speed: found }, board) {
-  return found && el("p", {},
-    `About ${grouped(found.with_waits)} tokens/s on a ${board} (an estimate, with its waits for the flash).`);
+  const about = found && `About ${grouped(found.with_waits)} tokens/s on a ${board}`;
+  return found && el("p", {}, `${about} (an estimate, with its waits for the flash).`);
 }
 
 /** Whether it fits, in words; budget: with all its positions, there: with those that fit. */
 function verdict(entry, budget, there) {
   const { fits, fits_flash, longest, file_context: whole, narrower } = budget;
-  const takes = `${entry.name} takes ${grouped(there.needed)} of ${grouped(there.heap)} bytes of memory.`;
+  const [needed, heap] = [there.needed, there.heap].map(grouped);
+  const takes = `${entry.name} takes ${needed} of ${heap} bytes of memory.`;
   // What the command line says of other lengths and caches is said for the page below.
   const all = budget.advice ?? [];
-  const advice = all.slice(0, all.length - narrower.length).filter((one) => !one.includes("--positions"));
+  const advice = all.slice(0, all.length - narrower.length)
+    .filter((one) => !one.includes("--positions"));
   const smaller = narrower.at(-1);
   if (smaller) {
     const [options, n] = smaller;

@@ -33,6 +33,7 @@ export function misplaced(file, about, entries) {
     return `${file.name}: expected a model file, .pft; ${reads}, which is typed.`;
   }
   const other = entries.find(({ example }) => example?.[kind]);
-  const advice = other ? ` ${other.name} reads ${KINDS[kind].all}: choose it, and drop the file again.` : "";
-  return `${file.name} is ${KINDS[kind].one}, and ${reads}.${advice}`;
+  const { one, all } = KINDS[kind];
+  const advice = other ? ` ${other.name} reads ${all}: choose it, and drop the file again.` : "";
+  return `${file.name} is ${one}, and ${reads}.${advice}`;
 }

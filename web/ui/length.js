@@ -24,9 +24,8 @@ export async function tooLong({ task }, runner, given) {
   }
   const about = `about ${grouped((worded(text) * room) / tokens)} words like these`;
   if (task === "generate") {
-    throw new PageError(
-      `The text is too long: ${grouped(tokens)} tokens, the model reads at most ${room} (${about}).`,
-    );
+    const most = `the model reads at most ${room} (${about})`;
+    throw new PageError(`The text is too long: ${grouped(tokens)} tokens, ${most}.`);
   }
   return `Only the first ${room} of ${grouped(tokens)} tokens (${about}) were read.`;
 }

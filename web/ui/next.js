@@ -9,7 +9,8 @@ export function next() {
   const node = (id) => document.getElementById(id);
   const repository = told("repository");
   node("get").append(...getting(repository));
-  node("own-model").append(commands("picoformer convert CHECKPOINT -o mine.pft\npicoformer deploy mine.pft"));
+  const two = "picoformer convert CHECKPOINT -o mine.pft\npicoformer deploy mine.pft";
+  node("own-model").append(commands(two));
   if (repository) {
     node("documents").hidden = false;
     for (const link of node("documents").querySelectorAll("a")) {
@@ -22,10 +23,9 @@ function getting(repository) {
   if (told("here")) {
     return [el("p", {}, "picoformer is on this computer already: it serves this page.")];
   }
-  const from = repository
-    ? el("p", {}, "picoformer is a Python package, for Linux and macOS. Get it from ",
-      el("a", { href: repository }, "its repository"), ":")
-    : el("p", {}, "picoformer is a Python package, for Linux and macOS. In a clone of its repository:");
+  const from = el("p", {}, "picoformer is a Python package, for Linux and macOS. ",
+    ...(repository ? ["Get it from ", el("a", { href: repository }, "its repository"), ":"]
+      : ["In a clone of its repository:"]));
   const clone = repository ? `git clone ${repository} picoformer\ncd picoformer\n` : "";
   return [from, commands(`${clone}pip install .`),
     el("p", { class: "soft" }, "make demo, in the same place, needs no board: it emulates one.")];

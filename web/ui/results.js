@@ -94,7 +94,8 @@ function table(names, rows) {
 
 /**
  * What a model says of windows of a signal that follow each other.
- * @param {{from: number, to: number, label?: string, share?: number, numbers?: Float32Array}[]} windows
+ * @param {{from: number, to: number, label?: string, share?: number,
+ *   numbers?: Float32Array}[]} windows
  * @param {number} rate rows a second, 0 where that is not known
  */
 export function timeline(windows, rate) {

@@ -36,8 +36,9 @@ export class SignalInput {
       this.chart,
       el("div", { class: "row" },
         fileButton("Choose a .csv …", ".csv,.tsv,.txt", (file) => this.drop(file)), this.note),
-      el("p", { class: "note" }, `A line for each moment, of ${of}; the model reads ${length} of them at ` +
-        `once${this.several ? ", a longer file in windows" : ""}. ${entry?.reads ? `Its own: ${entry.reads}.` : ""}`),
+      el("p", { class: "note" }, `A line for each moment, of ${of}; the model reads ${length} at once` +
+        (this.several ? ", a longer file in windows." : ".") +
+        (entry?.reads ? ` What it learned from: ${entry.reads}.` : "")),
       this.error,
     );
   }

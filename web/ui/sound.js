@@ -132,8 +132,8 @@ export class SoundInput {
     const seconds = (samples.length / this.rate).toFixed(2);
     const window = (this.most / this.rate).toFixed(2);
     this.note.textContent = `${name}, ${seconds} s` +
-      (this.long ? `: longer than the ${window} s that the model reads at once, so it listens along and ` +
-        "notes each word that it is sure of, with the time" : "");
+      (this.long ? `: longer than the ${window} s that the model reads at once, so it listens along ` +
+        "and notes each word that it is sure of, with the time" : "");
   }
 
   /** @returns {{samples: Int16Array, long: boolean}} long: more than a model reads at once */

@@ -26,7 +26,8 @@ const ENDS = { context: FULL, length: "it reached the length that was asked for"
 /**
  * Where a model runs: the calls of the engine, for the model that is loaded there.
  * quick: whether it runs at once what takes milliseconds; count: tokens of a text, as the engine.
- * @typedef {{where: string, told: string, quick?: boolean, count?: Function, generate: Function, translate: Function, read: Function,
+ * @typedef {{where: string, told: string, quick?: boolean, count?: Function,
+ *   generate: Function, translate: Function, read: Function,
  *   answer: Function, rows?: Function, listen?: Function, check?: Function}} Runner
  */
 
@@ -111,7 +112,8 @@ export class Talk {
     const facts = [size(about.bytes), about.licence && `${about.licence.toUpperCase()} licence`];
     this.node.replaceChildren(
       el("h3", { "data-name": about.name }, title),
-      el("p", { class: "soft small tight" }, entry?.about || "", " ", facts.filter(Boolean).join(", "), ". ",
+      el("p", { class: "soft small tight" },
+        entry?.about || "", " ", facts.filter(Boolean).join(", "), ". ",
         entry?.href && el("a", { href: entry.href, download: entry.file }, `Save ${entry.file}`)),
       about.note ? el("p", { class: "note" }, about.note) : "",
       form,
@@ -461,7 +463,9 @@ export class Talk {
       checked.className = "error";
       checked.textContent = signal.aborted ? "" : words(error);
     }
-    checker.disabled = signal.aborted;
+    if (!signal.aborted) {
+      checker.disabled = false;
+    }
   }
 }
 
