@@ -18,7 +18,8 @@ HOST, DEVICE = ROOT / "host" / "picoformer", ROOT / "device" / "picoformer"
 # The stages of the data flow: each imports itself and those before it, none behind it.
 STAGES = (
     "device", "errors", "version", "features", "graph", "tokenizers", "importers", "data",
-    "compile", "simulate", "runtime", "planning", "boards", "page", "commands", "__main__", "",
+    "compile", "simulate", "runtime", "planning", "training", "boards", "page", "commands",
+    "__main__", "",
     "board", "link", "evaluation",  # where documented names were before
 )  # fmt: skip
 FILE, FUNCTION = 600, 80  # lines at most

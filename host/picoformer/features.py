@@ -150,9 +150,9 @@ class LogMel:
         p = re * re + im * im
         first, counts, rise = self.segments
         p = p[:, first - 1 : first - 1 + len(rise)]
-        # In two halves, each of which fits 32 bits.
-        weights = self._triangles
-        high, low = (p >> 16) @ weights.T, (p & 0xFFFF) @ weights.T
+        # In two halves, each of which fits 32 bits; floats hold them exactly, and are faster.
+        weights = self._triangles.T.astype(np.float64)
+        high, low = ((v @ weights).astype(np.int64) for v in (p >> 16, p & 0xFFFF))
         large = high >= 1 << 13
         t = np.where(large, high + (low >> 16), (high << 16) + low)
         more = 2 * (bits + down - 16) + 16 * large - 8

@@ -11,6 +11,7 @@ import pytest
 from picoformer import Simulator, convert
 from picoformer.data.signals import read_signals
 from picoformer.features import LogMel
+from picoformer.training import sounds
 from shipped import check_rows, linear, load, torch_shapes
 
 np = pytest.importorskip("numpy")
@@ -182,7 +183,10 @@ def test_windows_are_of_one_part_and_one_speaker(spoken, made_up, monkeypatch):
     assert (labels[140:] == spoken.BACKGROUND).all()
     assert set(asked) <= set(which), "no test recording is heard"
     for i in which:
-        maker = spoken.Maker(made_up, np.random.default_rng(i), lambda i: i)
+        maker = spoken.Maker(
+            made_up, np.random.default_rng(i), lambda i: i, spoken.FRONT, spoken.ROWS,
+            spoken.BACKGROUND, spoken.ALIKE,
+        )  # fmt: skip
         assert len(maker.spoken(i).samples) <= SAMPLES
     again = spoken.made_pass(made_up, which, 1, 0.5)
     assert all(np.array_equal(*pair) for pair in zip((rows, labels, of), again, strict=True))
@@ -201,9 +205,9 @@ def test_sounds_have_their_level_and_pace(spoken):
     draw = np.random.default_rng(3)
     for make in (spoken.murmur, spoken.hum):
         for _ in range(20):
-            assert spoken.level(make(8016, draw)) == pytest.approx(1, abs=0.3)
+            assert spoken.level(make(8016, draw, 8000)) == pytest.approx(1, abs=0.3)
     t = np.arange(4000) / 8000
-    faster = spoken.at_pace(1000 * np.sin(2 * np.pi * 500 * t), 1.25)
+    faster = sounds.at_pace(1000 * np.sin(2 * np.pi * 500 * t), 1.25, 256)
     assert len(faster) == 3200 and spoken.level(faster) == pytest.approx(707, rel=0.02)
     assert np.abs(np.fft.rfft(faster)).argmax() * 8000 / 3200 == pytest.approx(625, abs=3)
     out = np.zeros(10)
@@ -260,7 +264,7 @@ def test_augmented_rows(training):
     rows = torch.full((400, 98, 40), 5000.0)
     rows[:, 60:] = -1
     rows[:, :10] = 0
-    found = training.augment(rows)
+    found = training.other_microphone(rows, float(training.MEAN))
     assert (found[:, 60:] == -1).all()
     # Silence stays what it is, but for what is hidden.
     assert ((found[:, :10] == 0) | (found[:, :10] == training.MEAN)).all()
@@ -302,7 +306,7 @@ def test_all_stages_on_a_small_set(training, spoken, tmp_path, monkeypatch, caps
     held = read_signals(tmp_path / "heldout", integers.frames)
     assert len(held) == 100 and {label for _, label in held} == set(WORDS)
     held = held[::10]
-    rows = np.stack([spoken.padded(signal) for signal, _ in held])
+    rows = np.stack([spoken.padded(signal, spoken.ROWS) for signal, _ in held])
     for (signal, _), logits in zip(held, training.predict(model, rows), strict=True):
         exact = dict(zip(integers.labels, logits, strict=True))
         for label, logit in integers.classify(signal):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from picoformer.errors import Error
+from picoformer.training import pieces
 from shipped import (
     bert_shapes,
     check_card,
@@ -17,7 +19,7 @@ from shipped import (
     load,
     read_tensors,
 )
-from tools.training import made_up_facts, pieces
+from tools.training import made_up_facts
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,7 +211,7 @@ def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
     assert "complete" in call("train")
     assert "longer: validation" in call("train", "--run", "longer", "--start", "small")
     assert call("show").count("?") == 10
-    with pytest.raises(SystemExit, match="remove it"):
+    with pytest.raises(Error, match="remove it"):
         call("train", "--steps", "13")
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from picoformer.training import loop
 from shipped import check_weights, load, read_tensors
-from tools.training import loop
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]

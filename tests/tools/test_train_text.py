@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from picoformer.training import loop, pieces
 from shipped import (
     bert_shapes,
     check_card,
@@ -18,7 +19,7 @@ from shipped import (
     read_tensors,
     stopped,
 )
-from tools.training import loop, pieces, text_tasks
+from tools.training import text_tasks
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]

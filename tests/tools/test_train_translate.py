@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from picoformer.training import loop, merges
+from picoformer.training.data import Epochs
 from shipped import check_rows, check_weights, linear, load, norm, percent, read_tensors, stopped
-from tools.training import loop
-from tools.training.data import Epochs
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,7 +108,7 @@ def test_vocabulary(config):
     assert all(c in vocab and c.upper() in vocab for c in letters)
     marks = '.,!?:;"()'
     mixed = [p for p in vocab if p not in SPECIAL and set(p) & set(marks) and len(p) > 1]
-    assert all(len(p) == 2 and p[0] == tool.SPACE for p in mixed), "a mark and its space only"
+    assert all(len(p) == 2 and p[0] == merges.SPACE for p in mixed), "a mark and its space only"
 
 
 def test_tokenizer_loads_and_gives_texts_back(tokenizer, config):
@@ -188,22 +188,22 @@ def test_nearest_is_the_most_similar_sentence():
 
 
 def test_words_split_as_the_tokenizer_does(tokenizer):
-    splitter = tool.Splitter((FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
+    splitter = merges.Splitter((FOLDER / "tokenizer.json").read_text(encoding="utf-8"), 32)
     texts = ["I can't find my keys!", "Où sont-elles donc passées ?", "Qu'est-ce que c'est"]
     for text in texts:
-        plain = [i for word in text.split() for i in splitter.split(tool.SPACE + word)]
+        plain = [i for word in text.split() for i in splitter.split(merges.SPACE + word)]
         assert [*plain, 1] == tokenizer.encode(text).ids
     found = {tuple(splitter.encode(texts[1], random.Random(seed))) for seed in range(30)}
     assert len(found) > 3
     assert {tokenizer.decode(list(ids)) for ids in found} == {texts[1]}
-    again = tool.Splitter((FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
+    again = merges.Splitter((FOLDER / "tokenizer.json").read_text(encoding="utf-8"), 32)
     assert again.encode(texts[1], random.Random(3)) == splitter.encode(texts[1], random.Random(3))
 
 
 def test_vocabulary_is_learnt():
     pytest.importorskip("tokenizers")
     texts = [f"Do you {w}? Où {w}-tu ?" for w in ("sing", "sings", "singing", "ring", "rings")]
-    tokenizer = tool.learn_tokenizer(texts * 5, 150)
+    tokenizer = merges.learn_tokenizer(texts * 5, 150, tool.ALPHABET)
     assert tokenizer.encode("sing").tokens[0] == "\u2581sing"
     assert tokenizer.encode("Où sing ?").tokens[-3:] == ["\u2581sing", "\u2581?", "</s>"]
     assert tokenizer.encode("Où sing?").tokens[-3:] == ["\u2581sing", "?", "</s>"]

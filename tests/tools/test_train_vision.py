@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from picoformer.errors import Error
 from shipped import (
     check_card,
     check_rows,
@@ -196,7 +197,7 @@ def test_all_stages_on_a_small_set(training, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="nothing.pt is not complete"):
         call("train", "--run", "longer", "--start", "nothing")
     assert "longer: validation" in call("train", "--run", "longer", "--start", "small")
-    with pytest.raises(SystemExit, match="remove it"):
+    with pytest.raises(Error, match="remove it"):
         call("train", "--epochs", "16")
     found = training.evaluate_folder(tmp_path / "model", tmp_path / "data", "validation")
     assert found["total"] == 40 and sum(map(sum, found["confusion"])) == 40

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from picoformer.training import loop
+from picoformer.training.data import Epochs, by_length, hashed_part
+from picoformer.training.folders import round_rows
 from shipped import load, stopped
-from tools.training import loop
-from tools.training.data import Epochs, by_length, hashed_part
-from tools.training.folders import new_model, round_rows
+from tools.training.folders import new_model
 
 
 def test_a_hash_decides_the_part():

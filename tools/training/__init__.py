@@ -2,7 +2,7 @@
 
 Tools, each of one model or two, and what only they need:
 
-    stories      a story writer: llama2c (its teacher, sampled from), llama (the model)
+    stories      a story writer: llama2c (its teacher, sampled from)
     text         classifiers of sentences: text_tasks (labels, sizes, data)
     translate    English to French
     facts        answers to questions: made_up_facts (what it is trained on)
@@ -10,15 +10,13 @@ Tools, each of one model or two, and what only they need:
     motions      a classifier of what a wrist does
     digits       a classifier of spoken words: spoken (recordings, what is made of them)
 
-What they share:
+What they share, besides picoformer.training, which `picoformer train` has as well (the loop,
+batches, pieces, scores, files):
 
     stages       the command line: stages that pick up where they stopped
-    data         parts that a hash decides, batches of rows of about one length
-    pieces       WordPiece tokenizers
-    loop         the training itself, which goes on from a checkpoint
-    scores       shares with their standard error, confusions
-    folders      models of transformers, and the folders that they are exported to
-    files        files that are whole or not there
+    scores       right answers and confusions of classifiers
+    folders      models of transformers
+    files        the data's files, parts for `picoformer eval`
 """
 
 import os

@@ -33,11 +33,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from picoformer import Listener, Simulator, convert
+from picoformer.training.files import save_arrays, save_atomically
+from picoformer.training.folders import round_rows
+from picoformer.training.loop import Run, adamw, fit, half_cosine
+from picoformer.training.scores import accuracy, right, share
+from picoformer.training.signal_model import other_microphone
 from tools import ROOT
-from tools.training.files import save_arrays, save_atomically
-from tools.training.folders import read_state, round_rows, write_state
-from tools.training.loop import Run, adamw, fit, half_cosine, trained
-from tools.training.scores import accuracy, classification, print_classification, right, share
+from tools.training.folders import read_state, write_state
+from tools.training.scores import classification, print_classification
 from tools.training.spoken import (
     BACKGROUND,
     FRONT,
@@ -55,7 +58,7 @@ from tools.training.spoken import (
     stream,
     unspoken,
 )
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 NAME = "digits"  # of the exported files
 MEAN, STD = 4400, 2000  # of the rows that `prepare` makes, roughly
@@ -113,27 +116,6 @@ DESCRIPTION: dict[str, Any] = {
 }
 
 
-def augment(rows: torch.Tensor) -> torch.Tensor:
-    """Rows (n, 98, bands) by another microphone, with bands and moments that are not heard."""
-    n, _, bands = rows.shape
-    heard = rows > 0
-    # Curves of 11 points, some decibels up and down.
-    curve = F.interpolate(torch.randn(n, 1, 11), bands, mode="linear", align_corners=True)
-    curve = curve.squeeze(1) * (300 * torch.rand(n, 1)) + 150 * torch.randn(n, 1)
-    out = torch.where(heard, (rows + curve[:, None]).clamp_min(0), rows)
-
-    def hidden(total: int, widest: int, chance: float) -> torch.Tensor:
-        width = torch.rand(n, 1) * (widest + 1) * (torch.rand(n, 1) < chance)
-        at = torch.rand(n, 1) * (total - width)
-        place = torch.arange(total)
-        return (place >= at) & (place < at + width.floor())
-
-    off = torch.zeros_like(heard)
-    for _ in range(2):
-        off |= hidden(bands, 7, 0.5)[:, None] | hidden(ROWS, 10, 0.5)[:, :, None]
-    return torch.where(off & (rows >= 0), float(MEAN), out)
-
-
 @torch.inference_mode()
 def predict(model: Digits, rows: np.ndarray) -> np.ndarray:
     """(n, classes) float32 logits of rows (n, 98, bands), -1 where there are none."""
@@ -177,7 +159,7 @@ def fitted(
 
     def loss_of(step: int) -> torch.Tensor:
         drawn = torch.randint(len(target), (args.batch,))
-        logits = model(augment(source[drawn].float()))
+        logits = model(other_microphone(source[drawn].float(), float(MEAN)))
         return F.cross_entropy(logits, target[drawn], label_smoothing=0.05)
 
     seconds = fit(

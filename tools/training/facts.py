@@ -30,21 +30,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from picoformer.training.files import save_atomically
+from picoformer.training.folders import round_rows, tokenizer_config
+from picoformer.training.loop import Run, adamw, fit, half_cosine
+from picoformer.training.pieces import NAMED, PAD, learn_pieces, make_tokenizer
+from picoformer.training.scores import share
 from tools import ROOT
-from tools.training.files import save_atomically, write_held_out
-from tools.training.folders import (
-    load_exported,
-    load_tokenizer,
-    new_model,
-    round_rows,
-    tokenizer_config,
-    write_model,
-)
-from tools.training.loop import Run, adamw, fit, half_cosine, trained
+from tools.training.files import write_held_out
+from tools.training.folders import load_exported, load_tokenizer, new_model, write_model
 from tools.training.made_up_facts import RELATIONS, Example, make_example
-from tools.training.pieces import NAMED, PAD, learn_pieces, make_tokenizer
-from tools.training.scores import share
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -30,13 +30,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from picoformer.training.files import save_atomically
+from picoformer.training.folders import round_rows
+from picoformer.training.loop import Run, adamw, fit, half_cosine
+from picoformer.training.scores import accuracy
 from tools import ROOT
-from tools.training.data import need_files
-from tools.training.files import save_atomically
-from tools.training.folders import read_state, round_rows, write_state
-from tools.training.loop import Run, adamw, fit, half_cosine, trained
-from tools.training.scores import accuracy, classification, print_classification
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.files import need_files
+from tools.training.folders import read_state, write_state
+from tools.training.scores import classification, print_classification
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 NAME = "motions"  # of the exported files
 FILES = {"train": "BasicMotions_TRAIN.ts", "test": "BasicMotions_TEST.ts"}

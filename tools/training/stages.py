@@ -7,6 +7,12 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from picoformer.errors import Error
+
+if TYPE_CHECKING:
+    import torch
 
 Stages = dict[str, Callable[[argparse.Namespace], None]]
 
@@ -27,11 +33,26 @@ def run_stages(args: argparse.Namespace, name: str, stages: Stages, apart: Stage
     args.work = args.work.expanduser() / name
     if importlib.util.find_spec("torch"):  # `heldout` of some needs none
         importlib.import_module("torch").set_num_threads(args.threads)
-    for stage in stages if args.stage == "all" else [args.stage]:
-        (stages | apart)[stage](args)
+    try:
+        for stage in stages if args.stage == "all" else [args.stage]:
+            (stages | apart)[stage](args)
+    except Error as e:
+        raise SystemExit(str(e)) from None
 
 
 def checkpoint(args: argparse.Namespace) -> Path:
     """The file of the run that --run names."""
     path: Path = args.work / f"{args.run}.pt"
     return path
+
+
+def trained(checkpoint: Path, stage: str) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint whose training is complete."""
+    import torch
+
+    if checkpoint.exists():
+        saved = torch.load(checkpoint)
+        if saved["optimizer"] is None:
+            weights: dict[str, torch.Tensor] = saved.get("average", saved["model"])
+            return weights
+    raise SystemExit(f"{checkpoint} is not complete: run `{stage}` first")

@@ -14,20 +14,21 @@ import argparse
 import json
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
+from picoformer.training.data import pad
+from picoformer.training.files import save_array, save_atomically
+from picoformer.training.folders import tokenizer_config, write_folder
+from picoformer.training.loop import Run, adamw
+from picoformer.training.merges import train_tokenizer
+from picoformer.training.story_model import Model, from_tensors, to_tensors
 from tools import ROOT
-from tools.training.data import pad
-from tools.training.files import save_array, save_atomically
-from tools.training.folders import load_tokenizer, tokenizer_config, write_folder
-from tools.training.llama import Model, from_tensors, to_tensors
+from tools.training.folders import load_tokenizer
 from tools.training.llama2c import BOS, SAMPLE_LENGTH, Sampler, Teacher, surprise
-from tools.training.loop import Run, adamw
 from tools.training.stages import Stages, checkpoint
 
 if TYPE_CHECKING:
@@ -107,58 +108,6 @@ def stories_of(ids: np.ndarray, teacher: Teacher) -> list[str] | None:
         return None
 
 
-def train_tokenizer(stories: list[str]) -> Tokenizer:
-    """A 512-piece BPE tokenizer of the SentencePiece kind, as Llama 2 has it.
-
-    Ids: 0 <unk>, 1 <s>, 2 </s>, 3..258 the bytes, then characters and merges. A space becomes the
-    mark \u2581, which only ever begins a piece: the trainer sees one word at a time, so no merge
-    crosses a word's start and plain BPE over a whole text gives what BPE of each word gives.
-    """
-    from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
-
-    mark = "\u2581"
-    words: Counter[str] = Counter()
-    for story in stories:
-        for line_number, line in enumerate(story.split("\n")):  # newline stays a byte token
-            first, *rest = line.split(" ")
-            words[first if line_number else mark + first] += 1
-            words.update(mark + word for word in rest)
-    characters: Counter[str] = Counter()
-    for word, count in words.items():
-        for character in word:
-            characters[character] += count
-    floor = sum(characters.values()) * 1e-5  # rarer characters cost less as bytes than as ids
-    alphabet = {c for c, n in characters.items() if n >= floor}
-    known = (w for w, n in words.items() if set(w) <= alphabet for _ in range(n))
-    bare = Tokenizer(models.BPE())
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB - 259, show_progress=False)
-    bare.train_from_iterator(known, trainer)
-    learned = json.loads(bare.to_str())["model"]
-    reserved = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    ordered = sorted(learned["vocab"], key=lambda piece: learned["vocab"][piece])
-    vocab = {piece: i for i, piece in enumerate([*reserved, *ordered])}
-    merges: list[tuple[str, str]] = [(left, right) for left, right in learned["merges"]]
-    tokenizer = Tokenizer(
-        models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    )
-    tokenizer.add_special_tokens(reserved[:3])
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend(mark), normalizers.Replace(" ", mark)]
-    )
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace(mark, " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", BOS)]
-    )
-    return tokenizer
-
-
 def stage_tokenizer(args: argparse.Namespace) -> None:
     """Train on the first training shard, check it on stories, save tokenizer.json."""
     path = args.out / "tokenizer.json"
@@ -168,7 +117,7 @@ def stage_tokenizer(args: argparse.Namespace) -> None:
     teacher = Teacher(args.teacher)
     sequences = (stories_of(ids, teacher) for ids in np.load(shard_path(args.work, 1)))
     stories = [story for found in sequences if found for story in found if story]
-    tokenizer = train_tokenizer(stories)
+    tokenizer = train_tokenizer(stories, VOCAB)
     assert tokenizer.get_vocab_size() == VOCAB
     for story in stories[:2000]:
         ids = tokenizer.encode(story, add_special_tokens=False).ids

@@ -32,22 +32,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from picoformer.training.data import Epochs, by_length, pad
+from picoformer.training.files import save_array, save_atomically
+from picoformer.training.folders import round_rows, tokenizer_config
+from picoformer.training.loop import Run, adamw, fit, trapezoid
+from picoformer.training.pieces import NAMED, PAD, SEP, SPECIAL, UNK, choose_pieces, make_tokenizer
+from picoformer.training.scores import accuracy
 from tools import ROOT
-from tools.training.data import Epochs, by_length, pad
-from tools.training.files import save_array, save_atomically, write_held_out
+from tools.training.files import write_held_out
 from tools.training.folders import (
     hugging_face,
     load_exported,
     load_tokenizer,
     new_model,
-    round_rows,
-    tokenizer_config,
     write_model,
 )
-from tools.training.loop import Run, adamw, fit, trained, trapezoid
-from tools.training.pieces import NAMED, PAD, SEP, SPECIAL, UNK, choose_pieces, make_tokenizer
-from tools.training.scores import accuracy, classification, print_classification
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.scores import classification, print_classification
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 from tools.training.text_tasks import TASKS, full_config, read_examples, unlabelled
 
 if TYPE_CHECKING:

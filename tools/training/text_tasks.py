@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.training.data import hashed_part, need_files
-from tools.training.pieces import PAD
+from picoformer.training.data import hashed_part
+from picoformer.training.pieces import PAD
+from tools.training.files import need_files
 
 
 @dataclass(frozen=True)

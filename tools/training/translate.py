@@ -28,29 +28,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from picoformer.simulate.metrics import chrf, exact, ngrams
+from picoformer.training.data import PAD, Epochs, by_length, hashed_part, pad
+from picoformer.training.files import save_atomically
+from picoformer.training.folders import round_rows, tokenizer_config
+from picoformer.training.loop import Run, adamw, fit, trapezoid
+from picoformer.training.merges import END, UNK, Splitter, learn_tokenizer
+from picoformer.training.scores import share
 from tools import ROOT
 from tools.training import folders
-from tools.training.data import PAD, Epochs, by_length, hashed_part, need_files, pad
-from tools.training.files import save_atomically, write_held_out
-from tools.training.folders import (
-    hugging_face,
-    load_exported,
-    round_rows,
-    tokenizer_config,
-    write_model,
-)
-from tools.training.loop import Run, adamw, fit, trained, trapezoid
-from tools.training.scores import share
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.files import need_files, write_held_out
+from tools.training.folders import hugging_face, load_exported, write_model
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 if TYPE_CHECKING:
     import torch
 
     from tokenizers import Tokenizer
-
-SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2; the decoder starts with <pad>
-END, UNK = 1, 2
-SPACE = "\u2581"  # a word's beginning
 
 CONFIG: dict[str, Any] = {
     "architectures": ["MarianMTModel"],
@@ -96,8 +89,6 @@ COOL_DOWN = 0.3  # of all steps
 DECAY = 0.05
 SMOOTHING = 0.1  # of the labels
 TOKEN_DROPOUT = 0.1  # of what encoder and decoder read, replaced by <unk>
-MERGE_DROPOUT = 0.1  # of the merges of a word in training
-VARIANTS = 12  # of each word, with as many pieces as left-out merges make of it
 AVERAGE = 800  # steps over which the shipped weights are averaged, exponentially
 CHECK = 5  # epochs from one look at the validation part to the next
 
@@ -144,28 +135,8 @@ def grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
 # --- vocabulary ------------------------------------------------------------------------------
 
 
-def learn_tokenizer(texts: list[str], size: int) -> Tokenizer:
-    """Byte-pair merges within words of both languages; punctuation merges with its space only."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
-    words = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
-    marks = pre_tokenizers.Split(Regex(SPACE + r'?[.,!?:;"«»()$&]'), "isolated")
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, marks])
-    letters = "abcdefghijklmnopqrstuvwxyzàâçéèêëîïôœùûü"
-    alphabet = [SPACE, *letters, *letters.upper(), *"0123456789.,!?:;'\"-()«»%$&"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet), show_progress=False,
-    )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
-    # no merge crosses from a word to its punctuation: words alone do for encoding
-    tokenizer.pre_tokenizer = words
-    tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", END)]
-    )
-    return tokenizer
+LETTERS = "abcdefghijklmnopqrstuvwxyzàâçéèêëîïôœùûü"
+ALPHABET = [*LETTERS, *LETTERS.upper(), *"0123456789.,!?:;'\"-()«»%$&"]
 
 
 def stage_prepare(args: argparse.Namespace) -> None:
@@ -178,7 +149,7 @@ def stage_prepare(args: argparse.Namespace) -> None:
     for part, pairs in parts.items():
         print(f"{part}: {len(pairs)} pairs, {len(grouped(pairs))} English sentences", flush=True)
     texts = [text for pair in parts["train"] for text in pair]
-    tokenizer = learn_tokenizer(texts, CONFIG["vocab_size"])
+    tokenizer = learn_tokenizer(texts, CONFIG["vocab_size"], ALPHABET)
     assert tokenizer.get_vocab_size() == CONFIG["vocab_size"]
     save_atomically(path, lambda p: tokenizer.save(str(p)))
     for side, name in enumerate(("English", "French")):
@@ -189,49 +160,6 @@ def stage_prepare(args: argparse.Namespace) -> None:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The folder's tokenizer, cutting at the model's positions (</s> stays)."""
     return folders.load_tokenizer(folder, CONFIG["max_position_embeddings"])
-
-
-class Splitter:
-    """Splits words as the tokenizer does, or with some merges left out: another text each time.
-
-    Of every word a few such splits are made when it is first seen, in an order of its own, so
-    that what a seed gives does not depend on where training went on.
-    """
-
-    def __init__(self, tokenizer_json: str) -> None:
-        model = json.loads(tokenizer_json)["model"]
-        self.vocab: dict[str, int] = model["vocab"]
-        self.ranks = {tuple(pair): i for i, pair in enumerate(model["merges"])}
-        self.known: dict[str, list[list[int]]] = {}
-
-    def split(self, word: str, draw: random.Random | None = None) -> list[int]:
-        """The ids of one word; draw: leave each merge out at each step with a chance."""
-        parts = list(word)
-        while len(parts) > 1:
-            best: tuple[int, int] | None = None
-            for i in range(len(parts) - 1):
-                rank = self.ranks.get((parts[i], parts[i + 1]))
-                if rank is None or (best and rank >= best[0]):
-                    continue
-                if draw is None or draw.random() >= MERGE_DROPOUT:
-                    best = rank, i
-            if best is None:
-                break
-            i = best[1]
-            parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        return [self.vocab.get(part, UNK) for part in parts]
-
-    def encode(self, text: str, generator: random.Random) -> list[int]:
-        """The ids of a text, one of its words' splits each, with </s>."""
-        ids: list[int] = []
-        for word in text.split():
-            splits = self.known.get(word)
-            if splits is None:
-                draw = random.Random(word)
-                splits = [self.split(SPACE + word, draw) for _ in range(VARIANTS)]
-                self.known[word] = splits
-            ids += splits[int(generator.random() * VARIANTS)]
-        return [*ids[: CONFIG["max_position_embeddings"] - 2], END]
 
 
 # --- the model -------------------------------------------------------------------------------
@@ -321,7 +249,8 @@ def stage_train(args: argparse.Namespace) -> None:
     parts = read_parts(args.data)
     pairs, held_out = parts["train"], grouped(parts["validation"])
     tokenizer = load_tokenizer(args.out)
-    splitter = Splitter((args.out / "tokenizer.json").read_text(encoding="utf-8"))
+    text = (args.out / "tokenizer.json").read_text(encoding="utf-8")
+    splitter = Splitter(text, CONFIG["max_position_embeddings"])
     lengths = [len(tokenizer.encode(f"{en} {fr}").ids) for en, fr in pairs]
     texts, references = list(held_out), list(held_out.values())
 

@@ -35,12 +35,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from picoformer.training.files import save_arrays
+from picoformer.training.folders import round_rows
+from picoformer.training.loop import Run, adamw, fit, half_cosine
+from picoformer.training.scores import accuracy
 from tools import ROOT
-from tools.training.files import save_arrays
-from tools.training.folders import load_exported, new_model, round_rows, write_model
-from tools.training.loop import Run, adamw, fit, half_cosine, trained
-from tools.training.scores import accuracy, classification, print_classification
-from tools.training.stages import Stages, add_options, checkpoint, run_stages
+from tools.training.folders import load_exported, new_model, write_model
+from tools.training.scores import classification, print_classification
+from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts the files
 LABELS = (

@@ -19,6 +19,7 @@ from .printing import show_json
 
 # The modules of the commands, in the order of the help.
 FAMILIES = {
+    "train": ("train",),
     "convert": ("convert", "inspect"),
     "simulate": ("simulate", "eval"),
     "emulate": ("emulate",),

@@ -32,7 +32,7 @@ class Rates:
     attend: of a head, of a position that it sees, and of an element of that. element: of one by
     the name of the step. python: of a token, around its steps. both: what two cores do of the
     steps that they share in the time of one. word: of a word that is not in the flash's cache;
-    others: such words of a token that are no weights.
+    others: such words of a token that are no weights. piece: of a token of a text that is encoded.
     """
 
     hz: int
@@ -44,6 +44,7 @@ class Rates:
     both: float
     word: float
     others: int
+    piece: int
 
 
 @dataclass(frozen=True)
@@ -70,30 +71,67 @@ def words_swept(m: Figures) -> int:
 def cycles(m: Figures, rates: Rates, position: int) -> tuple[float, float]:
     """Of a token at a position: in the steps that two cores share, and in all else."""
     shared = alone = 0.0
-    for op, i in program.walk(m.words):
+    words = m.words
+    for op, i in program.walk(words):
         name = program.OPS[op][0]
-        if op in program.LINEAR:
-            rate = rates.linear4 if op in program.FOUR else rates.linear
-            groups, _ = program.matrix(m.program, op, i)
-            columns = int(m.program[i + 3])
-            rows = 8 if op in program.FOUR else 4
-            shared += rate.call + groups * (rate.group + rows * columns * rate.mac)
-        elif name == "attend":
-            heads, size = int(m.program[i + 3]), int(m.program[i + 5])
-            head, seen, element = rates.attend
-            shared += heads * (head + (position + 1) * (seen + size * element))
-        elif name == "store":
-            n = int(m.program[i + 3] * m.program[i + 4])
-            shared += n * rates.element[name]
+        took = _step(words, rates, op, i, 1, position + 1)
+        if op in program.LINEAR or name in ("attend", "store"):
+            shared += took
         else:
-            if name == "pool":
-                n = int(m.program[i + 1])
-            elif name[:5] == "embed" or name in ("gate", "norm", "layernorm", "bias"):
-                n = int(m.program[i + 2])
-            if name == "norm" and not m.program[i + 7]:
-                name = "norm without gain"
-            alone += n * rates.element[name.removesuffix("4")]
+            alone += took
     return shared, alone + rates.python + rates.element["sample"] * m.outputs
+
+
+def _step(words: list[int], rates: Rates, op: int, i: int, tokens: int, seen: int) -> float:
+    """Cycles of a step whose fields begin at word i, of tokens that see so many positions."""
+    name = program.OPS[op][0]
+    if op in program.LINEAR:
+        rate = rates.linear4 if op in program.FOUR else rates.linear
+        groups, _ = program.matrix(words, op, i)
+        columns, rows = int(words[i + 3]), 8 if op in program.FOUR else 4
+        return rate.call + tokens * groups * (rate.group + rows * columns * rate.mac)
+    if name == "attend":
+        heads, size = int(words[i + 3]), int(words[i + 5])
+        head, each, element = rates.attend
+        return tokens * heads * (head + seen * (each + size * element))
+    if name == "windows":
+        return 0.0  # what copies numbers is nothing beside a product
+    if name == "store":
+        n = int(words[i + 3] * words[i + 4])
+    elif name == "pool":
+        n = int(words[i + 1])
+    else:
+        n = int(words[i + 2])
+    if name == "norm" and not words[i + 7]:
+        name = "norm without gain"
+    return tokens * n * rates.element[name.removesuffix("4")]
+
+
+def milliseconds(m: Figures, board: str, tokens: int, copied: int | None) -> float | None:
+    """Of an answer to an input of so many tokens, windows or patches; of a text of so many tokens.
+
+    A translation is as long as what it is of. With waits for flash, on one core; None where the
+    board's rates are not known. copied: as speed's.
+    """
+    rates = RATES.get(board)
+    if rates is None:
+        return None
+    total = 0.0
+    words = m.words
+    _, body, head = program.steps(words)
+    reads = m.task not in ("generate", "translate")
+    for k, (op, i) in enumerate(program.walk(words)):
+        if reads or k < body:
+            total += _step(words, rates, op, i, tokens if k < head else 1, tokens)
+        else:
+            total += tokens * _step(words, rates, op, i, 1, (tokens + 1) // 2)
+    total += rates.python * (1 if reads else tokens)
+    if m.task != "generate" and words[4] and not words[14] and not m.rows:
+        total += rates.piece * tokens
+    sweeps = 1 if reads else tokens
+    if copied is not None:
+        total += sweeps * rates.word * (max(words_swept(m) - copied / 4, 0) + rates.others)
+    return round(1000 * total / rates.hz, 1)
 
 
 def speed(m: Figures, board: str, context: int, copied: int | None) -> Speed | None:
@@ -130,6 +168,7 @@ THUMB = Rates(
     both=1.92,
     word=45,
     others=3500,
+    piece=540_000,
 )  # fmt: skip
 # DSP instructions, on an RP2350's Cortex-M33 at 150 MHz, by a model of its timing. Flash comes in
 # lines of 8 bytes, of which each is behind the last one.
@@ -146,5 +185,6 @@ DSP = Rates(
     both=1.92,
     word=18,
     others=3500,
+    piece=340_000,
 )  # fmt: skip
 RATES = {"pico": THUMB, "pico-w": THUMB, "pico2": DSP, "pico2-w": DSP}

@@ -34,7 +34,8 @@ class Scores:
     of all less their mean), largest difference (of embeddings, of length 1), share of the same
     favourites. confusion_*: counts, a row for each true label. pictures: images with the true
     label and the predicted ones. predictions: (examples, outputs) of the right numbers, or None,
-    of the float model and of the integers. layers: where the loss arises, in the program's order.
+    of the float model and of the integers. said: of each example the labels that the float model
+    and the integers predict. layers: where the loss arises, in the program's order.
     """
 
     task: str
@@ -76,10 +77,10 @@ class Scores:
     layers: list[LayerError] = field(default_factory=list)
     examples: list[dict[str, str]] = field(default_factory=list)
     pictures: list[tuple[Array, str, str, str]] = field(default_factory=list, repr=False)
-
+    said: list[tuple[int, int]] = field(default_factory=list, repr=False)
     predictions: tuple[Array | None, Array, Array] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The figures that apply; not the pictures, and not each prediction."""
-        found = asdict(replace(self, pictures=[], predictions=None))
-        return {k: v for k, v in found.items() if v is not None and k != "pictures"}
+        found = asdict(replace(self, pictures=[], said=[], predictions=None))
+        return {k: v for k, v in found.items() if v is not None and k not in ("pictures", "said")}

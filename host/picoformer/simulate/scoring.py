@@ -117,6 +117,7 @@ def _classify(
         )
         best.append((int(exact.argmax()), int(ours.argmax())))
     predictions.put(scores)
+    scores.said = best
     floats, ints = np.array(best).T
     if targets:
         true = np.array([graph.labels.index(t) for t in targets])

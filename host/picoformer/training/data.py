@@ -1,4 +1,4 @@
-"""What the tools do with their data: parts that a hash decides, batches, rows of one length.
+"""Data in training: parts that a hash decides, batches, rows of one length.
 
 Importing this needs no torch.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 PAD = 0  # what rows are filled up with
-
-
-def need_files(data: Path, files: Sequence[str]) -> None:
-    """Name the files that the data's folder lacks."""
-    missing = [file for file in files if not (data / file).is_file()]
-    if missing:
-        raise SystemExit(f"{data} lacks {', '.join(missing)}: --data names the data's folder")
 
 
 def hashed_part(text: str, one_in: int) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tools.training.files import save_atomically
+from ..errors import Error
+from .files import save_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +56,15 @@ class Run:
     """A model, its optimizer and where its training stands: what a checkpoint holds.
 
     `state` are the numbers of a checkpoint, "step" and "seconds" among them. average: steps over
-    which the weights are averaged, exponentially; 0: they are not.
+    which the weights are averaged, exponentially; 0: they are not. best: the weights that did best
+    so far, where that is looked at.
     """
 
     def __init__(self, model: Any, optimizer: Any, checkpoint: Path, average: int = 0) -> None:
         self.model, self.optimizer, self.checkpoint = model, optimizer, checkpoint
         self.average = average
         self.averaged = copy.deepcopy(model) if average else None
+        self.best: dict[str, torch.Tensor] | None = None
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0}
 
     @property
@@ -69,7 +72,7 @@ class Run:
         """The model with the weights that are exported: the average, where there is one."""
         return self.model if self.averaged is None else self.averaged
 
-    def resume(self, **same: int) -> bool:
+    def resume(self, **same: Any) -> bool:
         """Go on from the checkpoint, where there is one; these numbers of it must be the same."""
         import torch
 
@@ -79,9 +82,11 @@ class Run:
         saved = torch.load(self.checkpoint)
         for name, number in same.items():
             if saved[name] != number:
-                said = f"{self.checkpoint} is of a run of {saved[name]} {name}: remove it"
-                raise SystemExit(said)
+                raise Error(
+                    f"{self.checkpoint} is of a run of {saved[name]} {name}: remove it"
+                )
         self.model.load_state_dict(saved.pop("model"))
+        self.best = saved.pop("best", None)
         optimizer = saved.pop("optimizer")
         if optimizer is not None:
             self.optimizer.load_state_dict(optimizer)
@@ -95,6 +100,8 @@ class Run:
         import torch
 
         saved = {"model": self.model.state_dict()}
+        if self.best is not None:
+            saved["best"] = self.best
         if self.averaged is not None:
             saved["average"] = self.averaged.state_dict()
         saved["optimizer"] = None if complete else self.optimizer.state_dict()
@@ -130,54 +137,103 @@ def fit(
     seed: int,
     watch: Callable[[int, Any], object] | None = None,
 ) -> float:
-    """Minimize loss_of(step); returns the seconds it took, over restarts.
+    """Minimize loss_of(step) in so many steps; returns the seconds it took, over restarts.
 
     A checkpoint is written every minute and at the end; with one at hand it goes on from there.
     loss_of must depend on nothing but the model, the step and torch's generator, which is seeded
     for each step. watch gets each step before it is taken, with the model as it would be kept.
     In the end the model has the weights that are kept.
     """
-    import torch
+
+    def share(state: dict[str, Any]) -> float | None:
+        return schedule(state["step"] + 1) if state["step"] < steps else None
+
+    def say(state: dict[str, Any], loss: float) -> None:
+        spent = state["seconds"]
+        print(f"step {state['step']} of {steps}, loss {loss:.4f}, {spent:.0f} s", flush=True)
 
     if run.resume(steps=steps):
         done = run.state["step"]
         word = "complete" if done == steps else f"goes on at step {done} of {steps}"
         print(f"{run.checkpoint.name}: {word}", flush=True)
-    done, before = run.state["step"], run.state["seconds"]
+    take_steps(run, loss_of, share, rate=rate, seed=seed, watch=watch, say=say, every=SAY)
+    if run.averaged is not None:
+        run.model.load_state_dict(run.averaged.state_dict())
+    return float(run.state["seconds"])
+
+
+def take_steps(
+    run: Run,
+    loss_of: Callable[[int], torch.Tensor],
+    share: Callable[[dict[str, Any]], float | None],
+    *,
+    rate: float,
+    seed: int,
+    watch: Callable[[int, Any], object] | None = None,
+    say: Callable[[dict[str, Any], float], object],
+    every: float,
+) -> None:
+    """The steps that are left, as `fit` takes them.
+
+    share: of the rate, of the next step of a state; None when all are taken. say gets the state
+    and the mean of the last losses, so often in seconds.
+    """
+    import torch
+
+    before = run.state["seconds"]
     last_save = last_said = start = time.time()
     losses: list[float] = []
-    for step in range(done + 1, steps + 1):
+    now_share = share(run.state)
+    while now_share is not None:
+        step = run.state["step"] + 1
         if watch:
             watch(step, run.kept)
         run.model.train()
         torch.manual_seed(seed * 1_000_003 + step)  # the same after a restart
         loss = loss_of(step)
         loss.backward()
-        run.descend(rate * schedule(step))
+        run.descend(rate * now_share)
         losses.append(loss.item())
         now = time.time()
         run.state["seconds"] = before + now - start
-        if now - last_said > SAY:
-            mean, spent = np.mean(losses[-100:]), run.state["seconds"]
-            print(f"step {step} of {steps}, loss {mean:.4f}, {spent:.0f} s", flush=True)
+        now_share = share(run.state)
+        if now - last_said > every:
+            say(run.state, float(np.mean(losses[-100:])))
             last_said = now
-        if now - last_save > SAVE and step < steps:
+        if now - last_save > SAVE and now_share is not None:
             run.save()
             last_save = now
-    if done < steps:
+    if losses:
         run.save(complete=True)
-    if run.averaged is not None:
-        run.model.load_state_dict(run.averaged.state_dict())
-    return float(run.state["seconds"])
 
 
-def trained(checkpoint: Path, stage: str) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint whose training is complete."""
-    import torch
+class Timed:
+    """Up to one, constant, and to zero, in so many seconds, or sooner where `stop` is called.
 
-    if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        if saved["optimizer"] is None:
-            weights: dict[str, torch.Tensor] = saved.get("average", saved["model"])
-            return weights
-    raise SystemExit(f"{checkpoint} is not complete: run `{stage}` first")
+    Called with a run's state it gives the share of the rate, None when the time is over. cool:
+    the share of the time in which the rate falls.
+    """
+
+    def __init__(self, seconds: float, warm_up: int = 100, cool: float = 0.35) -> None:
+        self.seconds, self.warm_up, self.cool = seconds, warm_up, cool
+
+    def __call__(self, state: dict[str, Any]) -> float | None:
+        spent = state["seconds"]
+        if "end" not in state and spent >= (1 - self.cool) * self.seconds:
+            state["falls"], state["end"] = spent, self.seconds
+        share = min(1.0, (state["step"] + 1) / self.warm_up)
+        if "end" in state:
+            left = (state["end"] - spent) / max(state["end"] - state["falls"], 1e-9)
+            return None if left <= 0 else float(share * left)
+        return share
+
+    def stop(self, state: dict[str, Any]) -> None:
+        """Let the rate fall from now on: nothing is gained by going on."""
+        if "end" not in state:
+            spent = state["seconds"]
+            state["falls"] = spent
+            state["end"] = min(self.seconds, spent / (1 - self.cool))
+
+    def end(self, state: dict[str, Any]) -> float:
+        """The seconds of all, as far as that is known."""
+        return float(state.get("end", self.seconds))

@@ -1,0 +1,1 @@
+"""Training: from data to a checkpoint that is converted for a board."""

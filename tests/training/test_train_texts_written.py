@@ -1,0 +1,106 @@
+"""`picoformer train pairs` and `stories`: what writes texts, from files to a model file."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picoformer.errors import Error
+from picoformer.training.pairs import PairJob
+from picoformer.training.stories import StoryJob
+from trainingdata import trained
+
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def numbers(path: Path, n: int = 400) -> Path:
+    """Digits, and the words for them."""
+    draw = random.Random(1)
+    rows = set()
+    while len(rows) < n:
+        digits = [draw.randrange(10) for _ in range(draw.randint(1, 3))]
+        rows.add(f"{' '.join(map(str, digits))}\t{' '.join(NUMBERS[d] for d in digits)}\n")
+    path.write_text("".join(sorted(rows)))
+    return path
+
+
+def tales(path: Path, n: int = 400) -> Path:
+    draw = random.Random(1)
+    names, things = ["Tom", "Ann", "Lily", "Ben"], ["ball", "dog", "tree", "boat", "cake"]
+    path.write_text("\n\n".join(
+        f"One day {(name := draw.choice(names))} saw a {(thing := draw.choice(things))}. "
+        f"{name} was {draw.choice(['happy', 'sad', 'glad'])}.\nThen {name} took the {thing} home "
+        f"on day {i}."
+        for i in range(n)
+    ))  # fmt: skip
+    return path
+
+
+def test_pairs(tmp_path, capsys):
+    data = numbers(tmp_path / "numbers.tsv")
+    found, sim = trained(capsys, "pairs", data, tmp_path / "words", 200)
+    assert found["parts"]["test"] == 40 and found["labels"] == []
+    scores = found["scores"]
+    assert scores["chrf_int"] > 60 and abs(scores["chrf_int"] - scores["chrf_float"]) < 5
+    assert set(sim.translate("7 3").split()) <= set(NUMBERS)
+
+
+def test_what_pairs_are_checked_for(tmp_path):
+    data = tmp_path / "a.tsv"
+    data.write_text("one\n")
+    with pytest.raises(Error, match=r"line 1 has 1 column .*expected source and target"):
+        PairJob(data, 1)
+    data.write_text("one\tun\n")
+    with pytest.raises(Error, match="has 1 pair, expected at least 8"):
+        PairJob(data, 1)
+    job = PairJob(numbers(tmp_path / "b.tsv", 100), 1)
+    assert "100 pairs are few: some thousand teach it more" in job.doubts
+    sources = {part: {s for s, _ in some} for part, some in job.pairs.items()}
+    assert not sources["test"] & sources["train"]
+
+
+def test_the_torch_model_is_the_importers(tmp_path):
+    """The logits of the exported folder are those of the model that was trained."""
+    torch = pytest.importorskip("torch", reason="torch is missing")
+    from picoformer import importers
+    from picoformer.graph.float_model import FloatModel
+
+    job = PairJob(numbers(tmp_path / "b.tsv", 100), 1)
+    shape = job.shapes()[-1]
+    torch.manual_seed(1)
+    model = job.model(shape).eval()
+    job.export(tmp_path / "out", shape, model.state_dict())
+    graph, _ = importers.read(tmp_path / "out")
+    source, written = np.array([[5, 9, 3, 1]]), np.array([[0, 7, 8]])
+    floats = FloatModel(graph).forward(written, None, source)
+    with torch.inference_mode():
+        ids = torch.from_numpy(source)
+        ours = model(ids, ids != 0, torch.from_numpy(written)).numpy()
+    np.testing.assert_allclose(floats[..., 1:], ours[..., 1:], atol=0.02)
+
+
+def test_stories(tmp_path, capsys):
+    data = tales(tmp_path / "tales.txt")
+    found, sim = trained(capsys, "stories", data, tmp_path / "tales", 40)
+    scores = found["scores"]
+    assert scores["perplexity_int"] < 200
+    assert scores["perplexity_int"] == pytest.approx(scores["perplexity_float"], rel=0.02)
+    assert any("characters are few" in d for d in found["doubts"])
+    assert "".join(sim.generate("One day", 10))
+
+
+def test_what_stories_are_checked_for(tmp_path):
+    data = tmp_path / "a.txt"
+    data.write_text("Once upon a time.")
+    with pytest.raises(Error, match="has 17 characters, expected at least 20,000"):
+        StoryJob(data, 1)
+    data.write_bytes(b"\xff" * 30_000)
+    with pytest.raises(Error, match="no UTF-8"):
+        StoryJob(data, 1)
+    with pytest.raises(Error, match="is a folder; expected a file of text"):
+        StoryJob(tmp_path, 1)
+    job = StoryJob(tales(tmp_path / "b.txt"), 1)
+    assert not set(job.stories["test"]) & set(job.stories["train"])
