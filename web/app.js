@@ -3,8 +3,10 @@
 import { Engine } from "./engine/engine.js";
 import { PageError } from "./errors.js";
 import { BoardPanel } from "./ui/boardpanel.js";
-import { words } from "./ui/dom.js";
+import { details, words } from "./ui/dom.js";
+import { misplaced } from "./ui/kinds.js";
 import { Models } from "./ui/models.js";
+import { next } from "./ui/next.js";
 import { Talk } from "./ui/talk.js";
 
 const base = new URL(".", import.meta.url);
@@ -41,11 +43,15 @@ let latest = 0; // the number of the last choice
 let loading = Promise.resolve(); // one at a time
 let leave = null; // ends the load that runs
 let shown = null; // the model that the engine has
+let asked = null; // the model that was chosen last
+const entries = new Map(); // models that can be chosen, by name
 
 /** Load a model and show its form; what goes wrong is said there. */
 async function choose(entry) {
   const mine = ++latest;
   trouble.textContent = "";
+  asked = entry;
+  name(entry);
   board.chosen(entry);
   try {
     await bring(entry, mine, (text) => talk.wait(text));
@@ -54,6 +60,27 @@ async function choose(entry) {
       talk.fail(error, () => choose(entry));
     }
   }
+}
+
+/** Let the address name a model. */
+function name(entry) {
+  if (decodeURIComponent(location.hash.slice(1)) !== entry.name) {
+    history.pushState(null, "", `#${encodeURIComponent(entry.name)}`);
+  }
+}
+
+/** The model that the address names. */
+function named() {
+  return entries.get(decodeURIComponent(location.hash.slice(1)));
+}
+
+for (const event of ["hashchange", "popstate"]) {
+  addEventListener(event, () => {
+    const entry = named();
+    if (entry && entry !== asked) {
+      models.choose(entry);
+    }
+  });
 }
 
 /** The engine; begun where it is not. */
@@ -95,6 +122,7 @@ function bring(entry, mine, wait) {
       const runners = [here(running, entry, about)];
       await talk.show({ about, entry, runners, again: () => choose(entry) });
     }
+    return about;
   };
   const done = loading.then(load);
   loading = done.catch(() => {});
@@ -105,6 +133,8 @@ function bring(entry, mine, wait) {
 function here(running, entry, { kernels }) {
   return {
     where: "this browser",
+    quick: true,
+    count: (task, text) => running.count(task, text),
     told: kernels === "wasm" ? "WebAssembly kernels" : "kernels in plain Python",
     generate: (options, more) => running.generate(options, more),
     translate: (text, options, more) => running.translate(text, options, more),
@@ -155,6 +185,10 @@ async function open(file) {
   trouble.textContent = "";
   try {
     if (!file.name.toLowerCase().endsWith(".pft")) {
+      const why = talk.about && misplaced(file, talk.about, [...entries.values()]);
+      if (why) {
+        throw new PageError(why);
+      }
       await talk.drop(file);
       return;
     }
@@ -166,13 +200,34 @@ async function open(file) {
       licence: "", about: "", example: {}, check: null, data,
     };
     // What is shown stays until it is known to be a model.
-    await bring(entry, ++latest, () => {});
+    entry.href = URL.createObjectURL(new Blob([data]));
+    const about = await bring(entry, ++latest, () => {}).catch((error) => {
+      throw unusable(file.name, data, error);
+    });
+    Object.assign(entry, { title: about?.title || "", task: about?.task || "" });
+    asked = entry;
+    entries.set(entry.name, entry);
+    name(entry);
     models.add(entry);
     models.mark(entry);
     board.chosen(entry);
   } catch (error) {
-    trouble.textContent = words(error);
+    const more = error.details ? details("trouble", "Details", error.details) : "";
+    trouble.replaceChildren(words(error), more);
   }
+}
+
+/** What is wrong with a file that is to be a model; the runtime's own words are the details. */
+function unusable(file, data, error) {
+  if (error?.code !== "error") {
+    return error;
+  }
+  const magic = [0x89, 0x50, 0x46, 0x54];
+  const begins = [...new Uint8Array(data, 0, Math.min(4, data.byteLength))];
+  const said = magic.every((byte, i) => begins[i] === byte)
+    ? `${file} is damaged, or of another version of picoformer. Copy it or convert it again.`
+    : `${file} is no picoformer model: picoformer convert makes a .pft file.`;
+  return Object.assign(new PageError(said), { details: error.message });
 }
 
 node("own-file").addEventListener("change", ({ target }) => {
@@ -206,32 +261,30 @@ for (const [name, act] of Object.entries(drops)) {
   });
 }
 
-// Documents, where whoever hosts the page says where they are
-
-const repository = document.querySelector("meta[name=repository]").content;
-if (repository) {
-  node("documents").hidden = false;
-  for (const link of node("documents").querySelectorAll("a")) {
-    link.href = new URL(link.getAttribute("href"), repository);
-  }
-}
-
 // Begin
 
+next();
 const board = new BoardPanel(node("board-panel"), {
   base,
   get,
   beside,
-  plan: async (data, where) => (await begun()).plan(data, where),
+  plan: async (data, where, options) => (await begun()).plan(data, where, options),
+  count: async (bytes, context, task, text) => (await begun()).count(task, text, { bytes, context }),
   boards: async () => (await begun()).boards(),
 });
 
 async function begin() {
   try {
     const list = await (await fetched("models/index.json")).json();
-    list.forEach((entry) => models.add(entry));
+    for (const entry of list) {
+      entry.href = new URL(`models/${entry.file}`, base).href;
+      entries.set(entry.name, entry);
+      models.add(entry);
+    }
     board.offers(list);
-    await models.choose(list[0]);
+    const first = named() ?? list[0];
+    history.replaceState(null, "", `#${encodeURIComponent(first.name)}`);
+    await models.choose(first);
   } catch (error) {
     talk.fail(error, begin);
   }

@@ -130,7 +130,8 @@ class Site:
     def story(self) -> str:
         """What the page writes before anything is changed in it."""
         prompt = "Once upon a time"
-        pieces = self.simulator("stories").generate(prompt, temperature=0.5, seed=1)
+        given: dict[str, Any] = {"temperature": 0.5, "seed": 1, "stop": prompt}
+        pieces = self.simulator("stories").generate(prompt, **given)
         return prompt + "".join(pieces)
 
 

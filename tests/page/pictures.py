@@ -28,7 +28,7 @@ MARGIN = 40
 def write(page: Any) -> None:
     page.click("#here button[type=submit]")
     page.wait_for_selector("#here .figures:not(:empty)")
-    page.click("text=Check these numbers")
+    page.click("text=Check the arithmetic")
     page.wait_for_selector("#here .good")
     page.locator("#board select").scroll_into_view_if_needed()
     page.wait_for_selector("#board .plan")

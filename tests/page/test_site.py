@@ -75,6 +75,9 @@ def test_every_shipped_model_with_its_example(site):
             if kind in e["example"]:
                 assert content(site, f"models/{e['example'][kind]}")
         assert e["example"], e["name"]
+        assert (40 < e["words"] < 80) == (e["name"] not in ("fashion", "motions", "digits"))
+    [motions] = [e for e in listed if e["name"] == "motions"]
+    assert motions["rate"] == 10 and "as an MPU-6050 counts" in motions["reads"]
 
 
 def test_checks_are_what_the_runtime_computes(site, tmp_path):
@@ -134,8 +137,8 @@ def test_nothing_from_elsewhere(site):
             found = loads.search(text)
             assert not found, (place, found and found[0])
             named |= set(re.findall(r"(?:https?|wss?)://([\w.-]+)", text))
-    # A namespace, a word of advice of emscripten's to programmers, and no host at all.
-    assert named <= {"www.w3.org", "emscripten.org", "HOST"}
+    # A namespace, a word of advice of emscripten's to programmers, no host at all, and a link.
+    assert named <= {"www.w3.org", "emscripten.org", "HOST", "micropython.org"}
     page = content(site, "index.html").decode()
     assert "Content-Security-Policy" in page and "default-src 'none'" in page
 
@@ -223,6 +226,25 @@ def test_what_was_cut_is_written_again(tmp_path):
     with pytest.raises(Error, match="cannot write the page"):
         sites.write(site, tmp_path / "public")
     assert sites.write(site | {"index.html": b"<p>"}, tmp_path / "public") == 5
+
+
+@pytest.mark.usefixtures("site")
+def test_what_the_page_is_told(tmp_path, capsys):
+    def told(files: Site) -> dict[str, str]:
+        page = content(files, "index.html").decode()
+        return dict(re.findall('<meta name="(repository|here)" content="(.*)">', page))
+
+    assert told(sites.build([], str)) == {"repository": "", "here": ""}
+    assert told(sites.build([], str, 'https://h/"me"', True)) == {
+        "repository": "https://h/&quot;me&quot;", "here": "yes",
+    }  # fmt: skip
+    folder = tmp_path / "public"
+    assert main(["page", "-o", str(folder), "--repository", "https://HOST/me/picoformer/"]) == 0
+    page = {"index.html": (folder / "index.html").read_bytes()}
+    assert told(page) == {"repository": "https://HOST/me/picoformer", "here": ""}
+    capsys.readouterr()
+    assert main(["page", "-o", str(folder), "--repository", "me/picoformer"]) == 1
+    assert "--repository is me/picoformer, expected an address" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("site")

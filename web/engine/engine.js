@@ -227,6 +227,21 @@ export class Engine {
   }
 
   /**
+   * How many tokens a text has for a task, and how many of them a model reads.
+   * @param {string} task
+   * @param {string|{context: string, question: string}} text
+   * @param {{bytes: ArrayBuffer, context: number}} [other] a model's file, and the context that it
+   *   has; without, the loaded model
+   * @returns {Promise<{tokens: number, room: number}>}
+   */
+  async count(task, text, other) {
+    const given = typeof text === "string" ? plain(text)
+      : { context: plain(text.context), question: plain(text.question) };
+    const data = other ? new Uint8Array(other.bytes) : null;
+    return (await this.#ask("count", { task, given, data, context: other?.context ?? 0 }))[0];
+  }
+
+  /**
    * All rows of a sound, as the runtime's Features make them; a model reads some that follow
    * each other.
    * @param {Int16Array} samples as many a second as About.sound.rate says

@@ -19,6 +19,7 @@ sys.path.append("/lib")
 
 from picoformer import Error, Model  # noqa: E402
 from picoformer import kernels_portable as portable  # noqa: E402
+from picoformer.stops import until  # noqa: E402
 
 PROMPT, CHECKED = "Once upon a time", 8  # what is checked where nothing else is said
 KERNELS = (
@@ -132,12 +133,14 @@ def generate(prompt, max_tokens, temperature, top_p, seed, stop, raw):
     """A text, piece by piece; at the end how many tokens it has, and why it ends."""
     # JavaScript's 1.0 is a 1, which would be a thousandth here.
     numbers = float(temperature), float(top_p)
-    pieces = model.generate(prompt, max_tokens, *numbers, seed, stop, raw)
-    yield from _written(pieces, max_tokens)
+    text = _Text(model.generate(prompt, max_tokens, *numbers, seed, None, raw))
+    pieces = text.pieces()
+    yield from _written(text, until(pieces, stop) if stop else pieces, max_tokens)
 
 
 def translate(text, beams):
-    yield from _written(model.translation(text, None, beams), None)
+    made = _Text(model.translation(text, None, beams))
+    yield from _written(made, made.pieces(), None)
 
 
 def answer(context, question):
@@ -261,6 +264,36 @@ def boards():
     yield planner.boards()
 
 
+def count(task, given, data, context):
+    """How many tokens a text has for a task, and how many of them are read: {"tokens", "room"}.
+
+    given: a text, or {"context", "question"}. data: the bytes of another model's file, with the
+    context that it has; None for the loaded model.
+    """
+    if data:
+        from io import BytesIO
+
+        from picoformer import modelfile
+        from picoformer.binder import tokenizer
+
+        f = BytesIO(_given(data))
+        part = modelfile.sections(f)[3]
+        reader = tokenizer(modelfile.read(f, part, modelfile.TOKENIZER, bytearray(part[1])))
+    else:
+        reader, context = model.tokenizer, model.context
+    encode = reader.encode
+    if task == "generate":
+        n, room = len(reader.prompt(given)), context
+    elif task == "answer":
+        n = sum([len(encode(word)) for word in given["context"].split()])
+        room = context - len(reader.wrap(encode(given["question"]), []))
+    else:
+        words = given.split() if task == "tag" else [given]
+        n = sum([len(encode((" " if i else "") + words[i])) for i in range(len(words))])
+        room = context - len(reader.wrap(()))
+    yield {"tokens": n, "room": room}
+
+
 def unload():
     global model
     if model:
@@ -341,18 +374,31 @@ def _inputs(given):
     return source, [tokens[: i + 1] for i in range(len(tokens))]
 
 
-def _written(pieces, most):
-    n = 0
-    for text in pieces:
-        n += 1
-        yield {"text": text}
+class _Text:
+    """What a model writes: how many pieces of it came, and whether all did."""
+
+    def __init__(self, made):
+        self.made = made
+        self.n = 0
+        self.whole = False
+
+    def pieces(self):
+        for piece in self.made:
+            self.n += 1
+            yield piece
+        self.whole = True
+
+
+def _written(text, pieces, most):
+    for piece in pieces:
+        yield {"text": piece}
     why = "end"
-    if model._pick[7] not in model.ends:
-        if n == most:
+    if text.whole and model._pick[7] not in model.ends:
+        if text.n == most:
             why = "length"
         elif model._filled == model.context:
             why = "context"
-    yield {"tokens": n, "stopped": why}
+    yield {"tokens": text.n, "stopped": why}
 
 
 # What interpreter.js calls
@@ -399,7 +445,7 @@ def end():
             pass
 
 
-ALONE = load, unload, plan, boards  # without a model
+ALONE = load, unload, count, plan, boards  # without a model
 TASKS = {
     f.__name__: f for f in ALONE + (generate, translate, answer, read, logits, rows, listen, check)
 }

@@ -53,8 +53,9 @@ def _words(n):
 
 
 def boards():
-    """[{name, title}] of the boards that a plan can be made for, as JSON."""
-    return json.dumps([{"name": p.name, "title": p.title} for p in PROFILES.values()])
+    """[{name, title}] of the boards that one can hold in the hand, as JSON."""
+    real = [p for p in PROFILES.values() if p.machine]
+    return json.dumps([{"name": p.name, "title": p.title} for p in real])
 
 
 def plan(data, asked):

@@ -1,15 +1,18 @@
 // The board: connect, see what it is and what fits, send, talk, remove, disconnect.
 
 import { choosePort, knownPorts, nameOf, unsupported } from "../link/serial.js";
-import { el, fresh, grouped, say, size, words } from "./dom.js";
+import { commands, el, fresh, grouped, say, size, words } from "./dom.js";
 import { fits } from "./fits.js";
 import { Talk } from "./talk.js";
 
-const [LEAST, SHORTER] = [8, 0.8]; // positions that are worth trying; where so many do not fit
+const [LEAST, SHORTER] = [8, 0.8]; // tokens that are worth trying; where so many do not fit
+const MICROPYTHON = "https://micropython.org/download/";
 
 /**
  * @typedef {{get: (file: string) => Promise<ArrayBuffer>, base: URL,
- *   plan: (data: ArrayBuffer, board: any) => Promise<any>,
+ *   plan: (data: ArrayBuffer, board: any, options?: {context: number}) => Promise<any>,
+ *   count: (data: ArrayBuffer, context: number, task: string, text: any) =>
+ *     Promise<{tokens: number, room: number}>,
  *   boards: () => Promise<{name: string, title: string}[]>,
  *   beside: (entry: import("./models.js").Entry) => import("./talk.js").Runner}} Page
  *   plan: what a model takes on a board, which is a name of `boards` or a Board's info; beside: a model of the page as it runs in the browser
@@ -77,8 +80,7 @@ export class BoardPanel {
     if (why) {
       this.panel.replaceChildren(
         el("p", {}, why),
-        el("pre", { tabindex: 0, "aria-label": "Two commands" },
-          "picoformer deploy stories.pft\n" +
+        commands("picoformer deploy stories.pft\n" +
           'picoformer generate --model stories --prompt "Once upon a time"'),
         this.#imagine(),
       );
@@ -88,7 +90,9 @@ export class BoardPanel {
     if (this.#board) {
       return;
     }
-    this.error = el("p", { class: "error", role: "alert" }, error ? words(error) : "");
+    const chose = error?.code !== "cancelled"; // else nothing is wrong
+    this.error = el("p", chose ? { class: "error", role: "alert" } : { class: "note" },
+      error ? words(error) : "");
     const known = ports.map((port) =>
       el("button", { type: "button", class: "main", click: () => this.#connect(async () => port) },
         `Connect to ${nameOf(port)}`));
@@ -99,9 +103,12 @@ export class BoardPanel {
       el("p", {}, "Plug in a board with MicroPython 1.24 or newer: a Raspberry Pi Pico, an ESP32, or " +
         "the like. Nothing on it changes before you send something; a program that runs there is " +
         "interrupted."),
+      el("p", { class: "note" }, "No MicroPython on it yet? ",
+        el("a", { href: MICROPYTHON }, "micropython.org/download"), " has the file for each board, " +
+        "and how to put it there."),
       el("div", { class: "row" }, ...known, other),
       this.error,
-      error?.code === "cancelled" ? el("button", {
+      !chose ? el("button", {
         type: "button", click: () => this.#connect(() => choosePort({ all: true })),
       }, "Choose among all ports …") : "",
       this.#imagine(),
@@ -248,10 +255,14 @@ export class BoardPanel {
   /** Put whether a model fits into an element. */
   async #plan(entry, node, board) {
     try {
-      const plan = await this.page.plan(await this.#data(entry), board);
+      const data = await this.#data(entry);
+      const plan = await this.page.plan(data, board);
+      const { fits: whole, longest } = plan.with_server;
+      const shorter = !whole && longest > 1 &&
+        await this.page.plan(data, board, { context: longest });
       const current = board === this.#imagined || board === this.#board?.info;
       if (entry === this.#entry && current) {
-        node.replaceChildren(fits(entry.name, plan));
+        node.replaceChildren(fits(entry, plan, shorter || undefined));
       }
     } catch (error) {
       node.replaceChildren(el("p", { class: "note" }, words(error)));
@@ -358,7 +369,7 @@ export class BoardPanel {
     }
   }
 
-  /** Load a model on the board, with as many positions as fit. */
+  /** Load a model on the board, with as long texts as fit. */
   async #loaded(board, name, entry) {
     try {
       return await board.load(name);
@@ -404,10 +415,15 @@ export class BoardPanel {
       };
       const here = entry && this.page.beside(entry);
       const runners = here ? [onBoard(board, here), here] : [onBoard(board, null)];
+      if (entry) {
+        runners[0].count = async (task, text) =>
+          this.page.count(await this.#data(entry), loaded.context, task, text);
+      }
       this.#used = name;
       const whole = board.info.models.find((m) => m.name === name)?.context ?? 0;
       about.note = loaded.context < whole
-        ? `On this board it has ${loaded.context} positions for its text, of ${whole}: more do not fit.`
+        ? `On this board its texts have up to ${loaded.context} tokens in place of ${whole}: ` +
+          "more do not fit."
         : "";
       await this.talk.show({ about, entry, runners });
       this.form.querySelector("h3").append(" on the board");

@@ -33,6 +33,39 @@ export function svg(name, given = {}, ...inside) {
   return node;
 }
 
+const opened = new Set(); // keys of the <details> that are open
+
+/**
+ * Details, which stay open when they are made anew.
+ * @param {string} key the same for all that are in one place
+ * @param {string} summary
+ * @param {...(Node|string|null|undefined|false)} inside
+ */
+export function details(key, summary, ...inside) {
+  const node = el("details", {
+    open: opened.has(key),
+    toggle: () => (node.open ? opened.add(key) : opened.delete(key)),
+  }, el("summary", {}, summary), ...inside);
+  return node;
+}
+
+/** Commands for a terminal, with a button that copies them. @param {string} lines */
+export function commands(lines) {
+  const button = el("button", {
+    type: "button", class: "copy",
+    click: async () => {
+      try {
+        await navigator.clipboard.writeText(lines);
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(text); // for Ctrl-C
+      }
+    },
+  }, "Copy");
+  const text = el("pre", { tabindex: 0, "aria-label": "Commands" }, lines);
+  return el("div", { class: "commands" }, text, button);
+}
+
 let ids = 0;
 
 /** An id that no other element has. */

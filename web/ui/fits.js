@@ -1,14 +1,17 @@
 // Whether a model fits a board: the planner's words, its picture, and the figures behind it.
 
-import { el, grouped } from "./dom.js";
+import { details, el, grouped, many } from "./dom.js";
+
+const PLACES = { ram: "in RAM", file: "read from the file for each token" };
 
 /**
- * @param {string} name of the model
+ * @param {import("./models.js").Entry} entry the model
  * @param {any} plan as the engine gives it
+ * @param {any} shorter the same with as many positions as fit, where not all do
  * @returns {Node}
  */
-export function fits(name, plan) {
-  const budget = plan.with_server;
+export function fits(entry, plan, shorter) {
+  const budget = (shorter ?? plan).with_server;
   const parsed = new DOMParser().parseFromString(budget.html, "text/html");
   const [pictures, tables] = ["svg", "table"].map((kind) => [...parsed.querySelectorAll(kind)]);
   tables.forEach((table) => table.querySelector("th:empty")?.replaceWith(el("td")));
@@ -24,26 +27,48 @@ export function fits(name, plan) {
   return el(
     "div",
     { class: "plan flow" },
-    verdict(name, budget),
+    verdict(entry, plan.with_server, budget),
+    speed(budget, plan.title),
     ...drawn,
-    el("details", {}, el("summary", {}, "Where the bytes are"),
-      el("ul", { class: "states" }, ...rows.map(figure)),
+    details("bytes", "Where the bytes are",
+      el("ul", { class: "states" }, ...rows.map(figure),
+        el("li", {}, `The weights: ${place(budget)}`)),
       el("div", { class: "scroll" }, ...tables)),
   );
 }
 
-/** The planner's words, of which those for the command line are said for the page. */
-function verdict(name, budget) {
-  const { fits, fits_flash, longest, file_context: whole, needed, heap } = budget;
-  const takes = `${name} takes ${grouped(needed)} of ${grouped(heap)} bytes of memory.`;
-  const advice = (budget.advice ?? []).filter((one) => !one.includes("--positions"));
+function place({ weights, in_ram: copied }) {
+  return PLACES[weights] ??
+    (copied ? `in flash, ${grouped(copied)} bytes of them also in RAM, which is faster` : "in flash");
+}
+
+function speed({ speed: found }, board) {
+  const about = found && `About ${grouped(found.with_waits)} tokens/s on a ${board}`;
+  return found && el("p", {}, `${about} (an estimate, with its waits for the flash).`);
+}
+
+/** Whether it fits, in words; budget: with all its positions, there: with those that fit. */
+function verdict(entry, budget, there) {
+  const { fits, fits_flash, longest, file_context: whole, narrower } = budget;
+  const [needed, heap] = [there.needed, there.heap].map(grouped);
+  const takes = `${entry.name} takes ${needed} of ${heap} bytes of memory.`;
+  // What the command line says of other lengths and caches is said for the page below.
+  const all = budget.advice ?? [];
+  const advice = all.slice(0, all.length - narrower.length)
+    .filter((one) => !one.includes("--positions"));
+  const smaller = narrower.at(-1);
+  if (smaller) {
+    const [options, n] = smaller;
+    advice.push(`A smaller form, made on the PC, has room for ${many(n, "token")}: ` +
+      `picoformer convert … ${options}.`);
+  }
   if (fits) {
     return el("p", {}, el("b", { class: "good" }, budget.verdict), " ", takes);
   }
   if (fits_flash && longest > 0) {
-    const more = `With all of them, ${takes} The page loads it with as many as fit.`;
-    return el("p", {}, el("b", { class: "good" }, `It fits with ${longest} of its ${whole} positions.`),
-      " ", [more, ...advice].join(" "));
+    const words = entry.words ? ` (about ${Math.round((longest * entry.words) / 100)} words)` : "";
+    const said = `It fits, with texts of up to ${longest} tokens in place of ${whole}${words}.`;
+    return el("p", {}, el("b", { class: "good" }, said), " ", [takes, ...advice].join(" "));
   }
   return el("p", {}, el("b", { class: "bad" }, budget.verdict), " ", [takes, ...advice].join(" "));
 }

@@ -1,16 +1,27 @@
 // What a model is given, as a form has it. Each input has `node`; `value()`, what the runners take;
-// `fill(example)`; and calls `onchange` when something else is there than before.
+// `fill(example)`; and calls `onchange` when something else is there than before. One may have
+// `quick`, that what it has is run at once; `long`, that it takes a while; `verb`; `drop(file)`.
 
+import { PageError } from "../errors.js";
 import { el, fresh } from "./dom.js";
 import { PictureInput } from "./picture.js";
 import { SignalInput } from "./signal.js";
 import { SoundInput } from "./sound.js";
 
-/** A field with its label. */
-function field(label, rows) {
+/** A field with its label. line: whether Enter ends it. */
+function field(label, rows, line = true) {
   const id = fresh("text");
-  const area = el("textarea", { id, rows, autocomplete: "off" });
+  const area = el("textarea", {
+    id, rows, autocomplete: "off", "data-line": line, enterkeyhint: line && "go",
+  });
   return { area, node: el("div", {}, el("label", { class: "field", for: id }, label), area) };
+}
+
+function written(text) {
+  if (!text.trim()) {
+    throw new PageError("Write something first.", { code: "empty" });
+  }
+  return text;
 }
 
 class TextInput {
@@ -26,13 +37,13 @@ class TextInput {
   }
 
   value() {
-    return this.area.value;
+    return written(this.area.value);
   }
 }
 
 class QuestionInput {
   constructor() {
-    this.context = field("Text", 3);
+    this.context = field("Text", 3, false);
     this.question = field("Question about it", 1);
     this.node = el("div", { class: "flow" }, this.context.node, this.question.node);
     this.node.addEventListener("input", () => this.onchange?.());
@@ -44,7 +55,8 @@ class QuestionInput {
   }
 
   value() {
-    return { context: this.context.area.value, question: this.question.area.value };
+    const [context, question] = [this.context, this.question].map(({ area }) => written(area.value));
+    return { context, question };
   }
 }
 
@@ -54,8 +66,9 @@ const LABELS = { generate: "Beginning of the text", translate: "Text to translat
  * The input that a model takes.
  * @param {import("./talk.js").About} about
  * @param {(file: string) => Promise<ArrayBuffer>} get a file of the page's models
+ * @param {import("./models.js").Entry} [entry] the model's, where the page has it
  */
-export function inputFor(about, get) {
+export function inputFor(about, get, entry) {
   if (about.image) {
     return new PictureInput(about, get);
   }
@@ -63,7 +76,7 @@ export function inputFor(about, get) {
     return new SoundInput(about, get);
   }
   if (about.frames) {
-    return new SignalInput(about, get);
+    return new SignalInput(about, get, entry);
   }
   return about.task === "answer" ? new QuestionInput() : new TextInput(LABELS[about.task] ?? "Text");
 }

@@ -1,24 +1,26 @@
 // The models to choose from, as cards.
 
 import { el } from "./dom.js";
+import { KINDS } from "./kinds.js";
 
 const DOES = {
   generate: "writes text", classify: "sorts", translate: "translates", answer: "answers questions",
   embed: "makes vectors of text", tag: "labels words", predict: "predicts numbers",
 };
-const READS = { image: "looks at pictures", signal: "reads motion", sound: "listens" };
 
 /** What a model does, in two words. */
 function does({ task, example }) {
-  const read = Object.keys(READS).find((kind) => example?.[kind]);
-  return read ? READS[read] : task === "classify" ? "sorts text" : DOES[task] ?? task;
+  const read = Object.keys(KINDS).find((kind) => example?.[kind]);
+  return read ? KINDS[read].does : task === "classify" ? "sorts text" : DOES[task] ?? task;
 }
 
 /**
  * A model of the page, as models/index.json has it, or `data`: one that was opened.
  * @typedef {{file: string, name: string, title: string, task: string, bytes: number,
  *   licence: string, about: string, example: Record<string, string>, check: any,
- *   data?: ArrayBuffer}} Entry
+ *   data?: ArrayBuffer, href?: string, reads?: string, rate?: number, words?: number}} Entry
+ *   href: from where it can be saved; reads, rate: what a signal has to be, and its rows a second;
+ *   words: about how many of plain English a hundred tokens are
  */
 
 export class Models {
@@ -36,7 +38,7 @@ export class Models {
     const input = el("input", {
       type: "radio", name: "model", value: entry.name, change: () => this.onchoose(entry),
     });
-    const what = entry.data ? "yours" : does(entry);
+    const what = entry.data ? entry.title || "yours" : does(entry);
     const card = el("label", {}, input, el("b", {}, entry.name), el("span", {}, what));
     const before = this.#input(entry)?.closest("label");
     if (before) {

@@ -9,6 +9,8 @@ const LARGEST = 4096; // pixels on a side, of a picture that is read exactly whe
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class PictureInput {
+  quick = true;
+
   constructor(about, get) {
     this.shape = about.image;
     this.known = about.meta?.pixels;
@@ -31,7 +33,7 @@ export class PictureInput {
       el(
         "div",
         { class: "side flow" },
-        el("p", {}, "Draw on it, or take a picture:"),
+        el("p", {}, "Draw, or choose a picture:"),
         el(
           "div",
           { class: "row" },
@@ -40,7 +42,7 @@ export class PictureInput {
           el("button", { type: "button", click: () => this.clear() }, "Clear"),
         ),
         el("p", { class: "note" }, `The model reads ${width} x ${height} pixels in ${gray}; ` +
-          "another picture is scaled to that, and inverted only by the button."),
+          "another picture is scaled to that."),
         this.note,
         this.error,
       ),
@@ -147,13 +149,16 @@ export class PictureInput {
   }
 
   value() {
+    if (this.pixels.every((v) => v === this.pixels[0])) {
+      throw new PageError("Draw something first.", { code: "empty" });
+    }
     return this.pixels.slice();
   }
 
   changed() {
     this.note.textContent = looksNegative(this.pixels, this.shape, this.known)
-      ? "The model learned from pictures whose ground is the other way round, dark or bright: " +
-        "Invert, most likely."
+      ? `Your picture has a ${this.known[0] < 128 ? "bright" : "dark"} background; this model knows ` +
+        `${this.known[0] < 128 ? "dark" : "bright"} ones: press Invert.`
       : "";
     this.show();
     this.onchange?.();

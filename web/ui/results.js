@@ -82,9 +82,30 @@ export function heard(events) {
   const row = ({ label, share, ms }) =>
     el("tr", {}, el("td", { class: "n" }, `${(ms / 1000).toFixed(2)}\u00a0s`), el("td", {}, label),
       el("td", { class: "n" }, `${Math.round(100 * share)}\u00a0%`));
-  const head = el("tr", {}, el("th", { class: "n", scope: "col" }, "until"),
-    el("th", { scope: "col" }, "heard"), el("th", { class: "n", scope: "col" }, "share"));
-  return el("table", {}, el("thead", {}, head), el("tbody", {}, ...events.map(row)));
+  return table(["until", "heard", "how sure"], events.map(row));
+}
+
+/** A table with numbers in its first column and its last one. */
+function table(names, rows) {
+  const head = names.map((name, i) =>
+    el("th", { class: i === names.length - 1 || !i ? "n" : "", scope: "col" }, name));
+  return el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+}
+
+/**
+ * What a model says of windows of a signal that follow each other.
+ * @param {{from: number, to: number, label?: string, share?: number,
+ *   numbers?: Float32Array}[]} windows
+ * @param {number} rate rows a second, 0 where that is not known
+ */
+export function timeline(windows, rate) {
+  const at = (row) => (rate ? (row / rate).toFixed(1) : String(row));
+  const rows = windows.map(({ from, to, label, share, numbers }) => {
+    const said = label ?? Array.from(numbers, (v) => Number(v.toPrecision(4))).join(", ");
+    return el("tr", {}, el("td", { class: "n" }, `${at(from)} – ${at(to)}`), el("td", {}, said),
+      el("td", { class: "n" }, share === undefined ? "" : percent(share)));
+  });
+  return table([rate ? "seconds" : "rows", "what it says", "how sure"], rows);
 }
 
 /** Whether two runs gave the same integers: the word, and more. */
@@ -92,10 +113,11 @@ export function verdict({ equal, compared, kernelsMs, portableMs, recorded }) {
   if (!equal || recorded === false) {
     return ["Not equal.", " Please send a bug report, with the model and the name of this browser."];
   }
-  const same = ` ${many(compared, "integer")} come${compared === 1 ? "s" : ""} out the same in plain Python`;
-  const simulator = recorded ? ", those of the model's example as in the PC's simulator" : "";
+  const same = ` ${many(compared, "integer")}, computed again by the slow kernels in plain Python.`;
+  const simulator = recorded
+    ? " The model's example also equals what the PC's simulator made of it." : "";
   const times = portableMs > 0 && kernelsMs > 0
-    ? ` Plain Python took ${lasting(portableMs)}, the kernels ${lasting(kernelsMs)}.`
+    ? ` That took ${lasting(portableMs)}, the fast kernels ${lasting(kernelsMs)}.`
     : "";
-  return ["Equal.", `${same}${simulator}.${times}`];
+  return ["Equal:", `${same}${simulator}${times}`];
 }

@@ -4,10 +4,14 @@ import { PageError } from "../errors.js";
 import { el, many, words } from "./dom.js";
 import { lines } from "./charts.js";
 import { fileButton } from "./files.js";
-import { signal } from "./signals.js";
+import { signal, windows } from "./signals.js";
+
+const MOST = 10000; // rows of a file
 
 export class SignalInput {
-  constructor(about, get) {
+  quick = true;
+
+  constructor(about, get, entry) {
     const [length, channels] = about.frames;
     const said = about.meta?.frames;
     // What does not fit counts as absent, as on the PC.
@@ -19,6 +23,8 @@ export class SignalInput {
     const unit = listed("unit", (step) => Number.isFinite(step) && step > 0);
     this.frames = { length, channels, names, unit };
     this.get = get;
+    this.rate = entry?.rate ?? 0; // rows a second
+    this.several = ["classify", "predict"].includes(about.task); // windows are of use
     this.rows = null;
     this.chart = el("div");
     this.note = el("p", { class: "note", role: "status" });
@@ -30,7 +36,9 @@ export class SignalInput {
       this.chart,
       el("div", { class: "row" },
         fileButton("Choose a .csv …", ".csv,.tsv,.txt", (file) => this.drop(file)), this.note),
-      el("p", { class: "note" }, `The model reads up to ${length} rows of ${of}.`),
+      el("p", { class: "note" }, `A line for each moment, of ${of}; the model reads ${length} at once` +
+        (this.several ? ", a longer file in windows." : ".") +
+        (entry?.reads ? ` What it learned from: ${entry.reads}.` : "")),
       this.error,
     );
   }
@@ -41,11 +49,19 @@ export class SignalInput {
       if (!/\.(csv|tsv|txt)$/i.test(file.name)) {
         throw new PageError(`${file.name}: expected a .csv file, a line of numbers for each moment`);
       }
-      this.show(signal(await file.text(), file.name, this.frames), file.name);
+      this.show(signal(await file.text(), file.name, this.frames, this.most), file.name);
       this.onchange?.();
     } catch (error) {
       this.error.textContent = words(error);
     }
+  }
+
+  get most() {
+    return this.several ? Math.max(MOST, this.frames.length) : this.frames.length;
+  }
+
+  get long() {
+    return this.rows?.length > this.frames.length * this.frames.channels;
   }
 
   async fill(example) {
@@ -59,13 +75,14 @@ export class SignalInput {
     const { channels, names } = this.frames;
     this.rows = rows;
     this.chart.replaceChildren(lines(rows, channels, names));
-    this.note.textContent = `${name}, ${many(rows.length / channels, "row")}`;
+    this.note.textContent = `${name}, ${many(rows.length / channels, "row")}` +
+      (this.rate ? `, ${(rows.length / channels / this.rate).toFixed(1)} s` : "");
   }
 
   value() {
     if (!this.rows) {
-      throw new PageError("Choose a file first.");
+      throw new PageError("Choose a file first.", { code: "empty" });
     }
-    return this.rows;
+    return this.long ? { windows: windows(this.rows, this.frames), rate: this.rate } : this.rows;
   }
 }

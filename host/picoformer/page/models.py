@@ -24,11 +24,13 @@ from ..graph.nodes import Array
 from ..simulate.simulator import Simulator
 from .kept import PACKAGE, Files, code, digest, kept
 
+PLAIN = "She opened the little box and found a letter there from her old friend in the big city."
 CHECKED = 8  # tokens at most: without native code a token of the story model takes a third of one
 
 # What to try a shipped model with; the names of files are those of its folder.
 EXAMPLES: dict[str, dict[str, str]] = {
-    "stories": {"prompt": "Once upon a time"},
+    # Where its story ends, the model begins another one, and always like this.
+    "stories": {"prompt": "Once upon a time", "stop": "Once upon a time"},
     "intents": {"text": "Will it rain in Lyon tomorrow?"},
     "sentiment": {"text": "A warm, funny film with a big heart."},
     "facts": {
@@ -42,7 +44,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
 }
 # The same for other models, by their tasks.
 BY_TASK: dict[str, dict[str, str]] = {
-    "generate": EXAMPLES["stories"],
+    "generate": {"prompt": "Once upon a time"},
     "translate": EXAMPLES["english-french"],
     "answer": EXAMPLES["facts"],
     "tag": {"text": "Anna lives in Lyon"},
@@ -102,6 +104,25 @@ def card(text: str) -> tuple[str, str]:
     return title[:1].upper() + title[1:], re.split(r"(?<=[.?!]) (?=[A-Z])", plain)[0]
 
 
+def reads(text: str) -> str:
+    """What a model card's table says of the signals that the model reads."""
+    rows = [
+        re.search(rf"^\| {key} \| (.+) \|$", text, re.MULTILINE) for key in ("signal", "numbers")
+    ]
+    return "; numbers: ".join(row[1] for row in rows if row)
+
+
+def rate(text: str) -> int:
+    """Rows a second, of signals that the card tells it of; 0 where it does not."""
+    said = re.search(r"^\| signal \| .*?\b([\d,]+) a second", text, re.MULTILINE)
+    return int(said[1].replace(",", "")) if said else 0
+
+
+def words(sim: Simulator) -> int:
+    """About how many words of plain English a hundred of the model's tokens are."""
+    return round(100 * len(PLAIN.split()) / max(len(sim.encode(PLAIN)), 1))
+
+
 def _shown(files: Files) -> Shown:
     return Shown(json.loads(files.pop(ENTRY)), files)
 
@@ -111,7 +132,9 @@ def _made(name: str, data: bytes, example: dict[str, str] | None, folder: Path |
     m = modelfile.parse(data)
     example = example or _example(m)
     file = file_of(name)
-    title, about = card((folder / "README.md").read_text("utf-8")) if folder else ("", "")
+    text = (folder / "README.md").read_text("utf-8") if folder else ""
+    title, about = card(text)
+    sim = Simulator(m)
     entry = {
         "file": file,
         "name": name,
@@ -120,8 +143,11 @@ def _made(name: str, data: bytes, example: dict[str, str] | None, folder: Path |
         "bytes": len(data),
         "licence": str(m.meta.get("licence") or ""),
         "about": about,
+        "reads": reads(text),
+        "rate": rate(text),
+        "words": words(sim) if not m.frames and not m.program[14] else 0,
         "example": example,
-        "check": check(Simulator(m), example, folder),
+        "check": check(sim, example, folder),
     }
     named = [example[kind] for kind in FILES if kind in example]
     files = {n: (folder / n).read_bytes() for n in named if folder}

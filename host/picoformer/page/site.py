@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from html import escape
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ from .server import Site
 MARK = "models/index.json"  # a file that a folder with a site has
 
 
-def build(files: list[str], say: Callable[[str], object]) -> dict[str, bytes | Path]:
+def build(
+    files: list[str], say: Callable[[str], object], repository: str = "", here: bool = False
+) -> dict[str, bytes | Path]:
     """The site's files by their places; files: model files besides those that come along.
 
-    say: is told what takes a moment. Raises Error.
+    say: is told what takes a moment. repository: where one can clone picoformer. here: whether
+    only this computer sees the page. Raises Error.
     """
     site: dict[str, bytes | Path] = {**_web()}
+    told = {"repository": repository, "here": "yes" * here}
+    site["index.html"] = _index(site["index.html"], told)
     say("compiling the runtime for boards")
     site |= _made(site)
     site |= _models(files, say)
@@ -57,6 +63,17 @@ def _web() -> dict[str, Path]:
     folder = inside if inside.is_dir() else PACKAGE.parents[1] / "web"
     found = (p for p in sorted(folder.rglob("*")) if p.is_file() and not _left_out(p))
     return {p.relative_to(folder).as_posix(): p for p in found}
+
+
+def _index(page: bytes | Path, told: dict[str, str]) -> bytes:
+    """The page itself, with what it is told in its meta elements."""
+    assert isinstance(page, Path)
+    html = page.read_text("utf-8")
+    for name, value in told.items():
+        empty = f'<meta name="{name}" content="'
+        assert empty + '">' in html
+        html = html.replace(empty, empty + escape(value))
+    return html.encode()
 
 
 def _left_out(path: Path) -> bool:

@@ -61,7 +61,8 @@ class Budget:
     large ones; free_pieces: what is free, piece by piece; in_areas: whether all has its place, of
     a heap that grows by areas. model_flash, runtime_flash: in the
     filesystem. longest: the longest context that fits, 0 where none does. speed: where it can be
-    told. advice: what to do, if anything.
+    told. narrower: (options, longest context) of conversions with narrower caches that would help.
+    advice: what to do, if anything; the last are what `narrower` has.
     """
 
     model: str
@@ -90,6 +91,7 @@ class Budget:
     free_pieces: list[int]
     in_areas: bool | None = None
     speed: Speed | None = None
+    narrower: list[tuple[str, int]] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
 
     @property

@@ -130,9 +130,11 @@ class Plans:
         other.model = self.model.with_cache(key_bits, value_bits)
         return other
 
-    def _narrower(self, b: Budget) -> list[str]:
-        """What narrower caches would do for a model that does not fit, as sentences."""
-        out = []
+    def _narrower(self, b: Budget) -> list[tuple[str, int]]:
+        """Narrower caches that help where it does not fit: options, and the longest context."""
+        out: list[tuple[str, int]] = []
+        if self.reads_all or b.fits_heap and b.fits_block:
+            return out
         keys, values = self.model.cache_bits
         longest = b.longest
         for most_keys, most_values in NARROWER:
@@ -142,7 +144,7 @@ class Plans:
             options = f"--key-bits {key_bits}" + f" --value-bits {value_bits}" * (value_bits < 8)
             n = self.with_cache(key_bits, value_bits).longest(b.server)
             if n > longest:
-                out.append(f"Converted with {options} it has room for a context of {n}.")
+                out.append((options, n))
                 longest = n
             if n >= b.context:
                 break
@@ -197,6 +199,7 @@ class Plans:
             in_areas=None if board.areas is None else self._fits(f, needed, server),
             speed=speed(self.model, board.name, context, in_ram if weights == "flash" else None),
         )
+        out.narrower.extend(self._narrower(out))
         out.advice.extend(self._advice(out))
         return out
 
@@ -210,18 +213,18 @@ class Plans:
         if not (b.fits_heap and b.fits_block):
             if self.board.note:
                 out.append(f"{self.board.note[:1].upper()}{self.board.note[1:]}.")
-            narrower = [] if self.reads_all else self._narrower(b)
             if b.longest:
                 alone = f"Model(path, context={b.longest})"
                 how = f"--positions {b.longest}" if b.server else alone
                 out.append(f"Load it with a context of at most {b.longest}: {how}.")
-            elif not narrower and not self.board.note:
+            elif not b.narrower and not self.board.note:
                 none = "No context fits"
                 if self.reads_all:
                     what = "A signal" if self.model.rows else "An image"
                     none = f"{what} takes all its positions"
                 out.append(f"{none}: take a smaller model.")
-            out += narrower
+            for options, n in b.narrower:
+                out.append(f"Converted with {options} it has room for a context of {n}.")
         return out
 
     @property
