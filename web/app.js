@@ -62,16 +62,18 @@ async function choose(entry) {
   }
 }
 
+const address = (entry) => `#${encodeURIComponent(entry.name)}`;
+
 /** Let the address name a model. */
 function name(entry) {
-  if (decodeURIComponent(location.hash.slice(1)) !== entry.name) {
-    history.pushState(null, "", `#${encodeURIComponent(entry.name)}`);
+  if (named() !== entry) {
+    history.pushState(null, "", address(entry));
   }
 }
 
 /** The model that the address names. */
 function named() {
-  return entries.get(decodeURIComponent(location.hash.slice(1)));
+  return [...entries.values()].find((entry) => address(entry) === location.hash);
 }
 
 for (const event of ["hashchange", "popstate"]) {
@@ -283,7 +285,7 @@ async function begin() {
     }
     board.offers(list);
     const first = named() ?? list[0];
-    history.replaceState(null, "", `#${encodeURIComponent(first.name)}`);
+    history.replaceState(null, "", address(first));
     await models.choose(first);
   } catch (error) {
     talk.fail(error, begin);

@@ -125,6 +125,7 @@ def test_stories(opened, built_site) -> None:
         rates.append(float(page.locator("#here [data-rate]").get_attribute("data-rate")))
     print(f"\ntokens/s {max(rates):.0f}")
     assert max(rates) >= 100
+    assert "longest" not in page.inner_text("#here .figures")  # the story has an end
     page.click("text=Another one")
     page.wait_for_selector(FIGURES)
     assert page.inner_text("#here .result") not in ("", built_site.story)
@@ -403,6 +404,11 @@ def test_the_address_names_the_model(opened) -> None:
     page.wait_for_selector("#here h3[data-name=motions]")
     page.reload()
     page.wait_for_selector("#here h3[data-name=motions]")
+    page.goto(page.url.replace("#motions", "#%"))
+    page.reload()
+    page.wait_for_selector("#here h3[data-name=stories]")
+    page.goto(page.url.replace("#stories", "#motions"))
+    page.wait_for_selector("#here h3[data-name=motions]")
     assert page.locator("#models :checked").get_attribute("value") == "motions"
 
 
@@ -559,6 +565,12 @@ def test_a_small_board_is_stopped_and_unplugged(opened, built_site, small_board)
     stop_soon(page, "#board")
     page.wait_for_selector("#board .figures:not(:empty)")
     assert built_site.story.startswith(page.inner_text("#board .result"))
+    beginning = page.locator("#board form textarea")
+    beginning.fill("Once there was a dog. " * 60)
+    page.click(button)
+    assert "tokens, the model reads at most" in error(page, "#board form .error")
+    assert page.inner_text("#board .result") == ""
+    beginning.fill("Once upon a time")
     page.click(button)
     page.wait_for_selector("#board .story span:last-child:not(:empty)")
     board.pulled = True
