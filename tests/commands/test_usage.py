@@ -249,6 +249,8 @@ def test_the_readmes_commands_are_commands() -> None:
     for words in listed:
         options, unknown = _parser(words[0]).parse_known_args(words)
         assert not unknown, words
+        if words[0] == "page":
+            continue
         file = getattr(options, "source", None) or words[1]
         if file.endswith(".pft"):
             assert file in made, words
@@ -276,6 +278,10 @@ def test_the_readmes_commands_in_order(tmp_path, monkeypatch, capsys):
     (tmp_path / "models").symlink_to(models.ROOT / "models")
     with UnixBoard() as unix, announced(unix.folder, unix.port):
         for words in readme_commands():
+            if words[0] == "page":
+                words += ["-o", "page"]
+            if words[0] == "train" or "questions" in " ".join(words):
+                continue  # tests/training goes this way
             assert main(words) == 0, (words, capsys.readouterr().err)
             said = capsys.readouterr()
             if words[0] in ("deploy", "generate", "classify", "translate", "answer", "selftest"):

@@ -11,7 +11,7 @@ import pytest
 import models
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
-from test_train_text import made, write
+from test_text_training import made, write
 from trainingdata import shapes, steps_for_seconds, tones, write_wav
 
 PAGE = (models.ROOT / "docs" / "train.md").read_text("utf-8")
