@@ -61,8 +61,8 @@ def _add_convert(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--distill", type=int, nargs="?", const=STEPS, metavar="STEPS",
-        help=f"train 4-bit weights to predict what the model did, {STEPS} steps by default: "
-        "minutes, and needs torch",
+        help=f"train the rounded model to give what the checkpoint gives for the data, {STEPS} "
+        "steps by default: minutes, and needs torch",
     )  # fmt: skip
     p.add_argument(
         "--key-bits", type=int, default=KEY_BITS[0], metavar="BITS",
@@ -74,7 +74,8 @@ def _add_convert(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--data", metavar="FILE",
-        help="examples to calibrate on, as eval takes them (default: what the model writes)",
+        help="examples to calibrate on and to learn from, as eval takes them (default: what the "
+        "model writes; one that reads gets random inputs)",
     )  # fmt: skip
     p.add_argument("--name", metavar="TITLE", help="title kept in the file")
     p.add_argument(

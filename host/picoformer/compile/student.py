@@ -1,0 +1,105 @@
+"""What is trained: a model's tensors, the matrices rounded as the board has them.
+
+Gradients pass through the rounding as if it were not there (Bengio et al., 2013,
+arXiv:1308.3432, "straight-through").
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..graph.nodes import Array, Embedding, Graph, Linear, tensors
+from .matrices import Rounded
+from .round_matrix import HIGH, LOW, TOP
+
+NEAR = 0.4  # how far from the middle of its step a weight begins at most
+# The largest change in a step of training: of a rounded weight, in steps of its scale; of a scale,
+# in its steps; of a unit, relative to it, of gains and biases; of other matrices, relative to the
+# size of their weights.
+TURN_RATE, SCALE_RATE, UNIT_RATE, RATE = 5e-3, 5e-3, 2e-3, 2e-4
+
+
+def exact_tensors(torch: Any, graph: Graph) -> dict[int, Any]:
+    """The tensors of a graph, by the id of the node's."""
+    given = {id(t): t for n in graph.encoder + graph.nodes for t in tensors(n)}
+    return {k: torch.tensor(np.asarray(t, np.float32)) for k, t in given.items()}
+
+
+class Student:
+    """The parameters: matrices of 4 bits as real weights, scales and units; all others."""
+
+    def __init__(
+        self, torch: Any, graph: Graph, exact: dict[int, Any], rounded: dict[int, Rounded]
+    ) -> None:
+        self.torch = torch
+        self.rounded = rounded
+        nodes = graph.encoder + graph.nodes
+        matrices = {id(n.weight) for n in nodes if isinstance(n, Embedding | Linear)}
+        self.eight = matrices - rounded.keys()
+        self.free = {k: t.clone().requires_grad_() for k, t in exact.items() if k not in rounded}
+        self.real: dict[int, Any] = {}
+        self.scale: dict[int, Any] = {}
+        self.unit: dict[int, Any] = {}
+        for k, r in rounded.items():
+            q, scale = (torch.tensor(t.astype(np.float32)) for t in (r.q, r.scale))
+            unit = torch.tensor(r.unit[:, None].astype(np.float32))
+            # In units of a step: what rounding has chosen, but towards the float weight, so that
+            # those turn first that were moved to make up for others.
+            off = exact[k] / (self._spread(scale, r) * unit) - q
+            self.real[k] = (q + off.clamp(-NEAR, NEAR)).requires_grad_()
+            self.scale[k] = scale.requires_grad_()
+            self.unit[k] = unit.log().requires_grad_()
+
+    def groups(self) -> list[dict[str, Any]]:
+        """What the optimizer moves, and how fast."""
+        free = list(self.free.values())
+        vectors = [t for t in free if t.dim() == 1]
+        matrices = [t for t in free if t.dim() > 1]
+        size = float(np.mean([t.std().item() for t in matrices])) if matrices else 1.0
+        return [
+            {"params": list(self.real.values()), "lr": TURN_RATE},
+            {"params": list(self.scale.values()), "lr": SCALE_RATE},
+            {"params": list(self.unit.values()), "lr": UNIT_RATE},
+            {"params": vectors, "lr": UNIT_RATE},
+            {"params": matrices, "lr": RATE * size},
+        ]
+
+    def weights(self) -> dict[int, Any]:
+        """All tensors, the rounded ones with gradients as if they were not."""
+        out = dict(self.free)
+        for k in self.eight:
+            out[k] = self._eight(self.free[k])
+        for k, r in self.rounded.items():
+            q = self._whole(self.real[k], LOW, HIGH)
+            scale = self._spread(self._whole(self.scale[k], 1, TOP), r)
+            out[k] = q * scale * self.unit[k].exp()
+        return out
+
+    def result(self) -> tuple[dict[int, Array], dict[int, Rounded]]:
+        """The tensors that have 8 bits or are no matrices, and the matrices of 4 bits."""
+        free = {k: t.detach().numpy() for k, t in self.free.items()}
+        matrices = {}
+        for k, r in self.rounded.items():
+            q = self.real[k].detach().clamp(LOW, HIGH).round().numpy().astype(np.int64)
+            scale = self.scale[k].detach().clamp(1, TOP).round().numpy().astype(np.int64)
+            unit = self.unit[k].detach().exp().numpy()[:, 0].astype(np.float64)
+            matrices[k] = replace(r, q=q, scale=scale, unit=unit)
+        return free, matrices
+
+    def _whole(self, x: Any, low: int, high: int) -> Any:
+        """Whole numbers in a range."""
+        held = x.clamp(low, high)
+        return held + (held.round() - held).detach()
+
+    def _eight(self, w: Any) -> Any:
+        """A matrix of 8 bits with a scale a row."""
+        with self.torch.no_grad():
+            step = (w.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-20)
+            off = (w / step).round() * step - w
+        return w + off
+
+    def _spread(self, scale: Any, r: Rounded) -> Any:
+        return scale.repeat_interleave(r.span, 1)[:, : r.q.shape[1]]
