@@ -13,13 +13,12 @@ import numpy as np
 
 from ..graph.nodes import Array, Embedding, Graph, Linear, tensors
 from .matrices import Rounded
-from .round_matrix import HIGH, LOW, TOP
+from .round_matrix import HIGH, LOW
 
 NEAR = 0.4  # how far from the middle of its step a weight begins at most
-# The largest change in a step of training: of a rounded weight, in steps of its scale; of a scale,
-# in its steps; of a unit, relative to it, of gains and biases; of other matrices, relative to the
-# size of their weights.
-TURN_RATE, SCALE_RATE, UNIT_RATE, RATE = 5e-3, 5e-3, 2e-3, 2e-4
+# The largest change in a step of training: of a rounded weight, in steps of its scale; of a unit,
+# relative to it, of gains and biases; of other matrices, relative to the size of their weights.
+TURN_RATE, UNIT_RATE, RATE = 3e-3, 1e-3, 2e-4
 
 
 def exact_tensors(torch: Any, graph: Graph) -> dict[int, Any]:
@@ -29,7 +28,10 @@ def exact_tensors(torch: Any, graph: Graph) -> dict[int, Any]:
 
 
 class Student:
-    """The parameters: matrices of 4 bits as real weights, scales and units; all others."""
+    """The parameters: matrices of 4 bits as real weights and units; all others.
+
+    The scales stay: they have few steps, and one that turns moves all the weights of its group.
+    """
 
     def __init__(
         self, torch: Any, graph: Graph, exact: dict[int, Any], rounded: dict[int, Rounded]
@@ -44,13 +46,14 @@ class Student:
         self.scale: dict[int, Any] = {}
         self.unit: dict[int, Any] = {}
         for k, r in rounded.items():
-            q, scale = (torch.tensor(t.astype(np.float32)) for t in (r.q, r.scale))
+            q = torch.tensor(r.q.astype(np.float32))
+            scale = np.repeat(r.scale, r.span, 1)[:, : r.q.shape[1]]
+            self.scale[k] = torch.tensor(scale.astype(np.float32))
             unit = torch.tensor(r.unit[:, None].astype(np.float32))
             # In units of a step: what rounding has chosen, but towards the float weight, so that
             # those turn first that were moved to make up for others.
-            off = exact[k] / (self._spread(scale, r) * unit) - q
+            off = exact[k] / (self.scale[k] * unit) - q
             self.real[k] = (q + off.clamp(-NEAR, NEAR)).requires_grad_()
-            self.scale[k] = scale.requires_grad_()
             self.unit[k] = unit.log().requires_grad_()
 
     def groups(self) -> list[dict[str, Any]]:
@@ -58,10 +61,10 @@ class Student:
         free = list(self.free.values())
         vectors = [t for t in free if t.dim() == 1]
         matrices = [t for t in free if t.dim() > 1]
-        size = float(np.mean([t.std().item() for t in matrices])) if matrices else 1.0
+        sizes = [t.detach().square().mean().sqrt().item() for t in matrices]
+        size = float(np.mean(sizes)) if sizes else 1.0
         return [
             {"params": list(self.real.values()), "lr": TURN_RATE},
-            {"params": list(self.scale.values()), "lr": SCALE_RATE},
             {"params": list(self.unit.values()), "lr": UNIT_RATE},
             {"params": vectors, "lr": UNIT_RATE},
             {"params": matrices, "lr": RATE * size},
@@ -72,10 +75,10 @@ class Student:
         out = dict(self.free)
         for k in self.eight:
             out[k] = self._eight(self.free[k])
-        for k, r in self.rounded.items():
-            q = self._whole(self.real[k], LOW, HIGH)
-            scale = self._spread(self._whole(self.scale[k], 1, TOP), r)
-            out[k] = q * scale * self.unit[k].exp()
+        for k, real in self.real.items():
+            held = real.clamp(LOW, HIGH)
+            q = held + (held.round() - held).detach()
+            out[k] = q * self.scale[k] * self.unit[k].exp()
         return out
 
     def result(self) -> tuple[dict[int, Array], dict[int, Rounded]]:
@@ -84,15 +87,9 @@ class Student:
         matrices = {}
         for k, r in self.rounded.items():
             q = self.real[k].detach().clamp(LOW, HIGH).round().numpy().astype(np.int64)
-            scale = self.scale[k].detach().clamp(1, TOP).round().numpy().astype(np.int64)
             unit = self.unit[k].detach().exp().numpy()[:, 0].astype(np.float64)
-            matrices[k] = replace(r, q=q, scale=scale, unit=unit)
+            matrices[k] = replace(r, q=q, unit=unit)
         return free, matrices
-
-    def _whole(self, x: Any, low: int, high: int) -> Any:
-        """Whole numbers in a range."""
-        held = x.clamp(low, high)
-        return held + (held.round() - held).detach()
 
     def _eight(self, w: Any) -> Any:
         """A matrix of 8 bits with a scale a row."""
@@ -100,6 +97,3 @@ class Student:
             step = (w.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-20)
             off = (w / step).round() * step - w
         return w + off
-
-    def _spread(self, scale: Any, r: Rounded) -> Any:
-        return scale.repeat_interleave(r.span, 1)[:, : r.q.shape[1]]
