@@ -118,6 +118,11 @@ def _convert(o: argparse.Namespace) -> None:
             f"See what is lost ({reference}); examples of yours (--data FILE) or 8 bits for the "
             f"worst matrices (--max-bytes N) mend it",
         )  # fmt: skip
+    if o.distill and report.calibration.startswith("random"):
+        warn(
+            o, f"it was trained on {report.calibration}, and reads other things: give examples "
+            "of what it will read (--data FILE); they need no labels",
+        )  # fmt: skip
     lost = budgets and next(iter(budgets)) != FORMS[0]
     compare = f"picoformer eval {output} --reference {o.source}   # what that form loses"
     then(o, *[compare] * bool(lost), *after_convert(report))

@@ -21,7 +21,7 @@ from .matrices import Rounded
 from .student import Student, exact_tensors
 from .torch_graph import Batch, TorchGraph, narrow
 
-STEPS = 500  # of training, by default
+STEPS = 1000  # of training, by default
 WARM = 0.05  # share of the steps over which the rate rises; then it falls to nothing
 
 
@@ -72,6 +72,7 @@ def distill(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
+            student.settle()
     finally:
         torch.set_num_threads(threads)
     free, matrices = student.result()

@@ -16,6 +16,9 @@ from .matrices import Rounded
 from .round_matrix import HIGH, LOW
 
 NEAR = 0.4  # how far from the middle of its step a weight begins at most
+# A weight that turns to and fro is settled (Nagel et al., 2022, arXiv:2203.11086): what is kept of
+# its turns, and of its mean, from one step of training to the next, and how many are too many.
+MEMORY, TURNS = 0.98, 1.5
 # The largest change in a step of training: of a rounded weight, in steps of its scale; of a unit,
 # relative to it, of gains and biases; of other matrices, relative to the size of their weights.
 TURN_RATE, UNIT_RATE, RATE = 3e-3, 1e-3, 2e-4
@@ -55,6 +58,10 @@ class Student:
             off = exact[k] / (self.scale[k] * unit) - q
             self.real[k] = (q + off.clamp(-NEAR, NEAR)).requires_grad_()
             self.unit[k] = unit.log().requires_grad_()
+        # Of each weight: what it is, was in the mean, and how often it has turned of late.
+        self.whole = {k: real.detach().round() for k, real in self.real.items()}
+        self.mean = {k: q.clone() for k, q in self.whole.items()}
+        self.turns = {k: self.torch.zeros_like(q) for k, q in self.whole.items()}
 
     def groups(self) -> list[dict[str, Any]]:
         """What the optimizer moves, and how fast."""
@@ -80,6 +87,21 @@ class Student:
             q = held + (held.round() - held).detach()
             out[k] = q * self.scale[k] * self.unit[k].exp()
         return out
+
+    def settle(self) -> None:
+        """After a step: put weights that turn to and fro into the middle of what they mostly were.
+
+        They would be left wherever they are when training ends, and disturb all others until then.
+        """
+        with self.torch.no_grad():
+            for k, real in self.real.items():
+                q = real.clamp(LOW, HIGH).round()
+                turns = self.turns[k].mul_(MEMORY).add_(q != self.whole[k])
+                mean = self.mean[k].lerp_(q, 1 - MEMORY)
+                restless = turns > TURNS
+                real.copy_(self.torch.where(restless, mean.round(), real))
+                turns.masked_fill_(restless, 0)
+                self.whole[k] = self.torch.where(restless, mean.round(), q)
 
     def result(self) -> tuple[dict[int, Array], dict[int, Rounded]]:
         """The tensors that have 8 bits or are no matrices, and the matrices of 4 bits."""
