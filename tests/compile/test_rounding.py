@@ -7,8 +7,8 @@ import pytest
 
 import models
 from models import STORIES, STORIES260K
-from picoformer import Error, convert, evaluate, importers
-from picoformer.compile import calibration, distill
+from picoformer import Error, convert, evaluate
+from picoformer.compile import calibration
 from picoformer.compile.calibration import Input, inputs
 from picoformer.compile.choosing import losses
 from picoformer.compile.matrices import ROW_MAX, unpack4
@@ -17,8 +17,8 @@ from picoformer.compile.quantize import dequantized, stacked
 from picoformer.compile.round_matrix import nearest, round_matrix
 from picoformer.compile.rounding import round_graph, roundable
 from picoformer.data.examples import Example
-from picoformer.graph.float_model import FloatModel, log_softmax, sample
-from picoformer.graph.nodes import Embedding, Linear, tensors
+from picoformer.graph.float_model import FloatModel, log_softmax
+from picoformer.graph.nodes import Embedding, Linear
 from turns import some
 
 
@@ -165,59 +165,16 @@ def test_our_model_with_4_bits(few, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "limit, steps, kl",
-    [(165_000, None, 0.055), (190_000, None, 0.035), (165_000, distill.STEPS, 0.035)],
-)
-def test_the_real_checkpoint_with_4_bits(tmp_path, limit, steps, kl):
-    if steps:
-        pytest.importorskip("torch")
+@pytest.mark.parametrize("limit, kl", [(165_000, 0.055), (190_000, 0.035)])
+def test_the_real_checkpoint_with_4_bits(tmp_path, limit, kl):
     data = STORIES260K / "self_sampled.npy"
     source = STORIES260K / "stories260K.bin"
     if not source.is_file():
         pytest.skip(f"no {source}")
     path = tmp_path / "m.pft"
-    report = convert(source, path, weight_bits=4, max_bytes=limit, distill=steps)
+    report = convert(source, path, weight_bits=4, max_bytes=limit)
     assert report.bytes <= limit
     assert evaluate(path, source, data=data).kl <= kl
-
-
-@pytest.mark.parametrize("kind", ["llama", models.GPT2])
-def test_distilling_gains(kind, monkeypatch, tmp_path):
-    """On text that it was not trained on; the float model stays as it is."""
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
-    monkeypatch.setattr(distill, "TEXT", (16, 24))
-    if kind == "llama":
-        shape = models.Shape(32, 45, 2, 4, 2, 97, 24, size=8)
-        source = models.write_hf(tmp_path, models.random_checkpoint(shape))
-        graph, _ = importers.read(source)
-    else:
-        graph = models.architecture(kind, 32, 48, 1, 4, 97, 24)
-    ids = sample(graph, 8, 24, seed=5)[0]
-    exact = FloatModel(graph).forward(ids)
-    weights = {k: torch.tensor(np.asarray(t, np.float32)) for k, t in tensors_of(graph).items()}
-    ours = distill._run(torch, graph, weights, torch.from_numpy(ids))
-    np.testing.assert_allclose(ours.numpy(), exact, atol=1e-3)
-
-    def loss(graph, rounded) -> float:
-        model = FloatModel(graph)
-        model.weights.update({k: r.value for k, r in rounded.items()})
-        found = log_softmax(model.forward(ids))
-        return float((np.exp(log_softmax(exact)) * (log_softmax(exact) - found)).sum(-1).mean())
-
-    rounded = round_graph(graph, inputs(graph, None), 16)
-    trained, after = distill.distill(graph, rounded, 80)
-    assert after.keys() == rounded.keys() and set(tensors_of(trained)) >= rounded.keys()
-    assert loss(trained, after) < 0.8 * loss(graph, rounded)
-    again = distill.distill(graph, rounded, 80)[1]
-    for key, r in after.items():
-        np.testing.assert_array_equal(again[key].q, r.q)
-    np.testing.assert_array_equal(FloatModel(graph).forward(ids), exact)
-
-
-def tensors_of(graph) -> dict[int, np.ndarray]:
-    return {id(t): t for n in graph.nodes for t in tensors(n)}
 
 
 def test_the_head_is_rounded_for_what_it_reads():

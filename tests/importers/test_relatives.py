@@ -14,12 +14,13 @@ from architectures import CONTEXT, VOCAB
 from boardscripts import unix_logits
 from picoformer import Board, Error, Simulator, convert
 from picoformer.boards.selftest import selftest
-from picoformer.compile import distill
 from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
 from picoformer.compile.quantize import dequantized
+from picoformer.compile.student import exact_tensors
+from picoformer.compile.torch_graph import Batch, TorchGraph
 from picoformer.graph.float_model import FloatModel
-from picoformer.graph.nodes import Graph, tensors
+from picoformer.graph.nodes import Graph
 from picoformer.graph.tied import tie
 from picoformer.importers import huggingface
 from picoformer.importers.rotary import turns
@@ -224,10 +225,8 @@ def test_what_is_not_supported_is_named(tmp_path, name, fields, words):
 def test_what_is_distilled_is_the_float_graph(tmp_path, name):
     torch = pytest.importorskip("torch")
     graph, ids = read(folder_of(tmp_path, name)), np.array([KEPT[name]["tokens"]])
-    weights = {
-        id(t): torch.tensor(np.asarray(t, np.float32)) for n in graph.nodes for t in tensors(n)
-    }
-    ours = distill._run(torch, graph, weights, torch.from_numpy(ids)).numpy()
+    batch = Batch(torch.from_numpy(ids))
+    ours = TorchGraph(torch, graph).run(exact_tensors(torch, graph), batch).numpy()
     assert np.abs(ours - FloatModel(graph).forward(ids)).max() < 1e-3
 
 

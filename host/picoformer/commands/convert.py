@@ -61,8 +61,8 @@ def _add_convert(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--distill", type=int, nargs="?", const=STEPS, metavar="STEPS",
-        help=f"train 4-bit weights to predict what the model did, {STEPS} steps by default: "
-        "minutes, and needs torch",
+        help=f"train the rounded model to give what the checkpoint gives for the data, {STEPS} "
+        "steps by default: minutes, and needs torch",
     )  # fmt: skip
     p.add_argument(
         "--key-bits", type=int, default=KEY_BITS[0], metavar="BITS",
@@ -74,7 +74,8 @@ def _add_convert(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--data", metavar="FILE",
-        help="examples to calibrate on, as eval takes them (default: what the model writes)",
+        help="examples to calibrate on and to learn from, as eval takes them (default: what the "
+        "model writes; one that reads gets random inputs)",
     )  # fmt: skip
     p.add_argument("--name", metavar="TITLE", help="title kept in the file")
     p.add_argument(
@@ -116,6 +117,11 @@ def _convert(o: argparse.Namespace) -> None:
             o, f"rounding has moved weights by {worst:.0%} of their size, to suit what they saw. "
             f"See what is lost ({reference}); examples of yours (--data FILE) or 8 bits for the "
             f"worst matrices (--max-bytes N) mend it",
+        )  # fmt: skip
+    if o.distill and report.calibration.startswith("random"):
+        warn(
+            o, f"it was trained on {report.calibration}, and reads other things: give examples "
+            "of what it will read (--data FILE); they need no labels",
         )  # fmt: skip
     lost = budgets and next(iter(budgets)) != FORMS[0]
     compare = f"picoformer eval {output} --reference {o.source}   # what that form loses"

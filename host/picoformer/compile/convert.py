@@ -59,9 +59,9 @@ def convert(
     what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
     `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
     of the matrices that suffer most get 8 bits as fit in it. distill: steps of training behind
-    the rounding, for a model that generates (needs torch). key_bits: 12 or 8, value_bits: 8 or 4,
-    of what the cache keeps. progress: wraps the iteration over what takes long; where it has a
-    method `say`, that is told the name of what comes next. Raises Error.
+    the rounding, so that the model gives what the checkpoint gives for `data` (needs torch).
+    key_bits: 12 or 8, value_bits: 8 or 4, of the cache. progress: wraps the iteration over what
+    takes long; a method `say` of it is told the name of what comes next. Raises Error.
     """
     start = time.perf_counter()
     _check_bits(weight_bits, key_bits, value_bits, group_size, max_bytes, distill)
@@ -85,10 +85,13 @@ def convert(
 
     rounded: dict[int, Rounded] = {}
     if weight_bits == 4:
-        graph, rounded = _to_4_bits(
-            graph, rows, DEFAULT_GROUP if group_size is None else group_size, max_bytes, distill,
-            lambda r: len(made(graph, r)[1]), progress,
-        )  # fmt: skip
+        rounded = _to_4_bits(
+            graph, rows, group_size, max_bytes, lambda r: len(made(graph, r)[1]), progress
+        )
+    if distill is not None:
+        graph, rounded = training.distill(
+            graph, rounded, distill, rows, key_bits, value_bits, progress=progress
+        )
     say("compiling")
     compiled, content = made(graph, rounded)
     model = modelfile.parse(content)  # what cannot be read back is not written
@@ -145,38 +148,35 @@ def _check_bits(
     if weight_bits not in (4, 8):
         raise Error(f"weights of {weight_bits} bits, expected 8 or 4")
     legal_bits(key_bits, value_bits)
-    if (group_size, max_bytes, distill) != (None, None, None) and weight_bits == 8:
-        raise Error("group size, limit of bytes and distilling are for weights of 4 bits, not 8")
-    if distill is not None and distill < 1:
-        raise Error(f"{distill} steps of training, expected at least 1")
+    if (group_size, max_bytes) != (None, None) and weight_bits == 8:
+        raise Error("group size and limit of bytes are for weights of 4 bits, not 8")
+    if distill is not None:
+        if distill < 1:
+            raise Error(f"{distill} steps of training, expected at least 1")
+        training.needed()
     span = DEFAULT_GROUP if group_size is None else group_size
     if not isinstance(span, int) or span % 16 or not 16 <= span <= 1 << 20:
         raise Error(f"a group of {span} columns, expected a multiple of 16")
 
 
 def _to_4_bits(
-    graph: Graph, rows: list[Example] | None, span: int, max_bytes: int | None,
-    steps: int | None, size: Callable[[dict[int, Rounded]], int],
+    graph: Graph, rows: list[Example] | None, group_size: int | None, max_bytes: int | None,
+    size: Callable[[dict[int, Rounded]], int],
     progress: Callable[[Iterable[Any]], Iterable[Any]],
-) -> tuple[Graph, dict[int, Rounded]]:  # fmt: skip
-    """The matrices that get 4 bits, by the id of the node's weight, and their graph.
+) -> dict[int, Rounded]:  # fmt: skip
+    """The matrices that get 4 bits, by the id of the node's weight.
 
     size: bytes of the file with these matrices. Others as `convert`'s.
     """
     say: Callable[[str], object] = getattr(progress, "say", str)
+    span = DEFAULT_GROUP if group_size is None else group_size
     given = inputs(graph, rows)
     keep = None
-    if steps is not None:
-        training.needed(graph)
     if max_bytes is not None:
         say("choosing matrices for 8 bits")
         keep = choose(graph, given, span, max_bytes, size, progress)
     say("rounding to 4 bits")
-    rounded = round_graph(graph, given, span, keep, progress)
-    if steps is None:
-        return graph, rounded
-    say("distilling")
-    return training.distill(graph, rounded, steps, progress=progress)
+    return round_graph(graph, given, span, keep, progress)
 
 
 def _calibrated_on(graph: Graph, rows: list[Example] | None, data: str | Path | None) -> str:

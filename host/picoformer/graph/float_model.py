@@ -190,14 +190,17 @@ def sample(
 ) -> tuple[Array, FloatModel]:
     """Token ids (sequences, length) that the float model itself writes at temperature 1.
 
-    source (n,): what a translator translates. Sequences begin with BOS (or token 0). Returns the
-    ids and the model that ran them, whose `amax` covers them.
+    source: what a translator translates, (n,), or (sequences, n) of each sequence its own.
+    Sequences begin with BOS (or token 0). Returns the ids and the model that ran them, whose
+    `amax` covers them.
     """
     rng = np.random.default_rng(seed)
     model = FloatModel(graph, np.float32)
     tokens = np.full((sequences, 1), max(graph.bos, 0), np.int64)
     out = [tokens]
-    read = None if source is None else np.repeat(np.asarray(source)[None], sequences, 0)
+    read = None
+    if source is not None:
+        read = np.broadcast_to(source, (sequences, np.asarray(source).shape[-1]))
     for i in range(length - 1):
         logits = model.forward(tokens, source=None if i else read)[:, -1]
         # Gumbel noise turns the largest into a sample.
