@@ -56,8 +56,8 @@ SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<summary>")  # ids 0 to 4
 BOS, END, UNK, SUMMARY = range(1, 5)
 NAMED = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIAL, strict=False))
 SPACE = "\u2581"  # a word's beginning
-CONTEXT = 192  # tokens of a log and its summary
-LONGEST = 128  # of them a log, at most
+CONTEXT = 144  # tokens of a log and its summary
+LONGEST = 92  # of them a log, at most
 LINES = 20  # of a log, at most
 WORDS = (
     "in", "went", "from", "to", "at", "highest", "lowest", "no",
@@ -68,12 +68,12 @@ WORDS = (
 def pieces() -> list[str]:
     """All that a log or a summary is made of: numbers, times, names, words.
 
-    A number is one piece or two: behind the first are two digits, or a fraction. What a summary
-    begins with has no space in front.
+    A number is two pieces, of which the first counts more: hundreds and the rest, or tens and the
+    rest. What a summary begins with has no space in front.
     """
     pairs = [f"{n:02}" for n in range(100)]
-    found = [*map(str, range(10)), *pairs, *(f".{n}" for n in (*range(10), *pairs)), *".,;()"]
-    found += [f"{SPACE}{n}" for n in range(100)] + [f"{SPACE}-{n}" for n in range(20)]
+    found = [*map(str, range(10)), *pairs, *(f"{n // 10}.{n % 10}" for n in range(100)), *".,;()"]
+    found += [f"{SPACE}{n}" for n in ("", "-", *range(100), *range(-9, 0))]
     found += [f"{SPACE}{hour}:" for hour in pairs[:24]]
     names = [*NAMES, *THINGS, *MOMENTS.values(), *BEGUN, *ENDED, *WORDS]
     names += [name.capitalize() for name in THINGS]
@@ -86,16 +86,16 @@ CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
     "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 4,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+    "num_key_value_heads": 4,
     "head_dim": 16,
     "vocab_size": len(SPECIAL) + len(pieces()),
     "max_position_embeddings": CONTEXT,
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0,
+    "rope_theta": 1e6,
     "attention_bias": False,
     "mlp_bias": False,
     "tie_word_embeddings": True,
@@ -104,12 +104,12 @@ CONFIG: dict[str, Any] = {
     "pad_token_id": PAD,
     "torch_dtype": "float16",
 }
-STEPS = 8000
+STEPS = 10_000
 BATCH = 32
 RATE = 4e-3
-WARM_UP, COOL_DOWN = 200, 0.35  # steps, and their share
+WARM_UP, COOL_DOWN = 200, 0.87  # steps, and their share
 SHORTEST = 4  # lines at first
-GROWS, GROWN = 0.2, 0.55  # the shares of the steps between which they grow
+GROWS, GROWN = 0.1, 0.25  # the shares of the steps between which they grow
 AVERAGE = 200  # steps over which the shipped weights are averaged, exponentially
 
 
@@ -120,7 +120,7 @@ def make_tokenizer() -> Tokenizer:
     """The pieces, the fewest that a word can be cut into; a lone digit costs a little more."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    scores = [(piece, -1.2 if piece.isdigit() and len(piece) == 1 else -1.0) for piece in pieces()]
+    scores = [(piece, -1.5 if piece.isdigit() and len(piece) == 1 else -1.0) for piece in pieces()]
     tokenizer = Tokenizer(models.Unigram([(n, 0.0) for n in SPECIAL] + scores, unk_id=UNK))
     tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase()])
@@ -199,40 +199,53 @@ def exact(model: Any, found: list[Pair], encoder: Encoder) -> int:
 
 
 def start_matching(model: Model) -> None:
-    """Initialize attention so that the first layer looks back and the others find what is alike.
+    """Initialize attention so that it finds what was beside the same number or name before.
 
     Each head of the first layer sees the token one, two, three or four places before, by its key
-    of a dimension that is the same for all tokens. In the others keys are made by the same matrix
-    as queries, mostly in those rotations that hardly depend on the distance, and what is found is
-    put down as it is. Without this the model finds what kind of thing comes next, but not, for a
-    long time, which one.
+    of a dimension that is the same for all tokens, and puts it into dimensions of its own. In the
+    second layer, where "highest 21.5 at" is to go on, one finds the place where the two tokens
+    before were 21.5, and says what was three places before that, the hour; the next one, a token
+    later, the minutes; the third says what followed the same token. All by rotations that hardly
+    depend on the distance. Without this the model finds what kind of thing comes next, but not,
+    for a long time, which one.
     """
-    heads, shared, size = (
-        CONFIG[k] for k in ("num_attention_heads", "num_key_value_heads", "head_dim")
-    )
-    half, group = size // 2, heads // shared
+    size = CONFIG["head_dim"]
+    half = size // 2
     turns = CONFIG["rope_theta"] ** -(torch.arange(half) / half)
+    far = [*range(3, half), *range(half + 3, size)]
+    one, other, few = far[::2], far[1::2], len(far) // 2
     with torch.no_grad():
         model.embedding.normal_(0, 0.12)[:, 0] = 0.25
+        token = torch.linalg.qr(torch.randn(64, size))[0].T  # what is kept of a token
+        before = torch.linalg.qr(torch.randn(64, 64))[0].T.split(size)  # where those before lie
         for i, layer in enumerate(model.stack()):
-            q, k, v = layer.qkv.split([heads * size, shared * size, shared * size])
-            if not i:
-                q.mul_(0.3)
-                k.mul_(0.3)
-                for head in range(heads):
-                    angle = -turns * (head + 1)
-                    row = q[head * size : (head + 1) * size, 0]
-                    row[:half], row[half:] = angle.cos() * 1.6, angle.sin() * 1.6
-                k[:, 0] = torch.tensor([1.6, 0.0]).repeat_interleave(half).repeat(shared)
-                continue
-            far = torch.where(torch.arange(half) < half // 2, 0.5, 1.5).repeat(2)
-            for head in range(shared):
-                rows = k[head * size : (head + 1) * size]
-                rows.mul_(far[:, None])
-                value = v[head * size : (head + 1) * size]
-                for other in range(head * group, (head + 1) * group):
-                    q[other * size : (other + 1) * size] = rows
-                    layer.out[:, other * size : (other + 1) * size] = 0.15 * value.T
+            layer.down.mul_(0.3)
+            q, k, v = (part.split(size) for part in layer.qkv.chunk(3))
+            out = layer.out.split(size, 1)
+            for head in range(4):
+                if i == 0:
+                    back = -turns * (head + 1)
+                    q[head].mul_(0.3)[:, 0] = 2.3 * torch.cat([back.cos(), back.sin()])
+                    k[head].mul_(0.3)[:half, 0] = 2.3
+                    k[head][half:, 0] = 0
+                    v[head].copy_(token)
+                    out[head].copy_(0.25 * before[head].T)
+                elif i == 1 and head < 2:
+                    q[head].mul_(0.3)[one] = 3.5 * before[head][:few]
+                    q[head][other] = 3.5 * before[head + 1][:few]
+                    k[head].mul_(0.3)[one] = 3.5 * token[:few]
+                    k[head][other] = 3.5 * before[0][:few]
+                    v[head].copy_(before[2 - head])
+                    out[head].copy_(0.4 * token.T)
+                elif i == 1 and head == 2:
+                    q[head].mul_(0.3)[far] = 3 * token[: len(far)]
+                    k[head].mul_(0.3)[far] = 3 * before[0][: len(far)]
+                    v[head].copy_(token)
+                    out[head].copy_(0.3 * token.T)
+                else:  # what is alike
+                    k[head][far] *= 1.5
+                    q[head].copy_(k[head])
+                    out[head].copy_(0.15 * v[head].T)
 
 
 # --- stages ----------------------------------------------------------------------------------
@@ -263,7 +276,7 @@ def stage_train(args: argparse.Namespace) -> None:
         return F.cross_entropy(model(read).flatten(0, 1), said.flatten(), ignore_index=PAD)
 
     def watch(step: int, candidate: Any) -> None:
-        if step % 250 == 0:
+        if step % 500 == 0:
             print(f"step {step}: validation {exact(candidate, few, encoder)} of 100", flush=True)
 
     schedule = trapezoid(args.steps, WARM_UP, COOL_DOWN * args.steps)

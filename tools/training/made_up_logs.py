@@ -1,17 +1,19 @@
 """Made-up logs of a sensor, the facts of any such log, and the summary that tells them.
 
-A log has a header that says what is measured and in which unit, then lines of a time, a value, an
-event, or both:
+A log has a header that says what is measured and in which unit, then lines of a time and either a
+value or an event:
 
     Kitchen temperature in °C
     13:40 21.5
-    13:50 21.4 door open
+    13:50 21.4
+    13:52 door open
     14:05 18.9
     14:10 door closed
     14:30 20.2
 
 Its summary is "Temperature went from 21.5 to 20.2 °C, highest 21.5 at 13:40, lowest 18.9 at
-14:05. Door open once, from 13:50 to 14:10."
+14:05. Door open once, from 13:52 to 14:10." Values have one decimal, or are whole numbers from
+100 on.
 """
 
 from __future__ import annotations
@@ -21,22 +23,23 @@ import re
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-# What is measured: units, decimals that its values may have, the least and the largest of them.
-KINDS: dict[str, list[tuple[str, tuple[int, ...], float, float]]] = {
-    "temperature": [("°C", (1, 1, 0), -15, 40), ("°F", (0, 1), 10, 99)],
-    "humidity": [("%", (0, 0, 1), 15, 99)],
-    "moisture": [("%", (0, 0, 1), 5, 95)],
-    "pressure": [("hPa", (0,), 960, 1045)],
-    "CO2": [("ppm", (0,), 380, 2600)],
-    "brightness": [("lx", (0,), 0, 3000)],
-    "voltage": [("V", (2, 1), 2.5, 15), ("mV", (0,), 100, 5000)],
-    "current": [("mA", (0,), 0, 900), ("A", (2, 1), 0, 20)],
-    "power": [("W", (0,), 0, 3500)],
-    "level": [("cm", (0,), 0, 350)],
-    "distance": [("cm", (0,), 0, 450)],
-    "noise": [("dB", (0, 1), 25, 99)],
-    "weight": [("kg", (1, 2), 0, 80), ("g", (0,), 0, 5000)],
-    "wind": [("m/s", (1, 0), 0, 35)],
+# What is measured: units, and the least and the largest value; whole numbers from 100 on, else
+# with one decimal.
+KINDS: dict[str, list[tuple[str, int, int]]] = {
+    "temperature": [("°C", -15, 40), ("°F", 10, 110)],
+    "humidity": [("%", 15, 99)],
+    "moisture": [("%", 5, 95)],
+    "pressure": [("hPa", 960, 1045)],
+    "CO2": [("ppm", 380, 2600)],
+    "brightness": [("lx", 100, 3000), ("%", 0, 99)],
+    "voltage": [("V", 2, 15), ("mV", 100, 5000)],
+    "current": [("mA", 100, 3000), ("A", 0, 20)],
+    "power": [("W", 100, 3500), ("kW", 0, 10)],
+    "level": [("cm", 0, 350), ("mm", 100, 3500)],
+    "distance": [("cm", 2, 400), ("mm", 100, 4000)],
+    "noise": [("dB", 25, 99)],
+    "weight": [("kg", 0, 80), ("g", 100, 5000)],
+    "wind": [("m/s", 0, 35)],
 }
 UNITS = list(dict.fromkeys(unit for units in KINDS.values() for unit, *_ in units))
 SHORT = {"°c": "°C", "°f": "°F", "c": "°C", "f": "°F"}  # how a log may write a unit
@@ -48,14 +51,15 @@ OPENING = ("door", "window", "gate", "lid", "valve", "drawer")
 SWITCHED = ("pump", "fan", "heater", "light", "lamp", "motor", "charger", "compressor")
 BEGUN = {"open": "opened", "opened": "opened", "on": "on", "started": "on"}
 ENDED = ("closed", "shut", "off", "stopped")
-# What happens at a moment, and the word that may follow.
+# What happens at a moment.
 MOMENTS = {
     "motion": "detected", "rain": "detected", "leak": "detected", "button": "pressed",
-    "alarm": "triggered", "knock": "detected", "restart": "", "error": "",
+    "alarm": "triggered", "knock": "heard",
 }  # fmt: skip
 THINGS = (*OPENING, *SWITCHED, *MOMENTS)
-TIMES = {"once": 1, "twice": 2} | {f"{n} times": n for n in range(3, 7)}  # as a summary counts
+TIMES = {"once": 1, "twice": 2} | {f"{n} times": n for n in (3, 4)}  # as a summary counts
 MOST = max(TIMES.values())  # of one event in a log
+PLACES = ("kitchen", "greenhouse", "cellar", "office", "tank", "garden", "shed", "battery", "hive")
 
 # --- facts ------------------------------------------------------------------------------------
 
@@ -97,12 +101,11 @@ def read_log(log: str) -> Facts:
     values: list[tuple[Decimal, str, str]] = []
     events: dict[str, Events] = {}
     for line in lines:
-        time, *words = line.split()
-        if words and words[0][-1].isdigit():
-            values.append((Decimal(words[0]), words[0], time))
-        for i, word in enumerate(words):
-            if word in THINGS:
-                _happened(events.setdefault(word, Events(word)), words[i + 1 :], time)
+        time, what, *more = line.split()
+        if what in THINGS:
+            _happened(events.setdefault(what, Events(what)), more[0], time)
+        else:
+            values.append((Decimal(what), what, time))
     _, highest, highest_at = max(values, key=lambda v: v[0])
     _, lowest, lowest_at = min(values, key=lambda v: v[0])
     return Facts(
@@ -111,8 +114,8 @@ def read_log(log: str) -> Facts:
     )  # fmt: skip
 
 
-def _happened(events: Events, words: list[str], time: str) -> None:
-    if words and words[0] in ENDED:
+def _happened(events: Events, state: str, time: str) -> None:
+    if state in ENDED:
         events.end = time
     else:
         events.count, events.last, events.end = events.count + 1, time, ""
@@ -230,51 +233,40 @@ def _happenings(draw: random.Random, lines: int) -> dict[int, str]:
     free = list(range(lines))
     for thing in things:
         states = 1 if thing in MOMENTS else 2
-        count = min(draw.choice((1, 1, 2, 3, 4, 5)) * states, len(free) * 2 // 3)
-        count = min(max(1, count - (states == 2 and draw.random() < 0.35)), MOST * states)
+        count = min(draw.choice((1, 1, 2, 3, 4)) * states, len(free) // 2)
+        count = min(max(0, count - (states == 2 and draw.random() < 0.35)), MOST * states)
         begun = draw.random() > 0.08
-        if states == 1:
-            words = [MOMENTS[thing] if draw.random() < 0.5 else ""]
+        if thing in MOMENTS:
+            words = [MOMENTS[thing]]
         elif thing in OPENING:
             words = [draw.choice(("open", "opened")), draw.choice(("closed", "shut"))]
         else:
             words = list(draw.choice((("on", "off"), ("started", "stopped"))))
         for i, line in enumerate(sorted(draw.sample(free, count))):
             free.remove(line)
-            happened[line] = f"{thing} {words[(i + (not begun)) % states]}".strip()
+            happened[line] = f"{thing} {words[(i + (not begun)) % states]}"
     return happened
 
 
 def make_log(draw: random.Random, lines: int) -> str:
     """A log of so many lines, the header not counted."""
     kind = draw.choice(list(KINDS))
-    unit, decimals, least, largest = draw.choice(KINDS[kind])
-    places = draw.choice(decimals)
+    unit, least, largest = draw.choice(KINDS[kind])
     name = "temp" if kind == "temperature" and draw.random() < 0.3 else kind
     if draw.random() < 0.3:
         name = f"{draw.choice(PLACES)} {name}"
     shown = unit[1:] if unit[0] == "°" and draw.random() < 0.3 else unit
-    header = draw.choice((f"{name} {shown}", f"{name} in {shown}"))
-    apart = draw.choice((0.0, 0.5, 1.0))  # events that stand in lines of their own
+    upper = f"{name[0].upper()}{name[1:]}"
+    header = draw.choice((f"{name} {shown}", f"{name} in {shown}", f"{upper} {shown}"))
     happened = _happenings(draw, lines)
     values = _values(draw, lines, least, largest)
     minute, step = draw.randrange(1440), draw.choice((0, 1, 5, 10, 15, 20, 30, 60))
     if step > 1:
         minute -= minute % step
-    found, some = [], 0
+    found = [header]
     for i, value in enumerate(values):
-        number = f"{value:.{places}f}"
-        number = number.removeprefix("-") if not number.strip("-0.") else number
-        words = [f"{minute // 60 % 24:02}:{minute % 60:02}"]
-        alone = i in happened and draw.random() < apart and (some or i + 1 < lines)
-        if not alone:
-            words.append(number)
-            some += 1
-        found.append(" ".join([*words, *([happened[i]] if i in happened else [])]))
-        minute += step or draw.randrange(1, 60)
-    if not some:
-        return make_log(draw, lines)
-    return "\n".join([header[0].upper() + header[1:] if draw.random() < 0.5 else header, *found])
-
-
-PLACES = ("kitchen", "greenhouse", "cellar", "office", "tank", "garden", "shed", "battery", "hive")
+        number = f"{value:.{0 if least >= 100 else 1}f}".replace("-0.0", "0.0")
+        found.append(f"{minute // 60 % 24:02}:{minute % 60:02} {happened.get(i, number)}")
+        even = step and not {i, i + 1} & happened.keys()  # events come at any time
+        minute += step if even else draw.randint(1, step or 59)
+    return "\n".join(found)
