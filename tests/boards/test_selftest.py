@@ -26,7 +26,7 @@ def board(tmp_path_factory):
         yield b
 
 
-OWN = ["stories", "intents", "facts", "fashion", "english-french", "motions"]
+OWN = ["stories", "intents", "facts", "fashion", "english-french", "motions", "digest"]
 
 
 @pytest.mark.parametrize("name", some(OWN, 2))

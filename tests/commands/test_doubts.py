@@ -61,6 +61,8 @@ def test_most_models_of_images_say_nothing(built):
         ("english-french", "ø " + "I am tired. " * 20, ["the rest is cut", "not know: ø"]),
         ("stories", "", []),
         ("stories", "Tom was \"sad\". He'd no 5.", []),
+        ("digest", "Temperature in °C\n08:10 21.5\n08:20 21.3", []),
+        ("digest", "hive temperature in °C", ["word that the model does not know: hive"]),
         ("stories", "дом", ["characters that the model does not know: д о м"]),
         ("fashion", IMAGES[0][..., None], []),
     ],

@@ -36,7 +36,7 @@ def test_what_is_no_card(tmp_path):
     assert licence(tmp_path) == ""
 
 
-@pytest.mark.parametrize("name", ["stories", "english-french", "fashion", "motions"])
+@pytest.mark.parametrize("name", ["stories", "english-french", "fashion", "motions", "digest"])
 def test_our_models_say_theirs(tmp_path, name):
     convert(models.ROOT / "models" / name, tmp_path / "m.pft")
     assert load(tmp_path / "m.pft").meta["licence"] == "mit"

@@ -74,6 +74,30 @@ def bert_shapes(c: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def llama_shapes(c: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Of a Llama whose classifier is its embedding."""
+    d, hidden = c["hidden_size"], c["intermediate_size"]
+    q, kv = (c[k] * c["head_dim"] for k in ("num_attention_heads", "num_key_value_heads"))
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (c["vocab_size"], d),
+        "model.norm.weight": (d,),
+    }
+    for i in range(c["num_hidden_layers"]):
+        layer: dict[str, tuple[int, ...]] = {
+            "input_layernorm": (d,),
+            "self_attn.q_proj": (q, d),
+            "self_attn.k_proj": (kv, d),
+            "self_attn.v_proj": (kv, d),
+            "self_attn.o_proj": (d, q),
+            "post_attention_layernorm": (d,),
+            "mlp.gate_proj": (hidden, d),
+            "mlp.up_proj": (hidden, d),
+            "mlp.down_proj": (d, hidden),
+        }
+        shapes |= {f"model.layers.{i}.{n}.weight": shape for n, shape in layer.items()}
+    return shapes
+
+
 def check_weights(folder: Path, tensors: dict[str, np.ndarray], limit: int) -> None:
     """Finite float16, in a file of less than `limit` bytes."""
     assert (folder / "model.safetensors").stat().st_size < limit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from picoformer.training import loop
-from shipped import check_weights, load, read_tensors
+from shipped import check_weights, llama_shapes, load, read_tensors
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,31 +23,10 @@ def tensors():
     return read_tensors(MODEL)
 
 
-def expected_shapes(c):
-    """Hugging Face's Llama names and shapes for a configuration with a tied classifier."""
-    d, hidden = c["hidden_size"], c["intermediate_size"]
-    q, kv = (c[k] * c["head_dim"] for k in ("num_attention_heads", "num_key_value_heads"))
-    shapes = {"model.embed_tokens.weight": (c["vocab_size"], d), "model.norm.weight": (d,)}
-    for i in range(c["num_hidden_layers"]):
-        layer = {
-            "input_layernorm": (d,),
-            "self_attn.q_proj": (q, d),
-            "self_attn.k_proj": (kv, d),
-            "self_attn.v_proj": (kv, d),
-            "self_attn.o_proj": (d, q),
-            "post_attention_layernorm": (d,),
-            "mlp.gate_proj": (hidden, d),
-            "mlp.up_proj": (hidden, d),
-            "mlp.down_proj": (d, hidden),
-        }
-        shapes |= {f"model.layers.{i}.{n}.weight": shape for n, shape in layer.items()}
-    return shapes
-
-
 def test_tensors_match_the_configuration(config, tensors):
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["tie_word_embeddings"] is True
-    assert {name: t.shape for name, t in tensors.items()} == expected_shapes(config)
+    assert {name: t.shape for name, t in tensors.items()} == llama_shapes(config)
     assert sum(t.size for t in tensors.values()) == 248_512 <= 261_000
 
 
@@ -164,7 +143,7 @@ def test_model_follows_hugging_face(training, tiny):
 
     torch.manual_seed(3)
     tensors = training.to_tensors(training.Model(tiny))
-    assert {name: t.shape for name, t in tensors.items()} == expected_shapes(tiny)
+    assert {name: t.shape for name, t in tensors.items()} == llama_shapes(tiny)
     model = training.from_tensors(tensors, tiny)
     ids = np.random.default_rng(5).integers(0, 64, 23)
     with torch.inference_mode():

@@ -151,13 +151,16 @@ def _unknown(m: ModelFile, text: str) -> list[str]:
         return not ids or unk in ids
 
     letters = [c for c in dict.fromkeys(text) if _visible(c)]
-    found = [c for c in letters if none(c)]
+    # Where words are whole pieces, their letters may have none.
+    missed = text if unk < 0 else "".join(w for w in text.split() if unk in encode(w))
+    found = [c for c in letters if c in missed and none(c)]
     what = "character"
     if not found and SMALL[0] < m.vocab < SMALL[1]:
         # A vocabulary that is small has the characters of its language, and bytes for all others.
         bare = len(encode("a")) - 1
-        found = [c for c in letters if ord(c) > 127 and len(encode(c)) - bare >= len(c.encode())]
-    if not found:
+        spelt = [c for c in letters if ord(c) > 127 and not none(c)]
+        found = [c for c in spelt if len(encode(c)) - bare >= len(c.encode())]
+    if not found or any(c.isascii() and c.isalpha() for c in found):
         what = "word"
         found = [w for w in dict.fromkeys(text.split()) if unk in encode(w)]
     if not found:
