@@ -29,9 +29,9 @@ from picoformer.training.files import save_atomically
 from picoformer.training.folders import round_rows, tokenizer_config, write_folder
 from picoformer.training.loop import Run, adamw, fit, trapezoid
 from picoformer.training.scores import share
+from picoformer.training.story_model import Model, from_tensors, to_tensors
 from tools import ROOT
 from tools.training.folders import load_tokenizer
-from tools.training.llama import Model, from_tensors, to_tensors
 from tools.training.made_up_logs import (
     ASPECTS,
     BEGUN,

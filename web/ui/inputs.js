@@ -34,6 +34,11 @@ class TextInput {
 
   fill({ prompt, text }) {
     this.area.value = prompt ?? text ?? "";
+    const lines = this.area.value.split("\n").length;
+    if (lines > 1) {
+      this.area.rows = Math.min(lines, 10);
+      delete this.area.dataset.line; // Enter begins the next one
+    }
   }
 
   value() {

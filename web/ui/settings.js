@@ -3,14 +3,16 @@
 import { details, el, fresh, grouped } from "./dom.js";
 
 /** The settings of a task: label, value, least, most, step, and what to know of it. */
-function known({ task, context }) {
+function known({ task, context }, example) {
   if (task === "translate") {
     const hint = "translations followed at a time: more are better, and slower";
     return { beams: ["Beams", 1, 1, 8, 1, hint] };
   }
   return task !== "generate" ? {} : {
     maxTokens: ["Length in tokens", context, 1, context, 1, "it may end before"],
-    temperature: ["Temperature", 0.5, 0, 10, 0.1, "at 0 always the likeliest, above bolder"],
+    temperature: [
+      "Temperature", example.temperature ?? 0.5, 0, 10, 0.1,
+      "at 0 always the likeliest, above bolder"],
     topP: ["Top p", 1, 0.001, 1, 0.001, "below 1: unlikely tokens are left out"],
     seed: ["Seed", 1, 0, 2 ** 31 - 1, 1, "the same gives the same text, on any board"],
   };
@@ -25,7 +27,7 @@ export class Settings {
    */
   constructor(about, example) {
     this.note = el("p", { class: "note", role: "status" });
-    const nodes = Object.entries(known(about)).map(([name, given]) => {
+    const nodes = Object.entries(known(about, example)).map(([name, given]) => {
       const [label, value, min, max, step, hint] = given;
       const input = el("input", { type: "number", value, min, max, step });
       input.addEventListener("change", () => this.#clamp(label, input));

@@ -27,7 +27,7 @@ from .kept import PACKAGE, Files, code, digest, kept
 PLAIN = "She opened the little box and found a letter there from her old friend in the big city."
 CHECKED = 8  # tokens at most: without native code a token of the story model takes a third of one
 
-# What to try a shipped model with; the names of files are those of its folder.
+# What to try a shipped model with; the names of files are those of its folder, a log is a prompt.
 EXAMPLES: dict[str, dict[str, str]] = {
     # Where its story ends, the model begins another one, and always like this.
     "stories": {"prompt": "Once upon a time", "stop": "Once upon a time"},
@@ -41,6 +41,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "fashion": {"image": "boot.png"},
     "motions": {"signal": "walking.csv"},
     "digits": {"sound": "seven.wav"},
+    "digest": {"log": "sample.txt", "temperature": "0"},
 }
 # The same for other models, by their tasks.
 BY_TASK: dict[str, dict[str, str]] = {
@@ -131,6 +132,9 @@ def _made(name: str, data: bytes, example: dict[str, str] | None, folder: Path |
     """A model file, its example's and, as ENTRY, what the list says of it."""
     m = modelfile.parse(data)
     example = example or _example(m)
+    if folder and "log" in example:
+        prompt = (folder / example["log"]).read_text("utf-8")
+        example = {k: v for k, v in example.items() if k != "log"} | {"prompt": prompt}
     file = file_of(name)
     text = (folder / "README.md").read_text("utf-8") if folder else ""
     title, about = card(text)
