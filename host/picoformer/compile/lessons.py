@@ -13,11 +13,11 @@ from ..graph.float_model import sample
 from ..graph.nodes import Array, Graph
 from .torch_graph import Batch
 
-LENGTH = 128  # tokens of a text that a float model writes, at most
+LENGTH = 256  # tokens of a text that a float model writes, at most
 PASSES = 3  # times that a text comes: one that comes often is learnt by heart
 RANDOM = 2048  # random inputs, for what reads them and has no data
 TOKENS = 1024  # of a step, about
-BATCH = (8, 64)  # sequences of a step, at least and at most
+BATCH = (4, 64)  # sequences of a step, at least and at most
 WRITTEN = 256  # texts that are written side by side
 
 

@@ -21,7 +21,7 @@ NEAR = 0.4  # how far from the middle of its step a weight begins at most
 MEMORY, TURNS = 0.98, 1.5
 # The largest change in a step of training: of a rounded weight, in steps of its scale; of a unit,
 # relative to it, of gains and biases; of other matrices, relative to the size of their weights.
-TURN_RATE, UNIT_RATE, RATE = 3e-3, 1e-3, 2e-4
+TURN_RATE, UNIT_RATE, RATE = 4e-3, 1e-3, 2e-4
 
 
 def exact_tensors(torch: Any, graph: Graph) -> dict[int, Any]:
