@@ -23,6 +23,7 @@ from picoformer.page import site  # noqa: E402
 
 COLOURS = 256
 MARGIN = 40
+TOP = 1250
 
 
 def write(page: Any) -> None:
@@ -66,6 +67,11 @@ PICTURES = [
 ]
 
 
+def save(image: Any, file: Path) -> None:
+    image.quantize(COLOURS, kmeans=1, dither=Image.Dither.NONE).save(file, optimize=True)
+    print(file.name, image.size, file.stat().st_size)
+
+
 def main() -> None:
     made = Site(site.build([], print), Path(tempfile.mkdtemp()))
     with sync_playwright() as playwright, UnixBoard(tempfile.mkdtemp(), heap_kb=1024) as unix:
@@ -88,8 +94,9 @@ def main() -> None:
             image = Image.open(file).convert("RGB")
             left = max(0, (width - 768) // 2 - MARGIN)
             image = image.crop((left, 0, width - left, image.height))
-            image.quantize(COLOURS, kmeans=1, dither=Image.Dither.NONE).save(file, optimize=True)
-            print(file.name, image.size, file.stat().st_size)
+            save(image, file)
+            if name == PICTURES[0][0]:  # README shows what a visitor sees first
+                save(image.crop((0, 0, image.width, TOP)), file.with_name("page.png"))
             context.close()
         browser.close()
 
