@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(bool(no_browser()), reason=no_browser())
 
 NAMES = (
     "stories", "intents", "sentiment", "facts", "english-french", "fashion", "motions", "digits",
+    "digest",
 )  # fmt: skip
 WITHOUT = "delete Navigator.prototype.serial;"
 WRITE = "#here button[type=submit]"
@@ -89,6 +90,9 @@ def test_models_answer_as_the_simulator_does(opened, built_site) -> None:
         said = run(page)
         if name == "stories":
             assert said == built_site.story
+        elif name == "digest":
+            log = (models.ROOT / "models/digest/sample.txt").read_text("utf-8")
+            assert said == log + "".join(sims[name].generate(log)) and "27.5 at 12:00" in said
         elif name == "facts":
             context, question = (area.input_value() for area in page.locator("textarea").all())
             assert said == sims[name].answer(context, question) == "under the table"
