@@ -11,11 +11,11 @@ import zlib
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from documentframes import DOC, EXAMPLES, documented
 from fakeboard import FakeBoard, Line, begin, double, drop, flip
 from picoformer.boards import errors, limits
 from picoformer.boards.frames import Decoder, Frame, encode_raw, encode_text
@@ -27,9 +27,6 @@ from picoformer.device import server_frames as wire
 from picoformer.device import server_stream as stream
 from picoformer.device.errors import Error
 from picoformer.device.server import Server
-
-ROOT = Path(__file__).resolve().parents[2]
-DOC = (ROOT / "docs" / "protocol.md").read_text()
 
 
 @pytest.fixture
@@ -85,25 +82,12 @@ def test_the_boards_frames_are_the_pcs():
     assert board._frame(wire.PING, 7, b"abc") == encode_text(wire.PING, 7, b"abc")
 
 
-EXAMPLES = {
-    "HELLO, sequence 1": (wire.HELLO, 1, bytes([1, 0])),
-    "PING, sequence 3": (wire.PING, 3, b"hi"),
-    "DATA, sequence 7": (wire.DATA, 7, struct.pack("<I", 512) + b"\3\4\5"),
-    "its reply": (wire.DATA | 0x80, 7, struct.pack("<I", 515)),
-    "TOKEN, sequence 9": (wire.TOKEN, 9, b"\0\0\5\0 girl\0\0"),
-    "ERROR, sequence 8": (wire.ERROR, 8, struct.pack("<BI", wire.BAD_OFFSET, 1536)),
-}
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_documents_examples(name):
-    found = re.search(
-        rf"^\| {re.escape(name)}[^|]*\| `(\S+)` \|\n(?:\| \| `([0-9a-f ]+)` \|)?", DOC, re.M
-    )
-    assert found
-    assert found[1].replace("\\n", "\n").encode() == encode_text(*EXAMPLES[name])
-    if found[2]:
-        assert bytes.fromhex(found[2]) == encode_raw(*EXAMPLES[name])
+    text, raw = documented(name)
+    assert text == encode_text(*EXAMPLES[name])
+    if raw is not None:
+        assert raw == encode_raw(*EXAMPLES[name])
 
 
 def test_the_documents_numbers():

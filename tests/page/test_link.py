@@ -24,6 +24,7 @@ import pytest
 
 import models
 from conftest import no_node
+from documentframes import DOC, EXAMPLES, documented
 from fakeboard import FakeBoard, double, drop, flip
 from picoformer import Board
 from picoformer.boards import limits
@@ -38,7 +39,6 @@ from picoformer.runtime import files
 from picoformer.runtime.platforms import Platform, mpy_of
 
 SCRIPT = Path(__file__).with_name("link.mjs")
-DOC = (models.ROOT / "docs" / "protocol.md").read_text("utf-8")
 PROMPT = "Once upon a time"
 FULL = "def picoformer_receive(*_):\n    raise OSError(28)"
 BEAMS = {"beams": 3, "lengthPenalty": 0.5}
@@ -74,16 +74,6 @@ def test_the_numbers_are_the_protocols():
     assert kept == {name: getattr(limits, name) for name in kept}
 
 
-EXAMPLES = {
-    "HELLO, sequence 1": (wire.HELLO, 1, bytes([1, 0])),
-    "PING, sequence 3": (wire.PING, 3, b"hi"),
-    "DATA, sequence 7": (wire.DATA, 7, struct.pack("<I", 512) + b"\3\4\5"),
-    "its reply": (wire.DATA | 0x80, 7, struct.pack("<I", 515)),
-    "TOKEN, sequence 9": (wire.TOKEN, 9, b"\0\0\5\0 girl\0\0"),
-    "ERROR, sequence 8": (wire.ERROR, 8, struct.pack("<BI", wire.BAD_OFFSET, 1536)),
-}
-
-
 def framed(cases: list[tuple[int, int, bytes]]) -> list[dict[str, Any]]:
     said = node("frames", [[kind, seq, body.hex()] for kind, seq, body in cases])
     for case, got in zip(cases, said, strict=True):
@@ -96,12 +86,10 @@ def framed(cases: list[tuple[int, int, bytes]]) -> list[dict[str, Any]]:
 
 def test_the_documents_examples():
     for name, got in zip(EXAMPLES, framed(list(EXAMPLES.values())), strict=True):
-        row = rf"^\| {re.escape(name)}[^|]*\| `(\S+)` \|\n(?:\| \| `([0-9a-f ]+)` \|)?"
-        found = re.search(row, DOC, re.M)
-        assert found
-        assert bytes.fromhex(got["text"]) == found[1].replace("\\n", "\n").encode()
-        if found[2]:
-            assert bytes.fromhex(got["raw"]) == bytes.fromhex(found[2])
+        text, raw = documented(name)
+        assert bytes.fromhex(got["text"]) == text
+        if raw is not None:
+            assert bytes.fromhex(got["raw"]) == raw
 
 
 def test_frames_are_the_pcs():

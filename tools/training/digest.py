@@ -29,7 +29,7 @@ from picoformer.training.files import save_atomically
 from picoformer.training.folders import round_rows, tokenizer_config, write_folder
 from picoformer.training.loop import Run, adamw, fit, trapezoid
 from picoformer.training.scores import share
-from picoformer.training.story_model import Model, from_tensors, to_tensors
+from picoformer.training.story_model import Model, from_tensors, llama_config, to_tensors
 from tools import ROOT
 from tools.training.folders import load_tokenizer
 from tools.training.made_up_logs import (
@@ -82,28 +82,10 @@ def pieces() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 16,
-    "vocab_size": len(SPECIAL) + len(pieces()),
-    "max_position_embeddings": CONTEXT,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 1e6,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "tie_word_embeddings": True,
-    "bos_token_id": BOS,
-    "eos_token_id": END,
-    "pad_token_id": PAD,
-    "torch_dtype": "float16",
-}
+CONFIG = llama_config(
+    (64, 128, 3, 4, 4), len(SPECIAL) + len(pieces()), CONTEXT, (BOS, END), rope_theta=1e6,
+    pad_token_id=PAD,
+)  # fmt: skip
 STEPS = 10_000
 BATCH = 32
 RATE = 4e-3

@@ -15,7 +15,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from picoformer.training.files import save_array, save_atomically
 from picoformer.training.folders import tokenizer_config, write_folder
 from picoformer.training.loop import Run, adamw
 from picoformer.training.merges import train_tokenizer
-from picoformer.training.story_model import Model, from_tensors, to_tensors
+from picoformer.training.story_model import Model, from_tensors, llama_config, to_tensors
 from tools import ROOT
 from tools.training.folders import load_tokenizer
 from tools.training.llama2c import BOS, SAMPLE_LENGTH, Sampler, Teacher, surprise
@@ -38,27 +38,7 @@ EOS = 2
 SHARD_BATCHES = 64  # 64 * 64 * 289 = 1.18 million tokens a shard
 
 CONTEXT, VOCAB = 256, 512
-CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 5,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "vocab_size": VOCAB,
-    "max_position_embeddings": CONTEXT,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "tie_word_embeddings": True,
-    "bos_token_id": BOS,
-    "eos_token_id": EOS,
-    "torch_dtype": "float16",
-}
+CONFIG = llama_config((64, 160, 5, 4, 2), VOCAB, CONTEXT, (BOS, EOS))
 
 
 # --- text ------------------------------------------------------------------------------------

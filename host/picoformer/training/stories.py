@@ -18,7 +18,7 @@ from .tables import text_of
 if TYPE_CHECKING:
     import torch
 
-# dim, hidden, layers, heads and heads of keys.
+NAMES = "dim", "hidden", "layers", "heads", "kv_heads"
 SIZES = (64, 160, 5, 4, 2), (64, 160, 3, 4, 2), (48, 128, 3, 3, 1), (32, 96, 3, 2, 1)
 PIECES = 512
 CONTEXT = 256
@@ -92,31 +92,14 @@ class StoryJob(Job):
         return digest_of(self.stories)
 
     def shapes(self) -> list[Shape]:
-        names = "dim", "hidden", "layers", "heads", "kv_heads"
-        return [dict(zip(names, size, strict=True)) for size in SIZES]
+        return [dict(zip(NAMES, size, strict=True)) for size in SIZES]
 
     def _config(self, shape: Shape) -> dict[str, Any]:
-        return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "hidden_size": shape["dim"],
-            "intermediate_size": shape["hidden"],
-            "num_hidden_layers": shape["layers"],
-            "num_attention_heads": shape["heads"],
-            "num_key_value_heads": shape["kv_heads"],
-            "head_dim": shape["dim"] // shape["heads"],
-            "vocab_size": self.vocab,
-            "max_position_embeddings": CONTEXT,
-            "hidden_act": "silu",
-            "rms_norm_eps": 1e-5,
-            "rope_theta": 10000.0,
-            "attention_bias": False,
-            "mlp_bias": False,
-            "tie_word_embeddings": True,
-            "bos_token_id": BOS,
-            "eos_token_id": EOS,
-            "torch_dtype": "float16",
-        }
+        from .story_model import llama_config
+
+        dim, hidden, layers, heads, kv_heads = (shape[name] for name in NAMES)
+        size = dim, hidden, layers, heads, kv_heads
+        return llama_config(size, self.vocab, CONTEXT, (BOS, EOS))
 
     def model(self, shape: Shape) -> Any:
         from .story_model import Model

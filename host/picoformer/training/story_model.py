@@ -9,6 +9,39 @@ import torch
 import torch.nn.functional as F
 
 
+def llama_config(
+    size: tuple[int, int, int, int, int], vocab: int, context: int, ends: tuple[int, int],
+    **further: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """config.json of a model of this kind, as Hugging Face's Llama reads it.
+
+    size: dim, feed-forward, layers, heads, and heads of keys and values. ends: ids of BOS and EOS.
+    further: what is otherwise, or added.
+    """
+    dim, hidden, layers, heads, kv_heads = size
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": dim,
+        "intermediate_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": dim // heads,
+        "vocab_size": vocab,
+        "max_position_embeddings": context,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": True,
+        "bos_token_id": ends[0],
+        "eos_token_id": ends[1],
+    }
+    return config | further | {"torch_dtype": "float16"}
+
+
 class Layer(torch.nn.Module):
     """One Llama layer, its query, key and value and its gate and up matrices each in one."""
 
