@@ -20,6 +20,7 @@ from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
 from tools.benchmarks import boards, documents, figures, inputs, kernel_cases, kernels
 from tools.benchmarks import models as modelfigures
+from tools.benchmarks.tables import marked
 from tools.benchmarks import profile as profiles
 from tools.emulation import rp2040, xip
 
@@ -117,7 +118,7 @@ def test_the_page_of_boards_says_what_the_profiles_say():
     for variable in (*variables, *(kind.variable for kind in firmware)):
         assert f"`{variable}`" in text
     with pytest.raises(Error, match="lacks its marks silicon:begin and silicon:end"):
-        boards.page("silicon")
+        marked(boards.PAGE, "silicon", "")
 
 
 @pytest.mark.slow
