@@ -20,8 +20,8 @@ from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
 from tools.benchmarks import boards, documents, figures, inputs, kernel_cases, kernels
 from tools.benchmarks import models as modelfigures
-from tools.benchmarks.tables import marked
 from tools.benchmarks import profile as profiles
+from tools.benchmarks.tables import marked
 from tools.emulation import rp2040, xip
 
 ROOT = Path(__file__).resolve().parents[2]
