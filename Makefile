@@ -1,5 +1,5 @@
 # Everything happens in .venv, which `make setup` builds from the package registry.
-#   make demo    a story from an emulated board        make lint    ruff and mypy
+#   make demo    a story from an emulated board        make lint    ruff, mypy, spelling, prose
 #   make test    the fast tests                        make slow    the long ones
 #   make page-test  the tests of the page in the browser, with what they measure
 #   make bench   the figures in README.md and docs/speed.md, anew (docs/speed.md says with what)
@@ -19,6 +19,8 @@ ARGS ?=
 CHECKPOINT ?= stories260K.bin
 LLAMA2C ?=
 RISCV ?=
+# What is held to be spelled right; of models, what people read of them.
+SPELLED = $(wildcard *.md models/*/README.md) docs host device tools tests web
 
 .PHONY: setup demo test page-test slow lint bench mpy clean
 
@@ -55,6 +57,8 @@ slow: setup
 lint: $(VENV)/.stamp-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell $(SPELLED)
+	$(BIN)/python -m tools.prose
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 	$(PIP) -e '.[plot]'
