@@ -72,7 +72,7 @@ def _run(arguments: list[str]) -> int:
         near = nearest(name, known)
         mean = f"did you mean {near}? " if near else ""
         raise UsageError(f"there is no command {name!r}: {mean}`picoformer --help` lists them")
-    parser = _parser(name)
+    parser = parser_of(name)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         getattr(options, "parser", parser).refuse(unknown)
@@ -103,7 +103,7 @@ class _Help(argparse.HelpFormatter):
         self._action_max_length = 13  # of the longest name, as deep as it stands
 
 
-def _parser(command: str) -> Parser:
+def parser_of(command: str) -> Parser:
     """The arguments of a command and its family, or of all if it is none: each takes time."""
     parser = Parser(
         prog="picoformer",
