@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 import models
-from picoformer.commands.main import _parser
+from picoformer.commands.main import parser_of
 from shell import clone, commands, missing_line, plain, runs, walk
 from tools.markdown import Page
 from tools.pages import READ_FIRST, ROOT, all_pages
@@ -73,7 +73,7 @@ def test_commands_are_commands(path):
             for part in " ".join(map(shlex.quote, words)).split(" '&&' "):
                 name, *given = shlex.split(part) or [""]
                 if name == "picoformer" and given[:1] not in (["--help"], ["--version"]):
-                    options, unknown = _parser(given[0]).parse_known_args(given)
+                    options, unknown = parser_of(given[0]).parse_known_args(given)
                     assert not unknown, f"{path}:{block.line}: {line}"
 
 
