@@ -20,7 +20,7 @@ from picoformer.boards.emulated.flash import announced, running
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import PortError
 from picoformer.boards.port import find_port
-from picoformer.commands.main import FAMILIES, _parser, main
+from picoformer.commands.main import FAMILIES, main, parser_of
 from picoformer.commands.printing import Stages
 
 COMMANDS = [name for names in FAMILIES.values() for name in names]
@@ -247,7 +247,7 @@ def test_the_readmes_commands_are_commands() -> None:
     assert len(listed) > 8
     made = {"models"}
     for words in listed:
-        options, unknown = _parser(words[0]).parse_known_args(words)
+        options, unknown = parser_of(words[0]).parse_known_args(words)
         assert not unknown, words
         if words[0] == "page":
             continue
