@@ -338,7 +338,7 @@ def test_an_update_in_the_guide(unix, own, tmp_path):
 
 
 def test_a_camera_in_the_guide(unix, own, tmp_path):
-    """A frame, dark on white and four times as large as the picture, is classified as the picture."""
+    """A frame, dark on white and four times as large, is classified as the picture is."""
     (code,) = example("images.md", "From a camera", own)
     boot = np.load(models.ROOT / "tests" / "data" / "fashion.npz")["images"][0]
     frame = np.full((120, 160), 255, np.uint8)
