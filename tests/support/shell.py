@@ -218,7 +218,7 @@ def shown_after(page: Page) -> Iterator[tuple[Block, Block | None]]:
 def runs(block: Block) -> bool:
     """Whether the block is run: commands, and programs that are the PC's."""
     if block.language == "python":
-        return bool(PC.search(block.code))
+        return block.words == ("python",) and bool(PC.search(block.code))
     return block.words == ("sh",)
 
 
