@@ -68,7 +68,7 @@ def test_commands_are_commands(path):
             code = re.sub(r"\bN\b", "1", re.sub(r"[][|]", " ", code))
         for line in code.splitlines():
             words = shlex.split(line, comments=True)
-            for part in " ".join(map(shlex.quote, words)).split(" '&&' "):
+            for part in re.split(" '(?:&&|[|])' ", " ".join(map(shlex.quote, words))):
                 name, *given = shlex.split(part) or [""]
                 if name == "picoformer" and given[:1] not in (["--help"], ["--version"]):
                     options, unknown = parser_of(given[0]).parse_known_args(given)
