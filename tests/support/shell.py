@@ -226,9 +226,10 @@ def walk(page: Page, shell: Shell) -> None:
     """Run a page. Skips where something is not installed."""
     for block, text in shown_after(page):
         printed = ""
-        lines = commands(block.code)
         if block.language == "python":
             lines = [f"python - <<'END-OF-BLOCK'\n{block.code}END-OF-BLOCK"]
+        else:
+            lines = commands(block.code)
         for line in lines:
             status, said = shell.run(line)
             if status == MISSING and line.startswith("pip "):
