@@ -163,7 +163,7 @@ def test_the_shape_fits_the_board_and_the_time(tmp_path):
     fast, less, why = shaping.choose(job, pico, cost.milliseconds - 1)
     assert less.milliseconds < cost.milliseconds and fast["dim"] <= shape["dim"]
     assert "the next larger would take" in why
-    with pytest.raises(Error, match="no shape does it in 1 ms on Raspberry Pi Pico"):
+    with pytest.raises(Error, match="no model is small enough for 1 ms on Raspberry Pi Pico"):
         shaping.choose(job, pico, 1)
     with pytest.raises(Error, match="no speed is known"):
         shaping.choose(job, profile("esp32"), 50)
@@ -235,7 +235,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
     assert "is a file; expected a folder" in capsys.readouterr().err
     out = tmp_path / "out"
     assert main(["train", "text", str(data), "-o", str(out), "--latency", "0.1"]) == 1
-    assert "no shape does it in 0.1 ms" in capsys.readouterr().err and not out.exists()
+    assert "no model is small enough for 0.1 ms" in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.slow

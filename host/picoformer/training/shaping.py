@@ -89,9 +89,9 @@ def choose(job: Job, board: Profile, latency: float | None) -> tuple[Shape, Cost
             f"would take {found.milliseconds:g} ms" if slow else "would leave too little heap"
         )
         if i == len(shapes) - 1:
-            limit = f" in {latency:g} ms" if slow else ""
+            limit = f" for {latency:g} ms" if slow else ""
             raise Error(
-                f"no shape does it{limit} on {board.title}: the smallest has {said}"
-                + ("; expected a larger --latency" if slow else "; expected a larger board")
+                f"no model is small enough{limit} on {board.title}: the smallest has {said}; "
+                + ("allow a larger --latency" if slow else "choose a larger board")
             )
     raise AssertionError
