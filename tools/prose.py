@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tools.markdown import Page
 from tools.pages import READ_FIRST, ROOT
 
 WORDS = 30  # of a sentence, at most
@@ -111,8 +111,7 @@ def texts(tokens: list[Token]) -> Iterator[tuple[int, str]]:
 
 def sentences(source: str) -> Iterator[Sentence]:
     """The sentences of a page of Markdown."""
-    source = re.sub(r"\A---\n.*?\n---\n", lambda m: "\n" * m[0].count("\n"), source, flags=re.S)
-    for line, text in texts(MarkdownIt("commonmark").enable("table").parse(source)):
+    for line, text in texts(Page("", source).tokens):
         start = 0
         for end in [*ENDS.finditer(text), None]:
             stop = end.start() if end else len(text)

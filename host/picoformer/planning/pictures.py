@@ -25,7 +25,7 @@ BUFFERS = (
 )
 
 
-def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
+def costs(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
     """(what, bytes as float32 without tricks, bytes here, colour, what makes the difference)."""
     m = planner.model
     stores = [s for s in m.steps if s.op == "store"]
@@ -47,7 +47,7 @@ def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
 
 
 def originals(planner: Planner, b: Budget) -> str:
-    rows = _naive(planner, b)
+    rows = costs(planner, b)
     here = [(r[0], float(r[2]), r[3]) for r in rows]
     lines = [("float32", [(r[0], float(r[1]), r[3]) for r in rows])]
     if b.weights == "ram":
