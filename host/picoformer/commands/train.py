@@ -52,15 +52,17 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--parameters", type=int, metavar="N",
-        help="of the model, at most (default: what the data need and the board holds)",
+        help="the model may have at most N parameters (default: what the data need and the board "
+        "holds)",
     )  # fmt: skip
     p.add_argument(
         "--pieces", type=int, default=0, metavar="N",
-        help="text, pairs: of words, in the vocabulary, at most (default: 2000, 1200)",
+        help="text, pairs: pieces of words in the vocabulary, at most (default: 2000 for text, "
+        "1200 for pairs)",
     )  # fmt: skip
     p.add_argument(
         "--start", default="", metavar="FOLDER",
-        help="pairs: a model that `train pairs` left, to go on with; its shape, its vocabulary",
+        help="pairs: go on with this model of `train pairs`; its shape and vocabulary stay",
     )  # fmt: skip
     p.add_argument(
         "--minutes", type=float, default=10.0, metavar="N",
