@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,11 +29,13 @@ def steps_for_seconds() -> Iterator[None]:
 
 
 def trained(
-    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int
+    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int,
+    more: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Simulator]:
     """What the command says after so many steps, and the model that comes of its folder."""
     pytest.importorskip("torch", reason="torch is missing")
     given = ["train", kind, str(data), "-o", str(out), "--minutes", str(steps / 60), "--json"]
+    given += more
     with steps_for_seconds():
         assert main(given) == 0
     found = json.loads(capsys.readouterr().out)

@@ -247,3 +247,33 @@ def test_snips_in_ten_minutes(tmp_path, capsys):
     assert found["scores"]["sequences"] == 700 and found["scores"]["accuracy_int"] >= 0.975
 
 
+
+
+def test_a_resumed_training_keeps_its_vocabulary(tmp_path, monkeypatch):
+    """The pieces may come out in another order when they are learnt again: ids stay."""
+    pytest.importorskip("torch", reason="torch is missing")
+    from picoformer.training import text as module
+
+    path = write(tmp_path / "a.tsv", made())
+    first = TextJob(path, 1)
+    learn = module.learn_pieces
+    monkeypatch.setattr(module, "learn_pieces", lambda *given: learn(*given)[::-1])
+    again = TextJob(path, 1)
+    assert again.memory() != first.memory() and again.fingerprint() == first.fingerprint()
+    again.recall(first.memory())
+    assert again.memory() == first.memory()
+    assert again.tokenizer.encode("the lamp").ids == first.tokenizer.encode("the lamp").ids
+    again.recall("")
+    assert again.memory() == first.memory()
+
+
+def test_a_vocabulary_and_a_model_of_at_most_so_many(tmp_path):
+    pytest.importorskip("torch", reason="torch is missing")
+    path = write(tmp_path / "a.tsv", made())
+    job = TextJob(path, 1, pieces=90)
+    assert job.vocab == 90 and job.fingerprint() != TextJob(path, 1).fingerprint()
+    board = profile("pico")
+    shape, found, why = shaping.choose(job, board, None, 25_000)
+    assert found.parameters <= 25_000 and "parameters" in why and shape["dim"] == 32
+    with pytest.raises(Error, match="no model is small enough with 500 parameters.*allow more --param"):
+        shaping.choose(job, board, None, 500)
