@@ -17,32 +17,9 @@ from picoformer.planning.profiles import profile
 from picoformer.training import shaping
 from picoformer.training.splitting import split
 from picoformer.training.text import TextJob, mistype
-from trainingdata import steps_for_seconds
+from trainingdata import WORDS, made, steps_for_seconds, write
 
 SNIPS = Path(os.environ.get("PICOFORMER_SNIPS", ""))
-WORDS = {
-    "light": ["lamp", "light", "bulb", "dark", "bright"],
-    "music": ["song", "tune", "play", "album", "band"],
-    "weather": ["rain", "sun", "wind", "storm", "cold"],
-}
-
-
-def made(n: int = 40, seed: int = 1) -> list[tuple[str, str]]:
-    """Texts that a few words tell apart."""
-    draw = random.Random(seed)
-    rest = ["please", "the", "a", "now", "for", "me", "in", "my", "house", "what", "is"]
-    return [
-        (label, " ".join(draw.sample(rest, 3) + [draw.choice(words)] + draw.sample(rest, 2)))
-        for label, words in WORDS.items()
-        for _ in range(n)
-    ]
-
-
-def write(path: Path, rows: list[tuple[str, ...]], mark: str = "\t") -> Path:
-    path.write_text("".join(mark.join(row) + "\n" for row in rows), "utf-8")
-    return path
-
-
 LINES = "".join(f"{label}\t{text}\n" for label, text in made())
 
 
