@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,11 +53,13 @@ def write(path: Path, rows: list[tuple[str, ...]], mark: str = "\t") -> Path:
 
 
 def trained(
-    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int
+    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int,
+    more: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Simulator]:
     """What the command says after so many steps, and the model that comes of its folder."""
     pytest.importorskip("torch", reason="torch is missing")
     given = ["train", kind, str(data), "-o", str(out), "--minutes", str(steps / 60), "--json"]
+    given += more
     with steps_for_seconds():
         assert main(given) == 0
     found = json.loads(capsys.readouterr().out)
