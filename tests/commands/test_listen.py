@@ -109,7 +109,7 @@ def test_what_cannot_be_listened_to(files, built, capsys, tmp_path):
     assert "this model is made to predict, not to classify" in said
     assert "expected a .wav file" in refused(capsys, "listen", path, "--input", "a.csv")
     said = refused(capsys, "listen", path, "--input", short, "--model", "heard")
-    assert "a MODEL.pft runs on the PC: leave it out" in said
+    assert "a MODEL.pft runs on this PC, without --port" in said
     assert "did you mean heard.pft?" in refused(
         capsys, "listen", path.replace("heard", "herd"), "--input", short
     )
