@@ -180,7 +180,7 @@ def test_doubts(built):
     f = built("sound").graph.frames
     good = f.sound(wavs.noise(2500)).astype(int)
     assert not doubts.of_signal(f, good)
-    assert doubts.of_signal(f, 0 * good) == ["the sound is silent: what comes of it says nothing"]
+    assert doubts.of_signal(f, 0 * good) == ["the sound is silent: the result means nothing"]
     quiet = np.rint(f.mean - 2 * f.std + 0 * good).astype(int)
     (said,) = doubts.of_signal(f, quiet)
     decibels = round(2 * f.std.mean() / 256 * 3.0103)
