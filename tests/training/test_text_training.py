@@ -17,32 +17,9 @@ from picoformer.planning.profiles import profile
 from picoformer.training import shaping
 from picoformer.training.splitting import split
 from picoformer.training.text import TextJob, mistype
-from trainingdata import steps_for_seconds
+from trainingdata import WORDS, made, steps_for_seconds, write
 
 SNIPS = Path(os.environ.get("PICOFORMER_SNIPS", ""))
-WORDS = {
-    "light": ["lamp", "light", "bulb", "dark", "bright"],
-    "music": ["song", "tune", "play", "album", "band"],
-    "weather": ["rain", "sun", "wind", "storm", "cold"],
-}
-
-
-def made(n: int = 40, seed: int = 1) -> list[tuple[str, str]]:
-    """Texts that a few words tell apart."""
-    draw = random.Random(seed)
-    rest = ["please", "the", "a", "now", "for", "me", "in", "my", "house", "what", "is"]
-    return [
-        (label, " ".join(draw.sample(rest, 3) + [draw.choice(words)] + draw.sample(rest, 2)))
-        for label, words in WORDS.items()
-        for _ in range(n)
-    ]
-
-
-def write(path: Path, rows: list[tuple[str, ...]], mark: str = "\t") -> Path:
-    path.write_text("".join(mark.join(row) + "\n" for row in rows), "utf-8")
-    return path
-
-
 LINES = "".join(f"{label}\t{text}\n" for label, text in made())
 
 
@@ -247,3 +224,33 @@ def test_snips_in_ten_minutes(tmp_path, capsys):
     assert found["scores"]["sequences"] == 700 and found["scores"]["accuracy_int"] >= 0.975
 
 
+
+
+def test_a_resumed_training_keeps_its_vocabulary(tmp_path, monkeypatch):
+    """The pieces may come out in another order when they are learnt again: ids stay."""
+    pytest.importorskip("torch", reason="torch is missing")
+    from picoformer.training import text as module
+
+    path = write(tmp_path / "a.tsv", made())
+    first = TextJob(path, 1)
+    learn = module.learn_pieces
+    monkeypatch.setattr(module, "learn_pieces", lambda *given: learn(*given)[::-1])
+    again = TextJob(path, 1)
+    assert again.memory() != first.memory() and again.fingerprint() == first.fingerprint()
+    again.recall(first.memory())
+    assert again.memory() == first.memory()
+    assert again.tokenizer.encode("the lamp").ids == first.tokenizer.encode("the lamp").ids
+    again.recall("")
+    assert again.memory() == first.memory()
+
+
+def test_a_vocabulary_and_a_model_of_at_most_so_many(tmp_path):
+    pytest.importorskip("torch", reason="torch is missing")
+    path = write(tmp_path / "a.tsv", made())
+    job = TextJob(path, 1, pieces=90)
+    assert job.vocab == 90 and job.fingerprint() != TextJob(path, 1).fingerprint()
+    board = profile("pico")
+    shape, found, why = shaping.choose(job, board, None, 25_000)
+    assert found.parameters <= 25_000 and "parameters" in why and shape["dim"] == 32
+    with pytest.raises(Error, match="small enough with 500 parameters.*allow more --param"):
+        shaping.choose(job, board, None, 500)
