@@ -75,7 +75,7 @@ def test_listen(files, capsys):
     words = rf"{len(expected)} events in 1.12 s of sound, 9 windows; .* s on the PC"
     assert re.fullmatch(words, last)
     first, program = err.splitlines()
-    assert first == f"next   picoformer deploy {path} --port PORT"
+    assert first == f"next   picoformer deploy {path}"
     assert program.endswith(
         'for event in Listener(Model("/heard.pft"), i2s, hop=0.1, threshold=0.5, rest=0.2): '
         "print(event) (docs/sound.md)"
