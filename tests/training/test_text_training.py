@@ -100,7 +100,7 @@ def test_what_is_odd_is_said(tmp_path):
     said = "\n".join(TextJob(path, 1).doubts)
     for part in (
         "'Music' has 1", "uneven: ", "'music' (44) and 'Music' (1) may be one",
-        "more than once", "1 text under two labels: 'play it' is 'Music' and 'weather'",
+        "more than once", "1 text has two labels: 'play it' is 'Music' and 'weather'",
         "2 empty lines",
     ):  # fmt: skip
         assert part in said, said

@@ -213,7 +213,7 @@ def _forms(budgets: dict[tuple[int, int], Budget]) -> str:
 
 def after_convert(r: Report) -> list[str]:
     """What to do with a new model file: try it here, and put it on a board."""
-    return [how_to_simulate(load(r.path), r.path), f"picoformer deploy {r.path} --port PORT"]
+    return [how_to_simulate(load(r.path), r.path), f"picoformer deploy {r.path}"]
 
 
 def _print_report(r: Report, every: bool) -> None:

@@ -110,7 +110,7 @@ def _listen(o: argparse.Namespace) -> None:
     sim = Simulator(load(o.file))
     heard = _heard(sim.frames, sim.model.task)
     _find(o, sim, sim.frames, sound(o.input, heard.rate))
-    then(o, f"picoformer deploy {o.file} --port PORT", _program(o, Path(o.file).stem))
+    then(o, f"picoformer deploy {o.file}", _program(o, Path(o.file).stem))
 
 
 def _on_board(o: argparse.Namespace) -> None:
