@@ -180,14 +180,17 @@ def commands(block: str) -> list[str]:
 
 TOLD = re.compile(r"\s# -> (.*)$")  # at the end of a command: what it prints
 
-UNITS = r"s|ms|µs|seconds?|minutes?|(?:tokens|rows|KB|MB)(?: a second|/s)"
+UNITS = r"s|ms|µs|seconds?|minutes?|(?:tokens |rows )?a second|(?:tokens|KB|MB)/s|bytes of heap"
 TIME = re.compile(rf"\d[\d,.]*(?= ?(?:{UNITS})\b)")
-NEXT = re.compile(r"/dev/pts/\d+|socket://[\w.:]+")
+FREE = re.compile(r"\b\d{1,3}(,\d{3}){2,}\b")  # a million and more: a heap or a flash
+VERSION = re.compile(r"\b\d+\.\d+\.\d+\b")
+PORT = re.compile(r"/dev/pts/\d+|socket://[\w.:]+")
 
 
 def plain(text: str) -> str:
-    """What is printed, but for what differs from run to run: times, rates, and the port."""
-    text = NEXT.sub("PORT", TIME.sub("N", text.replace("\r", "\n")))
+    """What is printed, but for what differs: times, what is free, versions, the port."""
+    text = FREE.sub("N", TIME.sub("N", text.replace("\r", "\n")))
+    text = PORT.sub("PORT", VERSION.sub("V", text))
     return " ".join(text.split())
 
 
@@ -215,7 +218,7 @@ def shown_after(page: Page) -> Iterator[tuple[Block, Block | None]]:
 def runs(block: Block) -> bool:
     """Whether the block is run: commands, and programs that are the PC's."""
     if block.language == "python":
-        return bool(PC.search(block.code))
+        return block.words == ("python",) and bool(PC.search(block.code))
     return block.words == ("sh",)
 
 
