@@ -93,7 +93,9 @@ class Stage:
         """A page as Zensical gets it."""
         page = Page(path)
         self.turned(path, page.tokens)
-        parts = ["---\ntitle: Transformers on microcontrollers\n---\n"] if path == pages.HOME else []
+        parts = []
+        if path == pages.HOME:
+            parts.append("---\ntitle: Transformers on microcontrollers\n---\n")
         for block in blocks(page.tokens):
             if block[0].type == "heading_open":
                 text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", block[1].content)
