@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,29 @@ def steps_for_seconds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "time", SimpleNamespace(time=lambda: float(next(clock))))
         yield
+
+
+WORDS = {
+    "light": ["lamp", "light", "bulb", "dark", "bright"],
+    "music": ["song", "tune", "play", "album", "band"],
+    "weather": ["rain", "sun", "wind", "storm", "cold"],
+}
+
+
+def made(n: int = 40, seed: int = 1) -> list[tuple[str, str]]:
+    """Texts that a few words tell apart."""
+    draw = random.Random(seed)
+    rest = ["please", "the", "a", "now", "for", "me", "in", "my", "house", "what", "is"]
+    return [
+        (label, " ".join(draw.sample(rest, 3) + [draw.choice(words)] + draw.sample(rest, 2)))
+        for label, words in WORDS.items()
+        for _ in range(n)
+    ]
+
+
+def write(path: Path, rows: list[tuple[str, ...]], mark: str = "\t") -> Path:
+    path.write_text("".join(mark.join(row) + "\n" for row in rows), "utf-8")
+    return path
 
 
 def trained(

@@ -92,7 +92,7 @@ def _job(o: argparse.Namespace) -> Job:
     columns = [c.strip() for c in o.columns.split(",") if c.strip()]
     data = Path(o.data)
     if (columns or o.split) and o.kind not in ("text", "pairs"):
-        raise Error(f"train {o.kind} takes no --columns and no --split: its data have no table")
+        raise Error(f"--columns and --split are for tables, and train {o.kind} reads none")
     if o.pieces and o.kind not in ("text", "pairs"):
         raise Error(f"train {o.kind} takes no --pieces: it has no vocabulary of merges to choose")
     if o.start and o.kind != "pairs":

@@ -111,7 +111,7 @@ class PairJob(Job):
         keys = [plain(source) for source, _ in pairs]
         parts = split(keys, [""] * len(pairs), [part for _, part, _ in rows])
         if again := len(pairs) - len(set(pairs)):
-            self.doubts.append(f"{again} pairs more than once")
+            self.doubts.append(f"{again} pairs are copies of others")
         if same := sum(source == target for source, target in pairs):
             self.doubts.append(f"in {same} pairs the target is the source")
         if len(pairs) < 1000:

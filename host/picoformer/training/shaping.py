@@ -99,14 +99,14 @@ def choose(
             refused = "would leave too little heap"
         if i == len(shapes) - 1:
             if large:
-                limit = f" in {parameters:,} parameters"
-                wanted = "more --parameters, or less --pieces"
+                limit = f" with {parameters:,} parameters"
+                wanted = "allow more --parameters, or take less --pieces"
             elif slow:
-                limit, wanted = f" in {latency:g} ms", "a larger --latency"
+                limit, wanted = f" for {latency:g} ms", "allow a larger --latency"
             else:
-                limit, wanted = "", "a larger board"
+                limit, wanted = "", "choose a larger board"
             raise Error(
-                f"no shape does it{limit} on {board.title}: the smallest has {said}; "
-                f"expected {wanted}"
+                f"no model is small enough{limit} on {board.title}: the smallest has {said}; "
+                f"{wanted}"
             )
     raise AssertionError
