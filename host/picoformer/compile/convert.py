@@ -59,7 +59,8 @@ def convert(
     what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
     `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
     of the matrices that suffer most get 8 bits as fit in it. distill: steps of training behind
-    the rounding, so that the model gives what the checkpoint gives for `data` (needs torch).
+    the rounding, so that the model gives what the checkpoint gives for `data` (needs torch); where
+    that gains nothing on examples that were set apart, the model stays as it was rounded.
     key_bits: 12 or 8, value_bits: 8 or 4, of the cache. progress: wraps the iteration over what
     takes long; a method `say` of it is told the name of what comes next. Raises Error.
     """
@@ -88,8 +89,9 @@ def convert(
         rounded = _to_4_bits(
             graph, rows, group_size, max_bytes, lambda r: len(made(graph, r)[1]), progress
         )
+    trained = None
     if distill is not None:
-        graph, rounded = training.distill(
+        graph, rounded, trained = training.distill(
             graph, rounded, distill, rows, key_bits, value_bits, progress=progress
         )
     say("compiling")
@@ -111,6 +113,7 @@ def convert(
         calibration=_calibrated_on(graph, rows, data),
         text=not tokens or any(vocabulary.pieces),
         notes=vocabulary.notes,
+        distilled=trained,
         seconds=time.perf_counter() - start,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import Compiled
+from .distill import Training
 from .matrices import Matrix4
 
 
@@ -32,10 +33,14 @@ class Report:
     calibration: str = ""
     text: bool = True  # False: without a tokenizer, for token ids alone
     notes: list[str] = field(default_factory=list)  # what is to be known besides
+    distilled: Training | None = None  # what training came to
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        if self.distilled is None:
+            del found["distilled"]
+        return found
 
 
 def errors(compiled: Compiled) -> dict[str, float]:
