@@ -14,8 +14,8 @@ from test_json import holds, said
 
 LINES = {
     True: "in 20 steps from 0.05 to 0.021 nats a prediction, on 32 examples set apart",
-    False: "20 steps gained nothing (0.05 before, 0.021 at best, nats a prediction, on 32 examples "
-    "set apart): the model stays as it was rounded",
+    False: "20 steps gained nothing (0.05 before, 0.021 at best, nats a prediction, on 32 "
+    "examples set apart): the model stays as it was rounded",
 }
 
 

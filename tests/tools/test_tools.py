@@ -19,7 +19,9 @@ from picoformer.boards.emulated import esp32, pico, pico2
 from picoformer.boards.emulated.rp2040 import FS_OFFSET
 from picoformer.compile.modelfile import load
 from tools.benchmarks import boards, documents, figures, inputs, kernel_cases, kernels
+from tools.benchmarks import models as modelfigures
 from tools.benchmarks import profile as profiles
+from tools.benchmarks.tables import marked
 from tools.emulation import rp2040, xip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,12 +118,13 @@ def test_the_page_of_boards_says_what_the_profiles_say():
     for variable in (*variables, *(kind.variable for kind in firmware)):
         assert f"`{variable}`" in text
     with pytest.raises(Error, match="lacks its marks silicon:begin and silicon:end"):
-        boards.page("silicon")
+        marked(boards.PAGE, "silicon", "")
 
 
 @pytest.mark.slow
 def test_the_page_of_boards_says_what_the_plan_says():
     assert boards.page("fits") == boards.PAGE.read_text()
+    assert boards.readme() == boards.README.read_text()
 
 
 def test_kernels_are_measured_on_a_port(tmp_path):
@@ -154,6 +157,8 @@ def test_kernels_are_measured_on_a_port(tmp_path):
 
 def test_documents_say_what_the_figures_say():
     assert documents.stale() == []
+    for path, text in modelfigures.rendered().items():
+        assert path.read_text(encoding="utf-8") == text
     pictures = sorted(p.name for p in documents.IMAGES.glob("speed-*.png"))
     assert pictures == ["speed-kernels.png", "speed-rp2040.png", "speed-unix.png"]
     assert all(p.stat().st_size < 60_000 for p in documents.IMAGES.glob("speed-*.png"))

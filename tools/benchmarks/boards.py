@@ -1,4 +1,4 @@
-"""The tables of docs/boards.md: the boards of planning/profiles.py, what ran, and what fits.
+"""The tables of docs/boards.md and of README: the boards of the profiles, what ran, what fits.
 
     python -m tools.benchmarks.boards           # write them again, half a minute
 
@@ -14,15 +14,16 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from picoformer import Error, convert
+from picoformer import convert
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES, Profile
 from tools import ROOT
-from tools.benchmarks.tables import CALLED, READERS
+from tools.benchmarks.tables import CALLED, READERS, marked
 from tools.command import finish
 
 PAGE = ROOT / "docs" / "boards.md"
 RAN = ROOT / "docs" / "boards.json"
+README = ROOT / "README.md"
 MODELS = ("stories", *READERS, *CALLED)
 
 
@@ -77,6 +78,21 @@ def fits() -> str:
     return table(["board", *MODELS], [*rows, ["all", *full]])
 
 
+def short() -> str:
+    """README's table: of each board its memory, how much of a story it holds, what it ran on."""
+    records = {r["board"]: r for r in json.loads(RAN.read_text(encoding="utf-8"))}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "stories.pft")
+        convert(ROOT / "models" / "stories", path)
+        for p in PROFILES.values():
+            plan, ran = Planner(path, p), records.get(p.name)
+            where = f"{ran['on']}, firmware {ran['firmware'].split()[-1]}" if ran else "not tried"
+            rows.append([p.title, f"{p.heap.bytes:,}", p.kernels, str(plan.longest()), where])
+    head = ["board", "free memory", "kernels", "our story model: tokens", "tried on"]
+    return table(head, rows)
+
+
 TABLES = {"known": known, "ran": ran, "fits": fits}
 
 
@@ -84,17 +100,19 @@ def page(*names: str) -> str:
     """The page, with these of `TABLES` written again. Raises Error."""
     text = PAGE.read_text(encoding="utf-8")
     for name in names:
-        before, begin, rest = text.partition(f"<!-- {name}:begin -->\n")
-        _, end, after = rest.partition(f"<!-- {name}:end -->")
-        if not begin or not end:
-            raise Error(f"{PAGE} lacks its marks {name}:begin and {name}:end")
-        text = before + begin + TABLES[name]() + end + after
+        text = marked(PAGE, name, TABLES[name](), text)
     return text
+
+
+def readme() -> str:
+    """README, with its table written again."""
+    return marked(README, "boards", short())
 
 
 def run() -> None:
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     PAGE.write_text(page(*TABLES), encoding="utf-8")
+    README.write_text(readme(), encoding="utf-8")
 
 
 if __name__ == "__main__":

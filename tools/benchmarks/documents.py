@@ -28,16 +28,14 @@ from tools.benchmarks import pico, unix
 from tools.benchmarks.figures import save
 from tools.benchmarks.plots import need_plots, plot_kernels
 from tools.benchmarks.speed_page import page
-from tools.benchmarks.summaries import card, section
-from tools.benchmarks.tables import CALLED, READERS
+from tools.benchmarks.summaries import card, readme
+from tools.benchmarks.tables import CALLED, READERS, marked
 from tools.command import finish
 
 FIGURES = ROOT / "docs" / "speed.json"
 PAGE = ROOT / "docs" / "speed.md"
 README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
-BEGIN = "<!-- speed:begin: written by tools/benchmarks/documents.py -->\n"
-END = "<!-- speed:end -->"
 CONTEXT = 256
 
 # What is measured, and how: the tool and its options. {}: the checkpoint.
@@ -97,22 +95,13 @@ def pictures(figures: dict[str, Any]) -> None:
     plot_kernels(IMAGES / "speed-kernels.png", figures["kernels"]["kernels"])
 
 
-def between(path: Path, text: str) -> str:
-    """A file with other text between its marks. Raises Error."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise Error(f"{path} lacks its marks {BEGIN.strip()} and {END}")
-    return before + begin + text + end + after
-
-
 def rendered(figures: dict[str, Any]) -> dict[Path, str]:
     """The files that depend on the figures, with what they should contain."""
-    out = {README: between(README, section(figures)), PAGE: page(figures)}
+    out = {README: marked(README, "speed", readme(figures)), PAGE: page(figures)}
     for name in ("stories", *READERS, *CALLED):
         if name in figures:
             path = ROOT / "models" / name / "README.md"
-            out[path] = between(path, card(name, figures))
+            out[path] = marked(path, "speed", card(name, figures))
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tools.benchmarks.figures import number
 from tools.benchmarks.pico import HEAP_STEP, ms
 from tools.benchmarks.profile import rows
+from tools.benchmarks.summaries import overview
 from tools.benchmarks.tables import CALLED, readers, silicon, silicon_ms, table, unix_rows
 from tools.emulation.rp2040 import CLOCK_HZ
 
@@ -15,6 +16,9 @@ def page(figures: dict[str, Any]) -> str:
     """The page."""
     return f"""\
 {HEAD}
+## In short
+
+{overview(figures)}
 ## The emulated Pico
 
 {speeds(figures)}

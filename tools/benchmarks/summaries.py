@@ -1,4 +1,4 @@
-"""The README's section on speed, and what the models' cards say of a microcontroller."""
+"""What README, the beginning of docs/speed.md and the models' cards say of a microcontroller."""
 
 from __future__ import annotations
 
@@ -47,15 +47,37 @@ def both_cores(figures: dict[str, Any]) -> list[list[str]]:
         }
         bits = f"{r['weight_bits']}-bit weights, {r['key_bits']}-bit keys"
         out.append([
-            f"{r['title'][0].upper()}{r['title'][1:]}, {bits}: [both cores]"
-            "(docs/speed.md#both-cores), one",
+            f"{r['title'][0].upper()}{r['title'][1:]}, {bits}: [both cores](#both-cores), one",
             f"{best[2]:.1f}, {best[1]:.1f}", "",
         ])  # fmt: skip
     return out
 
 
-def section(figures: dict[str, Any]) -> str:
-    """The README's section, without its marks."""
+def readme(figures: dict[str, Any]) -> str:
+    """README's table: stories260K, first 128 positions, tokens a second."""
+    rows = []
+    for r in figures.get("cores", []):
+        one, both = ([w for w in r["rows"] if w["cores"] == cores] for cores in (1, 2))
+        cells = [max(w["tokens_per_second"] for w in rows) for rows in (one, both)]
+        cells.append(max(w["prompt_tokens_per_second"] for w in both))
+        waits = "flash as fast as RAM" not in r["title"]
+        name = r["title"][2:].partition(",")[0]
+        said = "**estimated**, with the waits for its flash" if waits else "emulated"
+        what = f"{name}, {said}, {r['weight_bits']}-bit weights"
+        rows.append([what, *(f"{c:.0f}" for c in cells)])
+    runs = figures["unix"]["runs"]
+    others = {
+        "viper, weights in ram": "a PC, MicroPython's unix port",
+        "llama2.c run": "the same PC, llama2.c's `run` (C, float, -O3)",
+    }
+    for name, said in others.items():
+        if name in runs:
+            rows.append([said, f"{runs[name]['tokens_per_second']:,.0f}", "", ""])
+    return table(["tokens a second", "one core", "both cores", "reading a prompt"], rows)
+
+
+def overview(figures: dict[str, Any]) -> str:
+    """The beginning of docs/speed.md."""
     pico, own, unix = figures["rp2040"], figures["stories"], figures["unix"]
     x = pico["xip"]
     rows = []
@@ -106,8 +128,6 @@ least in which the model loads and runs, the runtime included.
 
 The Pico's kernels are Cortex-M0+ assembler, which Python programs write: {min(linear):.1f} to
 {max(linear):.1f} cycles a multiply-accumulate with requantization and the call, weights in RAM.
-[docs/speed.md](docs/speed.md) shows where a token's cycles go, the speed of each kernel, what
-flash may cost on silicon and why, and how to measure it all again (`make bench`).
 """
 
 

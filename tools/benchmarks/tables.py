@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+from picoformer import Error
 from tools.benchmarks.pico import ms
 
 READERS = ("intents", "sentiment")  # the parts whose models take a text whole
@@ -16,6 +19,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines).replace("|  |", "| |").replace("|  |", "| |") + "\n"
+
+
+def marked(path: Path, name: str, new: str, text: str | None = None) -> str:
+    """A file, or `text` for it, with `new` between the marks of a name. Raises Error."""
+    text = path.read_text(encoding="utf-8") if text is None else text
+    marks = re.search(rf"(<!-- {name}:begin[^\n]*-->\n)(.*?)(<!-- {name}:end -->)", text, re.S)
+    if not marks:
+        raise Error(f"{path} lacks its marks {name}:begin and {name}:end")
+    return text[: marks.end(1)] + new + text[marks.start(3) :]
 
 
 def silicon(result: dict[str, Any], which: str) -> str:
