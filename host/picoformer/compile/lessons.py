@@ -21,8 +21,8 @@ TOKENS = 1024  # of a step, about
 BATCH = (4, 64)  # sequences of a step, at least and at most
 WRITTEN = 256  # texts that are written side by side
 # Set apart to see what training gains: one example of so many, batches at most, and steps of
-# training for each of these batches; in how many parts they are looked at, at least.
-APART, APART_BATCHES, APART_STEPS, PARTS = 8, 8, 20, 8
+# training for each of these batches.
+APART, APART_BATCHES, APART_STEPS = 8, 8, 20
 
 
 def lessons(
@@ -74,21 +74,37 @@ def _translated(
     return out
 
 
+def parts(
+    graph: Graph, data: list[Example] | None, steps: int, seed: int,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[list[Example], list[Example]]:  # fmt: skip
+    """(what to learn from, other examples that tell what was learnt)."""
+    examples = lessons(graph, data, steps, seed, progress)
+    if data is not None or graph.task != "generate":
+        return set_apart(examples, steps, seed)
+    rows = sample(graph, _most(examples, steps), len(examples[0].tokens), seed + len(examples))[0]
+    return examples, [Example(row) for row in rows]
+
+
+def _most(examples: list[Example], steps: int) -> int:
+    """Examples to set apart, at most."""
+    return batch_size(_longest(examples)) * min(max(steps // APART_STEPS, 1), APART_BATCHES)
+
+
 def set_apart(
     examples: list[Example], steps: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """(examples to learn from, others that tell what was learnt). One alone is both."""
     order = np.random.default_rng(seed).permutation(len(examples))
-    most = batch_size(_longest(examples)) * min(max(steps // APART_STEPS, 1), APART_BATCHES)
-    n = min(max(len(examples) // APART, 1), most)
+    n = min(max(len(examples) // APART, 1), _most(examples, steps))
     apart, rest = ([examples[i] for i in some] for some in (order[:n], order[n:]))
     return rest or apart, apart
 
 
 def side_by_side(torch: Any, examples: list[Example]) -> list[Batch]:
     """All the examples, in batches of about the same size."""
-    count = max(-(-len(examples) // batch_size(_longest(examples))), PARTS)
-    return [batch(torch, examples[i::count]) for i in range(min(count, len(examples)))]
+    count = -(-len(examples) // batch_size(_longest(examples)))
+    return [batch(torch, examples[i::count]) for i in range(count)]
 
 
 def batch_size(longest: int) -> int:
