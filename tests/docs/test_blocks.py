@@ -1,4 +1,10 @@
-"""The blocks of README and the guides do what they say, on an emulated board."""
+"""The blocks of README and the guides do what they say, on an emulated board.
+
+A block of `sh` is run, line by line; so is one of `python` that imports what only the PC has.
+A block of `text` after it has lines that must be printed, in order: `...` stands for anything, and
+times, rates, versions, ports and heaps may be others. `# -> TEXT` after a command means the same.
+`sh notest`, `python notest` and `text notest` are only shown.
+"""
 
 from __future__ import annotations
 
