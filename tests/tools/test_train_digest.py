@@ -12,6 +12,7 @@ from picoformer import Board, convert, evaluate, importers
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.data.examples import read_examples
 from shipped import check_rows, check_weights, llama_shapes, load, percent, read_tensors
+from tools.benchmarks.models import summaries
 from tools.training import made_up_logs
 from tools.training.made_up_logs import Events, make_log, read_log, read_summary, right
 
@@ -217,6 +218,17 @@ def test_rows_of_token_ids_are_logs_with_their_summaries(training, own, tmp_path
     for e, (log, summary) in zip(rows, found, strict=True):
         told = encoder(training).summary(summary)
         assert e.tokens.tolist() == model.tokenizer.prompt(log) + told
+
+
+def test_summaries_are_judged_alone(training, own, tmp_path):
+    """Without the logs; to the letter, as the integers would write them."""
+    found = training.held_out("validation", 12, encoder(training))
+    np.save(tmp_path / "rows.npy", training.rows_of(found, encoder(training)))
+    model = own("digest")
+    scores = summaries(model.path, FOLDER, tmp_path / "rows.npy")
+    wrote = ["".join(model.sim.generate(log)) for log, _ in found]
+    assert scores["exact_int"] == training.scores(found, wrote)["all"] / 12
+    assert scores["sequences"] == 12 and 0 < scores["kl"] < 0.01
 
 
 def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):

@@ -96,11 +96,11 @@ def summaries(path: Path, source: Path, data: Path) -> dict[str, Any]:
     """
     sim, graph = Simulator(path), importers.read(source)[0]
     rows = read_examples(data, sim.tokenizer, sim.context, graph)
-    model, nats, right = FloatModel(graph), [], []
+    nats, right = [], []
     begun = sim.tokenizer.prompt("")[-1]
     for e in rows:
         at = e.tokens.tolist().index(begun)
-        both = e.run(model), sim.machine.example(e) * sim.logit_scale
+        both = e.run(FloatModel(graph)), sim.machine.example(e) * sim.logit_scale
         exact, ours = (log_softmax(logits[at:-1]) for logits in both)
         nats.append((np.exp(exact) * (exact - ours)).sum(-1))
         right.append([(v.argmax(-1) == e.tokens[at + 1 :]).all() for v in (exact, ours)])
