@@ -3,7 +3,7 @@
 import gc
 from array import array
 
-from . import modelfile, program, regions
+from . import program, regions
 from .errors import Error, free
 
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
@@ -25,7 +25,7 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     try:
         others = _modules(f, parts[3], words, kernels, tiled)
         gc.collect()
-        modelfile.read(f, parts[0], modelfile.META)
+        regions.read(f, parts[0], "metadata")
         _describe(model, f, parts[0], words, tables, context)
         model.kernels = kernels.__name__.rpartition("_")[2]
         model.tokenizer = _tokenizer(f, parts[3], model.vocab, held)
@@ -35,7 +35,7 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     tiles = None
     if tiled:
         if not source:
-            modelfile.read(f, parts[4], modelfile.WEIGHTS)
+            regions.read(f, parts[4], "weights")
         tiles = _tiles(source, f, parts[4][0], words, model.context, ample, held)
         memory[3] = tiles.buffer
     model._batch = min(words[1], model.context)
@@ -60,6 +60,8 @@ def _modules(f, section, words, kernels, tiled):
     reader_of(int.from_bytes(f.read(4), "little"))
     if tiled:
         from .weights import Tiles  # noqa: F401
+    if words[12] == program.GENERATE:
+        from . import sampling  # noqa: F401
     # Kernels that most models do not need, and some have no room for.
     others = {}
     if kernels.BIAS and program.signal(words):
@@ -164,7 +166,7 @@ def _describe(model, f, section, words, tables, context):
 
 def _tokenizer(f, section, vocab, held):
     tokens = held[2] if held else bytearray(section[1])
-    modelfile.read(f, section, modelfile.TOKENIZER, tokens)
+    regions.read(f, section, "tokenizer", tokens)
     made = tokenizer(tokens)
     regions.forget("tokenizer_added")  # until a text has such a token
     if made.vocab_size != vocab:
@@ -189,7 +191,7 @@ def _meta(f, section):
     import json
 
     try:
-        meta = json.loads(modelfile.read(f, section, modelfile.META, bytearray(section[1])))
+        meta = json.loads(regions.read(f, section, "metadata", bytearray(section[1])))
         return meta if isinstance(meta, dict) else {}
     except (ValueError, RuntimeError):  # the latter: nested too deep
         return {}

@@ -7,7 +7,6 @@ On a Pico that is 16 KB of heap, and then 6.
 
 import gc
 import sys
-from binascii import crc32
 
 from . import regions
 from .errors import Error, free
@@ -55,6 +54,7 @@ def load(model, f, path, context, weights, kernels, spare, cores):
                 gc.collect()
             if held is None and not last:
                 continue
+            regions.forget("modelfile")
             if held:
                 ample = 0  # frames have their places
             room = None if weights else spare
@@ -119,13 +119,15 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
     regions.forget(*_GOING)
     _reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
+    bring = None
+    if native and weights == "flash" and spare is not None:
+        from .copies import bring
     need = regions.sizes(words, model.context, model.in_ram >> 2)
     # Unless the file is another one by now.
     blocks = held[1] if held and held[0] == need else _allocate(model, words, need, native)
     held = None
     if blocks[0]:
-        wrong = "model file is corrupt: checksum of its weights differs; convert or copy it again"
-        _read(f, parts[4], blocks[0], wrong)
+        regions.read(f, parts[4], "weights", blocks[0])
         memory[3] = blocks[0]
     memory[0] = blocks[1]
     memory.extend(blocks[2:])
@@ -146,8 +148,8 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
             shared = prepare(model, words, memory[regions.RUNS])
             prepare = None
             regions.forget("cores")
-        if weights == "flash" and spare is not None:
-            copies = _bring(model, memory, matrices, spare)
+        if bring:
+            copies = bring(model, memory, matrices, spare)
         model._space = _relocate(model, memory, kernels.BIAS, words, operands, copies)
         if shared:
             share(model, memory, words, model._space, kernels.BIAS, *shared)
@@ -166,16 +168,10 @@ def _reread(f, section, tokens):
     for i in range(0, len(tokens), 256):
         view[i : i + 256] = none[: len(tokens) - i]
     gc.collect()
-    wrong = "the model file has changed while it was read: load it again"
-    _read(f, section, tokens, wrong)
-
-
-def _read(f, section, into, wrong):
-    """Read a section without `modelfile`, which is gone; raises Error(wrong)."""
-    f.seek(section[0])
-    f.readinto(into)
-    if crc32(into) & 0xFFFFFFFF != section[2]:
-        raise Error(wrong)
+    try:
+        regions.read(f, section, "tokenizer", tokens)
+    except Error:
+        raise Error("the model file has changed while it was read: load it again")
 
 
 def _allocate(model, words, need, native):
@@ -202,78 +198,6 @@ def _left():
 
     most = largest()
     return "%d are free, %d in one piece" % (free(), most)
-
-
-def _bring(model, memory, matrices, spare):
-    """Copy matrices from mapped flash, which is slower, while `spare` bytes of the heap are free.
-
-    matrices: where the runs of each begin and end. Returns the copies, by place in the runs.
-    """
-    runs = memory[regions.RUNS]
-    gc.collect()
-    if model.sound:  # and what its Features take
-        from .sound import sizes
-
-        work, samples, rows = sizes(model.sound, model.frames[0])
-        spare += 4 * work + 2 * samples + 2 * rows + 512
-    room = free() - spare
-    held = {}
-    copies = {}  # by the first word in flash: a head may be the embedding
-    for i in range(0, len(matrices), 2):
-        first, end = matrices[i], matrices[i + 1]
-        n = 0
-        for k in range(first + 1, end, 2):
-            n += 4 * runs[k]
-        block = copies.get(runs[first])
-        if not block or len(block) != n:
-            if n + 64 > room:
-                continue
-            try:
-                block = _copy(model, memory, first, end, n)
-            except MemoryError:
-                continue
-            room -= n + 64
-            copies[runs[first]] = block
-        runs[first + 1] = n >> 2
-        held[first] = block
-    if 2 * len(held) == len(matrices):
-        model.weights = "ram"
-        model._mapped = memory[3] = None
-        return held
-    # The beginning of the matrix whose runs are the last ones, behind which there is one more.
-    end = len(runs) - 2
-    n = room - 64 & ~3
-    for i in range(0, len(matrices), 2):
-        first = matrices[i]
-        while matrices[i + 1] == end and first not in held and n > 1024:
-            try:
-                held[first] = _copy(model, memory, first, end, n)
-            except MemoryError:
-                n = n >> 3 << 2
-    return held
-
-
-def _copy(model, memory, first, end, n):
-    """A copy of the first n bytes of a matrix; its runs, from `first` to `end`, begin with it."""
-    runs = memory[regions.RUNS]
-    view = memory[3]
-    block = bytearray(n)
-    at = 0
-    rest = []
-    for k in range(first, end, 2):
-        start = runs[k] >> 6 << 2
-        size = min(4 * runs[k + 1], n - at)
-        block[at : at + size] = view[start : start + size]
-        at += size
-        if size < 4 * runs[k + 1]:
-            rest.append(runs[k] + (size << 4))
-            rest.append(runs[k + 1] - (size >> 2))
-    runs[first + 1] = n >> 2
-    for k in range(len(rest)):
-        runs[first + 2 + k] = rest[k]
-    memory.append(block)
-    model.in_ram += n
-    return block
 
 
 def _relocate(model, memory, bias, words, operands, held):

@@ -4,7 +4,6 @@ import gc
 from array import array
 
 from .errors import Error
-from .sampling import samples, sampling, seed_word
 
 try:
     from _thread import allocate_lock
@@ -299,6 +298,8 @@ class Model:
         """
 
         def begin():
+            from .sampling import samples, sampling, seed_word
+
             self._made_to("generate")
             numbers = sampling(temperature, top_p, self.bits)
             if numbers[0] and not samples(self.vocab, self._exp2):
