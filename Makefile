@@ -2,7 +2,7 @@
 #   make demo    a story from an emulated board        make lint    ruff, mypy, spelling, prose
 #   make test    the fast tests                        make slow    the long ones
 #   make page-test  the tests of the page in the browser, with what they measure
-#   make bench   the figures in README.md and docs/speed.md, anew (docs/speed.md says with what)
+#   make bench   the figures in README.md and docs/speed.md, and drawings, anew (docs/speed.md says how)
 #   make docs    the site of these pages, in site/      make docs-serve  the same, while you write
 #   make mpy     packages for mpremote mip, one for each architecture of boards, with its .mpy files
 #   make clean   remove whatever make made
@@ -78,6 +78,7 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tools.benchmarks.documents --measure $(CHECKPOINT) \
 		$(if $(LLAMA2C),--llama2c $(LLAMA2C)) $(if $(RISCV),--riscv $(RISCV))
+	$(BIN)/python -m tools.pictures $(CHECKPOINT)
 
 mpy: setup
 	$(BIN)/python -m tools.mip

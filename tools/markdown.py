@@ -51,8 +51,8 @@ class Page:
     """A page of the repository by its path, or of the text that is given."""
 
     path: str
-    source: str | None = None
-    tokens: list[Token] = field(default_factory=list)
+    source: str | None = field(default=None, repr=False)
+    tokens: list[Token] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         if self.source is None:

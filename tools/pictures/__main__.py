@@ -19,13 +19,16 @@ from . import head, memory, running
 FOLDER = head.ROOT / "docs" / "images"
 
 
-def explaining(checkpoint: str | Path) -> dict[str, str]:
+LONGEST = 512  # positions of the picture of contexts
+
+
+def explaining(checkpoint: str | Path, longest: int = LONGEST) -> dict[str, str]:
     """The pictures of a checkpoint on a Pico, by their files' names."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{Path(checkpoint).stem}.pft"
         convert(checkpoint, path)
         long = Path(folder) / "long.pft"
-        convert(checkpoint, long, context=512)
+        convert(checkpoint, long, context=longest)
         planner = Planner(path, profile("pico"))
         return {
             "how-token.svg": running.token(planner.model),

@@ -37,7 +37,7 @@ def picture(width: int, height: int, label: str, inside: Iterable[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(label)}"><style>{STYLE}</style>\n'
-        f'<rect class="bg" width="{width}" height="{height}" rx="12"/>\n{body}\n</svg>\n'
+        f'<rect class="bg" width="{width}" height="{height}"/>\n{body}\n</svg>\n'
     )
 
 

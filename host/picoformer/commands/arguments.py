@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from ..errors import Error
 
 PORT = (
-    "the board's serial port, as `picoformer ports` lists it; a pyserial URL; or emulator, "
-    "emulator:pico, emulator:pico2 or emulator:esp32 for a board that this PC emulates (default: "
-    "the variable PICOFORMER_PORT, else the only connected board)"
+    "the board's port: one that `picoformer ports` lists, a pyserial URL, or emulator, "
+    "emulator:pico, emulator:pico2, emulator:esp32 (default: PICOFORMER_PORT, else the only "
+    "connected board)"
 )
 CONFIG = "JSON description of a PyTorch or Keras file (default: NAME.json beside it)"
 QUIET = "print no warnings, progress bars or next steps"
