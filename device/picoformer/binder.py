@@ -15,22 +15,25 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
 
     words, tables: as check.proved gives them.
     source, ample: what else than the file the weights are read from, and by how much memory.
-    held: where tokenizer and tile are to lie behind, if they have a place already.
+    held: where tokenizer and tile are to lie behind, if they have a place already; the former
+    comes behind this then.
     Returns which of the program's words are operands, the list of its regions, what reads
     tiles, or None, and the runs of each matrix. Raises Error.
     """
     regions.threshold(regions.EARLY)
     gc.collect()
     tiled = model.weights in ("file", "host")
-    try:
-        others = _modules(f, parts[3], words, kernels, tiled)
-        gc.collect()
-        regions.read(f, parts[0], "metadata")
-        _describe(model, f, parts[0], words, tables, context)
-        model.kernels = kernels.__name__.rpartition("_")[2]
-        model.tokenizer = _tokenizer(f, parts[3], model.vocab, held)
-    except ImportError as e:
-        raise Error("this model needs more of the runtime: picoformer update sends it (%s)" % e)
+    if not held:
+        from . import reader
+
+        reader.kind_of(f, parts[3])
+    others = _modules(words, kernels, tiled)
+    gc.collect()
+    regions.read(f, parts[0], "metadata")
+    _describe(model, f, parts[0], words, tables, context)
+    model.kernels = kernels.__name__.rpartition("_")[2]
+    if not held:
+        model.tokenizer = reader.read(f, parts[3], model.vocab)
     memory = [None, tables, None, model._mapped and model._mapped.view]
     tiles = None
     if tiled:
@@ -51,13 +54,11 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     return operands, memory, tiles, matrices
 
 
-def _modules(f, section, words, kernels, tiled):
+def _modules(words, kernels, tiled):
     """Import what this model needs; returns the modules of kernels that are not in `kernels`.
 
     Modules that stay when the model goes take its place, low, or they would part the heap.
     """
-    f.seek(section[0])
-    reader_of(int.from_bytes(f.read(4), "little"))
     if tiled:
         from .weights import Tiles  # noqa: F401
     if words[12] == program.GENERATE:
@@ -86,37 +87,6 @@ def _four(kernels):
     else:
         four = kernels
     return four
-
-
-def reader_of(kind):
-    """The class that reads tokenizer sections of a type, None if this version knows none."""
-    if kind == 1:
-        from .tokenizer_bytepair import BytePair as reader
-    elif kind == 2:
-        from .tokenizer_wordpiece import WordPiece as reader
-    elif kind == 3:
-        from .tokenizer_bytelevel import ByteLevel as reader
-    elif kind == 4:
-        from .tokenizer_unigram import Unigram as reader
-    elif kind == 5:
-        from .tokenizer_pieces import Pieces as reader
-    else:
-        reader = None
-    return reader
-
-
-def tokenizer(section):
-    """What encodes and decodes by a tokenizer section (bytes-like), which is kept, not copied.
-
-    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
-    """
-    if len(section) < 40:
-        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
-    kind = int.from_bytes(section[:4], "little")
-    reader = reader_of(kind)
-    if not reader:
-        raise Error("tokenizer: type %d, this version reads types 1 to 5" % kind)
-    return reader(section)
 
 
 def _describe(model, f, section, words, tables, context):
@@ -162,18 +132,6 @@ def _describe(model, f, section, words, tables, context):
     model._tokens = array("H", bytes(2 * context))
     model._filled = 0
     model._turn = 0
-
-
-def _tokenizer(f, section, vocab, held):
-    tokens = held[2] if held else bytearray(section[1])
-    regions.read(f, section, "tokenizer", tokens)
-    made = tokenizer(tokens)
-    regions.forget("tokenizer_added")  # until a text has such a token
-    if made.vocab_size != vocab:
-        raise Error(
-            "model file is corrupt: tokenizer of %d tokens, model of %d" % (made.vocab_size, vocab)
-        )
-    return made
 
 
 def _tiles(source, f, at, words, context, ample, held):

@@ -1,4 +1,4 @@
-"""Loading a model file: whatever is needed only until the model runs.
+"""A model from its file: whatever `opening` leaves to do until the model runs.
 
 What must be known of a file, `binder` reads: it is dropped, with the proof and the meaning of a
 program's words, before a model's large blocks are allocated here; the rest is dropped behind it.
@@ -11,62 +11,7 @@ import sys
 from . import regions
 from .errors import Error, free
 
-_GOING = "binder", "check", "modelfile", "program"  # modules that go before large blocks come
-
-
-def load(model, f, path, context, weights, kernels, spare, cores):
-    """Fill in `model`, a Model, from its open file; the rest are Model's arguments."""
-    from . import modelfile
-
-    kernels = modelfile.family(kernels)
-    source = weights if hasattr(weights, "fill") else None
-    if not source and weights not in (None, "flash", "ram", "file"):
-        raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
-    if not isinstance(spare, int) or spare < 0:
-        raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
-    if cores not in (1, 2):
-        raise Error("cores is %r, expected 1 or 2" % (cores,))
-    parts = modelfile.sections(f, source)
-    mapped = None
-    if weights == "flash" or kernels.BIAS and not weights:
-        mapped = modelfile.mapped(f, path, parts[4], weights, kernels.BIAS)
-    modelfile = None
-    model._mapped = mapped
-    if source:
-        # With less and less of what only saves time.
-        choices = ("host", 1), ("host", 2), ("host", 0)
-    else:
-        choices = (weights,) if weights else ("flash",) if mapped else ("ram", "file")
-        choices = [(choice, 0) for choice in choices]
-    for choice, ample in choices:
-        last = (choice, ample) == choices[-1]
-        gc.collect()
-        try:
-            model.weights = choice
-            ram = parts[4][1] >> 2 if choice == "ram" else 0
-            model.in_ram = 4 * ram
-            tile = regions.TILE if choice == "file" else 0
-            from . import modelfile
-
-            held = modelfile.early(f, parts, context, ram, kernels.BIAS != 0, tile)
-            modelfile = None
-            if not held:
-                gc.collect()
-            if held is None and not last:
-                continue
-            regions.forget("modelfile")
-            if held:
-                ample = 0  # frames have their places
-            room = None if weights else spare
-            return _fill(model, f, parts, context, kernels, source, ample, room, held, cores)
-        except MemoryError as e:
-            # What there is of the model goes before it is made anew.
-            model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
-            held = None
-            if last:
-                if "piece" in str(e):
-                    raise
-                raise MemoryError("%s; without the model %s" % (e, _left()))
+_GOING = "binder", "check", "modelfile", "program", "reader"  # go before large blocks come
 
 
 def _going():
@@ -99,7 +44,7 @@ def _binder(tokens):
     return binder
 
 
-def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1):
+def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1):
     """held: what modelfile.early gives."""
     weights = model.weights
     place = held and held[2]
@@ -117,6 +62,13 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
     )
     binder = None
     regions.forget(*_GOING)
+    if place:  # a tokenizer's modules need not lie beside what makes steps
+        gc.collect()
+        from . import reader
+
+        model.tokenizer = reader.read(f, parts[3], model.vocab, place[2])
+        reader = None
+        regions.forget("reader")
     _reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
     bring = None
@@ -184,16 +136,17 @@ def _allocate(model, words, need, native):
         return regions.blocks(need, native)
     except MemoryError:
         pass  # and the blocks that there were go with that function
-    left = _left()
+    there = left()
     least = 4 * sum(regions.sizes(words, 2, need[0]))
     raise MemoryError(
         "a context of %d takes %d bytes%s, %d of them in one piece; %s; %s"
-        % (model.context, 4 * sum(need), " with the weights" * (need[0] > 0), 4 * max(need), left,
+        % (model.context, 4 * sum(need), " with the weights" * (need[0] > 0), 4 * max(need), there,
            "take a smaller model" if model.image or least > free() else "choose a smaller context")
     )  # fmt: skip
 
 
-def _left():
+def left():
+    """What there is of the heap, in words."""
     from .errors import largest
 
     most = largest()

@@ -76,7 +76,7 @@ class Model:
             # What stays is to lie close together: what an import leaves is collected early.
             before = regions.threshold()
             regions.threshold(regions.EARLY)
-            from .loader import load
+            from .opening import load
 
             load(self, f, path, context, weights, kernels, spare, cores)
             if self.weights == "file":

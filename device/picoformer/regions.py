@@ -10,7 +10,9 @@ from .errors import Error
 # Bytes behind which garbage is collected; the PC's Python has no such thing.
 threshold = getattr(gc, "threshold", int)
 # What only loading needs.
-LOADING = "binder", "check", "copies", "loader", "modelfile", "program", "regions"
+LOADING = (
+    "binder", "check", "copies", "loader", "modelfile", "opening", "program", "reader", "regions"
+)  # fmt: skip
 EARLY, LATER = 4096, 32768
 TILE = 1024  # words of the tile buffer, or one row group if that is longer
 

@@ -274,7 +274,7 @@ def count(task, given, data, context):
         from io import BytesIO
 
         from picoformer import modelfile, regions
-        from picoformer.binder import tokenizer
+        from picoformer.reader import tokenizer
 
         f = BytesIO(_given(data))
         part = modelfile.sections(f)[3]
