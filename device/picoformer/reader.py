@@ -49,7 +49,7 @@ def read(f, section, vocab, into=None):
     tokens = into if into is not None else bytearray(section[1])
     regions.read(f, section, "tokenizer", tokens)
     made = tokenizer(tokens)
-    regions.forget("tokenizer_added")  # until a text has such a token
+    regions.forget("check_added")
     if made.vocab_size != vocab:
         raise Error(
             "model file is corrupt: tokenizer of %d tokens, model of %d" % (made.vocab_size, vocab)

@@ -742,7 +742,7 @@ def run_on_board(folder, section, texts, tokens):
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
     board = Path(device_reader.__file__).parent
-    names = "errors", "reader", "regions"
+    names = "check_added", "errors", "reader", "regions"
     others = [board / f"{name}.py" for name in names]
     for source in [*board.glob("tokenizer*.py"), *others]:
         shutil.copy(source, package)
