@@ -3,7 +3,7 @@
 import gc
 from array import array
 
-from . import modelfile, program, regions
+from . import program, regions
 from .errors import Error, free
 
 _LONG = 16384  # the same, where each tile takes a message, and memory is there
@@ -15,27 +15,30 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
 
     words, tables: as check.proved gives them.
     source, ample: what else than the file the weights are read from, and by how much memory.
-    held: where tokenizer and tile are to lie behind, if they have a place already.
+    held: where tokenizer and tile are to lie behind, if they have a place already; the former
+    comes behind this then.
     Returns which of the program's words are operands, the list of its regions, what reads
     tiles, or None, and the runs of each matrix. Raises Error.
     """
     regions.threshold(regions.EARLY)
     gc.collect()
     tiled = model.weights in ("file", "host")
-    try:
-        others = _modules(f, parts[3], words, kernels, tiled)
-        gc.collect()
-        modelfile.read(f, parts[0], modelfile.META)
-        _describe(model, f, parts[0], words, tables, context)
-        model.kernels = kernels.__name__.rpartition("_")[2]
-        model.tokenizer = _tokenizer(f, parts[3], model.vocab, held)
-    except ImportError as e:
-        raise Error("this model needs more of the runtime: picoformer update sends it (%s)" % e)
+    if not held:
+        from . import reader
+
+        reader.kind_of(f, parts[3])
+    others = _modules(words, kernels, tiled)
+    gc.collect()
+    regions.read(f, parts[0], "metadata")
+    _describe(model, f, parts[0], words, tables, context)
+    model.kernels = kernels.__name__.rpartition("_")[2]
+    if not held:
+        model.tokenizer = reader.read(f, parts[3], model.vocab)
     memory = [None, tables, None, model._mapped and model._mapped.view]
     tiles = None
     if tiled:
         if not source:
-            modelfile.read(f, parts[4], modelfile.WEIGHTS)
+            regions.read(f, parts[4], "weights")
         tiles = _tiles(source, f, parts[4][0], words, model.context, ample, held)
         memory[3] = tiles.buffer
     model._batch = min(words[1], model.context)
@@ -51,15 +54,15 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     return operands, memory, tiles, matrices
 
 
-def _modules(f, section, words, kernels, tiled):
+def _modules(words, kernels, tiled):
     """Import what this model needs; returns the modules of kernels that are not in `kernels`.
 
     Modules that stay when the model goes take its place, low, or they would part the heap.
     """
-    f.seek(section[0])
-    reader_of(int.from_bytes(f.read(4), "little"))
     if tiled:
         from .weights import Tiles  # noqa: F401
+    if words[12] == program.GENERATE:
+        from . import sampling  # noqa: F401
     # Kernels that most models do not need, and some have no room for.
     others = {}
     if kernels.BIAS and program.signal(words):
@@ -84,37 +87,6 @@ def _four(kernels):
     else:
         four = kernels
     return four
-
-
-def reader_of(kind):
-    """The class that reads tokenizer sections of a type, None if this version knows none."""
-    if kind == 1:
-        from .tokenizer_bytepair import BytePair as reader
-    elif kind == 2:
-        from .tokenizer_wordpiece import WordPiece as reader
-    elif kind == 3:
-        from .tokenizer_bytelevel import ByteLevel as reader
-    elif kind == 4:
-        from .tokenizer_unigram import Unigram as reader
-    elif kind == 5:
-        from .tokenizer_pieces import Pieces as reader
-    else:
-        reader = None
-    return reader
-
-
-def tokenizer(section):
-    """What encodes and decodes by a tokenizer section (bytes-like), which is kept, not copied.
-
-    A section that breaks docs/tokenizer.md raises Error here, and nothing later does.
-    """
-    if len(section) < 40:
-        raise Error("tokenizer: %d bytes, the header alone has 40" % len(section))
-    kind = int.from_bytes(section[:4], "little")
-    reader = reader_of(kind)
-    if not reader:
-        raise Error("tokenizer: type %d, this version reads types 1 to 5" % kind)
-    return reader(section)
 
 
 def _describe(model, f, section, words, tables, context):
@@ -162,18 +134,6 @@ def _describe(model, f, section, words, tables, context):
     model._turn = 0
 
 
-def _tokenizer(f, section, vocab, held):
-    tokens = held[2] if held else bytearray(section[1])
-    modelfile.read(f, section, modelfile.TOKENIZER, tokens)
-    made = tokenizer(tokens)
-    regions.forget("tokenizer_added")  # until a text has such a token
-    if made.vocab_size != vocab:
-        raise Error(
-            "model file is corrupt: tokenizer of %d tokens, model of %d" % (made.vocab_size, vocab)
-        )
-    return made
-
-
 def _tiles(source, f, at, words, context, ample, held):
     """The buffer for weights that are read from a source, or from byte `at` of the file on."""
     from .weights import File, Tiles
@@ -189,7 +149,7 @@ def _meta(f, section):
     import json
 
     try:
-        meta = json.loads(modelfile.read(f, section, modelfile.META, bytearray(section[1])))
+        meta = json.loads(regions.read(f, section, "metadata", bytearray(section[1])))
         return meta if isinstance(meta, dict) else {}
     except (ValueError, RuntimeError):  # the latter: nested too deep
         return {}

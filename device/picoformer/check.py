@@ -5,7 +5,6 @@ on the PC and on the board before any kernel, and dropped before a board allocat
 docs/format.md says what it guarantees.
 """
 
-from . import modelfile
 from .errors import Error
 from .program import (
     ANSWER,
@@ -16,15 +15,13 @@ from .program import (
     GENERATE,
     LABELLED,
     LINEAR,
-    OLD,
     OPS,
     POOLED,
+    PREDICT,
     TRANSLATE,
     WINDOWS,
     matrix,
     signal,
-    steps,
-    upgrade,
     walk,
 )
 from .regions import (
@@ -34,15 +31,96 @@ from .regions import (
     HEADER,
     TABLES,
     WEIGHTS,
+    arena_words,
     array_of,
+    cache_words,
     caches,
     forget,
     pair_words,
+    read,
 )
 
 # What a step does with words of the frame: read them, make them, change them, add to each (rows
 # that only fill a group may be added to nothing, and stay unknown), or read a vector.
 _READ, _MADE, _CHANGED, _ADDED, _VECTOR = 0, 1, 2, 3, 4
+
+# Words of the program's head with their limits; what is not named is 0.
+_HEAD = {
+    0: ("context", 2, 32768),
+    1: ("batch", 1, 32768),
+    2: ("frame size", 2, 1 << 20),
+    3: ("results", 1, 1 << 20),
+    4: ("vocabulary", 1, 65535),
+    6: ("fraction bits of the result", 0, 24),
+    7: ("BOS", -1, 65534),
+    8: ("number of end tokens", 0, 16),
+    11: ("caches", 0, 60),
+    12: ("task", GENERATE, PREDICT),
+    13: ("whole", 0, 1),
+    16: ("several", 0, 1),
+}
+OLD = 10  # words that a program of version 2 is shorter by
+
+
+def upgrade(words):
+    """Bring a program of version 2, which stands behind OLD words, to version 3."""
+    if len(words) < HEAD + 2:
+        raise Error("bad program: %d words" % (len(words) - OLD))
+    for k in range(HEAD):
+        words[k] = words[k + OLD] if k < 16 else 0
+    # Its texts end at BOS as well; -1 is none.
+    words[HEAD], words[HEAD + 1] = words[8], words[7]
+    words[8] = 2
+
+
+def steps(words):
+    """How many steps a program section has, and which of them its body and its head begin with.
+
+    Raises Error if the words are not laid out as a program, or numbers of its head are absurd.
+    """
+    if len(words) < HEAD:
+        raise Error("bad program: %d words" % len(words))
+    for k in range(HEAD):
+        # Operands and the lengths of the lists are checked where they are used.
+        if k not in (5, 9, 10, 14, 15, 17):
+            name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
+            if not low <= words[k] <= high:
+                raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))
+    if words[0] & 1:
+        raise Error("bad program: odd context")
+    i = caches(words) + words[11]
+    if len(words) < i:
+        raise Error("bad program: %d words" % len(words))
+    # Every word of it must have an operand, whose offset has 25 bits.
+    if arena_words(words, words[0]) > 1 << 25:
+        raise Error("bad program: arena of %d words" % arena_words(words, words[0]))
+    if any(not 0 < cache_words(words, i, words[0]) < 1 << 28 for i in range(words[11])):
+        raise Error("bad program: cache size")
+    count = 0
+    ends = [i]
+    for k in (15, 9, 10):
+        if not 0 <= words[k] < 1 << 24:
+            raise Error("bad program: %d words in a part" % words[k])
+        ends.append(ends[-1] + words[k])
+    if ends.pop() != len(words):
+        raise Error("bad program: %d words, its parts say otherwise" % len(words))
+    starts = [0, 0, 0]
+    while i < len(words):
+        for k in range(3):
+            if i == ends[k]:
+                starts[k] = count
+        op = words[i]
+        if op not in OPS or i + 2 > len(words) or words[i + 1] != len(OPS[op][1]):
+            raise Error("bad program: unknown step %d at word %d" % (op, i))
+        n = words[i + 1]
+        if i + 2 + n > len(words) or any(i < end < i + 2 + n for end in ends):
+            raise Error("bad program: the step at word %d is cut off" % i)
+        count += 1
+        i += 2 + n
+    for k in range(3):
+        if ends[k] == len(words):
+            starts[k] = count
+    return count, starts[1], starts[2]
 
 
 def proved(f, parts, held):
@@ -51,13 +129,13 @@ def proved(f, parts, held):
     held: arrays for them, if they have a place already. Raises Error.
     """
     f.seek(4)
-    old = OLD if f.read(1)[0] == modelfile.OLD else 0
+    old = OLD if f.read(1) == b"\x02" else 0
     words = held[0] if held else array_of((parts[1][1] >> 2) + old)
-    modelfile.read(f, parts[1], modelfile.PROGRAM, memoryview(words)[old:])
+    read(f, parts[1], "program", memoryview(words)[old:])
     if old:
         upgrade(words)
     tables = held[1] if held else array_of(parts[2][1] >> 2)
-    modelfile.read(f, parts[2], modelfile.TABLES, tables)
+    read(f, parts[2], "tables", tables)
     check(words, tables, parts[4][1] >> 2)
     # The proof takes as much memory as a small model's program and tables: it goes first.
     forget("check")

@@ -4,7 +4,6 @@ import gc
 from array import array
 
 from .errors import Error
-from .sampling import samples, sampling, seed_word
 
 try:
     from _thread import allocate_lock
@@ -77,7 +76,7 @@ class Model:
             # What stays is to lie close together: what an import leaves is collected early.
             before = regions.threshold()
             regions.threshold(regions.EARLY)
-            from .loader import load
+            from .opening import load
 
             load(self, f, path, context, weights, kernels, spare, cores)
             if self.weights == "file":
@@ -360,6 +359,8 @@ class Model:
         """
 
         def begin():
+            from .sampling import samples, sampling, seed_word
+
             self._made_to("generate")
             numbers = sampling(temperature, top_p, self.bits)
             if numbers[0] and not samples(self.vocab, self._exp2):

@@ -16,7 +16,6 @@ from .errors import Error, free
 
 MAGIC = b"\x89PFT"
 VERSION, OLD = 3, 2  # what is written, and what is read as well
-META, PROGRAM, TABLES, TOKENIZER, WEIGHTS = 1, 2, 3, 4, 5
 _NAMES = ("metadata", "program", "tables", "tokenizer", "weights")
 
 
@@ -79,33 +78,6 @@ def sections(f, cut=False):
     if end != total:
         raise Error("model file is corrupt: %d bytes behind the last section" % (total - end))
     return out
-
-
-def read(f, section, kind, into=None):
-    """Read a section into a buffer (or only check it, block by block) and verify its CRC32."""
-    offset, n, crc = section
-    f.seek(offset)
-    seen = 0
-    if into is not None:
-        got = f.readinto(into) if n else 0
-        seen = crc32(into)
-    else:
-        block = bytearray(min(n, 1024))  # there may be no longer piece
-        got = 0
-        while got < n:
-            k = f.readinto(block)
-            if not k:
-                break
-            if k > n - got:
-                k = n - got
-            seen = crc32(memoryview(block)[:k], seen)
-            got += k
-    if got != n or seen & 0xFFFFFFFF != crc:
-        raise Error(
-            "model file is corrupt: checksum of its %s differs; convert or copy it again"
-            % _NAMES[kind - 1]
-        )
-    return into
 
 
 def mapped(f, path, section, asked, native):

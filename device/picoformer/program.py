@@ -1,7 +1,7 @@
 """The program of a model: what its words mean."""
 
 from .errors import Error
-from .regions import HEAD, arena_words, cache_words, caches
+from .regions import caches
 
 # op: (name, one letter a field, the fields). o: operand; w: operand in the weights; -: number.
 # A field's limits stand behind its name where they are plain numbers; "?gain": they hold where
@@ -62,85 +62,6 @@ TASKS = "generate", "classify", "embed", "translate", "answer", "tag", "predict"
 POOLED = CLASSIFY, EMBED, PREDICT  # a result of the whole input
 EACH = ANSWER, TAG  # a result for each position
 LABELLED = CLASSIFY, TAG
-
-
-# Words of the program's head with their limits; what is not named is 0.
-_HEAD = {
-    0: ("context", 2, 32768),
-    1: ("batch", 1, 32768),
-    2: ("frame size", 2, 1 << 20),
-    3: ("results", 1, 1 << 20),
-    4: ("vocabulary", 1, 65535),
-    6: ("fraction bits of the result", 0, 24),
-    7: ("BOS", -1, 65534),
-    8: ("number of end tokens", 0, 16),
-    11: ("caches", 0, 60),
-    12: ("task", GENERATE, PREDICT),
-    13: ("whole", 0, 1),
-    16: ("several", 0, 1),
-}
-OLD = 10  # words that a program of version 2 is shorter by
-
-
-def upgrade(words):
-    """Bring a program of version 2, which stands behind OLD words, to version 3."""
-    if len(words) < HEAD + 2:
-        raise Error("bad program: %d words" % (len(words) - OLD))
-    for k in range(HEAD):
-        words[k] = words[k + OLD] if k < 16 else 0
-    # Its texts end at BOS as well; -1 is none.
-    words[HEAD], words[HEAD + 1] = words[8], words[7]
-    words[8] = 2
-
-
-def steps(words):
-    """How many steps a program section has, and which of them its body and its head begin with.
-
-    Raises Error if the words are not laid out as a program, or numbers of its head are absurd.
-    """
-    if len(words) < HEAD:
-        raise Error("bad program: %d words" % len(words))
-    for k in range(HEAD):
-        # Operands and the lengths of the lists are checked where they are used.
-        if k not in (5, 9, 10, 14, 15, 17):
-            name, low, high = _HEAD.get(k, ("reserved word", 0, 0))
-            if not low <= words[k] <= high:
-                raise Error("bad program: %s is %d, not %d to %d" % (name, words[k], low, high))
-    if words[0] & 1:
-        raise Error("bad program: odd context")
-    i = caches(words) + words[11]
-    if len(words) < i:
-        raise Error("bad program: %d words" % len(words))
-    # Every word of it must have an operand, whose offset has 25 bits.
-    if arena_words(words, words[0]) > 1 << 25:
-        raise Error("bad program: arena of %d words" % arena_words(words, words[0]))
-    if any(not 0 < cache_words(words, i, words[0]) < 1 << 28 for i in range(words[11])):
-        raise Error("bad program: cache size")
-    count = 0
-    ends = [i]
-    for k in (15, 9, 10):
-        if not 0 <= words[k] < 1 << 24:
-            raise Error("bad program: %d words in a part" % words[k])
-        ends.append(ends[-1] + words[k])
-    if ends.pop() != len(words):
-        raise Error("bad program: %d words, its parts say otherwise" % len(words))
-    starts = [0, 0, 0]
-    while i < len(words):
-        for k in range(3):
-            if i == ends[k]:
-                starts[k] = count
-        op = words[i]
-        if op not in OPS or i + 2 > len(words) or words[i + 1] != len(OPS[op][1]):
-            raise Error("bad program: unknown step %d at word %d" % (op, i))
-        n = words[i + 1]
-        if i + 2 + n > len(words) or any(i < end < i + 2 + n for end in ends):
-            raise Error("bad program: the step at word %d is cut off" % i)
-        count += 1
-        i += 2 + n
-    for k in range(3):
-        if ends[k] == len(words):
-            starts[k] = count
-    return count, starts[1], starts[2]
 
 
 def walk(words):

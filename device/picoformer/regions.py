@@ -1,12 +1,18 @@
-"""The memory that a program works on: its regions, and how many words they take."""
+"""The memory that a program works on: its regions, how many words they take, reading."""
 
 import gc
 import sys
 from array import array
+from binascii import crc32
+
+from .errors import Error
 
 # Bytes behind which garbage is collected; the PC's Python has no such thing.
 threshold = getattr(gc, "threshold", int)
-LOADING = "binder", "check", "loader", "modelfile", "program", "regions"  # what only that needs
+# What only loading needs.
+LOADING = (
+    "binder", "check", "copies", "loader", "modelfile", "opening", "program", "reader", "regions"
+)  # fmt: skip
 EARLY, LATER = 4096, 32768
 TILE = 1024  # words of the tile buffer, or one row group if that is longer
 
@@ -92,6 +98,32 @@ def blocks(sizes, native, others=0):
             else:
                 out[k] = _whole(size) if others else array_of(size)
     return out
+
+
+def read(f, section, name, into=None):
+    """Read a section of a file into a buffer (or only check it, block by block), by its CRC32."""
+    offset, n, crc = section
+    f.seek(offset)
+    seen = 0
+    if into is not None:
+        got = f.readinto(into) if n else 0
+        seen = crc32(into)
+    else:
+        block = bytearray(min(n, 1024))  # there may be no longer piece
+        got = 0
+        while got < n:
+            k = f.readinto(block)
+            if not k:
+                break
+            if k > n - got:
+                k = n - got
+            seen = crc32(memoryview(block)[:k], seen)
+            got += k
+    if got != n or seen & 0xFFFFFFFF != crc:
+        raise Error(
+            "model file is corrupt: checksum of its %s differs; convert or copy it again" % name
+        )
+    return into
 
 
 def signed(n):

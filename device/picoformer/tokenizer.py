@@ -57,7 +57,7 @@ class Base:
             total += 8 + 4 * (self._single + self._pair)
         self._marks = ()
         if self._flags & _ADDED:
-            from .tokenizer_added import check
+            from .check_added import check
 
             total += check(self, total)
         if len(section) != total:

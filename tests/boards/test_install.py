@@ -299,7 +299,7 @@ KINDS = memory.vocabularies()
 LOOK = """
 import sys
 sys.path.insert(0, FOLDER)
-from picoformer.binder import tokenizer
+from picoformer.reader import tokenizer
 t = tokenizer(SECTION)
 print(t.encode("a <x> a"), t.decode(1, t.bos) + t.flush())
 for name in sorted(sys.modules):

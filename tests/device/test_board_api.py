@@ -531,7 +531,7 @@ print(picoformer.__version__, picoformer.Model, picoformer.Error)
 """
     modules, _ = unix(script).splitlines()
     assert set(ast.literal_eval(modules)) == {
-        "picoformer", "picoformer.errors", "picoformer.model", "picoformer.sampling",
+        "picoformer", "picoformer.errors", "picoformer.model",
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from picoformer.device import binder as device_binder
+from picoformer.device import reader as device_reader
 from picoformer.errors import Error
 from picoformer.tokenizers.llama2c import read_llama2c
 from picoformer.tokenizers.section import build
@@ -683,7 +683,7 @@ BOARD_SCRIPT = """
 import gc, json, sys
 sys.path.insert(0, sys.argv[1])
 from picoformer.errors import Error
-from picoformer.binder import tokenizer as made
+from picoformer.reader import tokenizer as made
 with open(sys.argv[1] + "/section.bin", "rb") as f:
     section = f.read()
 with open(sys.argv[1] + "/in.json") as f:
@@ -741,8 +741,8 @@ def run_on_board(folder, section, texts, tokens):
     package = folder / "picoformer"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text("")
-    board = Path(device_binder.__file__).parent
-    names = "binder", "errors", "modelfile", "program", "regions"
+    board = Path(device_reader.__file__).parent
+    names = "check_added", "errors", "reader", "regions"
     others = [board / f"{name}.py" for name in names]
     for source in [*board.glob("tokenizer*.py"), *others]:
         shutil.copy(source, package)

@@ -375,7 +375,7 @@ def test_board_equals_pc(trained, tmp_path, first):
 
 ENCODING = """
 import gc
-from picoformer.binder import tokenizer
+from picoformer.reader import tokenizer
 for path, text in GIVEN:
     with open(path, "rb") as f:
         t = tokenizer(memoryview(f.read()))

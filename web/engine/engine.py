@@ -273,12 +273,12 @@ def count(task, given, data, context):
     if data:
         from io import BytesIO
 
-        from picoformer import modelfile
-        from picoformer.binder import tokenizer
+        from picoformer import modelfile, regions
+        from picoformer.reader import tokenizer
 
         f = BytesIO(_given(data))
         part = modelfile.sections(f)[3]
-        reader = tokenizer(modelfile.read(f, part, modelfile.TOKENIZER, bytearray(part[1])))
+        reader = tokenizer(regions.read(f, part, "tokenizer", bytearray(part[1])))
     else:
         reader, context = model.tokenizer, model.context
     encode = reader.encode
@@ -311,7 +311,7 @@ def _described(path):
 
     with open(path, "rb") as f:
         parts = modelfile.sections(f)
-        text = modelfile.read(f, parts[0], modelfile.META, bytearray(parts[0][1]))
+        text = regions.read(f, parts[0], "metadata", bytearray(parts[0][1]))
     regions.forget("modelfile")
     try:
         meta = json.loads(text)

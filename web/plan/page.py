@@ -5,7 +5,7 @@ import io
 import json
 from array import array
 
-from picoformer import modelfile, program
+from picoformer import check, modelfile, regions
 from picoformer.errors import Error
 
 from .bars import heap as picture
@@ -25,11 +25,11 @@ class Model(Figures):
         names = "metadata", "program", "tables", "tokenizer", "weights"
         self.sizes = {name: part[1] for name, part in zip(names, parts)}  # noqa: B905
         texts, words, self.tables = [
-            modelfile.read(f, parts[i], i + 1, made(parts[i][1]))
+            regions.read(f, parts[i], names[i], made(parts[i][1]))
             for i, made in enumerate((bytearray, _words, _words))
         ]
         for i in (3, 4):
-            modelfile.read(f, parts[i], i + 1)
+            regions.read(f, parts[i], names[i])
         try:
             self.meta = json.loads(texts)
         except (ValueError, RuntimeError):
@@ -38,8 +38,8 @@ class Model(Figures):
             raise Error("model file is corrupt: its metadata is not a JSON object")
         self.program = list(words)
         if data[4] == modelfile.OLD:
-            self.program = [0] * program.OLD + self.program
-            program.upgrade(self.program)
+            self.program = [0] * check.OLD + self.program
+            check.upgrade(self.program)
 
     def with_cache(self, key_bits, value_bits):
         other = object.__new__(Model)

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import modelfile, program, regions
-from ..device.check import check
+from ..device import check, modelfile, program, regions
 from ..errors import Error
 from ..features import LogMel
 from ..graph.frames import Frames
@@ -219,8 +218,9 @@ def parse(data: bytes) -> ModelFile:
     f = io.BytesIO(data)
     parts = modelfile.sections(f)
     raw = []
-    for kind, section in enumerate(parts, 1):
-        raw.append(modelfile.read(f, section, kind, bytearray(section[1])))
+    names = ("metadata", "program", "tables", "tokenizer", "weights")
+    for name, section in zip(names, parts, strict=True):
+        raw.append(regions.read(f, section, name, bytearray(section[1])))
     try:
         meta = json.loads(raw[0].decode(), parse_constant=_no_number)
         # Half a surrogate pair is no character: a board would not take it, nor a terminal.
@@ -232,11 +232,11 @@ def parse(data: bytes) -> ModelFile:
     labels = meta.get("labels")
     listed = np.frombuffer(bytes(raw[1]), "<i4").tolist()
     if data[4] == modelfile.OLD:
-        listed = [0] * program.OLD + listed
-        program.upgrade(listed)
+        listed = [0] * check.OLD + listed
+        check.upgrade(listed)
     tables = np.frombuffer(bytes(raw[2]), "<i4")
     weights = np.frombuffer(bytes(raw[4]), "<u4")
-    check(listed, tables.tolist(), weights.size)
+    check.check(listed, tables.tolist(), weights.size)
     tokenizer = Tokenizer(bytes(raw[3]))
     if tokenizer.vocab_size != listed[4]:
         raise Error(
@@ -247,11 +247,10 @@ def parse(data: bytes) -> ModelFile:
         program.labels(listed, labels)
     if listed[14]:
         program.image(listed, meta.get("image"))
-    _, body, head = program.steps(listed)
+    _, body, head = check.steps(listed)
     steps = [
         Step(program.OPS[op][0], listed[i : i + listed[i - 1]]) for op, i in program.walk(listed)
     ]
-    names = ("metadata", "program", "tables", "tokenizer", "weights")
     sizes = {name: len(r) for name, r in zip(names, raw, strict=True)}
     words = np.array(listed, np.int32)
     return ModelFile(meta, words, tables, tokenizer, weights, steps, body, head, sizes)
@@ -273,7 +272,7 @@ def split(path: str | Path) -> tuple[bytes, bytes]:
     with _named(path):
         f = io.BytesIO(data)
         last = modelfile.sections(f)[4]
-        modelfile.read(f, last, modelfile.WEIGHTS)
+        regions.read(f, last, "weights")
     return data[: last[0]], data[last[0] :]
 
 

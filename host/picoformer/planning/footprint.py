@@ -107,7 +107,7 @@ def footprint(data: bytes, m: Figures, context: int, place: str, layout: Layout)
     model.in_ram = m.sizes["weights"] if place == "ram" else 0
     sections = modelfile.sections(f)
     source = weights.File(f, sections[4][0]) if place == "file" else None
-    loader._fill(model, f, sections, context, portable, source, 0)
+    loader.fill(model, f, sections, context, portable, source, 0)
     arena, tables, _, matrices, *caches = model._space
     caches = [c for c in caches if c is not None]  # a signal's place is behind them
     lists = [model._encoder, model._body, model._head]

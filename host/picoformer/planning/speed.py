@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..compile.figures import Figures
-from ..device import program
+from ..device import check, program
 
 OVERLAP = 0.4  # of the time that both compute
 POSITION = 64  # at which a text is looked at: the mean of its first 128
@@ -118,7 +118,7 @@ def milliseconds(m: Figures, board: str, tokens: int, copied: int | None) -> flo
         return None
     total = 0.0
     words = m.words
-    _, body, head = program.steps(words)
+    _, body, head = check.steps(words)
     reads = m.task not in ("generate", "translate")
     for k, (op, i) in enumerate(program.walk(words)):
         if reads or k < body:

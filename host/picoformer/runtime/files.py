@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from ..device.binder import reader_of
+from ..device.reader import reader_of
 from ..errors import Error
 from ..tokenizers.added import FLAG_ADDED
 from .platforms import DSP, THUMB, Platform

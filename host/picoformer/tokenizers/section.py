@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..device import tokenizer_lookup as lookup
-from ..device.binder import tokenizer as device_tokenizer
+from ..device.reader import tokenizer as device_tokenizer
 from ..errors import Error
 from .added import with_added
 from .vocabulary import (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..device.binder import tokenizer as device_tokenizer
+from ..device.reader import tokenizer as device_tokenizer
 from ..errors import Error
 from .section import FLAG_WORDS, TYPE_BPE
 
