@@ -21,12 +21,18 @@ def load(model, f, path, context, weights, kernels, spare, cores):
 
     kernels = modelfile.family(kernels)
     source = weights if hasattr(weights, "fill") else None
-    if not source and weights not in (None, "flash", "ram", "file"):
-        raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
+    if not source and weights not in (None, "flash", "ram", "file", "stream"):
+        raise Error("weights are in 'flash', 'ram', a 'file' or a 'stream', not in %r" % weights)
     if not isinstance(spare, int) or spare < 0:
         raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
     if cores not in (1, 2):
         raise Error("cores is %r, expected 1 or 2" % (cores,))
+    streamed = weights == "stream"
+    if streamed:
+        from .stream import able
+
+        able(kernels, cores)
+        weights = "flash"
     parts = modelfile.sections(f, source)
     mapped = None
     if weights == "flash" or kernels.BIAS and not weights:
@@ -57,8 +63,10 @@ def load(model, f, path, context, weights, kernels, spare, cores):
                 continue
             if held:
                 ample = 0  # frames have their places
-            room = None if weights else spare
-            return _fill(model, f, parts, context, kernels, source, ample, room, held, cores)
+            room = spare if streamed or not weights else None
+            return _fill(
+                model, f, parts, context, kernels, source, ample, room, held, cores, streamed
+            )
         except MemoryError as e:
             # What there is of the model goes before it is made anew.
             model._encoder = model._body = model._head = model.tokenizer = model._tokens = None
@@ -99,7 +107,8 @@ def _binder(tokens):
     return binder
 
 
-def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1):
+def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1,
+          streamed=False):  # fmt: skip
     """held: what modelfile.early gives."""
     weights = model.weights
     place = held and held[2]
@@ -146,12 +155,18 @@ def _fill(model, f, parts, context, kernels, source, ample, spare=None, held=(),
             shared = prepare(model, words, memory[regions.RUNS])
             prepare = None
             regions.forget("cores")
-        if weights == "flash" and spare is not None:
+        if weights == "flash" and spare is not None and not streamed:
             copies = _bring(model, memory, matrices, spare)
         model._space = _relocate(model, memory, kernels.BIAS, words, operands, copies)
         if shared:
             share(model, memory, words, model._space, kernels.BIAS, *shared)
         share = None
+        if streamed:
+            from .stream_load import start
+
+            start(model, memory, words, model._space - kernels.BIAS, spare)
+            start = None
+            regions.forget("stream_load")
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
 

@@ -39,7 +39,8 @@ class Model:
 
     path: the model file (.pft). context: positions of the cache, at most and by default the
     file's. weights: "flash" (used where they lie, if the board maps its files into memory),
-    "ram", "file" (read in tiles for every token), or None for the first of these that can be; or
+    "ram", "file" (read in tiles for every token), or None for the first of these that can be;
+    "stream" (an RP2040's DMA brings them from flash, untried on silicon: see stream.py); or
     an object with a method fill, as weights.File has it, that reads them from elsewhere.
     kernels: "dsp", "thumb", "rv32", "viper", "portable", None for the fastest, or a module that
     has a family's functions and BIAS, and is named kernels_NAME. spare: bytes of heap to leave
@@ -49,6 +50,7 @@ class Model:
     """
 
     cores = 1
+    _stream = None  # the DMA channel that brings weights
 
     def __init__(self, path, context=None, weights=None, kernels=None, spare=32768, cores=1):
         self._f = self._mapped = None
@@ -401,6 +403,11 @@ class Model:
 
             leave()
             self.cores = 1
+        if self._stream:
+            from .stream import end
+
+            end(self._stream)
+            self._stream = None
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None
