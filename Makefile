@@ -2,7 +2,8 @@
 #   make demo    a story from an emulated board        make lint    ruff, mypy, spelling, prose
 #   make test    the fast tests                        make slow    the long ones
 #   make page-test  the tests of the page in the browser, with what they measure
-#   make bench   the figures in README.md and docs/speed.md, anew (docs/speed.md says with what)
+#   make bench   the figures in README.md and docs/speed.md, and drawings, anew (docs/speed.md says how)
+#   make docs    the site of these pages, in site/      make docs-serve  the same, while you write
 #   make mpy     packages for mpremote mip, one for each architecture of boards, with its .mpy files
 #   make clean   remove whatever make made
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -22,7 +23,7 @@ RISCV ?=
 # What is held to be spelled right; of models, what people read of them.
 SPELLED = $(wildcard *.md models/*/README.md) docs host device tools tests web
 
-.PHONY: setup demo test page-test slow lint bench mpy clean
+.PHONY: setup demo test page-test slow lint docs docs-serve bench mpy clean
 
 setup: $(VENV)/.stamp-setup
 
@@ -60,6 +61,16 @@ lint: $(VENV)/.stamp-lint
 	$(BIN)/codespell $(SPELLED)
 	$(BIN)/python -m tools.prose
 
+$(VENV)/.stamp-docs: $(VENV)/.stamp-setup
+	$(PIP) -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.stamp-docs
+	$(BIN)/python -m tools.site
+
+docs-serve: $(VENV)/.stamp-docs
+	$(BIN)/python -m tools.site --serve
+
 $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 	$(PIP) -e '.[plot]'
 	@touch $@
@@ -67,10 +78,11 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m tools.benchmarks.documents --measure $(CHECKPOINT) \
 		$(if $(LLAMA2C),--llama2c $(LLAMA2C)) $(if $(RISCV),--riscv $(RISCV))
+	$(BIN)/python -m tools.pictures $(CHECKPOINT)
 
 mpy: setup
 	$(BIN)/python -m tools.mip
 
 clean:
-	rm -rf $(VENV) mpy package-*.json build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) site mpy package-*.json build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,3 +1,3 @@
-metadata(description="Transformers on stock MicroPython, integers only.", version="0.1.0")
+metadata(description="Transformers on stock MicroPython, integers only.", version="0.2.0")
 
 package("picoformer")

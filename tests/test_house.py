@@ -22,7 +22,7 @@ STAGES = (
     "__main__", "",
     "board", "link", "evaluation",  # where documented names were before
 )  # fmt: skip
-FILE, FUNCTION = 600, 80  # lines at most
+FILE, FUNCTION = 600, 80  # lines at most, docstrings not counted
 
 
 def sources() -> list[Path]:
@@ -127,13 +127,25 @@ def is_kernel(path: Path) -> bool:
     return path.name.startswith("kernels_")
 
 
+def told(node: ast.AST) -> int:
+    """Lines of the docstrings in a module, a class or a function."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = (inner.body[0] for inner in ast.walk(node) if isinstance(inner, kinds) and inner.body)
+    return sum(
+        (t.end_lineno or 0) - t.lineno + 1
+        for t in texts
+        if isinstance(t, ast.Expr) and isinstance(t.value, ast.Constant)
+    )
+
+
 @pytest.mark.parametrize("folder", ["host", "device"])
 def test_files_are_short(folder):
     long = {
         str(path.relative_to(ROOT)): n
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not is_kernel(path)
-        and (n := len(path.read_text("utf-8").splitlines())) > FILE
+        and (n := len((text := path.read_text("utf-8")).splitlines()) - told(ast.parse(text)))
+        > FILE
     }
     assert not long
 
@@ -146,6 +158,6 @@ def test_functions_fit_a_screen_or_two(folder):
         if not is_kernel(path)
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.FunctionDef)
-        and (n := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION
+        and (n := (node.end_lineno or 0) - node.lineno + 1 - told(node)) > FUNCTION
     }
     assert not long

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tools.markdown import Page
 from tools.pages import READ_FIRST, ROOT
 
 WORDS = 30  # of a sentence, at most
@@ -24,11 +24,9 @@ WORDS = 30  # of a sentence, at most
 # Pages that are not held to it yet.
 DRAFTS = {
     "README.md",
-    "docs/page.md",
     "docs/signals.md",
     "docs/sound.md",
     "docs/train.md",
-    "docs/troubleshooting.md",
 }
 
 # Words that send a reader back, or that say nothing, and what to write.
@@ -111,8 +109,7 @@ def texts(tokens: list[Token]) -> Iterator[tuple[int, str]]:
 
 def sentences(source: str) -> Iterator[Sentence]:
     """The sentences of a page of Markdown."""
-    source = re.sub(r"\A---\n.*?\n---\n", lambda m: "\n" * m[0].count("\n"), source, flags=re.S)
-    for line, text in texts(MarkdownIt("commonmark").enable("table").parse(source)):
+    for line, text in texts(Page("", source).tokens):
         start = 0
         for end in [*ENDS.finditer(text), None]:
             stop = end.start() if end else len(text)

@@ -8,5 +8,5 @@
 from .errors import Error
 from .model import Model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ("Error", "Model")

@@ -12,18 +12,23 @@ _HOPS = 5  # of the front end, at most, that are read at once
 
 
 class Listener:
-    """An iterator of events: (label, share of 0 to 1, ms since the first sample).
+    """Finds events in a sound that goes on: an iterator of (label, share, ms).
 
-    model: a Model that classifies sound, or on a PC a Simulator. source: has readinto(buffer),
-    which puts samples there, 16 bits each, the lower byte first, and returns how many bytes; 0 or
-    None at the end: machine.I2S, an open file. hop: seconds from one window to the next; each is
-    as long as the model reads. smooth: windows whose shares are averaged. threshold: the least
-    average that is an event. rest: seconds from one event to the next, at least. ignore: labels
-    that are none; None: those that the model has for its background. Raises Error.
+    model: a Model that classifies sound, or on a PC a Simulator.
+    source: has readinto(buffer), which writes samples into the buffer, 16 bits each, the lower
+        byte first, and returns how many bytes; 0 or None at the end. machine.I2S, an open file.
+    hop: seconds from one window of sound to the next. A window is as long as the model reads.
+    threshold: the least probability that is an event, 0 to 1, averaged over windows.
+    smooth: how many windows are averaged.
+    rest: seconds from one event to the next, at least.
+    ignore: labels that are no events; None for the model's `background`.
 
-    With `async for` readinto is awaited, as asyncio.StreamReader has it, and None is no end.
+    Of an event, label is a str, share its average probability, ms the milliseconds since the first
+    sample. With `async for`, readinto is awaited, as of asyncio.StreamReader, and None is no end.
 
-    features: what makes the rows. windows: how many were classified.
+    features: what makes rows of the sound. windows: how many were classified.
+
+    Raises Error if the model does not classify sound, or an argument is out of range.
     """
 
     def __init__(

@@ -35,18 +35,29 @@ def _alone(run):
 
 
 class Model:
-    """A model file, ready to run.
+    """A model file, loaded and ready to run. Use it with `with`, or call `close` at the end.
 
-    path: the model file (.pft). context: positions of the cache, at most and by default the
-    file's. weights: "flash" (used where they lie, if the board maps its files into memory),
-    "ram", "file" (read in tiles for every token), or None for the first of these that can be;
-    "stream" (an RP2040's DMA brings them from flash, untried on silicon: see stream.py); or
-    an object with a method fill, as weights.File has it, that reads them from elsewhere.
-    kernels: "dsp", "thumb", "rv32", "viper", "portable", None for the fastest, or a module that
-    has a family's functions and BIAS, and is named kernels_NAME. spare: bytes of heap to leave
-    free: where None finds the weights in flash, which is slower, as many matrices are copied as
-    there is room for. `in_ram` says how many bytes they are. cores: 2 for both of an RP2040 or
-    RP2350, where the other one is free; `cores` says what was done. Raises Error.
+    path: the model file (.pft).
+    context: context length in tokens, 2 to the file's (the default). Less needs less memory.
+    weights: "flash" (used in place, if the board sees its files as memory), "ram", "file" (read
+        piece by piece for every token), or None for the first of these that works. "stream": an
+        RP2040's DMA fetches them from flash meanwhile; it was never tried on a real board. Or an
+        object with a method fill, as weights.File has it, that reads them from elsewhere.
+    kernels: "dsp", "thumb", "rv32", "viper", "portable", or None for the fastest. Or a module with
+        a family's functions and BIAS, named kernels_NAME.
+    spare: bytes of heap to leave free when weights in flash are copied to RAM, which is faster.
+    cores: 2 for both cores of an RP2040 or RP2350, if the other one is free.
+
+    vocab: number of tokens. outputs: numbers of a result. bits: divide a logit by 2**bits.
+    task: what the model does. labels: names of what it tells apart. several: 1 if more than one
+        label can hold at once. background: labels that stand for no event.
+    image: height, width and channels of images, and more; frames: rows (at most) and channels of
+        signals; () if it reads none.
+    bos: token in front of a text, or -1. ends: tokens that end one. tokenizer: encodes, decodes.
+    context, weights, kernels, cores: what was chosen. in_ram: bytes of the weights in RAM.
+
+    Raises Error if the file is missing or damaged, the heap is too small, or the board cannot do
+    what was asked for. All methods raise Error if the model is closed, or is running already.
     """
 
     cores = 1
@@ -163,10 +174,13 @@ class Model:
 
     @_alone
     def logits(self, tokens):
-        """int32 logits behind the last of `tokens` (no BOS is added), as array('i').
+        """Logits after the last of some tokens, array('i') of `vocab`.
 
-        Of a model with labels one for each, of an encoder without the embedding, of a translator
-        behind the tokens of a translation: `source` takes those of the text before.
+        tokens: token ids, 1 to `context` of them; no BOS is added. Those with which the last call
+            began as well are not computed again.
+
+        A model with labels gives one for each; an encoder without labels gives the embedding; a
+        translator continues the translation of its `source`. Raises Error for other tokens.
         """
         return self._result(tokens)
 
@@ -181,7 +195,10 @@ class Model:
 
     @_alone
     def source(self, tokens):
-        """Run the tokens that a translator is to translate."""
+        """Give a translator the text to translate; `logits` then continues its translation.
+
+        tokens: token ids of the text. Raises Error if the model is no translator.
+        """
         self._read_source(tokens)
 
     def _read_source(self, tokens):
@@ -210,7 +227,10 @@ class Model:
 
     @_alone
     def read(self, text, task):
-        """The result of a task for a text, an image or a signal, as array('i')."""
+        """The result of a task for a text, an image or a signal, as array('i').
+
+        text: as of `classify`. task: "classify", "embed" or "predict". Raises Error as `classify`.
+        """
         return self._read(text, task)
 
     def _read(self, text, task):
@@ -235,7 +255,10 @@ class Model:
 
     @_alone
     def answer(self, context, question):
-        """The part of the text `context` that answers a question. Raises Error."""
+        """The part of a text that answers a question, a str.
+
+        context: the text. question: a str. Raises Error if the model is made for something else.
+        """
         from .spans import answer_of
 
         self._made_to("answer")
@@ -243,41 +266,63 @@ class Model:
 
     @_alone
     def tags(self, text):
-        """[(i, logits of the labels, array('i'))] of words i of a text. Raises Error."""
+        """The logits of all labels of each word of a text: [(i, array('i'))], for word i.
+
+        text: a str. Raises Error if the model is made for something else.
+        """
         from .spans import tags_of
 
         self._made_to("tag")
         return tags_of(self, text)
 
     def tag(self, text):
-        """[(word, label, int32 logit)] of the words of a text, with the likeliest labels."""
+        """The likeliest label of each word of a text: [(word, label, logit)].
+
+        text: a str. Raises Error if the model is made for something else.
+        """
         from .spans import named
 
         return named(text, self.labels, self.tags(text))
 
     @_alone
     def classify(self, text):
-        """[(label, int32 logit)] for a text, an image or a signal, best first. Raises Error.
+        """Label a text, an image or a signal: [(label, logit)], best first.
 
-        An image is its pixels, 0 to 255, row by row, the channels of a pixel together. A signal
-        is array('h'), or another buffer of 16 bits a number, row by row: `frames` says how many
-        rows at most, and of how many channels.
+        text: a str. Or an image: its pixels, 0 to 255, row by row, the channels of a pixel
+            together. Or a signal: array('h') or another buffer of 16 bits a number, row by row.
+            `image` and `frames` say how large they are.
+
+        Raises Error if the model does something else, or reads something else.
         """
         pairs = zip(self.labels, self._read(text, "classify"))
         return sorted(pairs, key=lambda pair: -pair[1])
 
     def probabilities(self, result):
-        """[(label, 0 to 1)] for what `classify` gave, or for the logits of one of `tags`."""
+        """Probabilities, [(label, 0 to 1)], the same numbers as on a PC.
+
+        result: what `classify` returned, or the logits of one word of `tags`.
+
+        They add up to 1, unless `several` labels can hold at once. Raises Error for another
+        result.
+        """
         from .probabilities import probabilities
 
         return probabilities(result, self.labels, self.bits, self.several)
 
     def embed(self, text):
-        """The embedding of a text, array('i'); only directions and ratios mean something."""
+        """The embedding of a text, an image or a signal, array('i') of `outputs`.
+
+        text: as of `classify`.
+
+        It has no particular length: compare directions, by the cosine. Raises Error as `classify`.
+        """
         return self.read(text, "embed")
 
     def features(self):
-        """What makes a model's rows of sound, as samples come: sound.Features. Raises Error."""
+        """What turns sound into this model's rows, as samples come: a new sound.Features.
+
+        Raises Error if the model reads no sound.
+        """
         from .sound import Features
 
         self._open()
@@ -286,18 +331,34 @@ class Model:
         return Features(self, allocate_lock())
 
     def predict(self, given):
-        """The numbers that a model predicts, array('f'); `read` gives the integers of them."""
+        """The numbers that a model predicts, array('f') of `outputs`.
+
+        given: as `text` of `classify`.
+
+        `read` gives the exact integers. Raises Error as `classify`.
+        """
         one = 1 << self.bits
         return array("f", [v / one for v in self.read(given, "predict")])
 
     def generate(
         self, prompt="", max_tokens=None, temperature=0, top_p=1000, seed=1, stop=None, raw=False
     ):
-        """Yield the text that follows `prompt`, one str per token.
+        """Write a text: yields what follows the prompt, one str for each token (it may be empty).
 
-        temperature (0 is greedy) and top_p: floats, or ints in thousandths (0.8 is 800). stop: a
-        text, or several: it ends in front of the first. raw: the prompt has all its special
-        tokens. Stops at an end token or the end of the context. Raises Error.
+        prompt: text to continue. Special tokens in it are recognized.
+        max_tokens: how many at most (default: until the context is full).
+        temperature: 0 takes the likeliest token; up to 100.0, higher is more varied.
+        top_p: draw only from the likeliest tokens whose probabilities add up to this, 0.001 to
+            1.0. As an int, it and the temperature are in thousandths (800 is 0.8); 1 to 9 are
+            refused.
+        seed: the same seed gives the same text.
+        stop: a str or several: the text ends before the first of them that appears.
+        raw: True if the prompt has all its special tokens; otherwise those of the tokenizer's
+            template, such as BOS, are put in front.
+
+        It ends at an end token, too. Arguments are checked when the first piece is asked for.
+        Raises Error if the model writes no text, the prompt does not fit, a number is out of
+        range, or the model was used for something else between two pieces.
         """
 
         def begin():
@@ -321,10 +382,15 @@ class Model:
         return pieces
 
     def translation(self, text, max_tokens=None, beams=1, length_penalty=1000):
-        """Yield the translation of a text, one str per token: at each the likeliest.
+        """Translate a text: yields the translation, one str for each token.
 
-        beams: 2 to 8 texts are followed, and the likeliest is yielded at the end; length_penalty,
-        a float or an int in thousandths: 0 prefers short ones. Raises Error.
+        text: a str. max_tokens: how many at most (default: until the context is full).
+        beams: 1 takes the likeliest token at each step; with 2 to 8 that many texts are followed,
+            and the likeliest comes at the end.
+        length_penalty: with beams: power of its length that a text's cost is divided by, a float
+            of 0 to 10 or an int in thousandths. 0 prefers short texts.
+
+        Raises Error if the model is no translator, or an argument is out of range.
         """
         if beams != 1:
             yield from self._beams(text, max_tokens, beams, length_penalty)
@@ -346,7 +412,10 @@ class Model:
         return translation(self, *given)
 
     def translate(self, text, beams=1, length_penalty=1000):
-        """The translation of a text, or whatever a model makes of one. Raises Error."""
+        """The translation of a text, or whatever the model makes of one, a str.
+
+        text, beams, length_penalty: as of `translation`. Raises Error as `translation`.
+        """
         return "".join(self.translation(text, None, beams, length_penalty))
 
     def _write(self, begin, max_tokens):

@@ -20,11 +20,13 @@ def sizes(table, length):
 
 
 class Features:
-    """Rows of a model's front end: write samples as they come, read the newest rows.
+    """Turns sound into the rows that a model reads; `Model.features` makes one.
 
-    model: that reads sound. lock: a new one, which whoever writes has. rate: samples a second;
-    window: samples of a row; hop: samples from one row to the next; bands: numbers of a row;
-    length: rows that the model reads; rows: so far, modulo 2**29.
+    model: it reads sound. lock: a new one, which whoever writes has.
+
+    rate: samples a second. window: samples of a row. hop: samples from one row to the next.
+    bands: numbers of a row. length: rows that the model reads. rows: how many were made so far,
+    modulo 2**29.
     """
 
     # The kernel has no bounds checks: whenever Ctrl-C comes, _begin, _end and _slot have to stay
@@ -50,7 +52,7 @@ class Features:
         self.reset()
 
     def reset(self):
-        """Forget all samples."""
+        """Forget all samples and rows."""
         self._take()
         try:
             self.rows = self._there = self._slot = 0
@@ -59,7 +61,13 @@ class Features:
             self._lock.release()
 
     def write(self, samples):
-        """Take samples, array('h') or bytes; returns how many rows they complete. Raises Error."""
+        """Take more samples.
+
+        samples: array('h'), or bytes, two for each, the lower byte first; any number of them.
+
+        Returns how many rows they completed. Raises Error for anything else, or while another
+        `write` is running.
+        """
         samples, n = numbers(samples, "sample", " of sound")
         if n != len(samples):
             samples = array("h", bytes(samples))

@@ -17,7 +17,7 @@ _HEADS = 4, _ATTEND  # head by head
 _WHOLE = 2, 6, 8, 9  # norm, gate, layernorm, bias: they take long enough for a chunk to come
 _LINEAR = 3, 10  # of 8 bits, of 4
 _DMA = 0x50000000  # 64 bytes a channel
-_BACK, _LEAST = 10240, 3072  # bytes of heap that loading gives back, and what it needs here
+_BACK, _LEAST = 10240, 2048  # bytes of heap that loading gives back, and what it needs here
 _CHUNK = 2048  # bytes in flight at once
 _RING = 8192
 _STATE = 14  # words
@@ -80,12 +80,9 @@ def start(model, memory, words, home, spare):
     runs = memory[regions.RUNS]
     gc.collect()
     at = _address(runs)
-    total = longest = chunks = n = matrices = 0
-    before = None
-    for part, _, op, i in _steps(model, words):
-        if part is not before:
-            n += 3
-            before = part
+    total = longest = chunks = matrices = 0
+    n = 6  # words of what begins an encoder, and a body with its head
+    for _, _, op, i in _steps(model, words):
         if op in _LINEAR:
             groups, size, _ = _matrix(words, i)
             total += groups * size
@@ -107,7 +104,7 @@ def start(model, memory, words, home, spare):
     # A part of each matrix, the same of all: so the stream has as long for each as it needs.
     gc.collect()
     room = max(free() - max(spare - _BACK, _LEAST) - 64 * matrices, 0)
-    part = min((room << 8) // total, 1024)  # of 1024
+    part = min((room << 8) // max(total, 1), 1024)  # of 1024
     _share(model, memory, words, home, out, table, ring, 4 * longest, part)
     memory.append(out)
     memory.append(table)
@@ -120,9 +117,15 @@ def _share(model, memory, words, home, out, table, ring, front, part):
     at_runs, at_table, at_ring, state = map(_address, (runs, table, ring, out))
     held = {}  # by the first word in flash, and how many
     k = _STATE
-    last = want = 0
-    before = None
-    firsts = []
+    last = want = first = 0
+    begins = []
+
+    def began(steps):
+        # Whoever reads groups of positions fetches for the head behind each: there is time for it.
+        nonlocal first
+        if steps and last > first:
+            begins.append((steps, record(state, at_table + 4 * first, at_table + 4 * last)))
+        first = last
 
     def record(*fields):
         nonlocal k
@@ -133,12 +136,8 @@ def _share(model, memory, words, home, out, table, ring, front, part):
         return at
 
     for steps, n, op, i in _steps(model, words):
-        if steps is not before:
-            if before is not None and firsts[-1][2] != last:
-                out[firsts[-1][1] + 2] = at_table + 4 * last
-            before = steps
-            firsts.append((steps, k, last))
-            record(state, at_table + 4 * last, at_table + 4 * last)
+        if not n and steps is model._body:
+            began(model._encoder)
         kernel, rec = steps[n]
         if op in _HEADS or op in _WHOLE:
             times = 1, 0, 0, 0
@@ -170,10 +169,9 @@ def _share(model, memory, words, home, out, table, ring, front, part):
                 kernels.streamed,
                 record(state, _code(kernel), rec, 4 * size, unit, total, where, rows, most),
             )
-    if before is not None:
-        out[firsts[-1][1] + 2] = at_table + 4 * last
-    for steps, at, _ in firsts:
-        steps.insert(0, (kernels.begin, state + 4 * at))
+    began(model._body)
+    for steps, at in begins:
+        steps.insert(0, (kernels.begin, at))
     taken = channel()
     out[6] = at_ring + front
     out[7] = at_ring + len(ring)

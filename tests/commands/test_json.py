@@ -16,7 +16,7 @@ from picoformer.commands.main import FAMILIES, main
 
 DOC = models.ROOT / "docs" / "json.md"
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
-ELSEWHERE = {"emulate", "boards", "remove", "update", "reset"}  # docs/api.md has those of boards
+ELSEWHERE = {"emulate"}  # has no --json
 LIKE = dict.fromkeys(("embed", "predict", "tag", "translate", "answer"), "classify")
 
 Fields = dict[str, tuple[tuple[type, ...], bool]]
@@ -147,6 +147,20 @@ def test_on_a_board(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         no = said(capsys, "generate", *port, "--model", "storis", status=1)
         holds(no, "Errors")
         assert no["kind"] == "NoModelError" and "did you mean stories" in no["error"]
+        holds(said(capsys, "update", *port), "update")
+        holds(said(capsys, "boards", *port), "boards")
+        holds(said(capsys, "remove", "stories", *port), "remove")
+        holds(said(capsys, "remove", "--all", "--runtime", *port), "remove")
+        holds(said(capsys, "boards", *port), "boards")
+        holds(said(capsys, "reset", *port), "reset")
+
+
+def test_boards_that_plan_knows(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("PICOFORMER_PORT", raising=False)
+    monkeypatch.setattr("picoformer.commands.boards.ports", list)
+    seen = said(capsys, "boards")
+    holds(seen, "boards")
+    assert seen["boards"] == [] and "pico" in seen["profiles"]
 
 
 def test_demo(capsys: pytest.CaptureFixture[str]) -> None:

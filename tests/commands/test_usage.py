@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from picoformer.boards.emulated.flash import announced, running
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import PortError
 from picoformer.boards.port import find_port
-from picoformer.commands.main import FAMILIES, _parser, main
+from picoformer.commands.main import FAMILIES, main
 from picoformer.commands.printing import Stages
 
 COMMANDS = [name for names in FAMILIES.values() for name in names]
@@ -228,70 +227,6 @@ def test_a_models_near_name(stories, tmp_path, capsys):
             assert f"no model {name!r} on the board: did you mean stories?" in said
         said = failed(capsys, "generate", "--port", unix.port, "--model", "qwen", status=1)
         assert "it has stories; else deploy it first" in said and "mean" not in said
-
-
-def readme_commands() -> list[list[str]]:
-    """The command lines of picoformer in README's blocks, in order, taken apart as shells do."""
-    page = (models.ROOT / "README.md").read_text("utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    ours = (line for line in lines if line.startswith("picoformer "))
-    parts = (part for line in ours for part in line.split("&&"))
-    words = (shlex.split(part, comments=True) for part in parts)
-    return [w[1:] for w in words]
-
-
-def test_the_readmes_commands_are_commands() -> None:
-    """Each is taken, options and all; what it reads was made by one before."""
-    listed = readme_commands()
-    assert len(listed) > 8
-    made = {"models"}
-    for words in listed:
-        options, unknown = _parser(words[0]).parse_known_args(words)
-        assert not unknown, words
-        if words[0] == "page":
-            continue
-        file = getattr(options, "source", None) or words[1]
-        if file.endswith(".pft"):
-            assert file in made, words
-        elif words[0] == "train":
-            made.add(options.output)
-        elif words[0] == "convert":
-            assert file in made or (models.ROOT / file).exists()
-            made.add(options.output)
-        if words[0] in ("generate", "classify", "translate", "answer"):
-            assert options.model in made, words
-        if words[0] == "deploy":
-            made.add(options.name or options.model.removesuffix(".pft"))
-
-
-@pytest.mark.slow
-def test_the_readmes_commands_in_order(tmp_path, monkeypatch, capsys):
-    """With an emulated board that runs already."""
-    reason = models.no_board()
-    if reason:
-        pytest.skip(reason)
-    pytest.importorskip("PIL")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PICOFORMER_PORT", "emulator")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models").symlink_to(models.ROOT / "models")
-    with UnixBoard() as unix, announced(unix.folder, unix.port):
-        for words in readme_commands():
-            if words[0] == "page":
-                words += ["-o", "page"]
-            if words[0] == "train" or "questions" in " ".join(words):
-                continue  # tests/training goes this way
-            assert main(words) == 0, (words, capsys.readouterr().err)
-            said = capsys.readouterr()
-            if words[0] in ("deploy", "generate", "classify", "translate", "answer", "selftest"):
-                assert "emulator is the one that runs already" in said.err, words
-            if "boot.png" in words[-1]:
-                assert said.out.startswith("Ankle boot    98.3%")
-            if words[0] == "answer":
-                assert said.out == "Anna\n"
-            if words[0] == "translate":
-                assert said.out == "Je suis fatiguée.\n"
 
 
 def test_what_takes_long_has_a_name(tmp_path):

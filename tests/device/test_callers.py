@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import models
@@ -213,13 +214,13 @@ def test_ctrl_c_gives_the_model_back(unix, own):
     assert unix(INTERRUPTED, FILE=str(own("stories").path), TOKENS=[1, 5, 9]) == "True\n"
 
 
-def example(heading: str, own) -> list[str]:
-    """The programs of a section of docs/board.md, with the paths of these models."""
-    page = (models.ROOT / "docs" / "board.md").read_text("utf-8")
+def example(page: str, heading: str, own) -> list[str]:
+    """The programs of a section of a page of docs/, with the paths of these models."""
+    page = (models.ROOT / "docs" / page).read_text("utf-8")
     section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     found = [part.partition("```")[0] for part in section.split("```python\n")[1:]]
     assert found
-    for name in "intents", "stories":
+    for name in "intents", "stories", "fashion":
         if any(f"/{name}.pft" in part for part in found):
             path = str(own(name).path)
             found = [part.replace(f"/{name}.pft", path) for part in found]
@@ -240,7 +241,7 @@ def test_the_board_in_other_pages(unix, own, name):
 
 
 def test_callers_in_the_guide(unix, own):
-    first, second = example("From callbacks, threads and asyncio", own)
+    first, second = example("product.md", "Callbacks, threads and asyncio", own)
     said = unix(first + "tick(0)\nmodel._take()\ntick(0)\n")
     assert said.startswith("('PlayMusic', ") and "\nbusy: the model is running" in said
     said = unix(second)
@@ -250,7 +251,7 @@ def test_callers_in_the_guide(unix, own):
 
 
 def test_a_threshold_in_the_guide(unix, own):
-    (code,) = example("How sure it is", own)
+    (code,) = example("text.md", "How sure it is", own)
     sim = own("intents").sim
     rain, deal = (
         sim.probabilities(sim.classify(text))[0]
@@ -300,7 +301,8 @@ sys.modules["machine"] = Machine
 
 def test_a_product_in_the_guide(unix, own, tmp_path):
     """Its main.py: a line that is no text does no harm, and feeds nothing; Ctrl-C ends it."""
-    main, tell = example("A product", own)
+    (main,) = example("product.md", "The program", own)
+    (tell,) = example("product.md", "The watchdog", own)
     assert 'os.listdir("/")' in main
     main = main.replace('os.listdir("/")', f"os.listdir({str(tmp_path)!r})")
     ends = "\nexcept KeyboardInterrupt:\n    print(said, fed)\n"
@@ -320,6 +322,32 @@ def test_a_product_in_the_guide(unix, own, tmp_path):
     )
     text = list(own("stories").sim.generate("Once upon a time", 50, 0.8, 0.9))
     assert told == "".join(text) + f"\n{len(text)}\n"
+
+
+def test_an_update_in_the_guide(unix, own, tmp_path):
+    """A file that has arrived takes the old one's place if it is a model, else it goes."""
+    (code,) = example("product.md", "Updates in the field", own)
+    old, new = tmp_path / "old.pft", tmp_path / "new.pft"
+    old.write_bytes(b"old")
+    ends = "try:\n    replace(NEW, OLD)\nexcept Error as e:\n    print(str(e)[:5])\n"
+    whole = own("intents").path.read_bytes()
+    for sent, said, kept in ((whole[:-1], "model\n", b"old"), (whole, "", whole)):
+        new.write_bytes(sent)
+        assert unix(code + ends, NEW=str(new), OLD=str(old)) == said
+        assert old.read_bytes() == kept and not new.exists()
+
+
+def test_a_camera_in_the_guide(unix, own, tmp_path):
+    """A frame, dark on white and four times as large, is classified as the picture is."""
+    (code,) = example("images.md", "From a camera", own)
+    boot = np.load(models.ROOT / "tests" / "data" / "fashion.npz")["images"][0]
+    frame = np.full((120, 160), 255, np.uint8)
+    frame[4:116, 24:136] = 255 - boot.reshape(28, 28).repeat(4, 0).repeat(4, 1)
+    (tmp_path / "frame.bin").write_bytes(frame.tobytes())
+    sim = own("fashion").sim
+    label, share = sim.probabilities(sim.classify(boot.reshape(28, 28)))[0]
+    code = code.replace("/frame.bin", str(tmp_path / "frame.bin"))
+    assert unix(code) == f"{label} {share!r}\n"
 
 
 def test_a_port_without_threads(monkeypatch, own):

@@ -129,6 +129,14 @@ def test_what_is_odd_is_said(tmp_path):
         assert part in said, said
 
 
+@pytest.mark.parametrize("suffix", [".tsv", ".csv"])
+def test_the_end_of_a_file_is_no_empty_line(suffix, tmp_path):
+    path = write(tmp_path / f"a{suffix}", made(40), "\t" if suffix == ".tsv" else ",")
+    assert not any("empty" in said for said in TextJob(path, 1).doubts)
+    path.write_text(path.read_text() + "\n")
+    assert any("1 empty line" in said for said in TextJob(path, 1).doubts)
+
+
 def test_typing_errors_change_a_letter_or_two():
     draw = random.Random(1)
     found = [mistype("turn on the lamp", draw, "abc") for _ in range(200)]

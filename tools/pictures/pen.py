@@ -23,7 +23,12 @@ text {{ font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; f
 .limit {{ fill: none; stroke: var(--bad); stroke-width: 2.5; }}
 .board {{ fill: var(--board); }} .metal {{ fill: var(--metal); }} .tin {{ fill: var(--tin); }}
 .white {{ fill: #f4f4f0; }} .given {{ fill: var(--c2); }}
+.rim {{ fill: none; stroke: var(--soft); stroke-width: 2; stroke-dasharray: 8 6; }}
+.cell {{ stroke: var(--bg); stroke-width: 2; }} .curve {{ fill: none; stroke-width: 4; }}
+.fill1 {{ fill: var(--c6); }} .fill2 {{ fill: var(--c3); }} .fill3 {{ fill: var(--c4); }}
+.fill4 {{ fill: var(--c7); }}
 """ + "".join(f".c{i} {{ fill: var(--c{i}); }} " for i in range(1, 9))
+STYLE += "".join(f".sc{i} {{ stroke: var(--c{i}); }} " for i in range(1, 9))
 
 
 def picture(width: int, height: int, label: str, inside: Iterable[str]) -> str:
@@ -32,7 +37,7 @@ def picture(width: int, height: int, label: str, inside: Iterable[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(label)}"><style>{STYLE}</style>\n'
-        f'<rect class="bg" width="{width}" height="{height}" rx="12"/>\n{body}\n</svg>\n'
+        f'<rect class="bg" width="{width}" height="{height}"/>\n{body}\n</svg>\n'
     )
 
 

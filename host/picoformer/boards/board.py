@@ -93,12 +93,21 @@ def _model_of(link: Link) -> Loaded:
 
 
 class Board(Closing):
-    """A board on a serial port; a context manager.
+    """A board on a serial port. Use it with `with`, or call `close` at the end.
 
-    port: a device path, a pyserial URL, "emulator", "emulator:pico", "emulator:pico2" or
-    "emulator:esp32"; None for the only board that is connected. The board is soft reset, as
-    mpremote does. cores: 2 for models to run on both cores of an RP2040 or RP2350. Methods raise
-    Error.
+    port: a device path, a pyserial URL, or "emulator" (MicroPython's unix port), "emulator:pico",
+        "emulator:pico2" or "emulator:esp32". None: what PICOFORMER_PORT names, else the only board
+        that is connected.
+    cores: 2 lets models run on both cores of an RP2040 or RP2350.
+
+    Opening it stops the program on the board and soft resets it. Methods that run a model load it
+    first if it is not loaded.
+
+    logit_scale: real value of one unit of the last labels' logits. several: whether more than one
+    of those labels can hold at once.
+
+    Raises PortError or NoBoardError. All methods raise LinkError if the connection fails, and
+    BoardError, or one of its kinds, if the board refuses; all of these are Errors.
     """
 
     def __init__(self, port: str | None = None, cores: int = 1) -> None:
@@ -118,37 +127,41 @@ class Board(Closing):
 
     @property
     def port(self) -> str:
-        """The port's name: what mpremote connects to."""
+        """Name of the port, as mpremote takes it."""
         return self.connection.port
 
     @property
     def platform(self) -> Platform:
-        """The board's MicroPython."""
+        """The board's MicroPython: `platform`, `machine`, `version`, `architecture`."""
         return self.connection.platform
 
     @property
     def stopped(self) -> bool:
-        """Whether the board's main.py (or boot.py) ran, and was stopped: `close` starts it."""
+        """Whether a main.py (or boot.py) ran on the board, which `close` will start again."""
         return self.connection.repl.stopped
 
     def close(self) -> None:
-        """Close the port; harmless when done before.
+        """Close the port. Calling it again does no harm.
 
-        Where the board's main.py ran before, it starts again; else the board is at its prompt.
+        If the board's main.py ran before, it starts again. Otherwise the board is at its prompt.
         """
         self.connection.close()
 
     def reset(self, hard: bool = False) -> str:
-        """Reset the board, so that its main.py runs, and close the port.
+        """Restart the board, so that its main.py runs, and close the port.
 
-        hard: as its reset button does. Returns what the board said within a second.
+        hard: True restarts it as its reset button does; otherwise a soft reset.
+
+        Returns what the board printed within a second.
         """
         return self.connection.restart(hard)
 
     def exec(self, code: str, timeout: float | None = EXEC_LIMIT) -> str:
-        """Run a script on the board's REPL; what it printed. timeout in seconds, None for none.
+        """Run a script in the board's REPL. A model that is loaded is dropped.
 
-        Raises ScriptError with the board's traceback.
+        code: the script. timeout: seconds without an end that are waited for, None for no limit.
+
+        Returns what it printed. Raises ScriptError with the board's traceback.
         """
         self.connection.stop_server()
         self.connection.fresh = False
@@ -164,13 +177,16 @@ class Board(Closing):
         progress: Progress | None = None,
         weights: str = "board",
     ) -> str:
-        """Put a model file, and the runtime where it is not up to date, on the board.
+        """Put a model on the board, and the runtime if it is not up to date.
 
-        Goes on with an earlier upload that was cut. Returns the name by which the model is
-        known there. progress(what, bytes done, all bytes); what: "runtime" or the name.
-        weights "host": all but the weights, which this Board then sends whenever the model runs;
-        another one is told by load() where they are. Raises Error for a model that no context
-        would make fit (see `budget`), unless its weights stay on the host.
+        path: the model file.
+        name: name of the model on the board (default: the file's, without .pft).
+        progress: called with (what, bytes done, all bytes); what is "runtime" or the name.
+        weights: "host" leaves the weights on this PC, which then sends them whenever the model
+            runs.
+
+        An upload that was cut goes on where it stopped. Returns the name. Raises NoSpaceError if
+        the flash is full, and Error if the model fits the heap at no context (see `budget`).
         """
         if weights not in ("board", "host"):
             raise Error(f"weights go to the 'board' or stay on the 'host', not {weights!r}")
@@ -222,16 +238,21 @@ class Board(Closing):
         link.upload(utf8(name), data, step)
 
     def budget(self, path: str | Path) -> Budget:
-        """What a model will take of this board's heap beside the server, and whether it fits.
+        """What a model will need of this board's heap beside the server, and whether it fits.
 
-        Of what is free there, piece by piece, once boot.py has run: the first time the board is
-        reset and asked, and drops a model that is loaded. Raises Error for what is no model.
+        path: the model file.
+
+        Returns a Budget. The first time the board is reset and asked what is free; a model that is
+        loaded is dropped. Raises Error if the file is no model.
         """
         return Planner(path, self.kind()).budget(server=True)
 
     def kind(self, path: str | Path | None = None) -> Profile:
-        """What plans are made for: this board, with what is free of its heap after boot.py; for
-        the model at `path`, also of its flash.
+        """This board as a Profile, which `picoformer.planning.planner.Planner` makes plans for.
+
+        path: a model file, to count the free flash as well, as if that model were not there.
+
+        Resets the board as `budget` does.
         """
         connection = self.connection
         for attempt in connection.attempts():
@@ -250,9 +271,11 @@ class Board(Closing):
         return board.asked(self.port, room.heap, room.pieces, flash, room.grows)
 
     def update(self, progress: Progress | None = None, path: str | Path | None = None) -> bool:
-        """Install or update the runtime. Returns whether anything was written.
+        """Install the runtime, or bring it up to date.
 
-        path: a model that the board is to run besides those that it has.
+        progress: as of `deploy`. path: a model file that the board will run besides those it has.
+
+        Returns whether anything was written. Raises NoSpaceError if the flash is full.
         """
         section = modelfile.tokenizer(modelfile.split(path)[0]) if path else b""
         return self._install(progress, section)
@@ -279,7 +302,10 @@ class Board(Closing):
         return written
 
     def metadata(self, name: str) -> dict[str, Any]:
-        """The metadata of a model in the board's flash. A model that is loaded is dropped."""
+        """The metadata of a model on the board, a dict. A model that is loaded is dropped.
+
+        name: of the model. Raises NoModelError if it is not there or damaged.
+        """
         told = self.exec(METADATA.format(path=repr(f"/{utf8(name)}.pft")), None)
         try:
             meta = json.loads(base64.b64decode("".join(told.split())))
@@ -288,30 +314,39 @@ class Board(Closing):
         return meta if isinstance(meta, dict) else {}
 
     def models(self) -> list[Stored]:
-        """The models in the board's flash."""
+        """The models in the board's flash: a list of `name`, `bytes` and `crc`."""
         return self.connection.do(lambda link: link.models())
 
     def contents(self) -> Contents:
-        """What is in the board's flash; needs no runtime. A model that is loaded is dropped."""
+        """What is in the board's flash, as Contents; works without a runtime.
+
+        A model that is loaded is dropped.
+        """
         with self._at_rest() as repl:
             return contents.look(repl)
 
     def romfs(self) -> list[int]:
-        """Bytes of each of its ROMFS partitions. A model that is loaded is dropped."""
+        """Bytes of each ROMFS partition of the board, a list. A model that is loaded is dropped.
+        """
         with self._at_rest() as repl:
             return contents.romfs(repl)
 
     def runtime(self) -> Held:
-        """The runtime in the board's flash. A model that is loaded is dropped."""
+        """The runtime in the board's flash, a Held. A model that is loaded is dropped.
+
+        Raises Error if the board's MicroPython cannot run it.
+        """
         with self._at_rest() as repl:
             check(repl)
             return contents.runtime(repl, self.platform)
 
     def remove(self, *names: str, runtime: bool = False) -> list[Kept]:
-        """Delete models, or what is there of them; runtime: and the runtime. Returns the files.
+        """Delete models, and what is left of uploads that were cut. Works without a runtime.
 
-        Needs no runtime. A model that is loaded is dropped. Raises NoModelError, and deletes
-        nothing, where one of them is not there.
+        names: of the models. runtime: True deletes the runtime as well.
+
+        Returns the deleted files, a list of Kept. A model that is loaded is dropped. Raises
+        NoModelError, and deletes nothing, if one of them is not there.
         """
         for name in names:
             utf8(name)
@@ -339,10 +374,13 @@ class Board(Closing):
             self._asked = "", 0
 
     def load(self, name: str, context: int = 0, weights: str | Path | None = None) -> Loaded:
-        """Load a model into the board's memory, in place of another. context 0: the file's.
+        """Load a model into the board's heap, in place of another.
 
-        weights: the model file, where the board has it without its weights. Other methods load by
-        themselves, with the context and the weights that were last named here.
+        name: of the model. context: context length in tokens, 0 for the file's.
+        weights: the model file, if the model was deployed with weights="host".
+
+        Returns Loaded. Methods that load by themselves use the context and weights that were given
+        here. Raises NoModelError, NoMemoryError or NoWeightsError.
         """
         if weights is not None:
             front, rest = modelfile.split(weights)
@@ -411,7 +449,12 @@ class Board(Closing):
         )
 
     def logits(self, name: str, tokens: Sequence[int]) -> np.ndarray:
-        """int32 logits (vocab,) behind the last of `tokens`; no BOS is added."""
+        """Logits after the last of some tokens, int32 (vocab,).
+
+        name: of the model. tokens: token ids, 1 to the context of them; no BOS is added.
+
+        Raises Error for other tokens.
+        """
         try:
             ids = [operator.index(t) for t in tokens]
         except TypeError:
@@ -421,10 +464,14 @@ class Board(Closing):
         return self.connection.do(lambda link: self._load(name).logits(ids))
 
     def classify(self, name: str, text: str | np.ndarray) -> list[tuple[str, int]]:
-        """[(label, int32 logit)] for a text, an image or a signal, best first.
+        """Label a text, an image or a signal: [(label, int32 logit)], best first.
 
-        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels); a
-        signal one of whole numbers of 16 bits, (rows, channels), in steps of the model's unit.
+        name: of the model.
+        text: a str. Or an image: pixels 0 to 255, (height, width) or (height, width, channels). Or
+            a signal, (rows, channels): whole numbers of 16 bits; divide real values by the model's
+            unit.
+
+        Raises Error if the model does something else, or reads something else.
         """
         _check(text)
 
@@ -443,14 +490,20 @@ class Board(Closing):
         return found.names
 
     def probabilities(self, result: Sequence[Any]) -> list[tuple[str, float]]:
-        """[(label, 0 to 1)] for what `classify` gave last."""
+        """Probabilities of what `classify` gave last, [(label, 0 to 1)].
+
+        result: that, or the logits of one word. Raises Error if nothing was classified before.
+        """
         known = self._labelled
         if known is None:
             raise Error("probabilities are those of a result: classify first")
         return list(probabilities(result, known.names, known.bits, known.several))
 
     def tag(self, name: str, text: str) -> list[tuple[str, str, int]]:
-        """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
+        """The likeliest label of each word of a text: [(word, label, int32 logit)].
+
+        name: of the model. text: a str. Raises Error if the model is made for something else.
+        """
         utf8(text)
 
         def ask(_: Link) -> list[tuple[str, str, int]]:
@@ -462,25 +515,35 @@ class Board(Closing):
         return self.connection.do(ask)
 
     def image_shape(self, name: str) -> tuple[int, int, int]:
-        """Height, width and channels of the images that a model reads; zeros if it reads text."""
+        """Height, width and channels of the images that a model reads; zeros if it reads none.
+
+        name: of the model.
+        """
         return self.connection.do(lambda _: self._load(name).labels().image)
 
     def frames_shape(self, name: str) -> tuple[int, int]:
-        """Rows at most and channels of the signals that a model reads; zeros if it reads none."""
+        """Rows (at most) and channels of the signals that a model reads; zeros if it reads none.
+
+        name: of the model.
+        """
         return self.connection.do(lambda _: self._load(name).labels().frames)
 
     def embed(self, name: str, text: str | np.ndarray) -> np.ndarray:
         """The embedding of a text, an image or a signal, int32 (outputs,).
 
-        Only its direction counts.
+        name, text: as of `classify`.
+
+        It has no particular length: compare directions, by the cosine. Raises Error as `classify`.
         """
         _check(text)
         return self.connection.do(lambda _: _read(self._load(name), text, "embed"))
 
     def predict(self, name: str, signal: str | np.ndarray) -> np.ndarray:
-        """The numbers that a model predicts of a signal (or of what it reads), float64 (outputs,).
+        """The numbers that a model predicts, float64 (outputs,).
 
-        They are int32 times `logit_scale`.
+        name: of the model. signal: as `text` of `classify`.
+
+        They are whole numbers times `logit_scale`. Raises Error as `classify`.
         """
         _check(signal)
 
@@ -495,10 +558,15 @@ class Board(Closing):
     def translate(
         self, name: str, text: str, beams: int = 1, length_penalty: float = 1.0
     ) -> str:
-        """The translation of a text, or whatever a model makes of one.
+        """The translation of a text, or whatever the model makes of one, a str.
 
-        beams: 1 takes the likeliest token at each step; 2 to 8 follow as many texts and take the
-        likeliest. length_penalty: the power of its length that a text's cost is divided by.
+        name: of the model. text: a str.
+        beams: 1 takes the likeliest token at each step; 2 to 8 follow that many texts and return
+            the likeliest.
+        length_penalty: with beams: power of its length that a text's cost is divided by, 0 to 10.
+            0 prefers short texts, larger values prefer longer ones.
+
+        Raises Error if the model is made for something else, or an argument is out of range.
         """
         beams = operator.index(beams)
         if not 1 <= beams <= 8:
@@ -511,7 +579,12 @@ class Board(Closing):
         return "".join(self._text(name, text, None, (beams << 16 | penalty, 1000, 1)))
 
     def answer(self, name: str, context: str, question: str) -> str:
-        """The part of the text `context` that answers a question."""
+        """The part of a text that answers a question, a str.
+
+        name: of the model. context: the text, at most 65,535 bytes. question: a str.
+
+        Raises Error if the model is made for something else, or the text is longer.
+        """
         utf8(context)
         utf8(question)
         if len(context.encode()) > 0xFFFF:
@@ -529,11 +602,13 @@ class Board(Closing):
         stop: str | Sequence[str] | None = None,
         raw: bool = False,
     ) -> Generator[str, None, None]:
-        """Yield the text that follows `prompt`, one str per token.
+        """Let the board write a text: yields what follows the prompt, one str for each token.
 
-        temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
-        prompt has all its special tokens. Closing the iterator stops the board. Where the board is
-        reset meanwhile, it writes the same text again, and this goes on where it was.
+        name: of the model. prompt, max_tokens, temperature, top_p, seed, stop, raw: as of
+            `Simulator.generate`, with the same text.
+
+        Closing the iterator stops the board. If the board is reset meanwhile, it writes the same
+        text again, and this goes on where it was. Raises Error as `Simulator.generate`.
         """
         if max_tokens is not None:
             max_tokens = operator.index(max_tokens)
@@ -571,7 +646,7 @@ class Board(Closing):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What the board is, its memory (bytes) and its models."""
+        """What the board is, its memory (bytes) and its models, a dict."""
 
         def ask(link: Link) -> dict[str, Any]:
             i: Info = link.info()

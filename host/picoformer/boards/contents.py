@@ -87,15 +87,20 @@ del picoformer_remove
 
 @dataclass
 class Kept:
-    """A model in a board's flash, or the part of one whose upload was cut."""
+    """A model in a board's flash, or what there is of one whose upload was cut.
+
+    name: of the model. bytes: of its file. crc: CRC32 of its header.
+    task: what it does, "" if it is not whole. context: context length in tokens, or 0.
+    weights: "board", or "host" if they stay on a PC. state: "whole", "unfinished" or "damaged".
+    """
 
     name: str
     bytes: int
-    crc: int  # of its header
-    task: str  # empty where it is not whole
-    context: int  # positions; 0 likewise
-    weights: str  # board, or host where the file has none
-    state: str  # whole, unfinished or damaged
+    crc: int
+    task: str
+    context: int
+    weights: str
+    state: str
 
     @property
     def path(self) -> str:
@@ -113,15 +118,22 @@ class Kept:
 
 @dataclass
 class Contents:
-    """What is in a board's flash; bytes."""
+    """What is in a board's flash.
+
+    free, total: bytes of the filesystem. program: whether there is a main.py.
+    models: a list of Kept.
+    """
 
     free: int
     total: int
-    program: bool  # whether there is a main.py
+    program: bool
     models: list[Kept]
 
     def named(self, names: Sequence[str]) -> list[Kept]:
-        """The files of models, cut uploads included. Raises NoModelError for what is not there."""
+        """The files of some models, cut uploads included.
+
+        names: of the models. Raises NoModelError if one is not there.
+        """
         there = {m.name for m in self.models}
         missing = [n for n in names if n not in there]
         if missing:
@@ -154,12 +166,16 @@ def look(repl: Repl) -> Contents:
 
 @dataclass
 class Held:
-    """The runtime in a board's flash."""
+    """The runtime in a board's flash.
 
-    version: str  # empty where there is none, or only part of one
-    current: bool  # whether it is this PC's
-    compiled: bool  # whether it is .mpy
-    sums: Mapping[str, int | None]  # CRC32 of each file, by name
+    version: "" if there is none, or only a part of one. current: whether it is this PC's.
+    compiled: whether it is .mpy. sums: CRC32 of each file, by name.
+    """
+
+    version: str
+    current: bool
+    compiled: bool
+    sums: Mapping[str, int | None]
 
 
 def runtime(repl: Repl, board: Platform) -> Held:

@@ -6,7 +6,7 @@ from ..errors import Error
 
 
 class LinkError(Error):
-    """The link to the board failed."""
+    """The connection to the board failed: the cable, the port, or a board that does not answer."""
 
 
 class SilentError(LinkError):
@@ -22,34 +22,37 @@ class LostError(LinkError):
 
 
 class BoardError(Error):
-    """The board refused a request. `code` and `number` are the protocol's."""
+    """The board refused a request.
+
+    code, number: what it said, as docs/protocol.md lists them.
+    """
 
     code = 0
     number = 0
 
 
 class NoSpaceError(BoardError):
-    """The board's file system is full."""
+    """The board's flash is full."""
 
 
 class ReadOnlyError(BoardError):
-    """The board's file system takes nothing."""
+    """The board's filesystem cannot be written to."""
 
 
 class NoMemoryError(BoardError):
-    """The board's heap is too small."""
+    """The board's heap is too small for the model."""
 
 
 class NoModelError(BoardError):
-    """There is no such model on the board."""
+    """There is no model of that name on the board."""
 
 
 class NoWeightsError(BoardError):
-    """The board wants weights that were not given, or those of another file."""
+    """The weights of this model stay on the PC, and were not given, or are another file's."""
 
 
 class PortError(LinkError):
-    """The port cannot be opened."""
+    """The serial port is not there, is in use, or cannot be opened."""
 
 
 class NoBoardError(LinkError):
@@ -57,16 +60,16 @@ class NoBoardError(LinkError):
 
 
 class ScriptError(Error):
-    """A script raised on the board; the message is the board's traceback."""
+    """A script failed on the board; the message is the board's traceback."""
 
 
 class NoRuntimeError(Error):
-    """The board has no picoformer, or one that does not start."""
+    """The board has no picoformer runtime, or one that does not start."""
 
 
 class DeployError(Error):
-    """The runtime cannot be put on the board."""
+    """The runtime cannot be put on this board."""
 
 
 class EmulatorError(Error):
-    """An emulated board cannot start or its flash is in use."""
+    """An emulated board cannot start, or another command uses its flash."""

@@ -84,21 +84,28 @@ class Info:
 
 @dataclass
 class Loaded:
-    """A model in the board's memory."""
+    """A model in the board's heap.
+
+    context: context length in tokens. vocab: number of tokens. task: what it does.
+    weights: where they are: "flash", "ram", "file" or "host". in_ram: bytes of them in RAM.
+    kernels: what runs it. cores: how many.
+    heap: bytes that it took. free_heap: bytes that are left. ms: milliseconds to load it.
+    """
 
     context: int
     vocab: int
-    free_heap: int  # bytes
-    heap: int  # bytes that the model took
-    ms: int  # to load it
+    free_heap: int
+    heap: int
+    ms: int
     weights: str
     kernels: str
     task: str
-    in_ram: int = 0  # bytes of the weights; of those in flash, such as were copied
-    cores: int = 1  # that it runs on
+    in_ram: int = 0
+    cores: int = 1
 
     @classmethod
     def of(cls, body: bytes) -> Loaded:
+        """Take a reply apart; body: its payload."""
         r = Reader(body)
         context, vocab, free, heap, ms = r.take("HIIII")
         loaded = cls(context, vocab, free, heap, ms, r.text(), r.text(), r.text())
@@ -128,28 +135,36 @@ class Labels:
 
 @dataclass
 class Stats:
-    """What the board measured while it wrote a text."""
+    """What the last text took on the board.
+
+    tokens: how many. first_ms: milliseconds to the first, which is the prompt. ms: in all.
+    free_heap: bytes. stopped: whether it was stopped.
+    """
 
     tokens: int = 0
-    first_ms: int = 0  # to the first token: the prompt
-    ms: int = 0  # altogether
+    first_ms: int = 0
+    ms: int = 0
     free_heap: int = 0
     stopped: bool = False
 
     @classmethod
     def of(cls, body: bytes) -> Stats:
+        """Take a reply apart; body: its payload."""
         stopped, count, first, ms, free = Reader(body).take("BHIII")
         return cls(count, first, ms, free, bool(stopped))
 
     @property
     def tokens_per_second(self) -> float:
-        """Of the tokens behind the first, whose time is the prompt's."""
+        """Of the tokens after the first."""
         return max(self.tokens - 1, 0) / max(self.ms - self.first_ms, 1) * 1e3
 
 
 @dataclass
 class Stored:
-    """A model in the board's flash."""
+    """A model in the board's flash.
+
+    name: of the model. bytes: of its file. crc: CRC32 of its header.
+    """
 
     name: str
     bytes: int

@@ -82,7 +82,10 @@ selftest()
 
 @dataclass
 class StepTime:
-    """What the steps of one operation took: calls, microseconds, multiply-accumulates."""
+    """What all steps of one kind took.
+
+    op: the kind. calls: how many. us: microseconds. products: multiply-accumulates.
+    """
 
     op: str
     calls: int = 0
@@ -94,8 +97,10 @@ class StepTime:
 class Difference:
     """The first step whose result is not the simulator's.
 
-    step: its index in the program. value: what the model calls its result. position: of the
-    token. element: of the result; board, simulator: that element.
+    step: its number in the program. op: its kind. value: name of its result.
+    position: of the token. element: which number of the result; -1 if it was right the second
+        time.
+    board, simulator: what each of them has there.
     """
 
     step: int
@@ -109,7 +114,13 @@ class Difference:
 
 @dataclass
 class SelfTest:
-    """What a board made of a model. Sizes in bytes."""
+    """What `selftest` found. Sizes are in bytes.
+
+    model: its name on the board. board: what the board is, as `Board.info`.
+    kernels, weights: how it ran. free_heap, taken_heap: with the model loaded.
+    steps: how many were compared. times: a StepTime for each kind of step.
+    difference: None, or the first step that is not the simulator's.
+    """
 
     model: str
     board: dict[str, Any]
@@ -127,7 +138,7 @@ class SelfTest:
         return self.difference is None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """All of it as a dict, for JSON."""
         times = [vars(t) for t in self.times]
         difference = self.difference and vars(self.difference)
         return {**vars(self), "equal": self.equal, "times": times, "difference": difference}
@@ -239,11 +250,15 @@ def selftest(
     kernels: str | None = None,
     progress: Progress | None = None,
 ) -> SelfTest:
-    """Put a model on the board and compare each of its steps with the simulator.
+    """Put a model on a board and compare each of its steps with the simulator.
 
-    context: positions, by default the file's. kernels: "dsp", "thumb", "rv32", "viper" or
-    "portable", by default the fastest that the board has. progress: as `Board.deploy` takes it.
-    Raises Error.
+    board: a Board. path: the model file.
+    context: context length in tokens to test with (default: the file's).
+    kernels: "dsp", "thumb", "rv32", "viper" or "portable" (default: the fastest that runs).
+    progress: called with (what, done, all) as it goes on.
+
+    Returns a SelfTest. Raises Error if the model cannot be loaded or run. A difference is no
+    error: it is in the result.
     """
     sim = Simulator(path)
     name = board.deploy(path, progress=progress)

@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 from ..errors import Error
 
 PORT = (
-    "device path, pyserial URL, emulator, or emulator:BOARD of `picoformer emulate` (default: "
-    "PICOFORMER_PORT, or the only board)"
+    "the board's port: one that `picoformer ports` lists, a pyserial URL, or emulator, "
+    "emulator:pico, emulator:pico2, emulator:esp32 (default: PICOFORMER_PORT, else the only "
+    "connected board)"
 )
-CONFIG = "description of a PyTorch or Keras file (default: the file beside it, NAME.json)"
+CONFIG = "JSON description of a PyTorch or Keras file (default: NAME.json beside it)"
+QUIET = "print no warnings, progress bars or next steps"
+MODEL = "model file, made by `picoformer convert`"
 
 
 class UsageError(Error):
@@ -62,7 +65,7 @@ def command(
         epilog=f"example{'s'[: len(examples) > 1]}:\n{shown}" if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("-q", "--quiet", action="store_true", help="no warnings, bars and next steps")
+    p.add_argument("-q", "--quiet", action="store_true", help=QUIET)
     p.set_defaults(run=run, parser=p)
     return p
 
@@ -87,7 +90,7 @@ def add_positions(
 ) -> None:
     """Add --positions; old: by the name --context as well, which it had."""
     names = ("--positions", "--context") if old else ("--positions",)
-    text = f"of the context (default: {default})"
+    text = f"context length in tokens; a shorter one needs less memory (default: {default})"
     p.add_argument(*names, dest="positions", type=int, metavar="N", help=text)
 
 
@@ -96,17 +99,24 @@ def add_json(p: argparse.ArgumentParser) -> None:
 
 
 def add_model(p: argparse.ArgumentParser) -> None:
-    p.add_argument("model", metavar="MODEL.pft")
+    p.add_argument("model", metavar="MODEL.pft", help=MODEL)
     p.set_defaults(check=_check_model)
 
 
 def add_file(p: argparse.ArgumentParser) -> None:
     """Add a model file that may be left out, for a model on a board; in `file`."""
-    p.add_argument("file", metavar="MODEL.pft", nargs="?")
+    p.add_argument(
+        "file", metavar="MODEL.pft", nargs="?",
+        help=f"{MODEL}; it then runs on this PC (default: run a model on the board)",
+    )  # fmt: skip
     p.set_defaults(check=_check_file)
 
 
-def add_models(p: argparse.ArgumentParser, nargs: str = "+", text: str | None = None) -> None:
+def add_models(
+    p: argparse.ArgumentParser,
+    nargs: str = "+",
+    text: str = "model files, made by `picoformer convert`",
+) -> None:
     p.add_argument("models", metavar="MODEL.pft", nargs=nargs, help=text)
     p.set_defaults(check=_check_models)
 
@@ -149,7 +159,10 @@ def _check_model(o: argparse.Namespace, typed: list[str]) -> None:
 
 def add_config(p: argparse.ArgumentParser, beside: str) -> None:
     """Add what a checkpoint may need besides; beside: what its files are looked for beside."""
-    p.add_argument("--tokenizer", metavar="FILE", help=f"where it is not beside the {beside}")
+    p.add_argument(
+        "--tokenizer", metavar="FILE",
+        help=f"file of the tokenizer, if it is not beside the {beside}",
+    )  # fmt: skip
     p.add_argument("--config", metavar="FILE", help=CONFIG)
 
 
@@ -160,30 +173,43 @@ def add_port(p: argparse.ArgumentParser) -> None:
 def add_place(p: argparse.ArgumentParser) -> None:
     """Add where a model is and how it is loaded, for everything that runs one on a board."""
     add_port(p)
-    p.add_argument("--model", metavar="NAME", help="default: the only one on the board")
+    p.add_argument(
+        "--model", metavar="NAME", help="model to run (default: the only one on the board)"
+    )
     add_positions(p)
     p.add_argument(
         "--cores", type=int, choices=(1, 2), default=1,
-        help="2: both of a Pico or a Pico 2 (default: 1)",
+        help="processor cores to use; 2 is both of a Pico or a Pico 2 (default: 1)",
     )  # fmt: skip
     p.add_argument(
         "--weights", metavar="MODEL.pft",
-        help="the file of a model that was deployed with --weights host",
+        help="file of the model, if it was deployed with --weights host",
     )  # fmt: skip
 
 
-def add_sampling(p: argparse.ArgumentParser) -> None:
-    """Add the options of everything that writes text."""
-    p.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from")
-    p.add_argument("-n", type=int, metavar="N", help="tokens at most (to the context's end)")
+def add_sampling(p: argparse.ArgumentParser, prompt: str = "text to continue") -> None:
+    """Add the options of everything that writes text; prompt: the help of --prompt."""
+    p.add_argument("--prompt", default="", metavar="TEXT", help=prompt)
     p.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
-    )
-    p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default: 1")
-    p.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+        "-n", type=int, metavar="N",
+        help="write at most N tokens (default: until the context is full)",
+    )  # fmt: skip
+    p.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T",
+        help="0 always takes the likeliest token (default); 0.5 to 1 makes the text more varied",
+    )  # fmt: skip
+    p.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P",
+        help="with --temperature: draw only from the likeliest tokens whose probabilities add up "
+        "to P (default: 1, all of them)",
+    )  # fmt: skip
+    p.add_argument(
+        "--seed", type=int, default=1, metavar="N",
+        help="with --temperature: the same seed gives the same text (default: 1)",
+    )  # fmt: skip
     p.add_argument(
         "--stop", action="append", metavar="TEXT",
-        help="end in front of this text; may be given several times",
+        help="stop before this text appears; may be given several times",
     )  # fmt: skip
 
 
@@ -191,11 +217,11 @@ def add_beams(p: argparse.ArgumentParser) -> None:
     """Add the options of everything that translates."""
     p.add_argument(
         "--beams", type=int, default=1, metavar="N",
-        help="texts that are followed at a time, 1 (greedy, default) to 8",
+        help="beam search: follow N texts at once and print the best, 1 to 8 (default: 1)",
     )  # fmt: skip
     p.add_argument(
         "--length-penalty", type=float, default=1.0, metavar="P",
-        help="power of a text's length that its cost is divided by, with beams (default: 1)",
+        help="with --beams: 0 prefers short texts, larger values prefer longer ones (default: 1)",
     )  # fmt: skip
 
 

@@ -27,31 +27,35 @@ RUNS = "ran, and runs again"
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
-    text = "list the serial ports that a board may be on"
+    text = "list the serial ports that may have a board"
     p = command(commands, "ports", _ports, text, "")
     add_json(p)
 
-    text = "say what is on the connected boards, and list those of plan"
-    p = command(commands, "boards", _boards, text, "--port /dev/ttyACM0", "--json")
+    text = "show what is on the connected boards, and which ones plan knows"
+    p = command(commands, "boards", _boards, text, "", "--port emulator")
     add_json(p)
-    p.add_argument("--port", metavar="PORT", help=PORT.replace("the only board", "all"))
+    p.add_argument(
+        "--port", metavar="PORT", help=PORT.replace("the only connected board", "all of them")
+    )
 
     p = command(
-        commands, "deploy", _deploy, "put a model, and the runtime, on a board",
-        "stories.pft --port PORT", "stories.pft --port emulator",
-        "minilm.pft --port PORT --weights host",
+        commands, "deploy", _deploy, "put a model, and the runtime that it needs, on a board",
+        "stories.pft", "stories.pft --port emulator", "stories.pft --name far --weights host",
     )  # fmt: skip
     add_json(p)
     add_model(p)
     add_port(p)
-    p.add_argument("--name", metavar="NAME", help="its name on the board (default: the file's)")
+    p.add_argument(
+        "--name", metavar="NAME", help="name of the model on the board (default: the file's)"
+    )
     p.add_argument(
         "--weights", choices=("board", "host"), default="board",
-        help="host: they stay here, and are sent whenever the model runs (default: board)",
+        help="host: the weights stay on this PC, which sends them whenever the model runs "
+        "(default: board)",
     )  # fmt: skip
 
-    text = "compare each step that a board makes with the simulator"
-    p = command(commands, "selftest", _selftest, text, "stories.pft --port PORT")
+    text = "compare each step of a model on a board with the simulator"
+    p = command(commands, "selftest", _selftest, text, "stories.pft")
     add_json(p)
     add_model(p)
     add_port(p)
@@ -59,7 +63,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument(
         "--kernels",
         choices=("dsp", "thumb", "rv32", "viper", "portable"),
-        help="default: the board's fastest",
+        help="implementation to test (default: the fastest that the board has)",
     )
 
 

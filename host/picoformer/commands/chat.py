@@ -19,9 +19,11 @@ def add_chat(p: argparse.ArgumentParser) -> None:
     """Add the options of what talks with a model."""
     p.add_argument(
         "--chat", action="store_true",
-        help="talk with the model, to Ctrl-D, or with --prompt say one thing",
+        help="chat with the model until Ctrl-D; with --prompt, send one message",
     )  # fmt: skip
-    p.add_argument("--system", metavar="TEXT", help="what comes before a --chat")
+    p.add_argument(
+        "--system", metavar="TEXT", help="system message of a --chat: instructions for the model"
+    )
 
 
 def check_chat(o: argparse.Namespace) -> None:

@@ -32,58 +32,66 @@ def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
     _add_convert(commands)
 
-    text = "say what a model file holds and what it costs a board"
+    text = "show what is in a model file and what it needs on a board"
     p = command(commands, "inspect", _inspect, text, "stories.pft", "stories.pft --steps")
     add_model(p)
-    p.add_argument("--steps", action="store_true", help="list the program, step by step")
+    p.add_argument("--steps", action="store_true", help="list the model's program, step by step")
     add_json(p)
 
 
 def _add_convert(commands: Any) -> None:
     p = command(
-        commands, "convert", _convert, "turn a checkpoint into a model file",
+        commands, "convert", _convert, "turn a checkpoint into a model file for boards",
         "models/stories -o stories.pft", "models/stories -o half.pft --weight-bits 4",
         "models/stories -o long.pft --positions 128 --key-bits 8",
         "models/stories -o pico.pft --for pico",
     )  # fmt: skip
-    p.add_argument("source", help=importers.SOURCES)
-    p.add_argument("-o", "--output", metavar="MODEL.pft", help="default: the source's name")
-    add_config(p, "source")
-    add_positions(p, f"the model's, at most {DEFAULT_CONTEXT}", old=True)
-    p.add_argument("--weight-bits", type=int, default=8, metavar="BITS", help="8 (default) or 4")
+    p.add_argument("source", metavar="SOURCE", help=importers.SOURCES)
+    p.add_argument(
+        "-o", "--output", metavar="MODEL.pft", help="file to write (default: named after SOURCE)"
+    )
+    add_config(p, "SOURCE")
+    add_positions(p, f"the model's, but at most {DEFAULT_CONTEXT}", old=True)
+    p.add_argument(
+        "--weight-bits", type=int, default=8, metavar="BITS",
+        help="bits for each weight: 8 (default), or 4 for a file of about half the size",
+    )  # fmt: skip
     p.add_argument(
         "--group-size", type=int, metavar="N",
-        help=f"columns that share a scale of 4-bit weights (default: {DEFAULT_GROUP})",
+        help="4-bit weights: how many columns share a scale, a multiple of 16 (default: "
+        f"{DEFAULT_GROUP})",
     )  # fmt: skip
     p.add_argument(
         "--max-bytes", type=int, metavar="N",
-        help="of the file: of 4-bit matrices those that lose most get 8 bits, while they fit",
+        help="4-bit weights: matrices that lose most by rounding keep 8 bits, as long as the file "
+        "has at most N bytes",
     )  # fmt: skip
     p.add_argument(
         "--distill", type=int, nargs="?", const=STEPS, metavar="STEPS",
-        help=f"train the rounded model to give what the checkpoint gives for the data, {STEPS} "
-        "steps by default: minutes, and needs torch",
+        help="after rounding, train the model to answer as the checkpoint does; takes minutes "
+        f"and needs torch (without a number: {STEPS} steps)",
     )  # fmt: skip
     p.add_argument(
         "--key-bits", type=int, default=KEY_BITS[0], metavar="BITS",
-        help="of a key in the cache: 12 (default) or 8",
+        help="bits for each key in the KV cache: 12 (default), or 8 for a smaller cache",
     )  # fmt: skip
     p.add_argument(
         "--value-bits", type=int, default=VALUE_BITS[0], metavar="BITS",
-        help="of a value in the cache: 8 (default) or 4",
+        help="bits for each value in the KV cache: 8 (default), or 4 for a smaller cache",
     )  # fmt: skip
     p.add_argument(
         "--data", metavar="FILE",
-        help="examples to calibrate on and to learn from, as eval takes them (default: what the "
-        "model writes; one that reads gets random inputs)",
+        help="examples of what the model will read, in the formats of `picoformer eval --help`; "
+        "they set the scales, and --distill learns from them (default: text that the model "
+        "writes, or random input)",
     )  # fmt: skip
-    p.add_argument("--name", metavar="TITLE", help="title kept in the file")
+    p.add_argument("--name", metavar="TITLE", help="title to store in the file")
     p.add_argument(
         "--for", dest="board", metavar="BOARD",
-        help="choose the bits of weights and keys: what is fastest there, by the plan, or, where "
-        "that cannot be told, what fits",
+        help="choose --weight-bits and --key-bits for this board of `picoformer plan`: the "
+        "fastest that fit, or the most exact that fit where no speed is known",
     )  # fmt: skip
-    p.add_argument("--report", action="store_true", help="list the rounding of each matrix")
+    p.add_argument("--report", action="store_true", help="list the rounding error of each matrix")
     add_json(p)
 
 

@@ -19,16 +19,19 @@ from ..simulate.simulator import Simulator
 from .arguments import add_json, check_n, command, then
 from .printing import Bars, show_json
 
+PROMPT = "text to continue (default: Once upon a time)"
+
 
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
-    text = "a story from an emulated board, checked against the PC"
+    text = "run a story model on an emulated board and check it"
     p = command(commands, "demo", _demo, text, "", 'models/stories --prompt "Tom was" -n 50')
     p.add_argument(
-        "source", nargs="?", help="a checkpoint (default: the story model of the package)"
+        "source", nargs="?", metavar="SOURCE",
+        help="checkpoint to use (default: our own story model)",
     )
-    p.add_argument("--prompt", default="Once upon a time", metavar="TEXT")
-    p.add_argument("-n", type=int, default=200, metavar="N", help="tokens (default: 200)")
+    p.add_argument("--prompt", default="Once upon a time", metavar="TEXT", help=PROMPT)
+    p.add_argument("-n", type=int, default=200, metavar="N", help="tokens to write (default: 200)")
     add_json(p)
 
 

@@ -22,27 +22,29 @@ STOP_POLL = 0.2  # seconds between looks for a signal that asks to stop
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
     p = command(
-        commands, "emulate", _emulate, "run an emulated board behind a serial port", "",
+        commands, "emulate", _emulate, "run an emulated board on a serial port of its own", "",
         "--board pico", "--folder my-board",
     )  # fmt: skip
     p.add_argument(
         "--board", default="unix", metavar="BOARD",
-        help=f"{emulated.listed(emulated.NAMES)}; unix by default",
+        help=f"{emulated.listed(emulated.NAMES)} (default: unix, MicroPython on this PC)",
     )  # fmt: skip
     p.add_argument(
         "--folder", metavar="PATH",
-        help="its flash: of unix a folder, else a file (default: in the user's cache)",
+        help="where it keeps its flash: a folder of unix, a file of the others (default: in your "
+        "cache folder)",
     )  # fmt: skip
     p.add_argument(
-        "--firmware", metavar="FILE", help="MicroPython's official one (default: docs/boards.md)"
+        "--firmware", metavar="FILE",
+        help="its official MicroPython firmware (docs/boards.md says which)",
     )
     p.add_argument(
         "--put", metavar="FILE", action="append", default=[],
-        help="a file that lies in its flash before it starts; may be repeated",
+        help="put this file in its flash before it starts; may be given several times",
     )  # fmt: skip
     p.add_argument(
         "--socket", action="store_true",
-        help="a TCP port of this computer instead of a pseudo-terminal",
+        help="listen on a TCP port of this PC instead of a pseudo-terminal",
     )  # fmt: skip
 
 

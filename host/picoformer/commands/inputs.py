@@ -16,15 +16,15 @@ from .doubts import file_of
 
 
 def add_image(p: argparse.ArgumentParser, instead: str) -> None:
-    text = f"a picture, scaled to the model's size{instead}"
+    text = f"picture to read; it is scaled to the model's size{instead}"
     p.add_argument("--image", metavar="PNG", help=text)
 
 
 def add_input(p: argparse.ArgumentParser, instead: str) -> None:
     p.add_argument(
         "--input", metavar="FILE",
-        help="frames of numbers: a .csv or .npy file of rows, a number for each channel; or "
-        f"sound: a .wav file{instead}",
+        help="signal to read: .csv or .npy, with a row for each moment and a column for each "
+        f"channel; or sound: .wav{instead}",
     )  # fmt: skip
 
 

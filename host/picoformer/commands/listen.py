@@ -27,12 +27,17 @@ from .open import opened
 from .printing import show_json
 from .run import figures_of, load_model, only_model, print_cost
 
+WHOLE = """
+It slides a window over the recording and prints a line for each event. With a
+MODEL.pft all of it runs on this PC. Otherwise the PC prepares the sound, and the
+board classifies each window. In your own program on a board, use Listener.
+"""
 # Listener's arguments that the command takes: letter and meaning.
 RULE = {
-    "hop": ("S", "seconds from one window to the next"),
-    "threshold": ("P", "share, 0 to 1, that is an event"),
-    "smooth": ("N", "windows whose shares are averaged"),
-    "rest": ("S", "seconds from one event to the next, at least"),
+    "hop": ("S", "classify a window of sound every S seconds"),
+    "threshold": ("P", "report a label from this probability on, 0 to 1"),
+    "smooth": ("N", "average the probabilities of the last N windows"),
+    "rest": ("S", "wait at least S seconds between two events"),
 }
 DEFAULTS = {name: inspect.signature(Listener).parameters[name].default for name in RULE}
 
@@ -41,17 +46,14 @@ def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
     p = command(
         commands, "listen", _listen, "find events in a recording of sound",
-        "digits.pft --input kitchen.wav --threshold 0.8",
-        "--port PORT --model digits --input kitchen.wav",
+        "digits.pft --input models/digits/seven.wav --threshold 0.8",
+        "--model digits --input models/digits/seven.wav",
     )  # fmt: skip
-    p.description = (
-        "Find events in a recording of sound, with a MODEL.pft on the PC, or with a model on a "
-        "board. For a board the PC\nmakes rows of the sound, and the board classifies its "
-        "windows. Listener does the same in a program, there and here."
-    )
+    p.description = f"{p.description}\n{WHOLE.rstrip()}"
     add_file(p)
     p.add_argument(
-        "--input", metavar="FILE.wav", required=True, help="of any rate; channels are averaged"
+        "--input", metavar="FILE.wav", required=True,
+        help="recording, of any sample rate; channels are averaged",
     )
     for name, (letter, text) in RULE.items():
         default = DEFAULTS[name]

@@ -8,7 +8,8 @@ import os
 # reads this when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import io  # noqa: E402
+import argparse  # noqa: E402
+import io
 import sys
 from importlib import import_module
 
@@ -71,7 +72,7 @@ def _run(arguments: list[str]) -> int:
         near = nearest(name, known)
         mean = f"did you mean {near}? " if near else ""
         raise UsageError(f"there is no command {name!r}: {mean}`picoformer --help` lists them")
-    parser = _parser(name)
+    parser = parser_of(name)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         getattr(options, "parser", parser).refuse(unknown)
@@ -94,12 +95,21 @@ def _failed(e: Error, json: bool) -> int:
     return 2 if usage else 1
 
 
-def _parser(command: str) -> Parser:
+class _Help(argparse.HelpFormatter):
+    """A line for each command."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 13  # of the longest name, as deep as it stands
+
+
+def parser_of(command: str) -> Parser:
     """The arguments of a command and its family, or of all if it is none: each takes time."""
     parser = Parser(
         prog="picoformer",
         description="Transformers on microcontrollers with stock MicroPython.",
-        epilog="`picoformer COMMAND --help` has examples. The whole way once: picoformer demo",
+        epilog="Start with `picoformer demo`. `picoformer COMMAND --help` has examples.",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"picoformer {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)

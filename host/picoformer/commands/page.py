@@ -18,33 +18,32 @@ from .arguments import add_json, add_models, command, then, warn
 from .printing import Stages, show_json, size
 
 WHOLE = """
-The page tries models, and installs and runs them on a board that is plugged in
-(in Chrome or Edge). It needs no network: nothing on it comes from elsewhere.
-The first time, its models are converted, which takes some seconds. An installed
-package has the story model; a clone of the project has all of models/.
+The page runs models in the browser. In Chrome or Edge it also installs and runs
+them on a board that is plugged in. It needs no network. The first time it converts
+its models, which takes some seconds: the story model of an installed package, or
+all of models/ in a clone of the project.
 """
 
 
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
     text = "open a page in the browser, to try models and put them on boards"
-    p = command(commands, "page", _page, text, "", "mine.pft", "-o public")
+    p = command(commands, "page", _page, text, "", "my-model.pft", "-o public")
     p.description = f"{p.description}\n{WHOLE.rstrip()}"
-    add_models(p, "*", "models of yours, besides")
+    add_models(p, "*", "model files of your own to show as well")
     p.add_argument(
         "-o", "--output", metavar="FOLDER",
-        help="write the page to a folder, which any web server can serve, and end",
+        help="write the page to a folder for any web server, and exit",
     )  # fmt: skip
     p.add_argument(
         "--port-number", type=int, metavar="N",
-        help=f"of the page's address on this computer (default: {PORT}, or the next that is free)",
+        help=f"TCP port of the page on this PC (default: {PORT}, or the next that is free)",
     )  # fmt: skip
     p.add_argument(
         "--repository", metavar="URL", default="",
-        help="where picoformer can be cloned from, as on GitHub: the page then says so, and has "
-        "links to its documents",
+        help="web address of a clone of picoformer: the page then links to it and its documents",
     )  # fmt: skip
-    p.add_argument("--no-browser", action="store_true", help="serve the page, and open nothing")
+    p.add_argument("--no-browser", action="store_true", help="do not open a browser")
     add_json(p)
 
 

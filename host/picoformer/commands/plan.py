@@ -25,21 +25,26 @@ def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
     text = "say what a model will take on a board, and whether it fits"
     p = command(
-        commands, "plan", _plan, text, "stories.pft", "stories.pft --port PORT",
+        commands, "plan", _plan, text, "stories.pft", "stories.pft --port emulator",
         "stories.pft --board pico --html plan.html",
     )  # fmt: skip
     add_model(p)
     p.add_argument(
-        "--board", metavar="BOARD", help=f"{', '.join(PROFILES)} (default: all of them)"
+        "--board", metavar="BOARD",
+        help=f"plan for one board: {', '.join(PROFILES)} (default: all of them)",
     )
     p.add_argument(
         "--port", metavar="PORT",
-        help="the board that is there, with what is free of its heap and flash",
+        help="plan for the board on this port, with the heap and flash that it has free",
     )  # fmt: skip
     add_positions(p, old=True)
-    p.add_argument("--heap", type=int, metavar="BYTES", help="free at boot, of a board of yours")
-    p.add_argument("--largest", type=int, metavar="BYTES", help="its largest single allocation")
-    p.add_argument("--html", metavar="FILE", help="write pictures of it to a page")
+    p.add_argument(
+        "--heap", type=int, metavar="BYTES", help="plan for another board: bytes of free heap"
+    )
+    p.add_argument(
+        "--largest", type=int, metavar="BYTES", help="with --heap: bytes of its largest piece"
+    )
+    p.add_argument("--html", metavar="FILE", help="draw the plan on a web page")
     add_json(p)
 
 

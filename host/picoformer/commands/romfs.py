@@ -23,20 +23,22 @@ ANY = "armv6m"  # native code that every Cortex-M runs
 
 def add_commands(commands: Any) -> None:
     """Add the command to the subparsers of `picoformer`."""
-    text = "make a ROMFS image of models and the runtime, for mpremote romfs deploy"
+    text = "make a ROMFS image of models and the runtime, for `mpremote romfs deploy`"
     p = command(
         commands, "romfs", _romfs, text, "stories.pft -o stories.romfs",
-        "intents.pft facts.pft -o both.romfs --port /dev/ttyACM0",
+        "intents.pft facts.pft -o both.romfs --board pico2-riscv",
     )  # fmt: skip
     add_models(p)
-    p.add_argument("-o", "--output", metavar="IMAGE", required=True, help="a .romfs or .img file")
+    p.add_argument(
+        "-o", "--output", metavar="IMAGE", required=True, help="file to write: .romfs or .img"
+    )
     p.add_argument(
         "--board", metavar="BOARD",
-        help=f"whose native code: one that plan knows, or {', '.join(BOARDS)} (default: {ANY}, "
-        "which every Cortex-M runs)",
+        help="board that it is for, of `picoformer plan`, or processor: "
+        f"{', '.join(BOARDS)} (default: {ANY}, which every Cortex-M can run)",
     )  # fmt: skip
     p.add_argument(
-        "--port", metavar="PORT", help="the board that is there: its native code, and its room"
+        "--port", metavar="PORT", help="make it for the board on this port, if it has room"
     )
     add_json(p)
 

@@ -30,35 +30,39 @@ def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
     p = command(
         commands, "generate", _generate, "let a board write text",
-        '--port PORT --model stories --prompt "Once upon a time" -n 100',
-        "--port PORT --model smol --chat",
+        '--model stories --prompt "Once upon a time" -n 100',
+        '--model stories --prompt "Tom was" --temperature 0.8 --top-p 0.9 --seed 7 --stop "."',
+        "--port emulator --model my-chat --chat",
     )  # fmt: skip
     add_json(p)
     add_place(p)
     add_sampling(p)
     add_chat(p)
 
-    picture = "--port PORT --model fashion --image models/fashion/boot.png"
-    signal = "--port PORT --model motions --input models/motions/walking.csv"
+    picture = "--model fashion --image models/fashion/boot.png"
+    signal = "--model motions --input models/motions/walking.csv"
     for name, text, examples in (
         (
-            "classify", "let a board say what a text, a picture, a signal or a sound is",
-            ('--port PORT --model intents "will it rain tomorrow?"', picture, signal,
-             "--port PORT --model digits --input seven.wav"),
-        ),
-        ("embed", "let a board turn a text into a vector", ('--port PORT "a sentence"',)),
-        (
-            "predict", "let a board predict numbers of a signal",
-            ("--port PORT --model forecast --input last-hours.csv",),
+            "classify", "let a board classify a text, a picture, a signal or a sound",
+            ('--model intents "will it rain tomorrow?"', picture, signal,
+             "--model digits --input models/digits/seven.wav"),
         ),
         (
-            "tag", "let a board say what each word of a text is",
-            ('--port PORT --model names "Anna lives in Lyon"',),
+            "embed", "let a board turn a text into a vector (an embedding)",
+            ('--model my-encoder "a sentence"',),
+        ),
+        (
+            "predict", "let a board predict numbers from a signal",
+            ("--model my-forecast --input my-sensor.csv",),
+        ),
+        (
+            "tag", "let a board label each word of a text",
+            ('--model my-tagger "Anna lives in Lyon"',),
         ),
     ):  # fmt: skip
         p = command(commands, name, _read, text, *examples)
         add_json(p)
-        p.add_argument("text", metavar="TEXT", nargs="?")
+        p.add_argument("text", metavar="TEXT", nargs="?", help="text to read")
         if name != "tag":
             add_image(p, "")
             add_input(p, "")
@@ -66,22 +70,24 @@ def add_commands(commands: Any) -> None:
         p.set_defaults(task=name, **({"image": None, "input": None} if name == "tag" else {}))
 
     p = command(
-        commands, "translate", _write, "let a board turn a text into another",
-        '--port PORT --model fr --beams 4 "I am tired."',
+        commands, "translate", _write, "let a board translate a text",
+        '--model english-french "I am tired."', '--model english-french --beams 4 "I am tired."',
     )  # fmt: skip
     add_json(p)
-    p.add_argument("text", metavar="TEXT")
+    p.add_argument("text", metavar="TEXT", help="text to translate")
     add_place(p)
     add_beams(p)
     p.set_defaults(task="translate")
 
     p = command(
         commands, "answer", _write, "let a board find the answer to a question in a text",
-        '--port PORT --model facts --context "Anna lives in Lyon." "Where does Anna live?"',
+        '--model facts --context "Anna lives in Lyon." "Where does Anna live?"',
     )  # fmt: skip
     add_json(p)
-    p.add_argument("text", metavar="QUESTION")
-    p.add_argument("--context", required=True, metavar="TEXT", help="where the answer is")
+    p.add_argument("text", metavar="QUESTION", help="question to answer")
+    p.add_argument(
+        "--context", required=True, metavar="TEXT", help="text to find the answer in"
+    )
     add_place(p)
     p.set_defaults(task="answer")
 

@@ -36,51 +36,63 @@ if TYPE_CHECKING:
     from ..simulate.evaluation import Scores
     from ..simulate.simulator import Simulator
 
+DATA = """
+formats of --data, by what the model does:
+  generate    a text file; .npy of token ids
+  classify    .tsv lines of label and text
+  translate   .tsv lines of source and target
+  answer      .tsv lines of text, question and answer
+  pictures    .npz of images and labels; a folder with a folder of pictures for each label
+  signals     .npz, .npy, .ts or .csv; a folder with a folder of files for each label
+  sounds      .wav; a folder with a folder of .wav files for each label
+"""
 SHOWN = 12  # predicted numbers, of many
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
     p = command(
-        commands, "simulate", _simulate, "run a model on the PC with a board's integers",
+        commands, "simulate", _simulate, "run a model on this PC, exactly as a board would",
         'stories.pft --prompt "Once upon a time" -n 50', 'intents.pft --prompt "will it rain?"',
-        "fashion.pft --image boot.png", "motions.pft --input walking.csv",
+        "fashion.pft --image models/fashion/boot.png",
+        "motions.pft --input models/motions/walking.csv",
         'facts.pft --context "Anna lives in Lyon." --prompt "Where does Anna live?"',
     )  # fmt: skip
     add_model(p)
-    add_image(p, ", in place of a prompt")
-    add_input(p, ", in place of a prompt")
-    p.add_argument("--context", metavar="TEXT", help="where the answer to the prompt is")
-    add_sampling(p)
+    add_image(p, " (instead of --prompt)")
+    add_input(p, " (instead of --prompt)")
+    p.add_argument("--context", metavar="TEXT", help="text to find the answer in")
+    add_sampling(p, "text to continue, classify or translate; or a question to answer")
     add_chat(p)
     add_beams(p)
     add_json(p)
 
-    text = "compare a model file with the float checkpoint it was made of"
+    text = "measure what a model file lost against its checkpoint"
     p = command(
         commands, "eval", _eval, text, "stories.pft --reference models/stories",
-        "intents.pft --reference models/intents --data test.tsv --layers --plot scores.png",
+        "intents.pft --reference models/intents --data my-texts.tsv --layers --plot scores.png",
     )  # fmt: skip
+    p.description = f"{p.description}\n{DATA.rstrip()}"
     add_model(p)
-    p.add_argument("--reference", required=True, metavar="SOURCE", help="the checkpoint")
-    add_config(p, "reference")
+    p.add_argument(
+        "--reference", required=True, metavar="SOURCE", help="checkpoint that it was made of"
+    )
+    add_config(p, "checkpoint")
     p.add_argument(
         "--data", metavar="FILE",
-        help="text, .npy token ids, .tsv of label and text, of source and target or of text, "
-        "question and answer, .npz of images and labels, or a folder with a folder of pictures a "
-        "label; of frames .npz, .npy, .ts, .csv, of sound .wav, or such a folder (default: what "
-        "the float model writes, or random input for one that reads)",
+        help="examples to measure with, in one of the formats above (default: text that the "
+        "checkpoint writes, or random input)",
     )  # fmt: skip
     p.add_argument(
         "--expect", metavar="FILE.npy",
-        help="the results that the framework itself gives for the data",
+        help="what your own framework gives for --data, to compare with that as well",
     )  # fmt: skip
     p.add_argument(
-        "--layers", action="store_true", help="say where the loss arises, value by value"
+        "--layers", action="store_true", help="show the error of each layer, in order"
     )
     p.add_argument(
         "--plot", metavar="FILE.png",
-        help="draw confusion matrices, images, predictions and layers",
+        help="draw the results (needs matplotlib)",
     )  # fmt: skip
     add_json(p)
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 KINDS = {
     "text": "texts with labels: .tsv or .csv, or a folder with train.tsv and test.tsv",
-    "pairs": "sources and targets: .tsv or .csv, or a folder with train.tsv and test.tsv",
-    "signals": "a folder of .wav, .csv or .npy files for each label; .npz, .ts, .csv",
-    "images": "a folder of pictures for each label; .npz of images and labels",
-    "stories": "a text, an empty line between two stories",
+    "pairs": "texts and what they become: .tsv or .csv, or a folder as above",
+    "signals": "a folder of .wav, .csv or .npy files for each label; or .npz, .ts, .csv",
+    "images": "a folder of pictures for each label; or .npz of images and labels",
+    "stories": "one text file, with an empty line between two stories",
 }
 SAY = 15  # seconds between two lines where there is no terminal
 
@@ -30,36 +30,47 @@ SAY = 15  # seconds between two lines where there is no terminal
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
     p = command(
-        commands, "train", _train, "make a checkpoint that fits a board, of your data",
-        "text questions.tsv -o questions", "text messages.csv -o messages --columns kind,message",
-        "text questions.tsv -o questions --board pico2 --latency 50 --minutes 30",
+        commands, "train", _train, "train a model on your data, small enough for a board",
+        "text my-questions.tsv -o questions",
+        "text my-messages.csv -o messages --columns kind,message",
+        "text my-questions.tsv -o questions --board pico2 --latency 50 --minutes 30",
     )  # fmt: skip
-    p.add_argument("kind", choices=list(KINDS), metavar="KIND", help=_kinds())
-    p.add_argument("data", metavar="DATA", help="a file or a folder")
-    p.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the checkpoint")
-    p.add_argument("--board", default="pico", help="that it is to fit (default: pico)")
+    p.description = f"{p.description}\n\nKIND of data:\n{_kinds()}"
+    p.add_argument("kind", choices=list(KINDS), metavar="KIND", help=", ".join(KINDS))
+    p.add_argument("data", metavar="DATA", help="file or folder with your data")
+    p.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="folder for the checkpoint"
+    )
+    p.add_argument(
+        "--board", default="pico", metavar="BOARD",
+        help="board of `picoformer plan` that the model must fit (default: pico)",
+    )  # fmt: skip
     p.add_argument(
         "--latency", type=float, metavar="MS",
-        help="milliseconds of an answer at most, by the plan",
+        help="an answer may take at most MS milliseconds on the board, by our estimate",
     )  # fmt: skip
     p.add_argument(
         "--minutes", type=float, default=10.0, metavar="N",
-        help="of training at most (default: 10)",
+        help="train for at most N minutes (default: 10)",
     )  # fmt: skip
     p.add_argument(
         "--columns", default="", metavar="NAME,NAME",
-        help="of a table: label and text (or source and target), by their names or numbers",
+        help="text, pairs: the table's columns of label and text, or of source and target, by "
+        "name or number",
     )  # fmt: skip
     p.add_argument(
         "--split", default="", metavar="NAME",
-        help="the column that says train, validation or test (default: a hash decides)",
+        help="text, pairs: the table's column that says train, validation or test (default: a "
+        "hash of each text decides)",
     )  # fmt: skip
-    p.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
+    p.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="seed of the random numbers (default: 1)"
+    )
     add_json(p)
 
 
 def _kinds() -> str:
-    return "; ".join(f"{name}: {text}" for name, text in KINDS.items())
+    return "\n".join(f"  {name:8} {text}" for name, text in KINDS.items())
 
 
 def _job(o: argparse.Namespace) -> Job:

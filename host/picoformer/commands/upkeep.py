@@ -15,25 +15,31 @@ from .printing import Bars, show_json, size
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
-    text = "bring a board's runtime up to date, or install it"
-    p = command(commands, "update", _update, text, "--port /dev/ttyACM0")
+    text = "install the runtime on a board, or bring it up to date"
+    p = command(commands, "update", _update, text, "")
     add_json(p)
     add_port(p)
 
     text = "delete models, or the runtime, from a board"
-    examples = "stories --port /dev/ttyACM0", "--all --runtime --port emulator"
+    examples = "stories", "--all --runtime --port emulator"
     p = command(commands, "remove", _remove, text, *examples)
     add_json(p)
-    p.add_argument("names", metavar="NAME", nargs="*", help="a model, as `picoformer boards` says")
-    p.add_argument("--all", action="store_true", help="all models")
-    p.add_argument("--runtime", action="store_true", help="the runtime, too, or alone")
+    p.add_argument(
+        "names", metavar="NAME", nargs="*",
+        help="model to delete, by its name in `picoformer boards`",
+    )  # fmt: skip
+    p.add_argument("--all", action="store_true", help="delete all models")
+    p.add_argument(
+        "--runtime", action="store_true", help="delete the runtime as well; alone: only that"
+    )
     add_port(p)
 
-    text = "reset a board, so that its main.py runs"
-    p = command(commands, "reset", _reset, text, "--port /dev/ttyACM0", "--hard")
+    text = "restart a board, so that its main.py runs"
+    p = command(commands, "reset", _reset, text, "", "--hard")
     add_json(p)
     p.add_argument(
-        "--hard", action="store_true", help="as its reset button does (default: a soft reset)"
+        "--hard", action="store_true",
+        help="restart as its reset button does (default: a soft reset)",
     )
     add_port(p)
 

@@ -51,17 +51,31 @@ def convert(
     batch: int = BATCH,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Report:
-    """Convert a checkpoint to a model file and return a report.
+    """Convert a checkpoint to a model file for boards.
 
-    source: what importers.SOURCES lists (docs/convert.md). context: positions, by default the
-    smaller of the model's and 256. tokenizer: its file, if not beside the source; config: of a
-    PyTorch or Keras file, its description likewise. data: examples to calibrate on, by default
-    what the model writes itself. weight_bits: 8, with a scale a row, or 4, with one for
-    `group_size` columns of it (a multiple of 16, by default 16). max_bytes: of the file; as many
-    of the matrices that suffer most get 8 bits as fit in it. distill: steps of training behind
-    the rounding, so that the model gives what the checkpoint gives for `data` (needs torch).
-    key_bits: 12 or 8, value_bits: 8 or 4, of the cache. progress: wraps the iteration over what
-    takes long; a method `say` of it is told the name of what comes next. Raises Error.
+    source: the checkpoint, a file or a folder; docs/convert.md lists what is read.
+    output: path of the model file to write (.pft).
+    context: context length in tokens, by default the smaller of the model's and 256. Models of
+        pictures and signals keep their own.
+    tokenizer: path of the tokenizer, if it is not beside the source.
+    config: path of the JSON description of a PyTorch or Keras file, by default the one beside it.
+    data: path of examples to calibrate on, and to distill on, as `evaluate` takes them. By default
+        text that the model writes, or random input for a model that only reads.
+    name: title to store in the file, by default the checkpoint's.
+    weight_bits: 8, with one scale for each row of a matrix, or 4, with one for each group.
+    group_size: with 4 bits: columns of a group, a multiple of 16 (default: 16).
+    max_bytes: with 4 bits: the matrices that lose most keep 8 bits, as long as the file has at
+        most so many bytes.
+    distill: steps of training after rounding, so that the model answers as the checkpoint does on
+        `data`. Needs torch (`pip install 'picoformer[distill]'`).
+    key_bits: bits of a key in the KV cache, 12 or 8.
+    value_bits: bits of a value in the KV cache, 8 or 4.
+    batch: positions of a prompt that are run at once, at most.
+    progress: wraps what is iterated over for long, as tqdm.tqdm does. If it has a method `say`,
+        that is told the name of each stage.
+
+    Returns a Report. Raises Error if the checkpoint cannot be read or converted, or an argument is
+    not one of those above. Nothing is written then.
     """
     start = time.perf_counter()
     _check_bits(weight_bits, key_bits, value_bits, group_size, max_bytes, distill)

@@ -13,9 +13,20 @@ from .matrices import Matrix4
 
 @dataclass
 class Report:
-    """What `convert` did. Sizes in bytes, errors relative to each matrix's root mean square.
+    """What `convert` did.
 
-    errors and bits: by the value that the matrix makes.
+    path: the model file. name: its title. bytes: its size.
+    sections: bytes of each section of the file, by name.
+    parameters: number of the checkpoint's weights.
+    context: context length in tokens. batch: positions that are run at once.
+    cache_bytes: KV cache on the board, at that context. arena_bytes: activations there.
+    errors: of each matrix the root mean square of its rounding error, relative to that of its
+        weights; by the name of the value that it makes.
+    bits: of each matrix, 8 or 4.
+    calibration: what it was calibrated on, in words.
+    text: whether it reads text or images; False if it takes token ids alone.
+    notes: what else you should know, in sentences.
+    seconds: how long it took.
     """
 
     path: str
@@ -35,6 +46,7 @@ class Report:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """All of it as a dict, for JSON."""
         return asdict(self)
 
 

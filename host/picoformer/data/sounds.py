@@ -30,7 +30,12 @@ AT_ONCE = 1 << 20  # products of samples and weights
 
 
 def sound(path: str | Path, rate: int) -> NDArray[np.int16]:
-    """The samples (n,) of a .wav file, at so many a second. Raises Error."""
+    """The samples of a .wav file, int16 (n,).
+
+    path: the file. rate: samples a second that are wanted; another rate is converted.
+
+    Raises Error if the file cannot be read.
+    """
     file = Path(path)
     values, own = _read(file)
     made = np.rint(resampled(values.mean(1), own, rate))

@@ -20,8 +20,8 @@ from .recognize import GGUF, KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refus
 SUFFIXES = (".bin", ".gguf", *_PYTORCH, *_KERAS)  # of the sources that are files
 SOURCES = (
     "a Hugging Face folder, a CTranslate2 folder, a GGUF file, a llama2.c checkpoint (.bin), a "
-    "PyTorch state dict (.pt, .pth, .safetensors) or a Keras model (.keras), or the folder of one "
-    "of these two with its description (.json)"
+    "PyTorch state dict (.pt, .pth, .safetensors), a Keras model (.keras), or a folder with one "
+    "of the last two and its description (.json)"
 )
 # What a file is to be read as, by what it is and, where nothing tells, by its name.
 _BY_CONTENT = {TORCH: "pytorch", PICKLE: "pytorch", SAFETENSORS: "pytorch"}

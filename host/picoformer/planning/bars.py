@@ -28,9 +28,9 @@ def heap(b: Budget) -> str:
         if n
     ]
     return (
-        "<h2>The board's heap at its fullest</h2><p>That is while the model is loaded: the "
-        "loader's code and lists are there besides, and are given back when the model runs. What "
-        "the heap loses by being in pieces is counted with them.</p>"
+        "<h2>The board's heap at its fullest</h2><p>This is a moment while the model "
+        "is loaded. The loader's code and lists are in the heap then, and go before the model "
+        "runs. What the heap loses by being in pieces is counted with them.</p>"
         + drawn(draw, "the heap as a bar")
         + table(("", "bytes", "of the heap"), rows, (1, 2))
     )

@@ -52,17 +52,22 @@ def packs(needed: int, large: Iterable[int], heap: int, free: Sequence[int]) -> 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a model takes on a board, in bytes, and what there is.
+    """What a model needs on a board, and what there is. Sizes are in bytes.
 
-    weights: where they are; in_ram: of those in flash, bytes that are copied, because the heap
-    can spare them. parts: the objects of the model in the heap, by name, without those; code: the
-    runtime's; loading, running: the most that is in use then; needed: the least heap that will
-    do; largest: the largest single allocation, and `largest_part` what it is; pieces: all the
-    large ones; free_pieces: what is free, piece by piece; in_areas: whether all has its place, of
-    a heap that grows by areas. model_flash, runtime_flash: in the
-    filesystem. longest: the longest context that fits, 0 where none does. speed: where it can be
-    told. narrower: (options, longest context) of conversions with narrower caches that would help.
-    advice: what to do, if anything; the last are what `narrower` has.
+    model: its title. board: the board's name. context: context length in tokens that this is for.
+    file_context: the longest that the file has. longest: the longest that fits, 0 for none.
+    weights: where they will be. in_ram: of those in flash, what will be copied to RAM.
+    kernels: what will run it. server: whether the serial server is counted.
+    parts: what the model's objects take in the heap, by name. code: the runtime's code there.
+    loading, running: the most that is in use then. needed: the least heap that will do.
+    heap: what is free. pieces: the large single allocations. free_pieces: what is free, in pieces.
+    largest: the largest single allocation; largest_part: what it is; largest_free: the largest
+        free piece.
+    in_areas: whether all has its place in a heap that grows by areas, as an ESP32's; else None.
+    model_flash, runtime_flash: in the filesystem. flash: what there is, 0 for a folder of the PC.
+    float_bytes: the checkpoint as float32. speed: estimated, or None.
+    narrower: (options of `convert`, longest context) of smaller caches that would help.
+    advice: what to do if it does not fit, in sentences.
     """
 
     model: str
@@ -96,10 +101,12 @@ class Budget:
 
     @property
     def fits_heap(self) -> bool:
+        """Whether `needed` is at most `heap`."""
         return self.needed <= self.heap
 
     @property
     def fits_block(self) -> bool:
+        """Whether the large allocations have room in the free pieces."""
         if not self.fits_heap:
             return self.largest <= self.largest_free
         if self.in_areas is not None:
@@ -108,10 +115,12 @@ class Budget:
 
     @property
     def fits_flash(self) -> bool:
+        """Whether model and runtime have room in the filesystem."""
         return not self.flash or self.model_flash + self.runtime_flash <= self.flash
 
     @property
     def fits(self) -> bool:
+        """All three of `fits_heap`, `fits_block` and `fits_flash`."""
         return self.fits_heap and self.fits_block and self.fits_flash
 
     @property
@@ -134,7 +143,7 @@ class Budget:
         return f"It does not fit {' nor '.join(where)}."
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All of it as a dict, for JSON."""
         verdict = {k: getattr(self, k) for k in ("fits", "fits_heap", "fits_block", "fits_flash")}
         return {**verdict, **asdict(self)}
 

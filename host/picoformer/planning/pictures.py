@@ -25,7 +25,7 @@ BUFFERS = (
 )
 
 
-def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
+def costs(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
     """(what, bytes as float32 without tricks, bytes here, colour, what makes the difference)."""
     m = planner.model
     stores = [s for s in m.steps if s.op == "store"]
@@ -47,7 +47,7 @@ def _naive(planner: Planner, b: Budget) -> list[tuple[str, int, int, str, str]]:
 
 
 def originals(planner: Planner, b: Budget) -> str:
-    rows = _naive(planner, b)
+    rows = costs(planner, b)
     here = [(r[0], float(r[2]), r[3]) for r in rows]
     lines = [("float32", [(r[0], float(r[1]), r[3]) for r in rows])]
     if b.weights == "ram":
@@ -80,9 +80,9 @@ def originals(planner: Planner, b: Budget) -> str:
     ]  # fmt: skip
     levers = "".join(f"<li>{escape(f'{r[0][:1].upper()}{r[0][1:]}: {r[4]}')}.</li>" for r in rows)
     return (
-        "<h2>Where the saving comes from</h2><p>Above, the model as float32, with memory of its "
-        "own for each value and for each head's scores; below, as it is here, to the same "
-        "scale.</p>"
+        "<h2>Where the saving comes from</h2><p>The first bar is the model as float32, with "
+        "memory of its own for each value and for each head's scores. The others are the model "
+        "as it is here, to the same scale.</p>"
         + drawn(draw, "float32 and picoformer to the same scale")
         + table(("", "float32", "here", "times"), cells, (1, 2, 3))
         + f"<ul>{levers}</ul>"
@@ -129,8 +129,9 @@ def contexts(planner: Planner, b: Budget) -> str:
 
     return (
         "<h2>Heap against the context</h2><p>The KV cache grows with the context, and so do the "
-        "scores of an attention and, where an input is run at once, the activations. The context "
-        f"is chosen when a model is loaded; the longest that fits is {b.longest or 'none'}.</p>"
+        "scores of an attention. If a model reads its whole input at once, the activations grow, "
+        "too. You choose the context when you load the model; the longest that fits is "
+        f"{b.longest or 'none'}.</p>"
         + drawn(draw, "heap needed against the context")
     )
 
@@ -162,8 +163,8 @@ def weights(planner: Planner) -> str:
         (kind, colour) for kind, colour in KINDS.items() if any(kind in r for r in rows.values())
     ]
     return (
-        "<h2>Weights</h2><p>By layer and kind, as they lie in the file. A matrix that is used "
-        "twice, as an embedding that also makes the logits, is there once.</p>"
+        "<h2>Weights</h2><p>By layer and kind, as they lie in the file. An embedding that also "
+        "makes the logits is in it once.</p>"
         + keys(used)
         + drawn(draw, "weights by layer and kind")
     )
@@ -202,11 +203,12 @@ def timeline(planner: Planner, b: Budget) -> str:
     apart = sum(f.words for f in found)
     frames = min(m.batch, b.context)
     return (
-        "<h2>Activations over the steps</h2><p>One position's frame. A rectangle is a buffer: "
-        "from the step that writes it to the last that reads it, and the words that it takes. "
-        f"When it is dead, another lies in its place: {len(found)} buffers of {grouped(apart)} "
-        f"words do with {grouped(stride)}. There are {frames} such frames, so that one sweep of "
-        "the weights serves as many positions, and behind them the scores of one head.</p>"
+        "<h2>Activations over the steps</h2><p>This is the frame of one position. A rectangle "
+        "is a buffer: its height is the words that it takes, and it lasts from the step that "
+        "writes it to the last one that reads it. Then another buffer takes its place. So "
+        f"{len(found)} buffers of {grouped(apart)} words need only {grouped(stride)}. There are "
+        f"{frames} such frames: one sweep of the weights serves as many positions. After the "
+        "frames come the scores of one head.</p>"
         + keys(BUFFERS)
         + drawn(draw, "buffers over the steps")
     )

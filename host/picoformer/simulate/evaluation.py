@@ -34,12 +34,19 @@ def evaluate(
     config: str | Path | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Scores:
-    """Score a model file against the float checkpoint that it was made of.
+    """Measure what a model file lost against the float checkpoint that it was made of.
 
-    data: a file of examples (`examples.read_examples` says of what form); by default text that the
-    float model writes, or random tokens, pixels or signals for a model that reads. expect: a .npy
-    file of the results that a framework gives for these data. tokenizer, config: as convert's.
-    progress: wraps the iteration over examples. Raises Error.
+    model: path of the model file.
+    reference: the checkpoint, as `convert` reads it.
+    data: path of examples to measure with: a text file, .npy token ids, .tsv, .npz, or a folder
+        with a folder for each label; docs/api.md says what each holds. By default text that the
+        checkpoint writes, or random input for a model that only reads.
+    expect: path of a .npy file of what another framework gives for `data`: (examples, positions,
+        outputs), to compare both models with.
+    tokenizer, config: as of `convert`.
+    progress: wraps the iteration over examples, as tqdm.tqdm does.
+
+    Returns Scores. Raises Error if a file cannot be read, or the checkpoint is another one.
     """
     if expect is not None and data is None:
         raise Error(f"{expect} holds results: name what they are of with --data")

@@ -32,9 +32,11 @@ def plotter() -> Any:
 
 
 def plot(scores: Scores, path: str | Path) -> None:
-    """Draw the scores to a PNG file: confusion matrices, pictures, predictions, where loss arises.
+    """Draw scores to a PNG file: confusion matrices, pictures, predictions, layers.
 
-    Raises Error.
+    scores: what `evaluate` returned. path: the file to write.
+
+    Raises Error if matplotlib is missing (`pip install 'picoformer[plot]'`).
     """
     pyplot = plotter()
     pairs = [

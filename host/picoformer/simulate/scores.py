@@ -12,7 +12,10 @@ PICTURES = (4, 8)  # rows and columns of images at most, as a plot has them
 
 @dataclass
 class LayerError:
-    """A value of the model: root mean square error of the integers, relative to its size."""
+    """How far one value of the model is off.
+
+    value: its name. error: root mean square error of the integers, relative to its size.
+    """
 
     value: str
     error: float
@@ -20,22 +23,32 @@ class LayerError:
 
 @dataclass
 class Scores:
-    """What was measured; None where it does not apply to the model or to the data.
+    """What `evaluate` measured. Fields that do not apply are None.
 
+    Names that end in `_float` are of the checkpoint, those in `_int` of the board's integers.
+
+    task: what the model does. data: what it was measured on, in words.
+    sequences, tokens: number of examples, and of all their tokens.
     kl: Kullback-Leibler divergence of the integers from the float model, nats a prediction.
-    top1: share of predictions that agree. perplexity_*: of the data's own next tokens.
-    accuracy_*: share of examples whose label is predicted. exact_*, cer_*, chrf_*: texts equal to
-    a wanted one (a share), character error rate, chrF in per cent; examples: a few of them.
-    cosine, cosine_min: mean and least cosine between the embeddings of both. mae_*, rmse_*, r2_*:
-    of numbers that are predicted: mean error, root mean square error, and the share of the right
-    numbers' variance that is explained, the mean over the outputs; outputs: the same of each.
-    off_mean, off_max: mean and largest difference between both, in deviations of what the float
-    model predicts. expect_*: against a framework's results: mean cosine (of predicted numbers,
-    of all less their mean), largest difference (of embeddings, of length 1), share of the same
-    favourites. confusion_*: counts, a row for each true label. pictures: images with the true
-    label and the predicted ones. predictions: (examples, outputs) of the right numbers, or None,
-    of the float model and of the integers. said: of each example the labels that the float model
-    and the integers predict. layers: where the loss arises, in the program's order.
+    top1: share of predictions that are the same, 0 to 1.
+    perplexity_float, perplexity_int: of the next tokens of `data`.
+    accuracy_float, accuracy_int: share of examples whose label is predicted, 0 to 1.
+    exact_float, exact_int: share of texts that equal a wanted one to the letter.
+    cer_float, cer_int: character error rate. chrf_float, chrf_int: chrF2 in per cent.
+    cosine, cosine_min: mean and least cosine between the embeddings of both.
+    mae_float, mae_int, rmse_float, rmse_int, r2_float, r2_int: of predicted numbers: mean absolute
+    error, root mean square error, and share of the variance that is explained.
+    off_mean, off_max: mean and largest difference of both, in deviations of the float outputs.
+    expect_cosine_float, expect_cosine_int: mean cosine with another framework's results.
+    expect_off_float, expect_off_int: the largest difference from them.
+    expect_top1_float, expect_top1_int: share of predictions that are the same as theirs.
+    labels: names of the labels. confusion_float, confusion_int: counts, a row for each true one.
+    outputs: of each predicted number its `name` and its mae, rmse and r2.
+    layers: a LayerError for each value of the model, in the order in which it computes them.
+    examples: a few texts, those first in which both differ.
+    pictures: some images, each with its true label and the two predicted ones.
+    said: of each example the labels that float model and integers predict, as numbers.
+    predictions: arrays (examples, outputs): the right numbers (or None), float and integers.
     """
 
     task: str
@@ -81,6 +94,6 @@ class Scores:
     predictions: tuple[Array | None, Array, Array] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures that apply; not the pictures, and not each prediction."""
+        """The figures that apply, as a dict for JSON: no pictures, no single predictions."""
         found = asdict(replace(self, pictures=[], said=[], predictions=None))
         return {k: v for k, v in found.items() if v is not None and k not in ("pictures", "said")}

@@ -25,9 +25,15 @@ from .sound import Features
 
 
 class Simulator:
-    """Runs a model file with the integers that a board computes.
+    """Runs a model file on the PC, with exactly the integers that a board computes.
 
-    path: a model file (or one already read). Raises Error.
+    path: the model file, or a ModelFile that was read already.
+
+    context: context length in tokens. vocab: number of tokens. outputs: numbers of a result.
+    logit_scale: real value of one unit of a logit. tokenizer: encodes and decodes text.
+    model: the ModelFile, with `task`, `bos`, `ends` and `meta`.
+
+    Raises Error if the file is missing, damaged, or of a version that it does not know.
     """
 
     def __init__(self, path: str | Path | ModelFile) -> None:
@@ -43,57 +49,83 @@ class Simulator:
         self._powers = self.machine.memory.table(exp2, 64)
 
     def logits(self, tokens: Sequence[int]) -> Array:
-        """int32 logits (len(tokens), vocab) behind each token; no BOS is added.
+        """Logits after each of some tokens, int32 (len(tokens), vocab).
 
-        Of a model that takes its input whole, (1, outputs): the labels' logits or the embedding.
+        tokens: token ids, 1 to `context` of them. No BOS is added.
+
+        A board gives the last row. A model that reads its whole input at once gives one row, (1,
+        outputs): a logit for each label, or the embedding. Raises Error for other tokens.
         """
         self.machine.run(tokens)
         return self.machine.result()
 
     def source(self, tokens: Sequence[int]) -> None:
-        """Run the tokens that a translator is to translate: `logits` is about them."""
+        """Give a translator the text to translate; `logits` then continues its translation.
+
+        tokens: token ids of the text. Raises Error if the model is no translator.
+        """
         self._made_to("translate")
         self.machine.run(tokens, encoder=True)
 
     @property
     def several(self) -> bool:
-        """Whether each label holds or not by itself."""
+        """Whether several labels can hold at once, each for itself."""
         return self.model.several
 
     @property
     def labels(self) -> list[str]:
-        """What the logits stand for, of a model that classifies."""
+        """Names of the labels, or of the predicted numbers, in the order of the logits."""
         return self.model.labels
 
     @property
     def background(self) -> tuple[str, ...]:
-        """Those of the labels that stand for no event."""
+        """Labels that stand for no event."""
         return self.model.background
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text as the model takes it: special tokens around it, cut to fit."""
+        """The token ids of a text as the model reads it: with special tokens, cut to the context.
+
+        text: a str. Raises Error if it cannot be encoded.
+        """
         return self.tokenizer.fit(text, self.context)
 
     def classify(self, text: str | Array) -> list[tuple[str, int]]:
-        """[(label, int32 logit)] for a text, an image or a signal, best first. Raises Error.
+        """Label a text, an image or a signal: [(label, int32 logit)], best first.
 
-        An image is an array of pixels, 0 to 255, (height, width) or (height, width, channels); a
-        signal one of numbers (rows, channels), as `Frames.signal` takes them.
+        text: a str. Or an image: pixels 0 to 255, (height, width) or (height, width, channels). Or
+            a signal, (rows, channels): whole numbers of 16 bits as the sensor gives them, or
+            floats in real units. A model of sound also takes samples, (n,).
+
+        Raises Error if the model does something else, or reads something else.
         """
         logits = self._read(text, "classify").tolist()
         return sorted(zip(self.labels, logits, strict=True), key=lambda pair: -pair[1])
 
     def probabilities(self, result: Sequence[Any]) -> list[tuple[str, float]]:
-        """[(label, 0 to 1)] for what `classify` gave, or for the logits of one of `tags`."""
+        """Probabilities, [(label, 0 to 1)], the same numbers as on a board.
+
+        result: what `classify` returned, or the logits of one word of `tags`.
+
+        They add up to 1, unless `several` labels can hold at once. Raises Error for another
+        result.
+        """
         bits, several = self.model.logit_bits, self.several
         return list(probabilities(result, self.labels, bits, several))
 
     def embed(self, text: str | Array) -> Array:
-        """The embedding, int32 (outputs,), of what classify takes; only its direction counts."""
+        """The embedding of a text, an image or a signal, int32 (outputs,).
+
+        text: as of `classify`.
+
+        It has no particular length: compare directions, by the cosine. Raises Error as `classify`.
+        """
         return self._read(text, "embed")
 
     def answer(self, context: str, question: str) -> str:
-        """The part of the text `context` that answers a question. Raises Error."""
+        """The part of a text that answers a question, a str.
+
+        context: the text. question: a str. Raises Error if the model is made for something else.
+        """
         self._made_to("answer")
 
         def run(ids: list[int], types: list[int]) -> tuple[list[int], list[int]]:
@@ -104,19 +136,30 @@ class Simulator:
         return str(answer(self.tokenizer, run, self.context, context, question))
 
     def tag(self, text: str) -> list[tuple[str, str, int]]:
-        """[(word, label, int32 logit)] of the words of a text: the likeliest labels."""
+        """The likeliest label of each word of a text: [(word, label, int32 logit)].
+
+        text: a str. Raises Error if the model is made for something else.
+        """
         return list(named(text, self.labels, self.tags(text)))
 
     def tags(self, text: str) -> list[tuple[int, Array]]:
-        """[(i, int32 logits of the labels)] of words i of a text. Raises Error."""
+        """The logits of all labels of each word of a text: [(i, int32 (labels,))], for word i.
+
+        text: a str. Raises Error if the model is made for something else.
+        """
         self._made_to("tag")
         return list(tag(self.tokenizer, self.logits, self.context, text))
 
     def translate(self, text: str, beams: int = 1, length_penalty: float = 1.0) -> str:
-        """The translation of a text, or whatever a model makes of one. Raises Error.
+        """The translation of a text, or whatever the model makes of one, a str.
 
-        beams: 1 takes the likeliest token at each step; 2 to 8 follow as many texts and take the
-        likeliest. length_penalty: the power of its length that a text's cost is divided by.
+        text: a str.
+        beams: 1 takes the likeliest token at each step; 2 to 8 follow that many texts and return
+            the likeliest.
+        length_penalty: with beams: power of its length that a text's cost is divided by, 0 to 10.
+            0 prefers short texts, larger values prefer longer ones.
+
+        Raises Error if the model is made for something else, or an argument is out of range.
         """
         self.source(self._some(text))
         if beams == 1:
@@ -132,7 +175,13 @@ class Simulator:
     def search(
         self, beams: int, length_penalty: float = 1.0, max_tokens: int | None = None
     ) -> list[int]:
-        """The tokens of the likeliest translation of the source; arguments as translate's."""
+        """The tokens that a beam search finds, after `source`.
+
+        beams, length_penalty: as of `translate`. max_tokens: how many at most (default:
+            `context`).
+
+        Raises Error if the model cannot be searched.
+        """
         if not self._sampled:
             raise Error("this model cannot be searched; use one beam")
         m, s, _ = sampling(1000, 1000, self.model.logit_bits)
@@ -146,22 +195,33 @@ class Simulator:
         return list(search(following, bos, ends, beams, float(length_penalty), room))
 
     def predict(self, given: str | Array) -> Array:
-        """The numbers that a model predicts, float64 (outputs,): integers times `logit_scale`."""
+        """The numbers that a model predicts, float64 (outputs,).
+
+        given: as of `classify`.
+
+        They are whole numbers times `logit_scale`. Raises Error as `classify`.
+        """
         return self._read(given, "predict") * self.logit_scale
 
     @property
     def frames(self) -> Frames | None:
-        """The signals that it reads, if it reads such."""
+        """The signals that the model reads: `length`, `channels`, `unit` and more; or None."""
         return self.model.frames
 
     def features(self) -> Features:
-        """What makes the model's rows of sound, as samples come. Raises Error."""
+        """What turns sound into this model's rows, as samples come: a new Features.
+
+        Raises Error if the model reads no sound.
+        """
         if not self.frames or not self.frames.sound:
             raise Error("this model reads no sound")
         return Features(self.frames.sound, self.frames.length)
 
     def patches(self, image: Array) -> Array:
-        """Pixels less 128, (positions, elements), of an image. Raises Error."""
+        """The patches of an image as the model reads them: pixels less 128, (positions, elements).
+
+        image: as of `classify`. Raises Error if the model reads no images, or this is none.
+        """
         if "image" not in self.model.meta or not self.model.program[14]:
             raise Error("this model reads text")
         return cut(as_pixels(image), tuple(self.model.meta["image"]))
@@ -207,11 +267,19 @@ class Simulator:
         stop: str | Sequence[str] | None = None,
         raw: bool = False,
     ) -> Generator[str, None, None]:
-        """Yield the text that follows `prompt`, one str per token.
+        """Write a text: yields what follows the prompt, one str for each token (it may be empty).
 
-        temperature 0 is greedy. stop: a text, or several: it ends in front of the first. raw: the
-        prompt has all its special tokens. Stops at an end token or the end of the context.
-        Raises Error.
+        prompt: text to continue. Special tokens in it are recognized.
+        max_tokens: how many at most (default: until the context is full).
+        temperature: 0 takes the likeliest token; up to 100, higher is more varied.
+        top_p: draw only from the likeliest tokens whose probabilities add up to this, 0.001 to 1.
+        seed: the same seed gives the same text.
+        stop: a str or several: the text ends before the first of them that appears.
+        raw: True if the prompt has all its special tokens; otherwise those of the tokenizer's
+            template, such as BOS, are put in front.
+
+        Temperature and top_p are rounded to thousandths. It ends at an end token, too. Raises
+        Error if the model writes no text, the prompt does not fit, or a number is out of range.
         """
         self._made_to("generate")
         numbers = sampling(float(temperature), float(top_p), self.model.logit_bits)

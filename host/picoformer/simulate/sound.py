@@ -15,10 +15,12 @@ _ROWS = 0x1FFFFFFF  # what `rows` wraps behind, as a board's
 
 
 class Features:
-    """Rows of a front end: write samples as they come, read the newest rows.
+    """Turns sound into the rows that a model reads; `Simulator.features` makes one.
 
-    sound: what makes them. length: how many the model reads, and are kept. rate, window, hop,
-    bands: as of LogMel. rows: so far, modulo 2**29.
+    sound: the model's front end. length: rows that the model reads, and that are kept.
+
+    rate: samples a second. window: samples of a row. hop: samples from one row to the next.
+    bands: numbers of a row. rows: how many were made so far, modulo 2**29.
     """
 
     def __init__(self, sound: LogMel, length: int) -> None:
@@ -29,15 +31,17 @@ class Features:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples."""
+        """Forget all samples and rows."""
         self.rows = 0
         self._samples = np.zeros(0, np.int16)
         self._rows = np.zeros((0, self.bands), np.int16)
 
     def write(self, samples: Any) -> int:
-        """Take samples, whole numbers of 16 bits, or bytes; returns how many rows they complete.
+        """Take more samples.
 
-        Raises Error.
+        samples: (n,) whole numbers of 16 bits, or bytes, two for each, the lower byte first.
+
+        Returns how many rows they completed. Raises Error for anything else.
         """
         self._samples = np.concatenate([self._samples, _numbers(samples)])
         made = self.sound(self._samples)
@@ -47,7 +51,10 @@ class Features:
         return len(made)
 
     def last(self, n: int | None = None) -> Array:
-        """The newest n rows, int64 (rows, bands); as many as the model reads, or as there are."""
+        """The newest rows, int64 (rows, bands).
+
+        n: how many; by default as many as the model reads. Fewer come back if there are fewer.
+        """
         n = self.length if n is None else n
         return self._rows[max(0, len(self._rows) - n) :].astype(np.int64)
 

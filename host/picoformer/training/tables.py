@@ -135,7 +135,7 @@ def text_in(cells: list[str]) -> str:
 def _cells(path: Path, text: str, mark: str, plain: bool) -> Iterator[tuple[int, list[str]]]:
     """(line, cells without the spaces around them)."""
     if plain:
-        for line, one in enumerate(text.split("\n"), 1):
+        for line, one in enumerate(text.removesuffix("\n").split("\n"), 1):
             yield line, [" ".join(c.split()) for c in one.split(mark)]
         return
     reader = csv.reader(text.splitlines(keepends=True), delimiter=mark)

@@ -97,8 +97,9 @@ class TextJob(Job):
         self, tables: Sequence[Any], keys: list[str], labels: list[str], parts: list[str]
     ) -> None:
         for table in tables:
-            if inside := table.empty - table.path.read_bytes().endswith(b"\n"):
-                self.doubts.append(f"{table.path} has {inside} empty lines")
+            if table.empty:
+                lines = "1 empty line" if table.empty == 1 else f"{table.empty} empty lines"
+                self.doubts.append(f"{table.path} has {lines}")
         self.doubts += doubts.of_labels(labels, "text") + doubts.of_texts(keys, labels)
         lacking = set(self.labels) - {p for p, part in zip(labels, parts, strict=True)
                                       if part == "train"}  # fmt: skip

@@ -116,25 +116,12 @@ def rest() -> Kernel:
     return k
 
 
-def streamed() -> Kernel:
-    """A step that is `linear` or `linear4`.
+def there(k: Kernel) -> None:
+    """r2 words that are there, r0 bytes of them, or of those that are taken at once; r3 rows left.
 
-    Its record: the state, the kernel and its record; bytes of a row group, and what it counts of
-    rows by four; all of these. The first `in_ram` of them are held in RAM. At `most` so many bytes
-    are taken at once, so that the next chunk is not late.
+    Those in RAM come first. Where there is no whole row group, it is waited for.
     """
-    k = Kernel("streamed", "a matrix, as its words arrive")
-    k.fields(STATE)
-    k.fields(STREAMED)
-    k.fields("x out weights cols groups shift room add first count")
-    room = k.stack("ARENA AT PATIENCE")
     k(f"""
-        sub sp, #{room}
-        str r1, ARENA
-        mov r7, r0
-        ldr r4, [r7, .state]; ldr r6, [r7, .record]
-        ldr r0, [r7, .held]; str r0, AT
-        movs r0, #0; str r0, [r6, .first]
     patient:
         movs r0, #1; lsls r0, r0, #{PATIENCE}; str r0, PATIENCE
     again:
@@ -179,7 +166,13 @@ def streamed() -> Kernel:
         mov r0, r3
     less:
         ldr r3, [r7, .total]; ldr r1, [r6, .first]; subs r3, r3, r1
-    some:                               @ r2 words, r0 bytes of them at most, r3 rows by four
+    some:
+    """)
+
+
+def grow(k: Kernel) -> None:
+    """As many row groups as `there` allows -> r5 bytes, r1 rows. Changes r0, r3, r12, lr."""
+    k("""
         movs r1, #0; movs r5, #0
         mov r12, r2; mov lr, r4
         ldr r2, [r7, .unit]; ldr r4, [r7, .size]
@@ -188,11 +181,37 @@ def streamed() -> Kernel:
         cmp r1, r3; bhs all
         subs r0, r0, r4
         cmp r0, r4; bhs grow
-        b run
+        b grown
     all:
         mov r1, r3
-    run:
+    grown:
         mov r4, lr; mov r2, r12
+    """)
+
+
+def streamed() -> Kernel:
+    """A step that is `linear` or `linear4`.
+
+    Its record: the state, the kernel and its record; bytes of a row group, and what it counts of
+    rows by four; all of these. The first `in_ram` of them are held in RAM. At `most` so many bytes
+    are taken at once, so that the next chunk is not late.
+    """
+    k = Kernel("streamed", "a matrix, as its words arrive")
+    k.fields(STATE)
+    k.fields(STREAMED)
+    k.fields("x out weights cols groups shift room add first count")
+    room = k.stack("ARENA AT PATIENCE")
+    k(f"""
+        sub sp, #{room}
+        str r1, ARENA
+        mov r7, r0
+        ldr r4, [r7, .state]; ldr r6, [r7, .record]
+        ldr r0, [r7, .held]; str r0, AT
+        movs r0, #0; str r0, [r6, .first]
+    """)
+    there(k)
+    grow(k)
+    k("""
         str r1, [r6, .count]
         ldr r1, ARENA
         movs r0, #1; lsls r0, r0, #29; subs r0, r1, r0
