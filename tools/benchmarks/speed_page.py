@@ -443,8 +443,8 @@ stories260K with keys of 8 bits and a context of {context} on the emulated Pico:
 `weights=None`. In both, RAM holds what the heap can spare.
 
 Each word of the flash takes {cycles} cycles, for a miss of the processor and for the stream. A
-miss goes first, but does not break off a word that is on its way. `tools/emulation/stream.py` is that
-model, and says what else it assumes.
+miss goes first, but does not break off a word that is on its way. `tools/emulation/stream.py` is
+that model, and says what else it assumes.
 
     python -m tools.benchmarks.stream stories260K.bin --key-bits 8 --json > stream.json
     python -m tools.benchmarks.documents --stream stream.json
