@@ -18,8 +18,8 @@ _WHOLE = 2, 6, 8, 9  # norm, gate, layernorm, bias: they take long enough for a 
 _LINEAR = 3, 10  # of 8 bits, of 4
 _DMA = 0x50000000  # 64 bytes a channel
 _BACK, _LEAST = 10240, 2048  # bytes of heap that loading gives back, and what it needs here
-_CHUNK = 2048  # bytes in flight at once
-_RING = 8192
+_CHUNK = 4096  # bytes in flight at once, at most
+_CALL = 2048  # bytes that are taken at once, at most
 _STATE = 14  # words
 _RECORD, _OTHER = 9, 7
 
@@ -97,7 +97,7 @@ def start(model, memory, words, home, spare):
             n += _RECORD
         elif op in _HEADS or op in _WHOLE:
             n += _OTHER
-    ring = max(_RING, 2 * _CHUNK + 8 * longest) + 4 * longest
+    ring = 2 * _CHUNK + 8 * longest + 64  # and what is copied in front of it
     out = array("i", bytes(4 * (_STATE + n)))
     table = array("i", bytes(8 * chunks))
     ring = bytearray(ring)
@@ -164,7 +164,7 @@ def _share(model, memory, words, home, out, table, ring, front, part):
             total = words[i + 9]
             rows = min(unit * keep, total)
             words[i + 2] = regions.signed(state + 4 * (_STATE - 2) - home)
-            most = max(_CHUNK, 4 * size)
+            most = max(_CALL, 4 * size)
             steps[n] = (
                 kernels.streamed,
                 record(state, _code(kernel), rec, 4 * size, unit, total, where, rows, most),

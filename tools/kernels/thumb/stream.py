@@ -1,6 +1,6 @@
 """Weights that come from an RP2040's flash by its XIP stream and DMA, while the core computes.
 
-Words arrive by chunks in a ring. `pump`, which all of these kernels call, sees whether one has
+Words arrive by chunks in a ring. `pump`, which all of these kernels call, sees how much of one has
 come, and starts the next where there is room for it: a chunk has DMA write it, and ends by its
 count. So a matrix is multiplied by as many row groups as are there. A row group must not be cut by
 the ring's end: its beginning is copied in front of the ring then, where there is room for that.
@@ -30,10 +30,18 @@ def pump(k: Kernel) -> None:
     pump:
         ldr r0, [r4, .flight]
         cmp r0, #0; beq landed
-        ldr r0, [r4, .channel]; ldr r0, [r0, #12]
-        lsls r0, r0, #7; bmi flies      @ busy
+        ldr r2, [r4, .channel]; ldr r1, [r2, #8]; ldr r0, [r2, #12]
+        ldr r2, [r4, .put]
+        lsls r0, r0, #7; bmi busy
         movs r0, #0; str r0, [r4, .flight]
-        ldr r0, [r4, .put]; str r0, [r4, .ready]
+        str r2, [r4, .ready]
+        b landed
+    busy:
+        adds r1, #2; lsls r1, r1, #2; subs r2, r2, r1   @ two may be on their way to RAM
+        ldr r0, [r4, .ready]
+        cmp r2, r0; bls flies
+        str r2, [r4, .ready]
+        b flies
     landed:
         ldr r1, [r4, .next]; ldr r2, [r4, .last]
         cmp r1, r2; beq flies
