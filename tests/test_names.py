@@ -48,6 +48,14 @@ def test_names_are_where_they_were(module):
         assert getattr(getattr(picoformer, module), name) is getattr(picoformer, name)
 
 
+def test_help_lists_them():
+    """pydoc and completion ask for names that nobody has used yet; that loads nothing."""
+    code = "import sys, picoformer; print(*dir(picoformer)); print('numpy' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, loaded = run.stdout.splitlines()
+    assert set(picoformer.__all__) <= set(names.split()) and loaded == "False"
+
+
 def test_no_other_name():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = picoformer.nothing

@@ -1,8 +1,7 @@
 """Long sentences, and words that a reader has to resolve, in README and the guides.
 
-python -m tools.prose            the pages that are held to it: for `make lint`
-python -m tools.prose --all      those of `DRAFTS` as well
-python -m tools.prose PAGE...    these alone, whichever they are
+python -m tools.prose            README, CONTRIBUTING.md, the guides, the glossary: for `make lint`
+python -m tools.prose PAGE...    these pages alone, whichever they are
 """
 
 from __future__ import annotations
@@ -20,14 +19,6 @@ from tools.markdown import Page
 from tools.pages import READ_FIRST, ROOT
 
 WORDS = 30  # of a sentence, at most
-
-# Pages that are not held to it yet.
-DRAFTS = {
-    "README.md",
-    "docs/signals.md",
-    "docs/sound.md",
-    "docs/train.md",
-}
 
 # Words that send a reader back, or that say nothing, and what to write.
 PLAINER = {
@@ -137,11 +128,8 @@ def findings(page: str, source: str) -> list[Finding]:
 def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.prose", description="Long sentences and riddles.")
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="these pages, not the list's")
-    parser.add_argument("--all", action="store_true", help="drafts as well")
     args = parser.parse_args(given)
-    pages = args.pages or [
-        p for p in READ_FIRST if (ROOT / p).is_file() and (args.all or p not in DRAFTS)
-    ]
+    pages = args.pages or [p for p in READ_FIRST if (ROOT / p).is_file()]
     found = []
     for page in pages:
         path = Path(page) if args.pages else ROOT / page

@@ -38,7 +38,7 @@ class Listener:
         if hop < 1 or not 0 <= threshold <= 1000 or smooth < 1 or rest < 0:
             raise Error(
                 "hop %d ms, threshold %d thousandths, smooth %d, rest %d ms: expected a hop, "
-                "0 to 1, at least 1, and no less than 0" % (hop, threshold, smooth, rest)
+                "threshold 0 to 1, smooth 1 or more" % (hop, threshold, smooth, rest)
             )
         self._model = model
         self._source = source
@@ -50,7 +50,7 @@ class Listener:
             ignore = (ignore,)
         for label in ignore:
             if label not in labels:
-                raise Error("no label %r is there to ignore: %s" % (label, ", ".join(labels)))
+                raise Error("no label %r to ignore: %s" % (label, ", ".join(labels)))
         self._heard = [i for i in range(len(labels)) if labels[i] not in ignore]
         hops = max(1, (hop * f.rate + 500 * f.hop) // (1000 * f.hop))
         self._hop = hops * f.hop

@@ -30,7 +30,7 @@ def probabilities(result, labels, bits, several):
     except (IndexError, TypeError, ValueError):
         raise Error("expected [(label, logit)], as classify gives it, or a logit for each label")
     if len(result) != len(labels) and not several:
-        raise Error("%d labels of %d: each takes its share of all" % (len(result), len(labels)))
+        raise Error("%d labels of %d: give all of them" % (len(result), len(labels)))
     m, s, _ = sampling(1000, 1000, bits)
 
     def weight(d):

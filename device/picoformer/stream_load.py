@@ -18,10 +18,10 @@ _WHOLE = 2, 6, 8, 9  # norm, gate, layernorm, bias: they take long enough for a 
 _LINEAR = 3, 10  # of 8 bits, of 4
 _DMA = 0x50000000  # 64 bytes a channel
 _BACK, _LEAST = 10240, 2048  # bytes of heap that loading gives back, and what it needs here
-_CHUNK = 4096  # bytes in flight at once, at most
-_CALL = 2048  # bytes that are taken at once, at most
+_RING = 8192
+_CHUNK = 2048  # bytes in flight at once, at most, and taken at once
 _STATE = 14  # words
-_RECORD, _OTHER = 9, 7
+_RECORD, _OTHER = 9, 8
 
 
 def _address(words):
@@ -62,17 +62,14 @@ def _heads(words, i, attend, context):
     count = words[i + 3]
     keys = words[i + 4] if attend else count
     size = words[i + 4 + attend]
-    times = keys if keys > 1 else count
-    cache = 0
-    if keys > 1:
-        key_bits, value_bits = words[i + words[i - 1] - 2], words[i + words[i - 1] - 1]
-        cache = (context * (16 if key_bits > 8 else 8) + 31 >> 5) * size
-        cache = 4 * (cache + ((size * value_bits + 31 >> 5) + 1) * context)
-    words[i + 3] = each = count // times
+    end = i + words[i - 1]
+    cache = (context * (16 if words[end - 2] > 8 else 8) + 31 >> 5) * size
+    cache = 4 * (cache + ((size * words[end - 1] + 31 >> 5) + 1) * context)
+    words[i + 3] = 1
     if attend:
         words[i + 4] = 1
-    bias = 4 * words[i + 16] * each if attend and words[i + 15] else 0
-    return times, 4 * each * size, cache, bias
+    bias = 4 * words[i + 16] if attend and words[i + 15] else 0
+    return count, count // keys, 4 * size, cache, bias
 
 
 def start(model, memory, words, home, spare):
@@ -97,7 +94,7 @@ def start(model, memory, words, home, spare):
             n += _RECORD
         elif op in _HEADS or op in _WHOLE:
             n += _OTHER
-    ring = 2 * _CHUNK + 8 * longest + 64  # and what is copied in front of it
+    ring = max(_RING, 2 * _CHUNK + 8 * longest) + 4 * longest
     out = array("i", bytes(4 * (_STATE + n)))
     table = array("i", bytes(8 * chunks))
     ring = bytearray(ring)
@@ -140,7 +137,7 @@ def _share(model, memory, words, home, out, table, ring, front, part):
             began(model._encoder)
         kernel, rec = steps[n]
         if op in _HEADS or op in _WHOLE:
-            times = 1, 0, 0, 0
+            times = 1, 1, 0, 0, 0
             if op in _HEADS:
                 times = _heads(words, i, op == _ATTEND, model.context)
             steps[n] = kernels.repeated, record(state, _code(kernel), rec, *times)
@@ -164,7 +161,7 @@ def _share(model, memory, words, home, out, table, ring, front, part):
             total = words[i + 9]
             rows = min(unit * keep, total)
             words[i + 2] = regions.signed(state + 4 * (_STATE - 2) - home)
-            most = max(_CALL, 4 * size)
+            most = max(_CHUNK, 4 * size)
             steps[n] = (
                 kernels.streamed,
                 record(state, _code(kernel), rec, 4 * size, unit, total, where, rows, most),

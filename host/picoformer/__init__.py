@@ -1,8 +1,24 @@
-"""picoformer on the PC: Transformers for microcontrollers with stock MicroPython.
+"""Transformers on microcontrollers with stock MicroPython: the side of the PC.
 
-    from picoformer import convert, Simulator
-    convert("stories260K.bin", "stories.pft")
-    print("".join(Simulator("stories.pft").generate("Once upon a time", 100)))
+    from picoformer import Board, Simulator, convert
+
+    convert("models/stories", "stories.pft")                # a checkpoint becomes one file
+    sim = Simulator("stories.pft")                          # it runs here as on a board
+    print("".join(sim.generate("Once upon a time", 50)))
+
+    with Board() as board:                                  # the board that is connected
+        name = board.deploy("stories.pft")
+        print("".join(board.generate(name, "Once upon a time", 50)))   # the same text
+
+convert     a checkpoint to a model file
+evaluate    measure what that file lost; plot draws it
+Simulator   run a model file on this PC, with a board's integers
+Board       put models on a board, and run them there
+Listener    find events in a sound that goes on
+selftest    compare each step of a board with the simulator
+Error       what all of them raise; the other errors are kinds of it
+
+docs/api.md has all of it. The command `picoformer` does the same in a shell.
 """
 
 from __future__ import annotations
@@ -79,6 +95,11 @@ __all__ = [
 ]
 # Modules that documented names were in before.
 _BEFORE = ("board", "evaluation", "link")
+
+
+def __dir__() -> list[str]:
+    # For help() and completion, which look for names that nobody has used yet.
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

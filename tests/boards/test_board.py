@@ -539,7 +539,7 @@ def test_commands(monkeypatch, tmp_path, stories):
     assert "tales" in out and "bytes free" in out, err
     assert result["cores"] == 1
     process = picoformer("generate", "--port", "emulator", "-n", 2, "--cores", 2)
-    assert "it runs on one core: this board has no other" in process.communicate(timeout=60)[1]
+    assert "it runs on one core: the board's other" in process.communicate(timeout=60)[1]
     process = picoformer("generate", "--port", "emulator", "--model", "none")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "deploy it first" in err and "Traceback" not in err

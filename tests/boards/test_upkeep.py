@@ -154,7 +154,7 @@ def test_remove(ready, flash, small, capsys):
     port = "--port", ready.port
     said = failed(capsys, "remove", "a", "x", "y", *port)
     assert "no model 'x' or 'y' on the board; there is a, b, c" in said
-    assert "say which: a NAME (on the board: a, b, c)" in failed(capsys, "remove", *port)
+    assert "say what to remove: a NAME (on the board: a, b, c)" in failed(capsys, "remove", *port)
     assert sorted(p.name for p in flash.glob("*.pft*")) == [
         "a.pft", "b.pft", "b.pft.part", "c.pft",
     ]  # fmt: skip

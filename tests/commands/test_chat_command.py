@@ -126,7 +126,7 @@ def test_mistakes(
 def test_json_says_one_thing(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", str(model), "--chat", "--json"]) == 1
     out, err = capsys.readouterr()
-    said = "--chat --json says one thing: give it with --prompt"
+    said = "--chat with --json sends one message: give it with --prompt"
     assert err == "" and json.loads(out) == {"error": said, "kind": "Error"}
 
 

@@ -75,7 +75,7 @@ def test_listen(files, capsys):
     words = rf"{len(expected)} events in 1.12 s of sound, 9 windows; .* s on the PC"
     assert re.fullmatch(words, last)
     first, program = err.splitlines()
-    assert first == f"next   picoformer deploy {path} --port PORT"
+    assert first == f"next   picoformer deploy {path}"
     assert program.endswith(
         'for event in Listener(Model("/heard.pft"), i2s, hop=0.1, threshold=0.5, rest=0.2): '
         "print(event) (docs/sound.md)"
@@ -109,7 +109,7 @@ def test_what_cannot_be_listened_to(files, built, capsys, tmp_path):
     assert "this model is made to predict, not to classify" in said
     assert "expected a .wav file" in refused(capsys, "listen", path, "--input", "a.csv")
     said = refused(capsys, "listen", path, "--input", short, "--model", "heard")
-    assert "a MODEL.pft runs on the PC: leave it out" in said
+    assert "a MODEL.pft runs on this PC, without --port" in said
     assert "did you mean heard.pft?" in refused(
         capsys, "listen", path.replace("heard", "herd"), "--input", short
     )
@@ -180,7 +180,7 @@ def test_doubts(built):
     f = built("sound").graph.frames
     good = f.sound(wavs.noise(2500)).astype(int)
     assert not doubts.of_signal(f, good)
-    assert doubts.of_signal(f, 0 * good) == ["the sound is silent: what comes of it says nothing"]
+    assert doubts.of_signal(f, 0 * good) == ["the sound is silent: the result means nothing"]
     quiet = np.rint(f.mean - 2 * f.std + 0 * good).astype(int)
     (said,) = doubts.of_signal(f, quiet)
     decibels = round(2 * f.std.mean() / 256 * 3.0103)

@@ -128,7 +128,7 @@ def test_doubts(built):
     wrong = good.copy()
     wrong[:, 1] = np.rint(f.mean[1] + 7 * f.std[1]) + np.arange(len(good)) % 2
     (said,) = doubts.of_signal(f, wrong)
-    assert ": b is about " in said and f"{f.mean[1]:.4g} on the average" in said
+    assert ": b is about " in said and f"{f.mean[1]:.4g} on average" in said
     assert "are its units right" in said and "other" not in said
     wrong[:, 3] = np.rint(f.mean[3] - 20 * f.std[3]) - np.arange(len(good)) % 2
     (said,) = doubts.of_signal(replace(f, names=()), wrong)
@@ -137,7 +137,7 @@ def test_doubts(built):
     still = good.copy()
     still[:, 2] = round(float(f.mean[2]))
     (said,) = doubts.of_signal(f, still)
-    assert f"the signal's c is always {still[0, 2]}, where" in said
+    assert f"the signal's c is always {still[0, 2]}, but" in said
     assert not doubts.of_signal(f, still[:7])  # which may happen
     assert not doubts.of_signal(replace(f, std=np.minimum(f.std, 1) + 3e4 * (f.std > 9)), good)
 

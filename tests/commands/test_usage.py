@@ -112,7 +112,7 @@ def test_what_comes_next(tmp_path, capsys, monkeypatch):
     assert main(given) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("next   picoformer simulate facts.pft --context ")
-    assert said[1] == "       picoformer deploy facts.pft --port PORT"
+    assert said[1] == "       picoformer deploy facts.pft"
     command = said[0].removeprefix("next   ")
     done = subprocess.run(
         f"{sys.executable} -m {command}", shell=True, capture_output=True, text=True, timeout=60

@@ -251,7 +251,7 @@ def test_callers_in_the_guide(unix, own):
 
 
 def test_a_threshold_in_the_guide(unix, own):
-    (code,) = example("text.md", "How sure it is", own)
+    code, _ = example("text.md", "How sure it is", own)
     sim = own("intents").sim
     rain, deal = (
         sim.probabilities(sim.classify(text))[0]

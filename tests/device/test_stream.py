@@ -153,27 +153,23 @@ def test_an_attention_head_by_head_is_the_whole(heads, keys, lean, bits):
     cache = cache_words(keys, size, context, bits)
     at = 4 * 17 + BIAS
     calls = []
-    for parts in 1, keys if keys > 1 else heads:
+    share = heads // keys
+    for one in False, True:
         whole = memory.put(rng.integers(0, 1 << 32, cache).astype(np.int64)) - arena + BIAS
-        each, own_keys = heads // parts, keys if parts == 1 else 1
+        each, own_keys = (1, 1) if one else (heads, keys)
         attend = [
             at, at + 4 * (n + 2 * m), whole, each, own_keys, size, turns, exp2, scores,
             24000, 40, (1 << 29) + 12345, 20, 0, 0, own, row, *bits,
         ]  # fmt: skip
         store = [at + 4 * n, at + 4 * (n + m), whole, own_keys, size, turns, *bits]
-        # The positions before these are the same in both.
         calls.append((whole, memory.put(attend), memory.put(store)))
     state = memory.put([0] * len(AT))
-    between = 4 * cache_words(1, size, context, bits) if keys > 1 else 0
+    between = 4 * cache_words(1, size, context, bits)
     steps = {}
-    times = keys if keys > 1 else heads
-    share = heads // times
-    for name, k, repeats, vector, distance in (
-        ("store", 2, keys, 4 * size, 0),
-        ("attend", 1, times, 4 * size * share, 4 * row * share if lean else 0),
-    ):
+    for name, k, many, shared in ("store", 2, keys, 1), ("attend", 1, heads, share):
+        distance = 4 * row if lean and name == "attend" else 0
         steps[name] = memory.put([
-            state, core.at[name] | 1, calls[1][k], repeats, vector, between, distance,
+            state, core.at[name] | 1, calls[1][k], many, shared, 4 * size, between, distance,
         ])  # fmt: skip
     begins = memory.words.copy()
     outs = []

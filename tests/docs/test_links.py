@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 
-import notyet
 from tools.markdown import Page, slug
 from tools.pages import ROOT, all_pages
 
@@ -44,7 +43,7 @@ def test_every_page_is_in_the_list_once():
 @pytest.mark.parametrize("path", PAGES)
 def test_links_lead_somewhere(path):
     for line, file, anchor, _ in inside(path):
-        if file in COMING | notyet.ANCHORS:
+        if file in COMING:
             continue
         assert (ROOT / file).exists(), f"{path}:{line}: no {file}"
         if not anchor:
@@ -66,7 +65,7 @@ def test_addresses_of_the_web_are_whole(path):
 def test_every_picture_is_shown_or_linked():
     shown = {file for path in PAGES for _, file, _, _ in inside(path)}
     there = {p.relative_to(ROOT).as_posix() for p in (ROOT / "docs" / "images").iterdir()}
-    assert there - shown - notyet.PICTURES == set(), "pictures that no page shows"
+    assert there - shown == set(), "pictures that no page shows"
 
 
 @pytest.mark.parametrize("path", PAGES)

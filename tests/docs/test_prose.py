@@ -6,8 +6,7 @@ import pytest
 
 pytest.importorskip("markdown_it", reason="markdown-it-py is missing (`make lint` installs it)")
 
-from tools.pages import READ_FIRST
-from tools.prose import DRAFTS, WORDS, findings, main, sentences
+from tools.prose import WORDS, findings, main, sentences
 
 LONG = "Word" + " word" * WORDS
 
@@ -65,7 +64,3 @@ def test_command(tmp_path, capsys):
     assert main([str(page)]) == 0
     assert capsys.readouterr().out.endswith("prose: nothing to mend in 1 page\n")
     assert main([str(tmp_path / "none.md")]) == 2
-
-
-def test_drafts_are_pages():
-    assert set(READ_FIRST) >= DRAFTS

@@ -202,7 +202,7 @@ def test_names_that_do_not_tell(tmp_path):
             tensors["b" + end] = np.zeros((36, 36) if end == ".weight" else 36, np.float32)
 
     change(path, rename)
-    refused(path, "a, b", "may be the input", '"modules": {"input": NAME}')
+    refused(path, "a, b", "could be the input", '"modules": {"input": NAME}')
     describe(path, modules={"input": "a"}, unused=["b"])
     np.testing.assert_array_equal(run(read(path), signal_of("rows")), before)
 

@@ -89,7 +89,8 @@ def test_the_form_for_a_board(case, tmp_path, capsys, monkeypatch):
     tiny = replace(PROFILES["pico"], heap=replace(PROFILES["pico"].heap, bytes=30_000))
     monkeypatch.setitem(PROFILES, "pico", tiny)
     assert main(["convert", source, "-o", str(out), "--for", "pico"]) == 1
-    assert "in no form does this model fit a Raspberry Pi Pico" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "with no choice of bits does this model fit a Raspberry Pi Pico" in said
     assert main(["convert", source, "-o", str(out), "--for", "atari"]) == 1
     assert "there is no board 'atari'" in capsys.readouterr().err
     assert out.read_bytes() == before

@@ -23,6 +23,7 @@ import models
 from picoformer.boards.emulated.flash import announced
 from picoformer.boards.emulated.unix import UnixBoard
 from tools.markdown import Block, Page
+from walkdata import SAYS
 
 CLONE = ("device", "docs", "host", "models", "package.json", "tools", "web")
 LIMIT = 300  # seconds that a line may take
@@ -157,6 +158,7 @@ def clone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     with UnixBoard() as board, announced(board.folder, board.port):
         shell = Shell(folder, environment)
         try:
+            shell.run(". .venv/bin/activate")
             yield shell
         finally:
             shell.close()
@@ -212,13 +214,13 @@ def shown_after(page: Page) -> Iterator[tuple[Block, Block | None]]:
     for i, block in enumerate(blocks):
         after = blocks[i + 1] if i + 1 < len(blocks) else None
         if runs(block):
-            yield block, after if after and after.language == "text" else None
+            yield block, after if after and after.words == ("text",) else None
 
 
 def runs(block: Block) -> bool:
     """Whether the block is run: commands, and programs that are the PC's."""
-    if block.language == "python":
-        return block.words == ("python",) and bool(PC.search(block.code))
+    if block.words == ("python",):
+        return bool(PC.search(block.code))
     return block.words == ("sh",)
 
 
@@ -226,9 +228,10 @@ def walk(page: Page, shell: Shell) -> None:
     """Run a page. Skips where something is not installed."""
     for block, text in shown_after(page):
         printed = ""
-        lines = commands(block.code)
         if block.language == "python":
             lines = [f"python - <<'END-OF-BLOCK'\n{block.code}END-OF-BLOCK"]
+        else:
+            lines = commands(block.code)
         for line in lines:
             status, said = shell.run(line)
             if status == MISSING and line.startswith("pip "):
@@ -236,6 +239,8 @@ def walk(page: Page, shell: Shell) -> None:
             where = f"{page.path}:{block.line}: {line}"
             assert status == 0, f"{where}\nexits with {status}:\n{said}"
             printed += said
+            if line in SAYS:
+                shown(where, SAYS[line], said)
             if told := TOLD.search(line):
                 shown(f"{page.path}:{block.line}", told[1], said)
         if text:

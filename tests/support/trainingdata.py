@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +29,37 @@ def steps_for_seconds() -> Iterator[None]:
         yield
 
 
+WORDS = {
+    "light": ["lamp", "light", "bulb", "dark", "bright"],
+    "music": ["song", "tune", "play", "album", "band"],
+    "weather": ["rain", "sun", "wind", "storm", "cold"],
+}
+
+
+def made(n: int = 40, seed: int = 1) -> list[tuple[str, str]]:
+    """Texts that a few words tell apart."""
+    draw = random.Random(seed)
+    rest = ["please", "the", "a", "now", "for", "me", "in", "my", "house", "what", "is"]
+    return [
+        (label, " ".join(draw.sample(rest, 3) + [draw.choice(words)] + draw.sample(rest, 2)))
+        for label, words in WORDS.items()
+        for _ in range(n)
+    ]
+
+
+def write(path: Path, rows: list[tuple[str, ...]], mark: str = "\t") -> Path:
+    path.write_text("".join(mark.join(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
 def trained(
-    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int
+    capsys: pytest.CaptureFixture[str], kind: str, data: Path, out: Path, steps: int,
+    more: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Simulator]:
     """What the command says after so many steps, and the model that comes of its folder."""
     pytest.importorskip("torch", reason="torch is missing")
     given = ["train", kind, str(data), "-o", str(out), "--minutes", str(steps / 60), "--json"]
+    given += more
     with steps_for_seconds():
         assert main(given) == 0
     found = json.loads(capsys.readouterr().out)

@@ -17,32 +17,9 @@ from picoformer.planning.profiles import profile
 from picoformer.training import shaping
 from picoformer.training.splitting import split
 from picoformer.training.text import TextJob, mistype
-from trainingdata import steps_for_seconds
+from trainingdata import WORDS, made, steps_for_seconds, write
 
 SNIPS = Path(os.environ.get("PICOFORMER_SNIPS", ""))
-WORDS = {
-    "light": ["lamp", "light", "bulb", "dark", "bright"],
-    "music": ["song", "tune", "play", "album", "band"],
-    "weather": ["rain", "sun", "wind", "storm", "cold"],
-}
-
-
-def made(n: int = 40, seed: int = 1) -> list[tuple[str, str]]:
-    """Texts that a few words tell apart."""
-    draw = random.Random(seed)
-    rest = ["please", "the", "a", "now", "for", "me", "in", "my", "house", "what", "is"]
-    return [
-        (label, " ".join(draw.sample(rest, 3) + [draw.choice(words)] + draw.sample(rest, 2)))
-        for label, words in WORDS.items()
-        for _ in range(n)
-    ]
-
-
-def write(path: Path, rows: list[tuple[str, ...]], mark: str = "\t") -> Path:
-    path.write_text("".join(mark.join(row) + "\n" for row in rows), "utf-8")
-    return path
-
-
 LINES = "".join(f"{label}\t{text}\n" for label, text in made())
 
 
@@ -123,7 +100,7 @@ def test_what_is_odd_is_said(tmp_path):
     said = "\n".join(TextJob(path, 1).doubts)
     for part in (
         "'Music' has 1", "uneven: ", "'music' (44) and 'Music' (1) may be one",
-        "more than once", "1 text under two labels: 'play it' is 'Music' and 'weather'",
+        "more than once", "1 text has two labels: 'play it' is 'Music' and 'weather'",
         "2 empty lines",
     ):  # fmt: skip
         assert part in said, said
@@ -163,7 +140,7 @@ def test_the_shape_fits_the_board_and_the_time(tmp_path):
     fast, less, why = shaping.choose(job, pico, cost.milliseconds - 1)
     assert less.milliseconds < cost.milliseconds and fast["dim"] <= shape["dim"]
     assert "the next larger would take" in why
-    with pytest.raises(Error, match="no shape does it in 1 ms on Raspberry Pi Pico"):
+    with pytest.raises(Error, match="no model is small enough for 1 ms on Raspberry Pi Pico"):
         shaping.choose(job, pico, 1)
     with pytest.raises(Error, match="no speed is known"):
         shaping.choose(job, profile("esp32"), 50)
@@ -235,7 +212,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
     assert "is a file; expected a folder" in capsys.readouterr().err
     out = tmp_path / "out"
     assert main(["train", "text", str(data), "-o", str(out), "--latency", "0.1"]) == 1
-    assert "no shape does it in 0.1 ms" in capsys.readouterr().err and not out.exists()
+    assert "no model is small enough for 0.1 ms" in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.slow
@@ -247,3 +224,33 @@ def test_snips_in_ten_minutes(tmp_path, capsys):
     assert found["scores"]["sequences"] == 700 and found["scores"]["accuracy_int"] >= 0.975
 
 
+
+
+def test_a_resumed_training_keeps_its_vocabulary(tmp_path, monkeypatch):
+    """The pieces may come out in another order when they are learnt again: ids stay."""
+    pytest.importorskip("torch", reason="torch is missing")
+    from picoformer.training import text as module
+
+    path = write(tmp_path / "a.tsv", made())
+    first = TextJob(path, 1)
+    learn = module.learn_pieces
+    monkeypatch.setattr(module, "learn_pieces", lambda *given: learn(*given)[::-1])
+    again = TextJob(path, 1)
+    assert again.memory() != first.memory() and again.fingerprint() == first.fingerprint()
+    again.recall(first.memory())
+    assert again.memory() == first.memory()
+    assert again.tokenizer.encode("the lamp").ids == first.tokenizer.encode("the lamp").ids
+    again.recall("")
+    assert again.memory() == first.memory()
+
+
+def test_a_vocabulary_and_a_model_of_at_most_so_many(tmp_path):
+    pytest.importorskip("torch", reason="torch is missing")
+    path = write(tmp_path / "a.tsv", made())
+    job = TextJob(path, 1, pieces=90)
+    assert job.vocab == 90 and job.fingerprint() != TextJob(path, 1).fingerprint()
+    board = profile("pico")
+    shape, found, why = shaping.choose(job, board, None, 25_000)
+    assert found.parameters <= 25_000 and "parameters" in why and shape["dim"] == 32
+    with pytest.raises(Error, match="small enough with 500 parameters.*allow more --param"):
+        shaping.choose(job, board, None, 500)

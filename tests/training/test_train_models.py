@@ -15,8 +15,7 @@ from picoformer.training.images import ImageJob
 from picoformer.training.job import Job
 from picoformer.training.signals import SensorJob
 from picoformer.training.text import TextJob
-from test_text_training import made, write
-from trainingdata import gestures, shapes
+from trainingdata import gestures, made, shapes, write
 
 TOLERANCE = 0.01  # weights are kept in 16 bits
 

@@ -104,3 +104,50 @@ def test_what_stories_are_checked_for(tmp_path):
         StoryJob(tmp_path, 1)
     job = StoryJob(tales(tmp_path / "b.txt"), 1)
     assert not set(job.stories["test"]) & set(job.stories["train"])
+
+
+def several(path: Path) -> Path:
+    """Numbers with two targets each, of which the second is wanted."""
+    lines = numbers(path).read_text().splitlines()
+    path.write_text("".join(
+        f"{source}\t{target}\n{source}\tno {target}\n"
+        for source, target in (line.split("\t") for line in lines)
+    ))  # fmt: skip
+    return path
+
+
+def test_a_source_with_several_targets_is_one_of_an_epoch(tmp_path):
+    pytest.importorskip("torch", reason="torch is missing")
+    job = PairJob(several(tmp_path / "a.tsv"), 1)
+    assert len(job.sources) == len(job.pairs["train"]) // 2
+    assert job.order.each == -(-len(job.sources) // 64)
+    draw, source = random.Random(1), job.sources[0]
+    assert {job._target(source, draw) for _ in range(30)} == set(job.targets[source])
+    job.likeliest = {source: job.targets[source][1]}
+    found = [job._target(source, draw) for _ in range(300)]
+    assert 190 < found.count(job.targets[source][1]) < 260  # half, and half of the rest
+
+
+def test_pairs_go_on_with_a_model(tmp_path, capsys):
+    """It has that model's vocabulary and shape, and begins with its weights."""
+    pytest.importorskip("torch", reason="torch is missing")
+    data = several(tmp_path / "a.tsv")
+    _, first = trained(capsys, "pairs", data, tmp_path / "one", 30)
+    more = ["--start", str(tmp_path / "one")]
+    found, _ = trained(capsys, "pairs", data, tmp_path / "two", 10, more)
+    assert found["parameters"] == first.model.meta["parameters"]
+    assert (tmp_path / "two/tokenizer.json").read_bytes() == (
+        tmp_path / "one/tokenizer.json"
+    ).read_bytes()
+    job = PairJob(data, 1, start=tmp_path / "one")
+    model = job.model(job.shapes()[0])
+    random_score = job.score(model)
+    job.begin(model)
+    assert job.score(model) > random_score + 0.5
+    assert set(job.likeliest) == set(job.sources)
+    for given, said in (
+        (tmp_path, "has no config.json: expected a folder that `train pairs` left"),
+        (Path(__file__).resolve().parents[2] / "models/intents", "holds no translator"),
+    ):
+        with pytest.raises(Error, match=said):
+            PairJob(data, 1, start=given)

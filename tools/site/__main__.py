@@ -13,7 +13,7 @@ from pathlib import Path
 
 from picoformer import Error
 from tools.command import finish
-from tools.pages import ROOT
+from tools.pages import ROOT, all_pages
 from tools.site.stage import write
 
 STAGE = ROOT / "build" / "site"
@@ -41,14 +41,23 @@ def build(target: Path) -> None:
         shutil.move(folder / "site", target)
 
 
+def times() -> dict[Path, int]:
+    """When what the site is made of was written."""
+    files = [ROOT / page for page in all_pages()]
+    files += [*(ROOT / "docs").rglob("*"), *Path(__file__).parent.iterdir()]
+    return {path: path.stat().st_mtime_ns for path in files if path.exists()}
+
+
 def serve(address: str) -> None:
     """Show the site, and write pages anew that have changed, until Ctrl-C."""
+    before = times()
     write(STAGE)
     server = subprocess.Popen(zensical(STAGE, "serve", "--dev-addr", address))
     try:
         while server.poll() is None:
             time.sleep(SECOND)
-            write(STAGE)
+            if before != (before := times()):
+                write(STAGE)
     except KeyboardInterrupt:
         pass
     finally:

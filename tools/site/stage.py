@@ -94,6 +94,8 @@ class Stage:
         page = Page(path)
         self.turned(path, page.tokens)
         parts = []
+        if path == pages.HOME:
+            parts.append("---\ntitle: Transformers on microcontrollers\n---\n")
         for block in blocks(page.tokens):
             if block[0].type == "heading_open":
                 text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", block[1].content)

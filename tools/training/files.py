@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -18,3 +18,13 @@ def write_held_out(part: str, rows: Sequence[Sequence[str]], what: str) -> None:
     text = "".join("\t".join(row) + "\n" for row in rows)
     Path(f"{part}.tsv").write_text(text, encoding="utf-8")
     print(f"{part}.tsv: {len(rows)} {what}")
+
+
+def write_table(
+    path: Path, columns: Sequence[str], parts: Mapping[str, Sequence[Sequence[str]]]
+) -> None:
+    """Write all parts as a table with a line of names, for `picoformer train --split part`."""
+    lines = ["\t".join([*columns, "part"])]
+    lines += ["\t".join([*row, part]) for part, rows in parts.items() for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{path}: {', '.join(f'{len(rows)} {part}' for part, rows in parts.items())}")

@@ -1,14 +1,18 @@
-"""Train the small translator of models/english-french.
+"""The small translator of models/english-french: its first training, its table, its scores.
 
 Stages, each picking up where it stopped: `prepare` learns the vocabulary that both languages
 share, `train` fits the model, `export` writes the folder, `evaluate` scores the folder on the
 test part (or, with `--part validation`, where choices are made), `translate` translates the lines
-of its standard input, `heldout` writes a part for `picoformer eval --data`; `all` runs the first
-four in this order. The exact commands of the shipped model:
+of its standard input, `heldout` writes a part for `picoformer eval --data`, `table` all parts for
+`picoformer train`; `all` runs the first four in this order. The commands of the shipped model,
+which went on with the first one:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
-    .venv/bin/python -m tools.training.translate all --data DATA
+    .venv/bin/python -m tools.training.translate all --data DATA --out FIRST
+    .venv/bin/python -m tools.training.translate table --data DATA
+    .venv/bin/picoformer train pairs pairs.tsv --columns english,french --split part \\
+        --start FIRST --minutes 55 -o OUT
 
 DATA holds `tatoeba_en_fr/pairs.tsv` (English, tab, French; Tatoeba, CC BY 2.0 FR). Nothing is
 downloaded while it runs.
@@ -36,7 +40,7 @@ from picoformer.training.merges import END, UNK, Splitter, learn_tokenizer
 from picoformer.training.scores import share
 from tools import ROOT
 from tools.training import folders
-from tools.training.files import need_files, write_held_out
+from tools.training.files import need_files, write_held_out, write_table
 from tools.training.folders import hugging_face, load_exported, write_model
 from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
 
@@ -376,6 +380,11 @@ def stage_heldout(args: argparse.Namespace) -> None:
     write_held_out(args.part, read_parts(args.data)[args.part], "pairs")
 
 
+def stage_table(args: argparse.Namespace) -> None:
+    """Write pairs.tsv: English, French and the part, for `picoformer train pairs`."""
+    write_table(Path("pairs.tsv"), ("english", "french"), read_parts(args.data))
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES: Stages = {
@@ -384,7 +393,11 @@ STAGES: Stages = {
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
-APART: Stages = {"translate": stage_translate, "heldout": stage_heldout}
+APART: Stages = {
+    "translate": stage_translate,
+    "heldout": stage_heldout,
+    "table": stage_table,
+}
 
 
 def main() -> None:

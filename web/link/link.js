@@ -136,8 +136,8 @@ export class Link extends Session {
     const text = typeof given === "string";
     if (!text && given.length > ARGUMENT) {
       throw new PageError(
-        `An input of ${replies.counted(given.length)} bytes, of which the link takes ` +
-          `${replies.counted(ARGUMENT)}: give less.`,
+        `The input has ${replies.counted(given.length)} bytes, and the link takes ` +
+          `${replies.counted(ARGUMENT)} at most: give less.`,
       );
     }
     const kind = TASKS[task] | (text ? 0 : 2);

@@ -74,8 +74,8 @@ def _read(link: Link, given: str | np.ndarray, task: str) -> np.ndarray:
     signal = modelfile.frames_of({}, length, channels).signal(given)
     if signal.nbytes // 4 > ARGUMENT:
         raise Error(
-            f"a signal of {signal.nbytes // 4:,} bytes, of which the link takes {ARGUMENT:,}: "
-            "give fewer rows"
+            f"the signal has {signal.nbytes // 4:,} bytes, and the link takes {ARGUMENT:,} at "
+            "most: give fewer rows"
         )
     return link.read(signal.astype("<i2").tobytes(), task)
 
@@ -496,7 +496,7 @@ class Board(Closing):
         """
         known = self._labelled
         if known is None:
-            raise Error("probabilities are those of a result: classify first")
+            raise Error("no labels are known yet: call classify before probabilities")
         return list(probabilities(result, known.names, known.bits, known.several))
 
     def tag(self, name: str, text: str) -> list[tuple[str, str, int]]:

@@ -32,7 +32,7 @@ def check_chat(o: argparse.Namespace) -> None:
     if o.system is not None and not o.chat:
         raise Error("--system is for --chat")
     if o.chat and o.json and not o.prompt:
-        raise Error("--chat --json says one thing: give it with --prompt")
+        raise Error("--chat with --json sends one message: give it with --prompt")
 
 
 def converse(o: argparse.Namespace, meta: dict[str, Any], name: str, write: Write) -> str:

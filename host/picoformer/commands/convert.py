@@ -122,14 +122,14 @@ def _convert(o: argparse.Namespace) -> None:
     if worst > MUCH:
         reference = f"picoformer eval {output} --reference {o.source}"
         warn(
-            o, f"rounding has moved weights by {worst:.0%} of their size, to suit what they saw. "
-            f"See what is lost ({reference}); examples of yours (--data FILE) or 8 bits for the "
-            f"worst matrices (--max-bytes N) mend it",
+            o, f"rounding has moved weights by {worst:.0%} of their size. Measure what that "
+            f"costs: {reference}. Examples of your own (--data FILE) help, and so do 8 bits for "
+            "the worst matrices (--max-bytes N)",
         )  # fmt: skip
     if o.distill and report.calibration.startswith("random"):
         warn(
-            o, f"it was trained on {report.calibration}, and reads other things: give examples "
-            "of what it will read (--data FILE); they need no labels",
+            o, f"--distill had nothing but {report.calibration} to learn from: give it examples "
+            "of what the model will read (--data FILE). They need no labels",
         )  # fmt: skip
     lost = budgets and next(iter(budgets)) != FORMS[0]
     compare = f"picoformer eval {output} --reference {o.source}   # what that form loses"
@@ -176,10 +176,11 @@ def _fastest(
         if best is None:
             longest = max(b.longest for b in budgets.values())
             raise Error(
-                f"in no form does this model fit a {board.title} at {b.context} positions; "
-                f"--positions {longest} would"
+                f"with no choice of bits does this model fit a {board.title} at a context of "
+                f"{b.context}; --positions {longest} would"
                 if longest
-                else f"in no form does this model fit a {board.title}"
+                else f"with no choice of bits does this model fit a {board.title}; take a smaller "
+                "one"
             )
         os.replace(Path(folder, "{}-{}.pft".format(*best)), output)
     reports[best].path = str(output)
@@ -212,7 +213,7 @@ def _forms(budgets: dict[tuple[int, int], Budget]) -> str:
 
 def after_convert(r: Report) -> list[str]:
     """What to do with a new model file: try it here, and put it on a board."""
-    return [how_to_simulate(load(r.path), r.path), f"picoformer deploy {r.path} --port PORT"]
+    return [how_to_simulate(load(r.path), r.path), f"picoformer deploy {r.path}"]
 
 
 def _print_report(r: Report, every: bool) -> None:

@@ -40,7 +40,7 @@ def of_input(m: ModelFile, text: str | Array, context: str | None = None) -> lis
 def of_text(m: ModelFile, text: str) -> list[str]:
     """What is to be said of a text that a model reads as a whole."""
     if not text.strip():
-        return ["the text is empty: what comes of it says nothing"]
+        return ["the text is empty: the result means nothing"]
     ids = m.tokenizer.encode(text)
     room = m.context - len(m.tokenizer.wrap([]))
     return _cut(len(ids), room) + _unknown(m, text)
@@ -50,7 +50,7 @@ def of_question(m: ModelFile, context: str, question: str) -> list[str]:
     """What is to be said of a question and the text that has the answer."""
     for what, text in (("text", context), ("question", question)):
         if not text.strip():
-            return [f"the {what} is empty: what comes of it says nothing"]
+            return [f"the {what} is empty: the result means nothing"]
     asked = m.tokenizer.encode(question)
     size = sum(len(m.tokenizer.encode(word)) for word in context.split())
     room = m.context - len(m.tokenizer.wrap(asked, []))
@@ -70,8 +70,8 @@ def of_image(m: ModelFile, pixels: Array) -> list[str]:
         return []
     here, there = ("bright", "dark") if dark else ("dark", "bright")
     return [
-        f"the picture's edge is {here} ({border:.0f} of 255), and those that the model learned "
-        f"from are {there} ({mean} on the average): give it a negative of the picture"
+        f"the picture's edge is {here} ({border:.0f} of 255), but the model learned from {there} "
+        f"pictures ({mean} on average): give it the negative of this picture"
     ]
 
 
@@ -85,7 +85,7 @@ def of_signal(f: Frames, signal: Array) -> list[str]:
     names = f.names or [f"channel {i + 1}" for i in range(f.channels)]
 
     def usual(i: int) -> str:
-        return f"{mean[i]:.4g} on the average, give or take {std[i]:.4g}"
+        return f"{mean[i]:.4g} on average, give or take {std[i]:.4g}"
 
     middle = np.median(signal, 0)
     far = np.flatnonzero(np.abs(middle - mean) > FAR * std).tolist()
@@ -96,13 +96,13 @@ def of_signal(f: Frames, signal: Array) -> list[str]:
         i = max(far, key=lambda i: abs(middle[i] - mean[i]) / std[i])
         said.append(
             f"the signal is not like those that the model learned from: {names[i]} is about "
-            f"{middle[i]:.4g}, there {usual(i)}{_others(far)}: are its units right, and the order "
-            "of its channels?"
+            f"{middle[i]:.4g}, they had {usual(i)}{_others(far)}: are its units right, and the "
+            "order of its channels?"
         )
     if still:
         i = still[0]
         said.append(
-            f"the signal's {names[i]} is always {signal[0, i]}, where the model learned from "
+            f"the signal's {names[i]} is always {signal[0, i]}, but the model learned from "
             f"{usual(i)}{_others(still)}: is the sensor's channel on, and the unit right?"
         )
     return said
@@ -111,7 +111,7 @@ def of_signal(f: Frames, signal: Array) -> list[str]:
 def _of_sound(rows: Array, mean: Array, std: Array) -> list[str]:
     """What is to be said of rows of sound."""
     if not rows.any():
-        return ["the sound is silent: what comes of it says nothing"]
+        return ["the sound is silent: the result means nothing"]
     most, least = (edge - mean for edge in (rows.max(0), rows.min(0)))
     if np.mean(most / std) < -QUIET:
         return [

@@ -103,11 +103,14 @@ def _listen(o: argparse.Namespace) -> None:
         _on_board(o)
         return
     if o.port or o.model or o.weights or o.positions:
-        raise Error("a MODEL.pft runs on the PC: leave it out, and name a board's with --model")
+        raise Error(
+            "a MODEL.pft runs on this PC, without --port, --model, --weights and --positions: "
+            "leave it out to run a model on the board"
+        )
     sim = Simulator(load(o.file))
     heard = _heard(sim.frames, sim.model.task)
     _find(o, sim, sim.frames, sound(o.input, heard.rate))
-    then(o, f"picoformer deploy {o.file} --port PORT", _program(o, Path(o.file).stem))
+    then(o, f"picoformer deploy {o.file}", _program(o, Path(o.file).stem))
 
 
 def _on_board(o: argparse.Namespace) -> None:

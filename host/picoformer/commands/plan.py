@@ -97,7 +97,7 @@ def _all(o: argparse.Namespace) -> int:
         rows.append((*row, "fits" if b.fits else "does not fit"))
     print(f"{o.model} at {budgets[0].context} positions, alone in a script")
     print(table(rows, right=True))
-    then(o, f"picoformer plan {o.model} --board NAME", "or --port PORT, for a board that is there")
+    then(o, f"picoformer plan {o.model} --board NAME", "or --port PORT for a connected one")
     return none
 
 

@@ -179,7 +179,7 @@ def load_model(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
         loaded = board.load(name, o.positions or 0, o.weights)
     warn(o, board.notice)
     if o.cores > loaded.cores:
-        warn(o, "it runs on one core: this board has no other one that is free (docs/board.md)")
+        warn(o, "it runs on one core: the board's other core is missing or in use (docs/board.md)")
     return name, loaded
 
 

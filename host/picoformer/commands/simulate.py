@@ -128,7 +128,7 @@ def _simulate(o: argparse.Namespace) -> None:
             show_json({"prompt": o.prompt, "text": text})
         else:
             print(text)
-    then(o, f"picoformer deploy {o.model} --port PORT")
+    then(o, f"picoformer deploy {o.model}")
 
 
 def _generate(o: argparse.Namespace, sim: Simulator) -> None:

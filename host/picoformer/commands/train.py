@@ -24,6 +24,7 @@ KINDS = {
     "images": "a folder of pictures for each label; or .npz of images and labels",
     "stories": "one text file, with an empty line between two stories",
 }
+LEAST_PIECES = 300  # the letters are among them
 SAY = 15  # seconds between two lines where there is no terminal
 
 
@@ -48,6 +49,20 @@ def add_commands(commands: Any) -> None:
     p.add_argument(
         "--latency", type=float, metavar="MS",
         help="an answer may take at most MS milliseconds on the board, by our estimate",
+    )  # fmt: skip
+    p.add_argument(
+        "--parameters", type=int, metavar="N",
+        help="the model may have at most N parameters (default: what the data need and the board "
+        "holds)",
+    )  # fmt: skip
+    p.add_argument(
+        "--pieces", type=int, default=0, metavar="N",
+        help="text, pairs: pieces of words in the vocabulary, at most (default: 2000 for text, "
+        "1200 for pairs)",
+    )  # fmt: skip
+    p.add_argument(
+        "--start", default="", metavar="FOLDER",
+        help="pairs: go on with this model of `train pairs`; its shape and vocabulary stay",
     )  # fmt: skip
     p.add_argument(
         "--minutes", type=float, default=10.0, metavar="N",
@@ -77,7 +92,13 @@ def _job(o: argparse.Namespace) -> Job:
     columns = [c.strip() for c in o.columns.split(",") if c.strip()]
     data = Path(o.data)
     if (columns or o.split) and o.kind not in ("text", "pairs"):
-        raise Error(f"train {o.kind} takes no --columns and no --split: its data have no table")
+        raise Error(f"--columns and --split are for tables, and train {o.kind} reads none")
+    if o.pieces and o.kind not in ("text", "pairs"):
+        raise Error(f"train {o.kind} takes no --pieces: it has no vocabulary of merges to choose")
+    if o.start and o.kind != "pairs":
+        raise Error(f"train {o.kind} takes no --start: only pairs can go on with another model")
+    if o.start and o.pieces:
+        raise Error("--start has its vocabulary: leave --pieces out")
     if o.kind == "signals":
         from ..training.signals import signal_job
 
@@ -93,10 +114,12 @@ def _job(o: argparse.Namespace) -> Job:
     if o.kind == "pairs":
         from ..training.pairs import PairJob
 
-        return PairJob(data, o.seed, columns, o.split)
+        return PairJob(
+            data, o.seed, columns, o.split, o.pieces, Path(o.start) if o.start else None
+        )
     from ..training.text import TextJob
 
-    return TextJob(data, o.seed, columns, o.split)
+    return TextJob(data, o.seed, columns, o.split, o.pieces)
 
 
 class _Progress:
@@ -145,6 +168,10 @@ def _train(o: argparse.Namespace) -> int:
         raise Error(f"--minutes is {o.minutes:g}, expected more than 0")
     if o.latency is not None and not o.latency > 0:
         raise Error(f"--latency is {o.latency:g}, expected more than 0")
+    if o.parameters is not None and o.parameters < 1:
+        raise Error(f"--parameters is {o.parameters}, expected 1 or more")
+    if o.pieces and o.pieces < LEAST_PIECES:
+        raise Error(f"--pieces is {o.pieces}, expected at least {LEAST_PIECES}")
     needed()
     job = _job(o)
     parts = ", ".join(f"{n:,} {part}" for part, n in job.counts().items())
@@ -161,8 +188,8 @@ def _train(o: argparse.Namespace) -> int:
             print(f"shape   {text}", flush=True)
 
     result = train(
-        job, Path(o.output), o.board, latency=o.latency, minutes=o.minutes, tell=tell,
-        progress=progress,
+        job, Path(o.output), o.board, latency=o.latency, parameters=o.parameters,
+        minutes=o.minutes, tell=tell, progress=progress,
     )  # fmt: skip
     progress.close()
     result.command = _again(o)
@@ -187,8 +214,8 @@ def _again(o: argparse.Namespace) -> str:
     """The command that was given."""
     words = ["picoformer", "train", o.kind, o.data, "-o", o.output]
     for name, default in (
-        ("board", "pico"), ("latency", None), ("minutes", 10.0), ("columns", ""), ("split", ""),
-        ("seed", 1),
+        ("board", "pico"), ("latency", None), ("parameters", None), ("pieces", 0), ("start", ""),
+        ("minutes", 10.0), ("columns", ""), ("split", ""), ("seed", 1),
     ):  # fmt: skip
         value = getattr(o, name)
         if value != default:

@@ -100,7 +100,7 @@ def _remove(o: argparse.Namespace) -> None:
         there = sorted({m.name for m in board.contents().models})
         if not (names or o.all or o.runtime):
             listed = ", ".join(there) or "none"
-            raise Error(f"say which: a NAME (on the board: {listed}), --all or --runtime")
+            raise Error(f"say what to remove: a NAME (on the board: {listed}), --all or --runtime")
         files = board.remove(*(there if o.all else names), runtime=o.runtime)
         left = board.contents()
     if o.json:

@@ -77,7 +77,7 @@ def compile_graph(
     """
     legal_bits(key_bits, value_bits)
     if graph.frames and graph.frames.mean is None:
-        raise Error("the mean and the deviation of the channels are not known: data tell them")
+        raise Error("the mean and the deviation of the channels are not known: give examples")
     context = graph.context if context is None else context
     if not isinstance(context, int) or not 2 <= context <= graph.context:
         raise Error(f"context is {context}, this model has 2 to {graph.context}")

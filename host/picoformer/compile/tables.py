@@ -92,8 +92,9 @@ def channel_table(f: Frames) -> tuple[Array, int]:
     mean, std = (np.zeros(f.channels) if v is None else v for v in (f.mean, f.std))
     if std.min() < _LEAST_STD or std.max() > 1 << 16 or np.abs(mean).max() > 1 << 15:
         raise Error(
-            f"channels of deviations from {std.min():g} to {std.max():g} and means up to "
-            f"{np.abs(mean).max():g}, of whole numbers of 16 bits: real values need their unit"
+            f"the channels have deviations from {std.min():g} to {std.max():g} and means up to "
+            f"{np.abs(mean).max():g}, expected those of whole numbers of 16 bits: if they are "
+            "real values, name their unit in the description"
         )
     # A factor has 15 bits, so that its product with 16 bits and the offset stay in 32.
     bits = min(20, int(np.floor(np.log2(_TOP * std.min()))))

@@ -147,7 +147,7 @@ class Description(Config):
                     f"{', '.join(graph.labels)}"
                 )
         if len(set(names)) == len(graph.labels):
-            raise Error(f"{self.path}: background has all labels; expected one at least besides")
+            raise Error(f"{self.path}: background has all labels; one at least must be an event")
         graph.meta["background"] = list(dict.fromkeys(names))
 
     def classes(self, count: int) -> list[str]:

@@ -211,7 +211,7 @@ class KerasFile:
             if key not in self.alias:
                 return key
             key = self.alias[key]
-        raise Error(f"{self.path}: layers that do nothing take one another")
+        raise Error(f"{self.path}: layers that do nothing go in a circle")
 
     def taken(self, key: Key) -> set[Key]:
         """What a call takes."""
@@ -228,7 +228,8 @@ class KerasFile:
                 done[key] = False
                 wanted = [self.root_of(k) for k in self.calls[key].inputs()]
                 if any(done.get(k) is False for k in wanted):
-                    raise Error(f"{self.path}: layer {self.calls[key].name!r} takes what it makes")
+                    name = self.calls[key].name
+                    raise Error(f"{self.path}: layer {name!r} reads its own output")
                 stack += [k for k in reversed(wanted) if k not in done]
                 continue
             stack.pop()

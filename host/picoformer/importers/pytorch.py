@@ -143,7 +143,7 @@ def _no_embedding(m: Modules, dim: int) -> Error:
     found = reads_frames(m, dim)
     seen = f" (as {some(found)} may do)" if found else ""
     return Error(
-        f"{m.state.path}: nothing may be the embedding; name it in {m.given.path.name}, as "
+        f"{m.state.path}: nothing looks like the embedding; name it in {m.given.path.name}, as "
         f'"modules": {{"embedding": NAME}}. If the model reads frames of numbers{seen}, describe '
         'them with "input": {"length": ROWS, "channels": N}; if it reads images, with "image"'
     )

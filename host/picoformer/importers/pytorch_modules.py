@@ -121,7 +121,7 @@ class Modules:
         if len(found) != 1:
             names = '["fc1", "relu", "fc2"]' if role == "head" and found else "NAME"
             raise Error(
-                f"{self.state.path}: {some(found) if found else 'nothing'} may be the {role}; "
+                f"{self.state.path}: {some(found) if found else 'nothing'} could be the {role}; "
                 f'name it in {self.given.path.name}, as "modules": {{"{role}": {names}}}'
             )
         return found[0]

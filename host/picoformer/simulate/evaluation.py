@@ -49,7 +49,7 @@ def evaluate(
     Returns Scores. Raises Error if a file cannot be read, or the checkpoint is another one.
     """
     if expect is not None and data is None:
-        raise Error(f"{expect} holds results: name what they are of with --data")
+        raise Error(f"{expect} has results: name the examples that they belong to, with --data")
     sim = Simulator(model)
     graph, vocabulary = importers.read(reference, tokenizer, config)
     parameters = sim.model.meta.get("parameters", graph.parameters)

@@ -65,12 +65,14 @@ def of_texts(keys: Sequence[str], labels: Sequence[str]) -> list[str]:
     for key, label in zip(keys, labels, strict=True):
         by.setdefault(key, set()).add(label)
     if doubles := len(keys) - len(by):
-        out.append(f"{doubles} text{'s'[: doubles > 1]} more than once: they are on one side")
+        many = "s appear" if doubles > 1 else " appears"
+        out.append(f"{doubles} text{many} more than once; all copies go to one part")
     torn = [key for key, some in by.items() if len(some) > 1]
     if torn:
         first = torn[0]
         out.append(
-            f"{len(torn)} text{'s'[: len(torn) > 1]} under two labels: {first[:60]!r} is "
+            f"{len(torn)} text{'s have' if len(torn) > 1 else ' has'} two labels: "
+            f"{first[:60]!r} is "
             + " and ".join(map(repr, sorted(by[first])))
         )
     return out

@@ -55,9 +55,12 @@ class Result:
     history: list[tuple[float, float]] = field(default_factory=list)
 
 
-def fingerprint(job: Job, board: str, latency: float | None) -> str:
+def fingerprint(
+    job: Job, board: str, latency: float | None, parameters: int | None = None
+) -> str:
     """What a training has to be of, to be gone on with."""
-    said = json.dumps([job.kind, job.seed, board, latency, job.fingerprint()])
+    of = [job.kind, job.seed, board, latency, job.fingerprint()]
+    said = json.dumps(of if parameters is None else [*of, parameters])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
@@ -67,6 +70,7 @@ def train(
     board: str = "pico",
     *,
     latency: float | None = None,
+    parameters: int | None = None,
     minutes: float = 10.0,
     tell: Callable[[str], None] = print,
     progress: Progress,
@@ -84,21 +88,26 @@ def train(
             f"{job.what}s or more of a label, and better 10"
         )
     torch.set_num_threads(1)  # so small matrices are not worth sharing
-    path, of = folder / CHECKPOINT, fingerprint(job, board, latency)
+    path, of = folder / CHECKPOINT, fingerprint(job, board, latency, parameters)
     target = profile(board)
     torch.manual_seed(job.seed)
     state = _begun(path, of)
     if state is None:
         progress.say("shape")
-        shape, found, why = choose(job, target, latency)
+        shape, found, why = choose(job, target, latency, parameters)
         tell(f"{why}: {found.said(target, per(job))}")
     else:
         shape, why = state["shape"], state["why"]
+        job.recall(state.get("memory", ""))
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.seed)
     model = job.model(shape)
+    job.begin(model)
     run = Run(model, adamw(model, job.decay, job.beta), path, job.average)
-    run.state |= {"of": of, "shape": shape, "why": why, "score": None, "history": []}
+    run.state |= {
+        "of": of, "shape": shape, "why": why, "score": None, "history": [],
+        "memory": job.memory(),
+    }  # fmt: skip
     if state is not None:
         run.resume()
         where = f"{run.state['seconds']:.0f} s and {run.state['step']} steps"

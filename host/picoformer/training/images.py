@@ -56,9 +56,9 @@ class ImageJob(Job):
         found = split(keys, labels, given)
         self.doubts += doubts.of_labels(labels, self.what)
         if again := len(keys) - len(set(keys)):
-            self.doubts.append(f"{again} pictures more than once: they are on one side")
+            self.doubts.append(f"{again} pictures are copies of others; copies go to one part")
         if torn := len(set(zip(keys, labels, strict=True))) - len(set(keys)):
-            self.doubts.append(f"{torn} pictures under two labels")
+            self.doubts.append(f"{torn} pictures have two labels")
         held = {key for key, part in zip(keys, found, strict=True) if part == "test"}
         self.labels = sorted(set(labels))
         number = {label: i for i, label in enumerate(self.labels)}

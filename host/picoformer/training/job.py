@@ -64,6 +64,16 @@ class Job(ABC):
     def model(self, shape: Shape) -> Any:
         """A torch module with random weights."""
 
+    def begin(self, model: Any) -> None:  # noqa: B027
+        """Give a model its first weights, where they are not random; choose by them."""
+
+    def memory(self) -> str:
+        """What was learnt of the data apart from the weights: a tokenizer, as JSON."""
+        return ""
+
+    def recall(self, memory: str) -> None:  # noqa: B027
+        """Go on with what an earlier run learnt: learnt again, it may come out otherwise."""
+
     @abstractmethod
     def export(self, folder: Path, shape: Shape, weights: dict[str, torch.Tensor]) -> None:
         """Write the checkpoint, as an importer reads it."""

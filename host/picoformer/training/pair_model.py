@@ -76,10 +76,11 @@ class PairModel(nn.Module):
     """MarianMTModel with one vocabulary: its tensors have the same names."""
 
     def __init__(
-        self, *, vocab: int, positions: int, dim: int, hidden: int, layers: int, dropout: float
-    ) -> None:
+        self, *, vocab: int, positions: int, dim: int, hidden: int, layers: int,
+        dropout: float, heads: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        heads = dim // 16
+        heads = heads or dim // 16
 
         def stack(cross: bool) -> _Stack:
             return _Stack([_Layer(dim, hidden, heads, dropout, cross) for _ in range(layers)])

@@ -65,8 +65,13 @@ def per(job: Job) -> str:
     return "a token" if job.kind == "stories" else f"a {job.what}{unit}"
 
 
-def choose(job: Job, board: Profile, latency: float | None) -> tuple[Shape, Cost, str]:
-    """The shape, what it costs, and what it is and why, in words. Raises Error."""
+def choose(
+    job: Job, board: Profile, latency: float | None, parameters: int | None = None
+) -> tuple[Shape, Cost, str]:
+    """The shape, what it costs, and what it is and why, in words. Raises Error.
+
+    latency, parameters: at most.
+    """
     refused = ""
     shapes = job.shapes()
     for i, shape in enumerate(shapes):
@@ -81,17 +86,27 @@ def choose(job: Job, board: Profile, latency: float | None) -> tuple[Shape, Cost
             )
         said = found.said(board, per(job))
         slow = latency is not None and (found.milliseconds or 0) > latency
-        if found.fits and not slow:
+        large = parameters is not None and found.parameters > parameters
+        if found.fits and not slow and not large:
             why = f"the next larger {refused}" if refused else "the largest that these data need"
             size = ", ".join(f"{name} {n}" for name, n in shape.items())
             return shape, found, f"{size}, {why}"
-        refused = (
-            f"would take {found.milliseconds:g} ms" if slow else "would leave too little heap"
-        )
+        if large:
+            refused = f"would have {found.parameters:,} parameters"
+        elif slow:
+            refused = f"would take {found.milliseconds:g} ms"
+        else:
+            refused = "would leave too little heap"
         if i == len(shapes) - 1:
-            limit = f" in {latency:g} ms" if slow else ""
+            if large:
+                limit = f" with {parameters:,} parameters"
+                wanted = "allow more --parameters, or take less --pieces"
+            elif slow:
+                limit, wanted = f" for {latency:g} ms", "allow a larger --latency"
+            else:
+                limit, wanted = "", "choose a larger board"
             raise Error(
-                f"no shape does it{limit} on {board.title}: the smallest has {said}"
-                + ("; expected a larger --latency" if slow else "; expected a larger board")
+                f"no model is small enough{limit} on {board.title}: the smallest has {said}; "
+                f"{wanted}"
             )
     raise AssertionError

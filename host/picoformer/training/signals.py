@@ -51,9 +51,9 @@ class SignalJob(Job):
         parts = split(keys, labels, [r.part for r in found])
         self.doubts += doubts.of_labels(labels, self.what)
         if again := len(keys) - len(set(keys)):
-            self.doubts.append(f"{again} {self.what}s more than once: they are on one side")
+            self.doubts.append(f"{again} {self.what}s are copies of others; copies go to one part")
         if torn := len(set(zip(keys, labels, strict=True))) - len(set(keys)):
-            self.doubts.append(f"{torn} {self.what}s under two labels")
+            self.doubts.append(f"{torn} {self.what}s have two labels")
         held = {k for k, part in zip(keys, parts, strict=True) if part == "test"}
         self.recordings: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
         for r, key, part in zip(found, keys, parts, strict=True):

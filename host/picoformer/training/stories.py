@@ -65,7 +65,7 @@ class StoryJob(Job):
             found = ["\n".join(lines[i : i + n]).strip() for i in range(0, len(lines), n)]
             self.doubts.append("no empty lines: it was cut into pieces of lines")
         if again := len(found) - len(set(found)):
-            self.doubts.append(f"{again} stories more than once: once is enough")
+            self.doubts.append(f"{again} stories are copies of others, and left out")
         found = list(dict.fromkeys(found))
         order = sorted(found, key=digest)
         n = max(1, round(SHARE * len(order)))

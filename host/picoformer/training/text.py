@@ -22,6 +22,8 @@ from .tables import read
 if TYPE_CHECKING:
     import torch
 
+    from tokenizers import Tokenizer
+
 # dim, hidden and layers, the largest first; heads have 16 dimensions.
 SIZES = (96, 192, 3), (96, 192, 2), (64, 128, 2), (48, 96, 2), (32, 64, 2), (32, 64, 1)
 # At most so many pieces, and examples for which the first sizes are too large.
@@ -66,9 +68,11 @@ class TextJob(Job):
     held_out = "test.tsv"
 
     def __init__(
-        self, data: Path, seed: int, columns: Sequence[str] = (), split_by: str = ""
-    ) -> None:
+        self, data: Path, seed: int, columns: Sequence[str] = (), split_by: str = "",
+        pieces: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__(data, seed)
+        self.pieces = pieces or PIECES
         tables = read(data, ("label", "text"), columns, split_by)
         rows = [row for table in tables for row in table.found]
         labels = [cells[0] for cells, _, _ in rows]
@@ -107,28 +111,43 @@ class TextJob(Job):
             self.doubts.append(f"nothing to train {', '.join(sorted(lacking))} on")
 
     def _learn(self) -> None:
-        """Learn the pieces of the training part; encode all."""
+        """Learn the pieces of the training part."""
         texts = self.texts["train"]
-        size = min(PIECES, 100 + 2 * len({w for t in texts for w in plain(t).split()}))
-        self.tokenizer = make_tokenizer(learn_pieces(texts, size))
+        size = min(self.pieces, 100 + 2 * len({w for t in texts for w in plain(t).split()}))
+        self._use(make_tokenizer(learn_pieces(texts, size)))
+        self.target = self._numbers("train")
+        letters = Counter(c for t in texts for c in plain(t) if c.isalpha())
+        self.letters = "".join(c for c, n in letters.items() if n > 1) or "e"
+
+    def _use(self, tokenizer: Tokenizer) -> None:
+        """Encode all with a tokenizer."""
+        texts, self.tokenizer = self.texts["train"], tokenizer
+        tokenizer.no_truncation()
         self.vocab = self.tokenizer.get_vocab_size()
         lengths = [len(e.ids) for e in self.tokenizer.encode_batch(texts)]
         wanted = int(np.quantile(lengths, LONG)) + 2
         self.positions = min(POSITIONS, max(8, wanted + wanted % 2))
         cut = sum(n > self.positions for n in lengths)
         if cut > 0.02 * len(lengths):
-            self.doubts.append(
-                f"{cut} texts are longer than {self.positions} tokens: what is behind is not read"
-            )
+            said = f"{cut} texts are longer than {self.positions} tokens"
+            said += ": what is behind is not read"
+            self.doubts += [said] * (said not in self.doubts)
         self.tokenizer.enable_truncation(self.positions)
         self.tokens = round(float(np.mean(np.minimum(lengths, self.positions))))
         self.order = Epochs(lengths, BATCH, self.seed)
-        self.target = self._numbers("train")
-        letters = Counter(c for t in texts for c in plain(t) if c.isalpha())
-        self.letters = "".join(c for c, n in letters.items() if n > 1) or "e"
+
+    def memory(self) -> str:
+        return str(self.tokenizer.to_str())
+
+    def recall(self, memory: str) -> None:
+        from tokenizers import Tokenizer
+
+        if memory and memory != self.memory():
+            self._use(Tokenizer.from_str(memory))
 
     def fingerprint(self) -> str:
-        return digest_of(self.parts, self.texts)
+        own = [] if self.pieces == PIECES else [self.pieces]
+        return digest_of(self.parts, self.texts, *own)
 
     def _numbers(self, part: str) -> np.ndarray:
         known = {label: i for i, label in enumerate(self.labels)}

@@ -19,7 +19,7 @@ from .pieces import far, new
 
 STATE = "next last put ready get wrap ring end flight channel xip fault run words"
 STREAMED = "state kernel record size unit total held in_ram most"
-REPEATED = "state kernel record times by_vector by_cache by_bias"
+REPEATED = "state kernel record times share by_vector by_cache by_bias"
 BEGIN = "state chunks behind"
 PATIENCE = 17  # log2 of how often is looked for words that do not come, before they are given up
 
@@ -247,11 +247,12 @@ def streamed() -> Kernel:
 
 
 def repeated() -> Kernel:
-    """A step that is `attend` or `store`, head by head of the keys, so that no chunk is late.
+    """A step that is `attend` or `store`, head by head, so that no chunk is late.
 
-    Its record: the state, the kernel, its record for the first head; how many there are, and what
-    is added to the places of the vectors, the cache and, if there is one, the bias from one to the
-    next. A cache is then several, of one head each.
+    Its record: the state, the kernel, its record for the first head; how many there are, and how
+    many of them share a head of the keys; what is added to the places of the vectors and, if there
+    is one, the bias from one to the next, and from one of the keys to the next to that of the
+    cache, which is then several, of one head each.
     """
     k = Kernel("repeated", "an attention, head by head")
     k.fields(STATE)
@@ -259,22 +260,22 @@ def repeated() -> Kernel:
     k.fields("first second cache")
     k.places["bias"] = 60
     saved = {"first": "FIRST", "second": "SECOND", "cache": "CACHE", "bias": "BIAS"}
-    room = k.stack(f"ARENA LEFT {' '.join(saved.values())}")
+    room = k.stack(f"ARENA LEFT SHARED {' '.join(saved.values())}")
     k(f"""
         sub sp, #{room}
         str r1, ARENA
         mov r7, r0
         ldr r4, [r7, .state]; ldr r6, [r7, .record]
         ldr r0, [r7, .times]; str r0, LEFT
+        ldr r0, [r7, .share]; str r0, SHARED
     """)
 
     def each(what: str) -> None:
         for field, word in saved.items():
-            by = field if field in ("cache", "bias") else "vector"
             if field == "bias":
                 none = new(k, "none")
                 k(f"ldr r1, [r7, .by_bias]; cmp r1, #0; beq {none}")
-            k(what.format(field=field, word=word, by=by))
+            k(what.format(field=field, word=word))
             if field == "bias":
                 k(f"{none}:")
 
@@ -284,7 +285,26 @@ def repeated() -> Kernel:
         bl pump
         mov r0, r6; ldr r1, ARENA; ldr r3, [r7, .kernel]; blx r3
     """)
-    each("ldr r0, [r6, .{field}]; ldr r1, [r7, .by_{by}]; adds r0, r0, r1; str r0, [r6, .{field}]")
+    k("""
+        ldr r2, SHARED; subs r2, #1
+        beq others
+        movs r1, #0; b same
+    others:
+        ldr r2, [r7, .share]; ldr r1, [r7, .by_cache]
+    same:
+        str r2, SHARED
+        ldr r0, [r6, .cache]; adds r0, r0, r1; str r0, [r6, .cache]
+    """)
+    for field in saved:
+        if field != "cache":
+            by = "bias" if field == "bias" else "vector"
+            none = new(k, "none")
+            k(f"""
+                ldr r1, [r7, .by_{by}]
+                cmp r1, #0; beq {none}
+                ldr r0, [r6, .{field}]; adds r0, r0, r1; str r0, [r6, .{field}]
+            {none}:
+            """)
     k("""
         ldr r0, LEFT; subs r0, #1; str r0, LEFT
         bne again
