@@ -17,7 +17,7 @@ _HEADS = 4, _ATTEND  # head by head
 _WHOLE = 2, 6, 8, 9  # norm, gate, layernorm, bias: they take long enough for a chunk to come
 _LINEAR = 3, 10  # of 8 bits, of 4
 _DMA = 0x50000000  # 64 bytes a channel
-_BACK, _LEAST = 10240, 2048  # bytes of heap that loading gives back, and what it needs here
+_BACK, _LEAST = 10240, 4096  # bytes of heap that loading gives back, and what it needs here
 _RING = 8192
 _CHUNK = 2048  # bytes in flight at once, at most, and taken at once
 _STATE = 14  # words
@@ -116,6 +116,7 @@ def _share(model, memory, words, home, out, table, ring, front, part):
     k = _STATE
     last = want = first = 0
     begins = []
+    rest = bytearray(1024)  # for what is small and comes when the copies have taken all
 
     def began(steps):
         # Whoever reads groups of positions fetches for the head behind each: there is time for it.
@@ -166,6 +167,8 @@ def _share(model, memory, words, home, out, table, ring, front, part):
                 kernels.streamed,
                 record(state, _code(kernel), rec, 4 * size, unit, total, where, rows, most),
             )
+    rest = None  # noqa: F841
+    gc.collect()
     began(model._body)
     for steps, at in begins:
         steps.insert(0, (kernels.begin, at))
