@@ -129,7 +129,7 @@ def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.prose", description="Long sentences and riddles.")
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="these pages, not the list's")
     args = parser.parse_args(given)
-    pages = args.pages or [p for p in READ_FIRST if (ROOT / p).is_file()]
+    pages = args.pages or READ_FIRST
     found = []
     for page in pages:
         path = Path(page) if args.pages else ROOT / page

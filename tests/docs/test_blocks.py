@@ -11,17 +11,16 @@ import models
 from picoformer.commands.main import parser_of
 from shell import clone, commands, missing_line, plain, runs, walk
 from tools.markdown import Page
-from tools.pages import READ_FIRST, ROOT, all_pages
+from tools.pages import READ_FIRST, all_pages
 from walkdata import DATA
 
 FAST = {"README.md", "docs/first-board.md"}  # in every run of the tests
 
-THERE = [p for p in READ_FIRST if (ROOT / p).is_file()]
 LANGUAGES = {"sh", "text", "python", "json", "yaml", "toml", "csv", "html", "javascript"}
 
 
 @pytest.mark.parametrize(
-    "path", [p if p in FAST else pytest.param(p, marks=pytest.mark.slow) for p in THERE]
+    "path", [p if p in FAST else pytest.param(p, marks=pytest.mark.slow) for p in READ_FIRST]
 )
 def test_a_page(path, tmp_path, monkeypatch):
     page = Page(path)
@@ -36,7 +35,7 @@ def test_a_page(path, tmp_path, monkeypatch):
         walk(page, shell)
 
 
-@pytest.mark.parametrize("path", THERE)
+@pytest.mark.parametrize("path", READ_FIRST)
 def test_blocks_say_what_they_are(path):
     page = Page(path)
     for block in page.blocks():
@@ -52,11 +51,11 @@ def test_blocks_say_what_they_are(path):
 
 
 def test_more_is_run_than_not():
-    blocks = [b for path in THERE for b in Page(path).blocks() if b.language == "sh"]
+    blocks = [b for path in READ_FIRST for b in Page(path).blocks() if b.language == "sh"]
     assert sum(map(runs, blocks)) > len(blocks) / 2
 
 
-@pytest.mark.parametrize("path", [p for p in all_pages() if (ROOT / p).is_file()])
+@pytest.mark.parametrize("path", all_pages())
 def test_commands_are_commands(path):
     """Those of blocks that are not run as well: each is taken, options and all."""
     for block in Page(path).blocks():

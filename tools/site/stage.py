@@ -29,6 +29,7 @@ from tools.markdown import Page, parser
 from tools.pages import ROOT
 
 HERE = Path(__file__).parent
+TITLE = "Transformers on microcontrollers"  # of the home page, for a browser's tab
 FILES = "files"  # where copies of other files of the repository lie
 SHOWN = {".py": "python"}  # on a page, in its language
 ATTRIBUTE = re.compile(r'(\b(?:srcset|href|src)=")([^"]+)')
@@ -51,7 +52,7 @@ class Stage:
     """Writes the pages, and notes what else they need."""
 
     def __init__(self) -> None:
-        self.pages = {p for p in pages.all_pages() if (ROOT / p).is_file()}
+        self.pages = set(pages.all_pages())
         self.files: set[str] = set()
         self.markdown = parser()
         self.markdown.add_render_rule("fence", fence)
@@ -93,9 +94,7 @@ class Stage:
         """A page as Zensical gets it."""
         page = Page(path)
         self.turned(path, page.tokens)
-        parts = []
-        if path == pages.HOME:
-            parts.append("---\ntitle: Transformers on microcontrollers\n---\n")
+        parts = [f"---\ntitle: {TITLE}\n---\n"] if path == pages.HOME else []
         for block in blocks(page.tokens):
             if block[0].type == "heading_open":
                 text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", block[1].content)
@@ -137,11 +136,11 @@ def fence(
     return block_of(tokens[i].content, words[0] if words else "")
 
 
-def navigation(there: set[str]) -> list[object]:
+def navigation() -> list[object]:
     """What Zensical calls nav."""
 
     def of(titles: dict[str, str]) -> list[dict[str, str]]:
-        return [{title: place(path)} for path, title in titles.items() if path in there]
+        return [{title: place(path)} for path, title in titles.items()]
 
     return [
         {"Home": place(pages.HOME)},
@@ -176,7 +175,7 @@ def write(folder: Path) -> None:
             old.unlink()
     for name, data in made.items():
         save(texts / name, data)
-    settings = {"docs_dir": "pages", "site_dir": "site", "nav": navigation(stage.pages)}
+    settings = {"docs_dir": "pages", "site_dir": "site", "nav": navigation()}
     lines = "".join(f"{name} = {toml(value)}\n" for name, value in settings.items())
     config = (HERE / "zensical.toml").read_text("utf-8")
     config = config.replace("[project]\n", f"[project]\n{lines}", 1)
