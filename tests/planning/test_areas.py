@@ -16,7 +16,7 @@ from picoformer.planning.profiles import Figure, profile
 FREE = 160_288
 LONGEST = {
     "fashion": (50, 50),
-    "intents": (40, 40),
+    "intents": (38, 38),
     "facts": (64, 54),
     "stories": (178, 160),
     "english-french": (24, 20),

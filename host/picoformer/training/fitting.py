@@ -113,7 +113,11 @@ def train(
         where = f"{run.state['seconds']:.0f} s and {run.state['step']} steps"
         tell(f"{why}; goes on behind {where}, in {path}")
     complete = _fitted(job, run, Timed(60 * minutes, cool=job.cool), progress)
-    weights = run.best if run.best is not None else copy.deepcopy(run.kept.state_dict())
+    kept = copy.deepcopy(run.kept)
+    if run.best is not None:
+        kept.load_state_dict(run.best)
+    job.finished(kept)
+    weights = kept.state_dict()
     job.export(folder, shape, weights)
     job.write_test(folder)
     with tempfile.TemporaryDirectory(prefix="picoformer-") as temporary:

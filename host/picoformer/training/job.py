@@ -90,6 +90,9 @@ class Job(ABC):
     def score(self, model: Any) -> float:
         """How good a model is on the validation part; more is better."""
 
+    def finished(self, model: Any) -> None:  # noqa: B027
+        """Change the weights that are kept, where that makes them say better how sure they are."""
+
     @abstractmethod
     def write_test(self, folder: Path) -> None:
         """Write the test part, as `picoformer eval --data` reads it."""
