@@ -56,7 +56,7 @@ def test_packages_for_each_architecture_of_boards(tmp_path):
         if architecture != "rv32imc":
             lacks.add("picoformer/kernels_rv32")
         if not architecture.startswith("armv"):
-            names = "thumb", "thumb4", "thumb_sound", "pair"
+            names = "thumb", "thumb4", "thumb_sound", "pair", "stream"
             lacks |= {f"picoformer/kernels_{name}" for name in names}
         assert left == lacks
     assert not stale.exists()

@@ -44,7 +44,8 @@ def _binder(tokens):
     return binder
 
 
-def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1):
+def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), cores=1,
+         streamed=False):  # fmt: skip
     """held: what modelfile.early gives."""
     weights = model.weights
     place = held and held[2]
@@ -72,7 +73,7 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
     _reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
     bring = None
-    if native and weights == "flash" and spare is not None:
+    if native and weights == "flash" and spare is not None and not streamed:
         from .copies import bring
     need = regions.sizes(words, model.context, model.in_ram >> 2)
     # Unless the file is another one by now.
@@ -106,6 +107,12 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
         if shared:
             share(model, memory, words, model._space, kernels.BIAS, *shared)
         share = None
+        if streamed:
+            from .stream_load import start
+
+            start(model, memory, words, model._space - kernels.BIAS, spare)
+            start = None
+            regions.forget("stream_load")
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
 

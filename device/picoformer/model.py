@@ -39,8 +39,9 @@ class Model:
     path: the model file (.pft).
     context: context length in tokens, 2 to the file's (the default). Less needs less memory.
     weights: "flash" (used in place, if the board sees its files as memory), "ram", "file" (read
-        piece by piece for every token), or None for the first of these that works. Or an object
-        with a method fill, as weights.File has it, that reads them from elsewhere.
+        piece by piece for every token), or None for the first of these that works. "stream": an
+        RP2040's DMA fetches them from flash meanwhile; it was never tried on a real board. Or an
+        object with a method fill, as weights.File has it, that reads them from elsewhere.
     kernels: "dsp", "thumb", "rv32", "viper", "portable", or None for the fastest. Or a module with
         a family's functions and BIAS, named kernels_NAME.
     spare: bytes of heap to leave free when weights in flash are copied to RAM, which is faster.
@@ -59,6 +60,7 @@ class Model:
     """
 
     cores = 1
+    _stream = None  # the DMA channel that brings weights
 
     def __init__(self, path, context=None, weights=None, kernels=None, spare=32768, cores=1):
         self._f = self._mapped = None
@@ -471,6 +473,11 @@ class Model:
 
             leave()
             self.cores = 1
+        if self._stream:
+            from .stream import end
+
+            end(self._stream)
+            self._stream = None
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None

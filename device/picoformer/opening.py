@@ -15,12 +15,18 @@ def load(model, f, path, context, weights, kernels, spare, cores):
 
     kernels = modelfile.family(kernels)
     source = weights if hasattr(weights, "fill") else None
-    if not source and weights not in (None, "flash", "ram", "file"):
-        raise Error("weights are in 'flash', 'ram' or a 'file', not in %r" % weights)
+    if not source and weights not in (None, "flash", "ram", "file", "stream"):
+        raise Error("weights are in 'flash', 'ram', a 'file' or a 'stream', not in %r" % weights)
     if not isinstance(spare, int) or spare < 0:
         raise Error("spare is %r, expected bytes of heap to leave free" % (spare,))
     if cores not in (1, 2):
         raise Error("cores is %r, expected 1 or 2" % (cores,))
+    streamed = weights == "stream"
+    if streamed:
+        from .stream import able
+
+        able(kernels, cores)
+        weights = "flash"
     parts = modelfile.sections(f, source)
     mapped = None
     if weights == "flash" or kernels.BIAS and not weights:
@@ -52,10 +58,12 @@ def load(model, f, path, context, weights, kernels, spare, cores):
             regions.forget("modelfile")
             if held:
                 ample = 0  # frames have their places
-            room = None if weights else spare
+            room = spare if streamed or not weights else None
             from .loader import fill
 
-            return fill(model, f, parts, context, kernels, source, ample, room, held, cores)
+            return fill(
+                model, f, parts, context, kernels, source, ample, room, held, cores, streamed
+            )
         except ImportError as e:
             raise Error(
                 "this model needs more of the runtime: picoformer update sends it (%s)" % e

@@ -6,6 +6,7 @@
                                          [--riscv FIRMWARE.elf]
     python -m tools.benchmarks.documents --dsp FILE.json    # of tools.benchmarks.kernels --port
     python -m tools.benchmarks.documents --cores FILE.json ...    # of tools.benchmarks.cores
+    python -m tools.benchmarks.documents --stream FILE.json ...   # of tools.benchmarks.stream
 
 --measure runs the benchmarks, one after the other, and writes figures, pictures and text; --only
 rp2040,stories measures some of them (there are rp2040, stories, intents, sentiment, fashion,
@@ -122,6 +123,8 @@ def run() -> None:
                         help="kernels on a board with DSP instructions")  # fmt: skip
     parser.add_argument("--cores", metavar="FILE.json", type=Path, nargs="+", default=[],
                         help="one core and both, on boards")  # fmt: skip
+    parser.add_argument("--stream", metavar="FILE.json", type=Path, nargs="+", default=[],
+                        help="waits for flash, and the XIP stream")  # fmt: skip
     o = parser.parse_args()
     only = o.only.split(",")
     if not set(only) <= set(PARTS):
@@ -138,6 +141,11 @@ def run() -> None:
         new = figures_of(path)
         kept = [r for r in figures.get("cores", []) if named(r) != named(new)]
         figures["cores"] = [*kept, new]
+        save(FIGURES, figures)
+    for path in o.stream:
+        new = figures_of(path)
+        kept = [r for r in figures.get("stream", []) if r["weight_bits"] != new["weight_bits"]]
+        figures["stream"] = [*kept, new]
         save(FIGURES, figures)
     if o.measure or o.plot:
         pictures(figures)

@@ -42,7 +42,7 @@ Cycles on the emulated Pico, weights and all in SRAM, the call and the requantiz
 {unix_port(figures["unix"])}
 ## On silicon
 
-{on_silicon(figures["rp2040"])}"""
+{on_silicon(figures["rp2040"])}{streamed(figures)}"""
 
 
 BOTH = """\
@@ -431,6 +431,50 @@ a fill; no prefetch of the processor behind a branch; other flash chips and othe
 differ. A board with faster access to its flash, or a model that fits into RAM, has nothing to wait
 for. At {heap["boot"]:,} bytes of heap a Pico has no room for these weights.
 """
+
+
+STREAMED = """
+### Weights by DMA
+
+`Model(path, weights="stream")` fetches the weights by the chip's XIP stream and DMA, while the
+core computes ([board.md](board.md#weights-by-dma)). **It was never tried on silicon.** Below is
+stories260K with keys of 8 bits and a context of {context} on the emulated Pico: tokens {first} to
+{last} of a text, behind a prompt of {prompt}. The text is the simulator's. "Copied" is
+`weights=None`. In both, RAM holds what the heap can spare.
+
+Each word of the flash takes {cycles} cycles, for a miss of the processor and for the stream. A
+miss goes first, but does not break off a word that is on its way. `tools/emulation/stream.py` is
+that model, and says what else it assumes. To save time, these figures come from the emulator's
+compiled core with a hook in its reads of flash. The command below takes the pure-Python core,
+which is meant to give the same and takes far longer.
+
+    python -m tools.benchmarks.stream stories260K.bin --key-bits 8 --json > stream.json
+    python -m tools.benchmarks.documents --stream stream.json
+
+"""
+
+
+def streamed(figures: dict[str, Any]) -> str:
+    """The waits for flash, without and with the XIP stream."""
+    if "stream" not in figures:
+        return ""
+    x = figures["stream"][0]
+    lines = [
+        [
+            str(r["weight_bits"]), way, f"{row['in_ram']:,}", f"{row['free']:,}",
+            f"{row['tokens_per_second']:.1f}", f"{row['prompt_tokens_per_second']:.1f}",
+            f"{row['misses']:,}", f"{row['streamed']:,}",
+        ]
+        for r in figures["stream"]
+        for way, row in r["rows"].items()
+    ]  # fmt: skip
+    head = ["bits", "weights", "bytes of them in RAM", "heap left", "tokens a second"]
+    head += ["of a prompt", "misses a token", "words streamed"]
+    about = STREAMED.format(
+        context=x["context"], prompt=x["prompt"], first=x["prompt"] + 2,
+        last=x["prompt"] + 1 + x["tokens"], cycles=x["cycles_a_word"],
+    )  # fmt: skip
+    return about + table(head, lines)
 
 
 def group_table(pico: dict[str, Any]) -> str:
