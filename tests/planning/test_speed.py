@@ -71,6 +71,25 @@ def test_a_plan_says_it(own, capsys):
     assert "tokens a second" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("intents", "a text of 16 tokens"), ("motions", "a signal"), ("fashion", "an image")],
+)
+def test_a_plan_says_how_long_an_answer_takes(own, capsys, name, given):
+    path = str(own(name).path)
+    b = Planner(path, PROFILES["pico"]).budget()
+    assert b.input == given
+    if name != "intents":  # the measured one was another
+        # Waits for flash are in the estimate, and not in what was measured.
+        measured = MEASURED[name]["calls"][0]["cycles"] / 125_000
+        assert 0.85 * measured < b.milliseconds < 1.6 * measured
+    assert main(["plan", path, "--board", "pico"]) == 0
+    assert f"about {b.milliseconds:.0f} ms for {given}\n" in capsys.readouterr().out
+    assert Planner(path, PROFILES["esp32-s3"]).budget().milliseconds is None
+    main(["plan", path, "--board", "esp32-s3"])
+    assert "ms for" not in capsys.readouterr().out
+
+
 def test_the_form_for_a_board(case, tmp_path, capsys, monkeypatch):
     source, out = str(case("size26").source), tmp_path / "m.pft"
     assert main(["convert", source, "-o", str(out), "--for", "pico", "--json"]) == 0

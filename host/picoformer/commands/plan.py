@@ -131,8 +131,11 @@ def _listening(planner: Planner) -> list[str]:
 
 
 def _speed(b: Budget) -> list[str]:
-    """How fast it writes, where that can be told."""
+    """How fast it writes or answers, where that can be told."""
     s = b.speed
+    if b.fits and b.milliseconds is not None:
+        return [f"time of an answer, estimated, on one core with waits for flash\n  about "
+                f"{b.milliseconds:.0f} ms for {b.input}"]  # fmt: skip
     if s is None or not b.fits:
         return []
     rows = [

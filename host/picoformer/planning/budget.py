@@ -67,6 +67,7 @@ class Budget:
     in_areas: whether all has its place in a heap that grows by areas, as an ESP32's; else None.
     model_flash, runtime_flash: in the filesystem. flash: what there is, 0 for a folder of the PC.
     float_bytes: the checkpoint as float32. speed: estimated, or None.
+    milliseconds: of an answer to an input such as `input`, estimated on one core, or None.
     narrower: (options of `convert`, longest context) of smaller caches that would help.
     advice: what to do if it does not fit, in sentences.
     """
@@ -97,6 +98,8 @@ class Budget:
     free_pieces: list[int]
     in_areas: bool | None = None
     speed: Speed | None = None
+    milliseconds: float | None = None
+    input: str = ""
     narrower: list[tuple[str, int]] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
 

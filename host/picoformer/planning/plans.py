@@ -11,10 +11,11 @@ from .budget import Budget, packs
 from .footprint import Footprint, copied, footprint, resized
 from .profiles import Profile
 from .runtime import SPARE, has_added, runtime_bytes
-from .speed import speed
+from .speed import milliseconds, speed
 
 # Narrower caches, by what they lose: bits of keys and values.
 NARROWER = (8, 8), (8, 4)
+TEXT = 16  # tokens of a text that is timed
 
 
 class Plans:
@@ -174,6 +175,11 @@ class Plans:
         flash, runtime = board.flash.bytes, runtime_bytes(board, self.tokenizer)
         stored = board.on_disk(len(self.data))
         room = not flash or stored + runtime <= flash
+        tokens, given = self._timed(context)
+        copies = in_ram if weights == "flash" else None
+        took = None
+        if m.task not in ("generate", "translate"):
+            took = milliseconds(m, board.name, tokens, copies)
         out = Budget(
             model=str(m.meta.get("name", "")),
             board=board.name,
@@ -200,11 +206,20 @@ class Plans:
             pieces=sorted(f.large, reverse=True),
             free_pieces=list(board.pieces),
             in_areas=None if board.areas is None else self._fits(f, needed, server),
-            speed=speed(self.model, board.name, context, in_ram if weights == "flash" else None),
+            speed=speed(self.model, board.name, context, copies),
+            milliseconds=took,
+            input=given,
         )
         out.narrower.extend(self._narrower(out))
         out.advice.extend(self._advice(out))
         return out
+
+    def _timed(self, context: int) -> tuple[int, str]:
+        """An input that an answer is timed for: its positions, and what it is, in words."""
+        if self.reads_all:
+            return self.model.context, "a signal" if self.model.rows else "an image"
+        tokens = min(TEXT, context)
+        return tokens, f"a text of {tokens} tokens"
 
     def _advice(self, b: Budget) -> list[str]:
         """What to do about a model that does not fit, or not as long as it could be."""
