@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import models
 from picoformer.boards.emulated.unix import UnixBoard
@@ -120,7 +123,22 @@ def test_eval(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "d.tsv"
     data.write_text("GetWeather\twill it rain\nPlayMusic\tplay a song\n")
     reference = "--reference", str(models.ROOT / "models" / "intents"), "--data", str(data)
-    holds(said(capsys, "eval", str(own("intents").path), *reference), "eval")
+    seen = said(capsys, "eval", str(own("intents").path), *reference)
+    holds(seen, "eval")
+    assert seen["warnings"] == []
+
+
+def test_eval_doubts_another_checkpoint(own, tmp_path: Path, capsys) -> None:
+    """Of the same shape, with its weights in another order."""
+    other = tmp_path / "other"
+    shutil.copytree(models.ROOT / "models" / "motions", other)
+    random = np.random.default_rng(0)
+    for path in other.glob("*.safetensors"):
+        tensors = load_file(path)
+        save_file({k: random.permuted(v) for k, v in tensors.items()}, path)
+    seen = said(capsys, "eval", str(own("motions").path), "--reference", str(other))
+    (text,) = seen["warnings"]
+    assert "is not the checkpoint that" in text
 
 
 def test_plan(stories, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,7 @@ formats of --data, by what the model does:
   sounds      .wav; a folder with a folder of .wav files for each label
 """
 SHOWN = 12  # predicted numbers, of many
+FIRST, MUCH = 3, 0.5  # values of a model, and their error, that tell of other weights
 
 
 def add_commands(commands: Any) -> None:
@@ -173,8 +174,14 @@ def _eval(o: argparse.Namespace) -> None:
         )  # fmt: skip
     if o.plot:
         plot(s, o.plot)
+    off = max((e.error for e in s.layers[:FIRST]), default=0.0)
+    if off > MUCH:
+        warn(
+            o, f"the first values are off by {off:.0%}, far more than rounding explains: "
+            f"{o.reference} is not the checkpoint that {o.model} was made of",
+        )  # fmt: skip
     if o.json:
-        show_json(s.to_dict())
+        show_json({**s.to_dict(), "warnings": warned(o)})
         return
     m = load(o.model)
     unit = "windows" if m.frames else "patches" if m.program[14] else "tokens"
