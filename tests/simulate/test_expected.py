@@ -127,3 +127,15 @@ def test_files_that_do_not_fit(writer, tmp_path):
     np.savez(tmp_path / "out.npz", a=np.zeros(2))
     with pytest.raises(Error, match="several arrays"):
         evaluate(model, path, data=tmp_path / "ids.npy", expect=tmp_path / "out.npz")
+
+
+def test_rows_of_ids_may_be_shorter_than_others(writer, tmp_path):
+    """-1 fills them, and counts for nothing."""
+    path, model = writer
+    np.save(tmp_path / "ids.npy", np.array([[3, 1, 4, 1], [3, 1, -1, -1]]))
+    assert evaluate(model, path, data=tmp_path / "ids.npy").tokens == 6
+    for row in ([3, -1, 4, 1], [-1, -1, -1, -1], [-2, 1, 1, 1]):
+        np.save(tmp_path / "ids.npy", np.array([[3, 1, 4, 1], row]))
+        words = "from -2" if -2 in row else "row 2: -1 may only follow a row's ids"
+        with pytest.raises(Error, match=words):
+            evaluate(model, path, data=tmp_path / "ids.npy")

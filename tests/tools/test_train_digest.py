@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import models
-from picoformer import Board
+from picoformer import Board, convert, evaluate, importers
 from picoformer.boards.emulated.unix import UnixBoard
+from picoformer.data.examples import read_examples
 from shipped import check_rows, check_weights, llama_shapes, load, percent, read_tensors
 from tools.training import made_up_logs
 from tools.training.made_up_logs import Events, make_log, read_log, read_summary, right
@@ -207,6 +208,17 @@ def test_parts_are_fixed(training):
     assert all(10 <= log.count("\n") <= 20 for log, _ in parts[0] + parts[1])
 
 
+def test_rows_of_token_ids_are_logs_with_their_summaries(training, own, tmp_path):
+    found = training.held_out("test", 3, encoder(training))
+    np.save(tmp_path / "rows.npy", training.rows_of(found, encoder(training)))
+    model, graph = own("digest").sim, importers.read(FOLDER)[0]
+    rows = read_examples(tmp_path / "rows.npy", model.tokenizer, model.context, graph)
+    assert len({len(e.tokens) for e in rows}) > 1
+    for e, (log, summary) in zip(rows, found, strict=True):
+        told = encoder(training).summary(summary)
+        assert e.tokens.tolist() == model.tokenizer.prompt(log) + told
+
+
 def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(training.CONFIG, "num_hidden_layers", 2)
     monkeypatch.setattr(training, "BATCH", 4)
@@ -223,5 +235,11 @@ def test_all_stages_in_small(training, tmp_path, monkeypatch, capsys):
             call(stage)
     out = call("all")
     assert "exported" in out and "test, integers, all: 0.00 %" in out
+    monkeypatch.chdir(tmp_path)
+    for part in ("test", "train"):
+        assert f"{part}.npy: 2 logs" in call("heldout", "--part", part)
+    convert(tmp_path / "model", "made.pft", weight_bits=4)
+    assert "test, integers, all: 0.00 %" in call("evaluate", "--model", "made.pft")
+    assert evaluate("made.pft", tmp_path / "model", data="test.npy").sequences == 2
     assert "complete" in call("train")
     assert call("show").count(" went from ") == 5

@@ -4,9 +4,10 @@
     python -m tools.benchmarks.models intents --data intents-test.tsv  # and measure: 8 and 4 bits
     python -m tools.benchmarks.models intents --data intents-test.tsv --learn intents-train.tsv
                                       # and trained for the board's integers (torch, minutes)
+    python -m tools.benchmarks.models intents --board    # and time a call on the emulated Pico
 
 docs/models.json keeps what was measured; `python -m tools.training.NAME heldout` writes the parts.
-Milliseconds and heap are those of docs/speed.json. A test compares the tables with both.
+README's milliseconds and heap are those of docs/speed.json. A test compares the tables with both.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from picoformer import convert, evaluate
+import numpy as np
+
+from picoformer import Simulator, convert, evaluate, importers
 from picoformer.compile.distill import STEPS
+from picoformer.data.examples import read_examples
+from picoformer.graph.float_model import FloatModel, log_softmax
 from tools import ROOT
+from tools.benchmarks.call import on_board
 from tools.benchmarks.figures import save
 from tools.benchmarks.pico import ms
 from tools.benchmarks.tables import marked, table
@@ -43,6 +49,8 @@ MODELS = {
     "digits": ("hears ten words", "accuracy"),
 }
 FORM = (("8 bits", 8, None), ("4 bits, rounded", 4, None), ("4 bits, trained", 4, STEPS))
+BOARD = {"8 bits": 8, "4 bits": 4}
+TEXTS = {"intents": 16, "sentiment": 32}  # tokens of the text that is timed, as in docs/speed.json
 SAID = {"accuracy": "{:.2f} % right", "exact": "{:.2f} % exact", "chrf": "chrF {:.2f}"}
 
 
@@ -63,7 +71,8 @@ def measure(name: str, data: Path, learn: Path | None) -> dict[str, Any]:
             path = Path(folder, "model.pft")
             report = convert(source, path, weight_bits=bits, distill=steps,
                              data=None if bits == 8 else learn)  # fmt: skip
-            scores = asdict(evaluate(path, source, data=data))
+            judged = summaries if name == "digest" else scored
+            scores = judged(path, source, data)
             found |= {"parameters": report.parameters, "examples": scores["sequences"]}
             per = 1 if score == "chrf" else 100
             if score != "kl":
@@ -73,6 +82,31 @@ def measure(name: str, data: Path, learn: Path | None) -> dict[str, Any]:
                 forms[form]["value"] = round(per * scores[f"{score}_int"], 2)
             print(name, form, forms[form], flush=True)
     return {**found, "forms": forms}
+
+
+def scored(path: Path, source: Path, data: Path) -> dict[str, Any]:
+    """What eval says of a model file."""
+    return asdict(evaluate(path, source, data=data))
+
+
+def summaries(path: Path, source: Path, data: Path) -> dict[str, Any]:
+    """The same of a model that sums up, by its summaries alone: how many it writes to the letter.
+
+    It does if it prefers each of the tokens in turn.
+    """
+    sim, graph = Simulator(path), importers.read(source)[0]
+    rows = read_examples(data, sim.tokenizer, sim.context, graph)
+    model, nats, right = FloatModel(graph), [], []
+    begun = sim.tokenizer.prompt("")[-1]
+    for e in rows:
+        at = e.tokens.tolist().index(begun)
+        both = e.run(model), sim.machine.example(e) * sim.logit_scale
+        exact, ours = (log_softmax(logits[at:-1]) for logits in both)
+        nats.append((np.exp(exact) * (exact - ours)).sum(-1))
+        right.append([(v.argmax(-1) == e.tokens[at + 1 :]).all() for v in (exact, ours)])
+    floats, ints = np.mean(right, axis=0)
+    kl = float(np.concatenate(nats).mean())
+    return {"sequences": len(rows), "kl": kl, "exact_float": floats, "exact_int": ints}
 
 
 def models(figures: dict[str, Any], speed: dict[str, Any]) -> str:
@@ -109,10 +143,12 @@ def forms(figures: dict[str, Any]) -> str:
         values = [r.get("float"), *(form.get("value") for form in (eight, rounded, trained))]
         cells += ["" if v is None else f"{v:.2f}" for v in values]
         cells += [f"{form.get('kl', '')}" for form in (rounded, trained)]
+        calls = [r["board"][form] for form in BOARD] if "board" in r else []
+        cells += [f"{ms(call['cycles']):,.0f}" for call in calls] or ["", ""]
         unit = {"chrf": "chrF", "kl": "", "exact": "exact, %", "accuracy": "right, %"}[score]
         rows.append([f"{name} {f'({unit})' if unit else ''}".strip(), *cells])
     head = ["", "bytes, 8 bits", "4 bits", "float", "8 bits", "4 bits, rounded", "4 bits, trained",
-            "KL, rounded", "KL, trained"]  # fmt: skip
+            "KL, rounded", "KL, trained", "ms on a Pico, 8 bits", "4 bits"]  # fmt: skip
     return table(head, rows)
 
 
@@ -130,12 +166,18 @@ def run() -> None:
     parser.add_argument("name", nargs="?", choices=MODELS, help="measure this model first")
     parser.add_argument("--data", type=Path, help="its test part")
     parser.add_argument("--learn", type=Path, help="its training part: to train 4 bits with")
+    parser.add_argument("--board", action="store_true", help="time a call on the emulated Pico")
     o = parser.parse_args()
     if o.name:
-        if not o.data:
-            parser.error("a model is measured on --data")
-        figures = figures_of(FIGURES)
-        figures[o.name] = measure(o.name, o.data, o.learn)
+        if not (o.data or o.board):
+            parser.error("a model is measured on --data, or on a --board")
+        new: dict[str, Any] = measure(o.name, o.data, o.learn) if o.data else {}
+        if o.board:
+            source, tokens = ROOT / "models" / o.name, TEXTS.get(o.name, 16)
+            calls = {form: on_board(source, tokens, weight_bits=n) for form, n in BOARD.items()}
+            new["board"] = calls
+        figures = figures_of(FIGURES)  # only now: others may have measured meanwhile
+        figures[o.name] = {**figures.get(o.name, {}), **new}
         save(FIGURES, figures)
     for path, text in rendered().items():
         path.write_text(text, encoding="utf-8")

@@ -3,7 +3,9 @@
 Stages, each picking up where it stopped: `prepare` writes the tokenizer, `train` fits the model
 to generated logs, `export` writes the folder, `evaluate` counts what its summaries of held-out
 logs get right (or, with `--part validation`, where choices are made), in float and in a board's
-integers; `all` runs them in this order, `show` prints a few logs with their summaries.
+integers; `all` runs them in this order, `show` prints a few logs with their summaries, `heldout`
+writes a part for `picoformer eval --data`, and `--part train` makes logs for `convert --data`.
+`evaluate --model digest.pft` scores a file that `picoformer convert` made.
 The exact commands of the shipped model:
 
     .venv/bin/pip install -e '.[train]'
@@ -20,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -47,7 +50,7 @@ from tools.training.made_up_logs import (
     right,
     write_summary,
 )
-from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
+from tools.training.stages import PARTS, Stages, add_options, checkpoint, run_stages, trained
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -285,8 +288,10 @@ def load_exported(folder: Path) -> Model:
     return from_tensors(load_file(folder / "model.safetensors"), CONFIG)
 
 
-def simulator(folder: Path) -> Simulator:
-    """The folder's model in a board's integers."""
+def simulator(folder: Path, model: Path | None = None) -> Simulator:
+    """The folder's model in a board's integers; model: a file that was made of it."""
+    if model:
+        return Simulator(model)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "digest.pft"
         convert(folder, path)
@@ -297,10 +302,17 @@ def stage_evaluate(args: argparse.Namespace) -> None:
     """What the exported folder's summaries of a part get right, and some that do not."""
     encoder = Encoder(load_tokenizer(args.out))
     found = held_out(args.part, args.count, encoder)
+    if args.model:
+        _in_integers(args, found)
+        return
     model = load_exported(args.out)
     for word, one in (("float16", model), ("8-bit rows", round_rows(model))):
         print(f"{args.part}, {word}, exact: {share(exact(one, found, encoder), len(found))}")
-    board = simulator(args.out)
+    _in_integers(args, found)
+
+
+def _in_integers(args: argparse.Namespace, found: list[Pair]) -> None:
+    board = simulator(args.out, args.model)
     summaries = ["".join(board.generate(log)) for log, _ in found]
     for aspect, count in scores(found, summaries).items():
         print(f"{args.part}, integers, {aspect}: {share(count, len(found))}", flush=True)
@@ -315,6 +327,23 @@ def stage_show(args: argparse.Namespace) -> None:
         print(f"{log}\n\n  {summary}\n")
 
 
+def rows_of(found: list[Pair], encoder: Encoder) -> np.ndarray:
+    """The tokens of logs with their summaries, -1 behind those of shorter ones."""
+    tokens = [encoder.log(log) + encoder.summary(summary) for log, summary in found]
+    rows = np.full((len(tokens), max(map(len, tokens))), -1, np.int32)
+    for row, ids in zip(rows, tokens, strict=True):
+        row[: len(ids)] = ids
+    return rows
+
+
+def stage_heldout(args: argparse.Namespace) -> None:
+    """Write the tokens of a part, logs and summaries, for `picoformer eval --data`."""
+    encoder = Encoder(load_tokenizer(args.out))
+    rows = rows_of(held_out(args.part, args.count, encoder), encoder)
+    np.save(f"{args.part}.npy", rows)
+    print(f"{args.part}.npy: {len(rows)} logs")
+
+
 # --- command line ----------------------------------------------------------------------------
 
 STAGES: Stages = {
@@ -323,16 +352,17 @@ STAGES: Stages = {
     "export": stage_export,
     "evaluate": stage_evaluate,
 }
-APART: Stages = {"show": stage_show}
+APART: Stages = {"show": stage_show, "heldout": stage_heldout}
 
 
 def main() -> None:
     """Parse the command line and run one stage, or the first four in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_options(parser, [*STAGES, *APART], ROOT / "models/digest")
+    add_options(parser, [*STAGES, *APART], ROOT / "models/digest", (*PARTS, "train"))
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--count", type=int, default=1000, help="evaluate: logs")
+    parser.add_argument("--count", type=int, default=1000, help="evaluate, heldout: logs")
+    parser.add_argument("--model", type=Path, help="evaluate: this model file, of the folder")
     args = parser.parse_args()
     run_stages(args, "digest", STAGES, APART)
 

@@ -3,8 +3,8 @@ r"""Train the small question answerer of models/facts on facts that this file ma
 Stages, each picking up where it stopped: `prepare` learns the vocabulary from generated text,
 `train` fits the model to generated questions, `export` writes the folder, `evaluate` scores it on
 held-out facts (or, with `--part validation`, where choices are made); `all` runs them in this
-order, `show` prints a few examples, `heldout` writes a part for `picoformer eval --data`. The
-exact commands of the shipped model:
+order, `show` prints a few examples, `heldout` writes a part for `picoformer eval --data`,
+with `--part train` questions for `convert --data`. The exact commands of the shipped model:
 
     python3 -m venv .venv
     .venv/bin/pip install -e '.[train]' transformers
@@ -39,7 +39,7 @@ from tools import ROOT
 from tools.training.files import write_held_out
 from tools.training.folders import load_exported, load_tokenizer, new_model, write_model
 from tools.training.made_up_facts import RELATIONS, Example, make_example
-from tools.training.stages import Stages, add_options, checkpoint, run_stages, trained
+from tools.training.stages import PARTS, Stages, add_options, checkpoint, run_stages, trained
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -341,7 +341,7 @@ APART: Stages = {"show": stage_show, "heldout": stage_heldout}
 def main() -> None:
     """Parse the command line and run one stage, or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_options(parser, [*STAGES, *APART], ROOT / "models/facts")
+    add_options(parser, [*STAGES, *APART], ROOT / "models/facts", (*PARTS, "train"))
     parser.add_argument("--steps", type=int, default=7500)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="train: the learning rate")
     parser.add_argument("--start", help="train: a complete checkpoint to go on from")

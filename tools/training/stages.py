@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 Stages = dict[str, Callable[[argparse.Namespace], None]]
 
 
-def add_options(parser: argparse.ArgumentParser, stages: list[str], out: Path | None) -> None:
+PARTS = ("validation", "test")
+
+
+def add_options(
+    parser: argparse.ArgumentParser, stages: list[str], out: Path | None,
+    parts: tuple[str, ...] = PARTS,
+) -> None:  # fmt: skip
     """The stage, and the options that all tools have; out None: models/TASK."""
     parser.add_argument("stage", choices=[*stages, "all"])
     parser.add_argument("--work", type=Path, default=Path("~/.cache/picoformer/train"))
@@ -25,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser, stages: list[str], out: Path | 
     parser.add_argument("--run", default="small", help="train, export: name of the checkpoint")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--part", choices=["validation", "test"], default="test")
+    parser.add_argument("--part", choices=parts, default="test")
 
 
 def run_stages(args: argparse.Namespace, name: str, stages: Stages, apart: Stages) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from .. import importers
 from ..compile.compiler import KEY_BITS, VALUE_BITS
 from ..compile.convert import DEFAULT_CONTEXT, DEFAULT_GROUP, convert
-from ..compile.distill import STEPS
+from ..compile.distill import STEPS, Training
 from ..compile.modelfile import ModelFile, load
 from ..compile.report import Report
 from ..errors import Error
@@ -231,12 +231,25 @@ def _print_report(r: Report, every: bool) -> None:
     ]
     if not r.text:
         rows.append(("tokenizer", "none: it takes token ids, no text"))
+    if r.distilled:
+        rows.append(("distilled", _gained(r.distilled)))
     rows += [("note", note) for note in r.notes]
     print(table(rows))
     if every:
         print("\nrounding, relative to the weights' size")
         errors = r.errors.items()
         print(table((name, f"{r.bits[name]} bits", f"{e:6.2%}") for name, e in errors))
+
+
+def _gained(t: Training) -> str:
+    """What training came to, in a line."""
+    apart = f"{t.unit}, on {t.examples:,} example{'s' * (t.examples > 1)} set apart"
+    if t.kept:
+        return f"in {t.steps:,} steps from {t.rounded:.2g} to {t.trained:.2g} {apart}"
+    return (
+        f"{t.steps:,} steps gained nothing ({t.rounded:.2g} before, {t.trained:.2g} at best, "
+        f"{apart}): the model stays as it was rounded"
+    )
 
 
 def _describe(m: ModelFile) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def convert(
     max_bytes: with 4 bits: the matrices that lose most keep 8 bits, as long as the file has at
         most so many bytes.
     distill: steps of training after rounding, so that the model answers as the checkpoint does on
-        `data`. Needs torch (`pip install 'picoformer[distill]'`).
+        `data`. Needs torch (`pip install 'picoformer[distill]'`). Some examples are set apart: if
+        training gains nothing on these, the model stays as it was rounded.
     key_bits: bits of a key in the KV cache, 12 or 8.
     value_bits: bits of a value in the KV cache, 8 or 4.
     batch: positions of a prompt that are run at once, at most.
@@ -102,8 +103,9 @@ def convert(
         rounded = _to_4_bits(
             graph, rows, group_size, max_bytes, lambda r: len(made(graph, r)[1]), progress
         )
+    trained = None
     if distill is not None:
-        graph, rounded = training.distill(
+        graph, rounded, trained = training.distill(
             graph, rounded, distill, rows, key_bits, value_bits, progress=progress
         )
     say("compiling")
@@ -125,6 +127,7 @@ def convert(
         calibration=_calibrated_on(graph, rows, data),
         text=not tokens or any(vocabulary.pieces),
         notes=vocabulary.notes,
+        distilled=trained,
         seconds=time.perf_counter() - start,
     )
 

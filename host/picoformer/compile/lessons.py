@@ -16,9 +16,13 @@ from .torch_graph import Batch
 LENGTH = 256  # tokens of a text that a float model writes, at most
 PASSES = 3  # times that a text comes: one that comes often is learnt by heart
 RANDOM = 2048  # random inputs, for what reads them and has no data
+CHEAP = 8  # times as many, where they are tokens that nothing has to translate
 TOKENS = 1024  # of a step, about
 BATCH = (4, 64)  # sequences of a step, at least and at most
 WRITTEN = 256  # texts that are written side by side
+# Set apart to see what training gains: one example of so many, batches at most, and steps of
+# training for each of these batches.
+APART, APART_BATCHES, APART_STEPS = 8, 8, 20
 
 
 def lessons(
@@ -37,7 +41,9 @@ def lessons(
         starts = progress(range(0, count, WRITTEN))
         rows = [sample(graph, min(WRITTEN, count - i), length, seed + i)[0] for i in starts]
         return [Example(row) for row in np.concatenate(rows)]
-    examples = data or random_examples(graph, min(RANDOM, steps * BATCH[1]), length, seed)
+    cheap = not (graph.image or graph.frames or graph.encoder)
+    most = min(RANDOM * (CHEAP if cheap else 1), steps * BATCH[1])
+    examples = data or random_examples(graph, most, length, seed)
     if not graph.encoder:
         return examples
     order = np.random.default_rng(seed).permutation(len(examples))
@@ -68,6 +74,39 @@ def _translated(
     return out
 
 
+def parts(
+    graph: Graph, data: list[Example] | None, steps: int, seed: int,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[list[Example], list[Example]]:  # fmt: skip
+    """(what to learn from, other examples that tell what was learnt)."""
+    examples = lessons(graph, data, steps, seed, progress)
+    if data is not None or graph.task != "generate":
+        return set_apart(examples, steps, seed)
+    rows = sample(graph, _most(examples, steps), len(examples[0].tokens), seed + len(examples))[0]
+    return examples, [Example(row) for row in rows]
+
+
+def _most(examples: list[Example], steps: int) -> int:
+    """Examples to set apart, at most."""
+    return batch_size(_longest(examples)) * min(max(steps // APART_STEPS, 1), APART_BATCHES)
+
+
+def set_apart(
+    examples: list[Example], steps: int, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """(examples to learn from, others that tell what was learnt). One alone is both."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    n = min(max(len(examples) // APART, 1), _most(examples, steps))
+    apart, rest = ([examples[i] for i in some] for some in (order[:n], order[n:]))
+    return rest or apart, apart
+
+
+def side_by_side(torch: Any, examples: list[Example]) -> list[Batch]:
+    """All the examples, in batches of about the same size."""
+    count = -(-len(examples) // batch_size(_longest(examples)))
+    return [batch(torch, examples[i::count]) for i in range(count)]
+
+
 def batch_size(longest: int) -> int:
     """Sequences of a step."""
     return min(max(TOKENS // longest, BATCH[0]), BATCH[1])
@@ -80,8 +119,7 @@ class Batches:
         self.torch = torch
         self.examples = examples
         self.rng = np.random.default_rng(seed)
-        longest = max(max(len(e.tokens), _length(e.source)) for e in examples)
-        self.size = min(batch_size(longest), len(examples))
+        self.size = min(batch_size(_longest(examples)), len(examples))
         self.left: list[int] = []
 
     def next(self) -> Batch:
@@ -109,6 +147,10 @@ def _padded(torch: Any, rows: list[Array]) -> tuple[Any, Any]:
     valid = torch.arange(int(lengths.max())) < lengths[:, None]
     padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
     return padded, None if valid.all() else valid
+
+
+def _longest(examples: list[Example]) -> int:
+    return max(max(len(e.tokens), _length(e.source)) for e in examples)
 
 
 def _length(row: Array | None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import Compiled
+from .distill import Training
 from .matrices import Matrix4
 
 
@@ -26,6 +27,7 @@ class Report:
     calibration: what it was calibrated on, in words.
     text: whether it reads text or images; False if it takes token ids alone.
     notes: what else you should know, in sentences.
+    distilled: what training came to; None without training.
     seconds: how long it took.
     """
 
@@ -43,11 +45,15 @@ class Report:
     calibration: str = ""
     text: bool = True  # False: without a tokenizer, for token ids alone
     notes: list[str] = field(default_factory=list)  # what is to be known besides
+    distilled: Training | None = None
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a dict, for JSON."""
-        return asdict(self)
+        found = asdict(self)
+        if self.distilled is None:
+            del found["distilled"]
+        return found
 
 
 def errors(compiled: Compiled) -> dict[str, float]:

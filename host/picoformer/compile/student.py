@@ -58,10 +58,27 @@ class Student:
             off = exact[k] / (self.scale[k] * unit) - q
             self.real[k] = (q + off.clamp(-NEAR, NEAR)).requires_grad_()
             self.unit[k] = unit.log().requires_grad_()
+        self._begin()
+
+    def _begin(self) -> None:
         # Of each weight: what it is, was in the mean, and how often it has turned of late.
         self.whole = {k: real.detach().round() for k, real in self.real.items()}
         self.mean = {k: q.clone() for k, q in self.whole.items()}
         self.turns = {k: self.torch.zeros_like(q) for k, q in self.whole.items()}
+
+    def state(self) -> list[Any]:
+        """The parameters, as they are."""
+        return [t.detach().clone() for t in self._parameters()]
+
+    def load(self, state: list[Any]) -> None:
+        """Go back to these."""
+        with self.torch.no_grad():
+            for t, was in zip(self._parameters(), state, strict=True):
+                t.copy_(was)
+        self._begin()
+
+    def _parameters(self) -> list[Any]:
+        return [*self.free.values(), *self.real.values(), *self.unit.values()]
 
     def groups(self) -> list[dict[str, Any]]:
         """What the optimizer moves, and how fast."""

@@ -81,17 +81,21 @@ class TorchGraph:
             "tanh": torch.tanh,
         }
 
-    def run(self, weights: dict[int, Any], batch: Batch) -> Any:
+    def run(
+        self, weights: dict[int, Any], batch: Batch, on_the_way: list[Any] | None = None
+    ) -> Any:
         """Results (sequences, positions, outputs); weights: all tensors, by the id of the node's.
 
-        There is one position where they are pooled.
+        There is one position where they are pooled. on_the_way: gets what each norm of a layer
+        gives, (vectors, elements), in order, without padding.
         """
         kept: dict[str, Any] = {}
         if batch.source is not None:
             read = Batch(batch.source, batch.source_valid)
-            _Pass(self, weights, read, kept, batch.source_valid).run(self.graph.encoder)
-        values = _Pass(self, weights, batch, kept, batch.source_valid).run(self.graph.nodes)
-        return values[self.graph.result]
+            first = _Pass(self, weights, read, kept, batch.source_valid, on_the_way)
+            first.run(self.graph.encoder)
+        last = _Pass(self, weights, batch, kept, batch.source_valid, on_the_way)
+        return last.run(self.graph.nodes)[self.graph.result]
 
 
 class _Pass:
@@ -99,7 +103,7 @@ class _Pass:
 
     def __init__(
         self, model: TorchGraph, weights: dict[int, Any], batch: Batch, kept: dict[str, Any],
-        source_valid: Any,
+        source_valid: Any, on_the_way: list[Any] | None = None,
     ) -> None:  # fmt: skip
         self.model = model
         self.torch = model.torch
@@ -107,6 +111,7 @@ class _Pass:
         self.batch = batch
         self.kept = kept  # what the encoder keeps, by the name of a value
         self.source_valid = source_valid
+        self.on_the_way = on_the_way
         self.v: dict[str, Any] = {}
         self.narrowed: dict[str, tuple[Any, Any]] = {}
 
@@ -139,7 +144,15 @@ class _Pass:
                 v[node.x] = self._pooled(node)
             else:
                 v[node.out] = self._attention(node)
+            if self.on_the_way is not None and isinstance(node, Norm | LayerNorm):
+                self.on_the_way.append(self._vectors(v[node.out]))
         return v
+
+    def _vectors(self, x: Any) -> Any:
+        """A value's vectors side by side, without those of padding."""
+        valid = self.batch.valid
+        there = valid is not None and x.shape[:2] == valid.shape
+        return x[valid] if there else x.flatten(0, -2)
 
     def _w(self, tensor: Array) -> Any:
         return self.weights[id(tensor)]

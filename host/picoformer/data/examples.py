@@ -18,6 +18,7 @@ from .pictures import PICTURES, cut, picture
 from .signals import read_signals
 from .tables import is_number
 
+FILL = -1  # in rows of token ids that are shorter than others, behind their end
 NO_SIZES = (
     "this model reads frames of numbers, and its checkpoint does not tell how large they are: "
     "give some with --data FILE, or their mean and std in its description"
@@ -85,11 +86,12 @@ def read_examples(
 ) -> list[Example]:
     """The examples of a file, for a model of `context` positions. Raises Error.
 
-    .npy: rows of token ids; of a translator its sources. .tsv: in each line label and text for a
-    model that classifies, source and target for a translator (lines of one source are one
-    example), text, question and answer for one that answers, numbers, with spaces between, and
-    text for one that predicts. .npz (`images` and, if there are any, `labels`: names, or the
-    numbers of one that predicts) or a folder with a folder of pictures for each label: for a model
+    .npy: rows of token ids, those of shorter ones filled with -1; of a translator its sources.
+    .tsv: in each line label and text for a model that classifies, source and target for a
+    translator (lines of one source are one example), text, question and answer for one that
+    answers, numbers, with spaces between, and text for one that predicts. .npz (`images` and,
+    if there are any, `labels`: names, or the numbers of one that predicts) or a folder with a
+    folder of pictures for each label: for a model
     of images. What a model of signals takes, `signals.read_signals` says. Other files: UTF-8 text.
     It is one text for a generative model, encoded and cut into sequences that begin as the
     tokenizer has it, of the context's length (a shorter rest is left out unless it is all there
@@ -120,11 +122,14 @@ def _ids(file: Path, context: int, graph: Graph) -> Iterator[Example]:
     if ids.dtype.kind not in "iu" or ids.ndim not in (1, 2) or not ids.size:
         raise Error(f"{file}: {ids.dtype} of shape {ids.shape}, expected rows of token ids")
     ids = np.atleast_2d(ids).astype(np.int64)
-    if ids.min() < 0 or ids.max() >= graph.vocab:
+    if ids.min() < FILL or ids.max() >= graph.vocab:
         raise Error(
             f"{file}: ids from {ids.min()} to {ids.max()}, the vocabulary has {graph.vocab}"
         )
-    for row in ids[:, :context]:
+    for number, row in enumerate(ids[:, :context], 1):
+        row = row[: int((row != FILL).sum())]
+        if not row.size or FILL in row:
+            raise Error(f"{file}, row {number}: {FILL} may only follow a row's ids")
         yield _translated(row, [], graph) if graph.encoder else Example(row)
 
 
