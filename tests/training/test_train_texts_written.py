@@ -104,7 +104,7 @@ def test_what_stories_are_checked_for(tmp_path):
     with pytest.raises(Error, match="is a folder; expected a file of text"):
         StoryJob(tmp_path, 1)
     job = StoryJob(tales(tmp_path / "b.txt"), 1)
-    assert per(job) == f"a {job.what} of 128 tokens"  # as many as the milliseconds are of
+    assert per(job) == "a text of 128 tokens"  # as many as the milliseconds are of
     assert not set(job.stories["test"]) & set(job.stories["train"])
 
 

@@ -61,7 +61,9 @@ def converted(job: Job, shape: Shape, weights: dict[str, torch.Tensor], folder: 
 
 def per(job: Job) -> str:
     """What the milliseconds are of, in words."""
-    unit = f" of {job.tokens} tokens" if job.kind in ("text", "pairs", "stories") else ""
+    if job.kind == "stories":
+        return f"a text of {job.tokens} tokens"
+    unit = f" of {job.tokens} tokens" if job.kind in ("text", "pairs") else ""
     return f"a {job.what}{unit}"
 
 
