@@ -255,7 +255,7 @@ def _print(r: Result) -> None:
     if r.threshold:
         rows.append(("act from", r.threshold.said(r.job.what)))
     elif s.labels and r.job.held():
-        rows.append(("act from", card.act(r)))
+        rows.append(("act from", "no share: the surest answers are often wrong; more data help"))
     count, wrong = card.wrong(r, WRONG)
     for what, is_, taken in wrong:
         rows.append(("wrong", f"{_short(what)} is {is_}, and was taken for {taken}"))

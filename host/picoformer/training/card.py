@@ -13,7 +13,6 @@ from .files import save_atomically
 from .fitting import Result
 from .scores import share
 from .shaping import per
-from .sure import WANTED
 
 WRONG = 12  # examples that are shown
 WIDE = 30  # labels of a confusion at most
@@ -141,7 +140,7 @@ def _scores(r: Result) -> list[str]:
 def act(r: Result) -> str:
     """From which share to act, as a sentence."""
     if r.threshold is None:
-        return f"From no share on {WANTED:.0%} are right, on the validation part: more data help."
+        return "No share is good to act from: the surest answers are often wrong. More data help."
     return f"Act from {r.threshold.said(r.job.what)}."
 
 

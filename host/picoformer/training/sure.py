@@ -11,7 +11,8 @@ from ..simulate.simulator import Simulator
 from .job import Job
 from .splitting import spread
 
-WANTED = 0.98  # of what is accepted, right
+# Of what is accepted, right: the first one that leaves LEFT of all.
+WANTED, LEFT = (0.98, 0.95, 0.9), 0.5
 STEPS = 100  # to one: shares are told in hundredths
 
 
@@ -33,16 +34,19 @@ class Threshold:
 
 
 def least(found: Iterable[tuple[float, bool]]) -> Threshold | None:
-    """The least share from which WANTED are right, of (share, whether right) of examples.
+    """The least share from which 98 % are right, of (share, whether right) of examples.
 
-    It is the share of one of them, rounded down to hundredths: what is less sure than all of them
-    is not accepted, even if all are right. None where no share does.
+    Where fewer than half of the examples reach it, that of 95 %, else of 90 %: of a few examples
+    the surest may be wrong. It is the share of one of them, rounded down to hundredths: what is
+    less sure than all of them is not accepted, even if all are right. None where no share does.
     """
     rows = list(found)
-    for step in sorted({math.floor(STEPS * share) for share, _ in rows}):
-        accepted = [ok for share, ok in rows if share >= step / STEPS]
-        if sum(accepted) >= WANTED * len(accepted):
-            return Threshold(step / STEPS, len(accepted), sum(accepted), len(rows))
+    steps = sorted({math.floor(STEPS * share) for share, _ in rows})
+    tried = [(step, [ok for share, ok in rows if share >= step / STEPS]) for step in steps]
+    for wanted in WANTED:
+        for step, accepted in tried:
+            if sum(accepted) >= wanted * len(accepted) and len(accepted) >= LEFT * len(rows):
+                return Threshold(step / STEPS, len(accepted), sum(accepted), len(rows))
     return None
 
 
