@@ -46,6 +46,24 @@ def test_a_file_of_another_kind(tmp_path, file, name):
     assert importers.SOURCES in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m.onnx", "is an ONNX model: .*save_pretrained"),
+        ("m.TFLITE", "is a TFLite model: save the Keras model"),
+        ("m.h5", r"is an HDF5 file: .*model.save\('NAME.keras'\)"),
+        ("m.pb", r"is a TensorFlow graph: .*model.save\('NAME.keras'\)"),
+    ],
+)
+def test_a_name_tells_what_the_content_does_not(tmp_path, name, words):
+    """A damaged file of theirs is no llama2.c checkpoint."""
+    path = tmp_path / name
+    path.write_bytes(bytes.fromhex("e7c2855d") * 99)
+    assert recognize(path) == ""
+    with pytest.raises(Error, match=words):
+        importers.read(path)
+
+
 def test_a_readme(tmp_path):
     (tmp_path / "README.md").write_bytes(TEXT)
     with pytest.raises(Error, match="is a README, not a checkpoint"):

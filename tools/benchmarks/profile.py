@@ -161,7 +161,7 @@ def kinds(model: ModelFile, at: int) -> list[Kind]:
     for i, step in enumerate(model.steps):
         layer = sum(s <= i for s in starts)
         name = "output" if i >= output else f"layer {layer}" if layer else "embedding"
-        count = at if model.whole and i < model.body else 1
+        count = at if model.whole and i < model.head else 1
         title, work = step.op, 0
         if step.kind == "linear":
             title = f"{step.op} {4 * step['groups']} x {step['cols']}"

@@ -15,7 +15,7 @@ from .card import licence
 from .description import KERAS_FILES as _KERAS
 from .description import PYTORCH_FILES as _PYTORCH
 from .description import checkpoints
-from .recognize import GGUF, KERAS, PICKLE, SAFETENSORS, TORCH, recognize, refusal
+from .recognize import GGUF, KERAS, PICKLE, SAFETENSORS, TORCH, named, recognize, refusal
 
 SUFFIXES = (".bin", ".gguf", *_PYTORCH, *_KERAS)  # of the sources that are files
 SOURCES = (
@@ -100,7 +100,7 @@ def _kind(path: Path) -> str:
         if _HUB.fullmatch(str(path)):
             way = f" (if it is a model's name on a hub: `hf download {path} --local-dir FOLDER`)"
         raise Error(f"{path} does not exist{way}; expected {SOURCES}")
-    seen = recognize(path)
+    seen = recognize(path) or named(path)
     if seen and seen not in _BY_CONTENT:
         raise refusal(path, seen, SOURCES)
     return _BY_CONTENT.get(seen) or _BY_NAME.get(path.suffix, "llama2c")

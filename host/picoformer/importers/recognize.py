@@ -42,8 +42,21 @@ _WAYS = {
     "a gzip archive": "unpack it, and give what is in it",
     "a zip archive": "unpack it, and give what is in it",
     "a pointer of Git LFS, not the file that it stands for": "run `git lfs pull` in its folder",
+    "a TensorFlow graph": "load the model in Keras 3 and save it with model.save('NAME.keras')",
     "a web page": "it is what a download gave in the file's place: download it again",
 }
+# What a file is by its name, where its first bytes tell nothing.
+_SUFFIXES = {
+    ".onnx": "an ONNX model", ".tflite": "a TFLite model", ".pte": "an ExecuTorch program",
+    ".h5": "an HDF5 file", ".hdf5": "an HDF5 file", ".pb": "a TensorFlow graph",
+    ".ggml": "a GGML file", ".npy": "a numpy array", ".gz": "a gzip archive",
+    ".zip": "a zip archive",
+}  # fmt: skip
+
+
+def named(path: Path) -> str:
+    """What a file is by its name, "" where that tells nothing."""
+    return _SUFFIXES.get(path.suffix.lower(), "")
 
 
 def recognize(path: Path) -> str:
