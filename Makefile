@@ -31,20 +31,24 @@ setup: $(VENV)/.stamp-setup
 $(VENV)/.stamp-setup: pyproject.toml
 	@echo "once, about a minute: picoformer, what it needs and an emulated board, into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[emulator,test]'
+	$(PIP) -e '.[emulator]'
 	@touch $@
 
-$(VENV)/.stamp-lint: $(VENV)/.stamp-setup
+$(VENV)/.stamp-test: $(VENV)/.stamp-setup
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.stamp-lint: $(VENV)/.stamp-test
 	$(PIP) -e '.[dev]'
 	@touch $@
 
 demo: setup
 	$(BIN)/picoformer demo
 
-test: setup
+test: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-$(VENV)/.stamp-page: $(VENV)/.stamp-setup
+$(VENV)/.stamp-page: $(VENV)/.stamp-test
 	$(PIP) -e '.[page]'
 	@touch $@
 
@@ -52,7 +56,7 @@ $(VENV)/.stamp-page: $(VENV)/.stamp-setup
 page-test: $(VENV)/.stamp-page
 	$(BIN)/python -m pytest tests/page -v -s -rs $(ARGS)
 
-slow: setup
+slow: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(VENV)/.stamp-lint

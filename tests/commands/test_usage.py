@@ -120,6 +120,11 @@ def test_what_comes_next(tmp_path, capsys, monkeypatch):
     assert done.stdout == "Lyon\n" and "next   picoformer deploy facts.pft" in done.stderr
     assert main([*given, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+    script = Path(sys.executable).with_name("picoformer")
+    if script.with_name("activate").exists() and script.exists():
+        done = subprocess.run([script, *given], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "PATH": "/usr/bin:/bin"})  # fmt: skip
+        assert re.match(r"next   [.] \S*/activate\n       picoformer simulate ", done.stderr)
     assert main(["plan", "facts.pft"]) == 0
     assert "next   picoformer plan facts.pft --board NAME" in capsys.readouterr().err
 

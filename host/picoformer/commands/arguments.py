@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher, get_close_matches
@@ -81,6 +83,9 @@ def then(o: argparse.Namespace, *steps: str) -> None:
     if o.quiet or getattr(o, "json", False):
         return
     sys.stdout.flush()  # what it comes after
+    activate = Path(sys.argv[0]).with_name("activate")  # of an environment that is not active
+    if not shutil.which("picoformer") and activate.is_file():
+        steps = (f". {shlex.quote(os.path.relpath(activate))}", *steps)
     for i, step in enumerate(steps):
         print(f"{'next' if not i else '':6} {step}", file=sys.stderr)
 
