@@ -258,7 +258,7 @@ def _print(r: Result) -> None:
         rows.append(("act from", "no share: the surest answers are often wrong; more data help"))
     count, wrong = card.wrong(r, WRONG)
     for what, is_, taken in wrong:
-        rows.append(("wrong", f"{_short(what)} is {is_}, and was taken for {taken}"))
+        rows.append(("wrong", f'"{_short(what)}" is {is_}, and was taken for {taken}'))
     if count > len(wrong):
         rows.append(("wrong", f"{count - len(wrong):,} more, some of them in the card"))
     rows.append(("card", f"{r.folder / 'README.md'}"))
