@@ -69,8 +69,8 @@ AGAIN = """\
 ## Measure it again
 
 `tools/benchmarks/documents.py` writes this page from [speed.json](speed.json): change the tool,
-not the page. All of it again, figures, pictures, this page and README's table, in half an hour on a
-quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
+not the page. All of it again, figures, pictures, this page and README's table, in half an hour on
+a quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
 (`stories260K.bin` and `tok512.bin`), MicroPython's official RPI_PICO firmware in
 `~/.cache/picoformer`, and, if you have built them, llama2.c's `run` (`gcc -O3 -o run run.c -lm`)
 and MicroPython's port to QEMU for VIRT_RV32:
