@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -209,6 +210,22 @@ def test_the_largest_block_counts(files):
     b = Planner(path, profile("esp32-s3").with_memory(None, 30_000)).budget()
     assert b.fits_heap and not b.fits_block and not b.fits
     assert b.largest_part == "arena" and 0 < b.longest < b.file_context
+
+
+def test_a_model_that_is_too_large_for_the_flash_has_no_context(files, capsys, monkeypatch):
+    pico = profile("pico")
+    small = replace(pico, flash=replace(pico.flash, bytes=100_000))
+    b = Planner(files("stories"), small).budget()
+    assert (b.fits_heap, b.fits_block, b.fits_flash, b.longest) == (True, True, False, 0)
+    assert b.lacking == "flash" and len(b.advice) == 1 and "filesystem is" in b.advice[0]
+    both = Planner(files("stories"), small.with_memory(60_000, None)).budget()
+    assert both.lacking.startswith("flash, heap") and not both.narrower
+    assert "context" not in " ".join(both.advice)
+    monkeypatch.setitem(PROFILES, "pico", small)
+    main(["plan", str(files("stories"))])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert lines["pico"].endswith("none    flash  does not fit: flash")
+    assert lines["esp32"].split("does not fit: ")[1] in ("heap", "heap, one piece", "one piece")
 
 
 def test_where_weights_go(files):

@@ -215,8 +215,9 @@ class Board(Closing):
         return name
 
     def _check_room(self, path: Path) -> None:
-        b = self.budget(path)
-        if not b.longest:
+        planner = Planner(path, self.kind())
+        b = planner.budget(server=True)
+        if not planner.longest(server=True):
             raise Error(
                 f"{path} does not fit this board ({b.board}) at any context: at {b.context} "
                 f"it takes {b.needed:,} bytes of heap, {b.largest:,} in one piece; there are "

@@ -94,7 +94,7 @@ def _all(o: argparse.Namespace) -> int:
     rows = [("board", "heap needed", "of", "longest context", "weights", "")]
     for b in budgets:
         row = (b.board, f"{b.needed:,}", f"{b.heap:,}", str(b.longest or "none"), b.weights)
-        rows.append((*row, "fits" if b.fits else "does not fit"))
+        rows.append((*row, "fits" if b.fits else f"does not fit: {b.lacking}"))
     print(f"{o.model} at {budgets[0].context} positions, alone in a script")
     print(table(rows, right=True))
     then(o, f"picoformer plan {o.model} --board NAME", "or --port PORT for a connected one")

@@ -55,7 +55,8 @@ class Budget:
     """What a model needs on a board, and what there is. Sizes are in bytes.
 
     model: its title. board: the board's name. context: context length in tokens that this is for.
-    file_context: the longest that the file has. longest: the longest that fits, 0 for none.
+    file_context: the longest that the file has. longest: the longest that fits, 0 for none, as
+        where the filesystem is too small for the file.
     weights: where they will be. in_ram: of those in flash, what will be copied to RAM.
     kernels: what will run it. server: whether the serial server is counted.
     parts: what the model's objects take in the heap, by name. code: the runtime's code there.
@@ -127,6 +128,14 @@ class Budget:
     def place(self) -> str:
         """Where the weights are, in words."""
         return placed(self.weights, self.in_ram)
+
+    @property
+    def lacking(self) -> str:
+        """What there is too little of, in words; empty where it fits."""
+        found = [
+            ("flash", self.fits_flash), ("heap", self.fits_heap), ("one piece", self.fits_block)
+        ]  # fmt: skip
+        return ", ".join([name for name, fits in found if not fits])
 
     @property
     def verdict(self) -> str:

@@ -133,7 +133,7 @@ class Plans:
     def _narrower(self, b: Budget) -> list[tuple[str, int]]:
         """Narrower caches that help where it does not fit: options, and the longest context."""
         out: list[tuple[str, int]] = []
-        if self.reads_all or b.fits_heap and b.fits_block:
+        if self.reads_all or not b.fits_flash or b.fits_heap and b.fits_block:
             return out
         keys, values = self.model.cache_bits
         longest = b.longest
@@ -171,6 +171,9 @@ class Plans:
         weights, f, code, loading, running, needed = self._at(context, server)
         name = max(f.pieces, key=lambda k: f.pieces[k])
         in_ram = self._copied(f, weights, code)
+        flash, runtime = board.flash.bytes, runtime_bytes(board, self.tokenizer)
+        stored = board.on_disk(len(self.data))
+        room = not flash or stored + runtime <= flash
         out = Budget(
             model=str(m.meta.get("name", "")),
             board=board.name,
@@ -189,10 +192,10 @@ class Plans:
             largest=f.pieces[name],
             largest_part=name,
             largest_free=board.largest.bytes,
-            model_flash=board.on_disk(len(self.data)),
-            runtime_flash=runtime_bytes(board, self.tokenizer),
-            flash=board.flash.bytes,
-            longest=self.longest(server),
+            model_flash=stored,
+            runtime_flash=runtime,
+            flash=flash,
+            longest=self.longest(server) if room else 0,
             float_bytes=4 * self._parameters(),
             pieces=sorted(f.large, reverse=True),
             free_pieces=list(board.pieces),
@@ -217,7 +220,7 @@ class Plans:
                 alone = f"Model(path, context={b.longest})"
                 how = f"--positions {b.longest}" if b.server else alone
                 out.append(f"Load it with a context of at most {b.longest}: {how}.")
-            elif not b.narrower and not self.board.note:
+            elif b.fits_flash and not b.narrower and not self.board.note:
                 none = "No context fits"
                 if self.reads_all:
                     what = "A signal" if self.model.rows else "An image"
