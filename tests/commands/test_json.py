@@ -103,6 +103,14 @@ def test_simulate(own, capsys: pytest.CaptureFixture[str], name: str, given: lis
     holds(said(capsys, "simulate", str(own(name).path), *given), "simulate")
 
 
+def test_warnings_are_in_it(own, capsys: pytest.CaptureFixture[str]) -> None:
+    path, long = str(own("intents").path), "will it rain tomorrow in the old town " * 20
+    for more in ([], ["--quiet"]):
+        (text,) = said(capsys, "simulate", path, "--prompt", long, *more)["warnings"]
+        assert text.endswith("the rest is cut")
+    assert said(capsys, "simulate", path, "--prompt", "will it rain?")["warnings"] == []
+
+
 def test_page(page_cache, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(page_cache))
     holds(said(capsys, "page", "-o", str(tmp_path / "site")), "page")
@@ -140,6 +148,9 @@ def test_on_a_board(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         holds(said(capsys, "selftest", str(own("stories").path), *port, *some), "selftest")
         holds(said(capsys, "generate", *port, "--model", "stories", "-n", "2"), "generate")
         holds(said(capsys, "classify", *port, "--model", "intents", "rain"), "classify")
+        empty = said(capsys, "classify", *port, "--model", "intents", " ")
+        holds(empty, "classify")
+        assert empty["warnings"] == ["the text is empty: the result means nothing"]
         french = "--model", "english-french", "I am tired."
         holds(said(capsys, "translate", *port, *french), "classify")
         facts = "--model", "facts", "--context", "Anna lives in Lyon.", "Where is Anna?"

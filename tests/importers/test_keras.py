@@ -108,8 +108,15 @@ def test_what_is_told_and_found(tmp_path):
 def test_the_command(tmp_path, capsys):
     out = tmp_path / "m.pft"
     assert main(["convert", str(FOLDER / "minigpt.keras"), "-o", str(out)]) == 0
-    assert "token ids, no text" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "token ids, no text" in said.out
     assert Simulator(out).model.meta["name"] == "minigpt"
+    # Without a tokenizer the next step takes token ids, and works.
+    step = next(line for line in said.err.splitlines() if "python -c" in line)
+    code = step.split('python -c "')[1].rstrip('"')
+    assert str(out) in code
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("[[")
 
 
 # Texts

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import architectures
 import models
 from picoformer import Error, importers
+from picoformer.commands.main import main
 from picoformer.importers.recognize import KERAS, PICKLE, SAFETENSORS, TORCH, recognize
 
 TEXT = b"# A model\n\nThis is what it does. Here is how.\n" * 3
@@ -62,6 +65,20 @@ def test_a_name_tells_what_the_content_does_not(tmp_path, name, words):
     assert recognize(path) == ""
     with pytest.raises(Error, match=words):
         importers.read(path)
+
+
+def test_a_tokenizer_with_few_tokens_is_doubted(tmp_path, capsys):
+    folder = architectures.write(tmp_path / "m", architectures.CASES["gpt2"])
+    (folder / "tokenizer.json").write_text(json.dumps(models.tokenizer_json(40)))
+    _, vocabulary = importers.read(folder)
+    (note,) = vocabulary.notes
+    assert re.search(r"has 97 tokens and its tokenizer 40: .* Is it this model's tok", note)
+    assert main(["convert", str(folder), "-o", str(tmp_path / "m.pft")]) == 0
+    said = capsys.readouterr()
+    assert f"warning: {note}" in said.err and note not in said.out
+    full = models.tokenizer_json(architectures.VOCAB)
+    (folder / "tokenizer.json").write_text(json.dumps(full))
+    assert not importers.read(folder)[1].notes
 
 
 def test_a_readme(tmp_path):

@@ -73,9 +73,18 @@ def command(
 
 
 def warn(o: argparse.Namespace, text: str) -> None:
-    """Say what may be wrong, in a line on standard error."""
-    if text and not o.quiet:
+    """Say what may be wrong, in a line on standard error, and keep it for JSON."""
+    if not text:
+        return
+    o.warnings = [*warned(o), text]
+    if not o.quiet:
         print(f"warning: {text}", file=sys.stderr)
+
+
+def warned(o: argparse.Namespace) -> list[str]:
+    """What was said to be wrong."""
+    found: list[str] = getattr(o, "warnings", [])
+    return found
 
 
 def then(o: argparse.Namespace, *steps: str) -> None:

@@ -118,6 +118,8 @@ def _convert(o: argparse.Namespace) -> None:
     _print_report(report, o.report)
     if budgets:
         print(f"\n{_forms(budgets)}")
+    for doubt in _doubts(report):
+        warn(o, doubt)
     worst = max(report.errors.values())
     if worst > MUCH:
         reference = f"picoformer eval {output} --reference {o.source}"
@@ -211,9 +213,14 @@ def _forms(budgets: dict[tuple[int, int], Budget]) -> str:
     return f"{head}\n{table(rows, right=True)}"
 
 
+def _doubts(r: Report) -> list[str]:
+    """The notes that ask whether this was meant: warnings."""
+    return [note for note in r.notes if note.endswith("?")]
+
+
 def after_convert(r: Report) -> list[str]:
     """What to do with a new model file: try it here, and put it on a board."""
-    return [how_to_simulate(load(r.path), r.path), f"picoformer deploy {r.path}"]
+    return [how_to_simulate(load(r.path), r.path, r.text), f"picoformer deploy {r.path}"]
 
 
 def _print_report(r: Report, every: bool) -> None:
@@ -233,7 +240,7 @@ def _print_report(r: Report, every: bool) -> None:
         rows.append(("tokenizer", "none: it takes token ids, no text"))
     if r.distilled:
         rows.append(("distilled", _gained(r.distilled)))
-    rows += [("note", note) for note in r.notes]
+    rows += [("note", note) for note in r.notes if note not in _doubts(r)]
     print(table(rows))
     if every:
         print("\nrounding, relative to the weights' size")

@@ -35,8 +35,12 @@ _IN_PYTHON = {
 }
 
 
-def how_to_simulate(m: ModelFile, path: str) -> str:
-    """A command line that runs a model on the PC."""
+def how_to_simulate(m: ModelFile, path: str, text: bool = True) -> str:
+    """A command line that runs a model on the PC. text: False if it takes token ids alone."""
+    if not text:
+        ids = list(range(min(m.vocab, m.context, 3)))
+        run = f"from picoformer import Simulator; print(Simulator({path!r}).logits({ids}))"
+        return f"python -c {shlex.quote(run)}" if set(run) & set('"$`!') else f'python -c "{run}"'
     given = _file(m) or _TRY[m.task]
     return f"picoformer simulate {shlex.quote(path)} {given}"
 

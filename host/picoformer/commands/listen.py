@@ -20,7 +20,7 @@ from ..graph.frames import Frames
 from ..graph.nodes import Array
 from ..simulate.simulator import Simulator
 from ..simulate.sound import Features
-from .arguments import add_file, add_json, add_place, command, then, warn
+from .arguments import add_file, add_json, add_place, command, then, warn, warned
 from .doubts import of_signal
 from .inputs import frames_there, told
 from .open import opened
@@ -161,6 +161,7 @@ def _find(
         show_json({
             "events": events, "seconds": seconds, "windows": listener.windows, **given,
             "ignored": list(model.background), "ms": took, **more,
+            "warnings": warned(o),
         })  # fmt: skip
         return took
     where = "with the cable" if more else "on the PC"

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from .arguments import warned
+
 CLASSES = 12  # of a confusion matrix in the terminal
 WIDE, SCREEN = 14, 100  # letters of a column's name, and of a line
 
@@ -115,7 +117,7 @@ def show_labels(
             {"label": label, "logit": logit, "probability": share}
             for (label, logit), (_, share) in zip(found, shares, strict=True)
         ]
-        show_json({"label": found[0][0], "labels": rows, **more})
+        show_json({"label": found[0][0], "labels": rows, **more, "warnings": warned(o)})
         return
     width = max(len(label) for label, _ in found)
     for label, share in shares:
@@ -126,7 +128,7 @@ def show_tags(o: argparse.Namespace, found: list[tuple[str, str, int]], **more: 
     """Print words with their labels."""
     if o.json:
         rows = [{"word": word, "label": label, "logit": n} for word, label, n in found]
-        show_json({"words": rows, **more})
+        show_json({"words": rows, **more, "warnings": warned(o)})
     elif found:
         print(table((word, label) for word, label, _ in found))
 
@@ -138,7 +140,7 @@ def show_values(
     listed = [float(v) for v in values]
     if o.json:
         named = {"names": names} if names else {}
-        show_json({"values": listed, **named, **more})
+        show_json({"values": listed, **named, **more, "warnings": warned(o)})
     elif names:
         print(table(zip(names, (f"{v:.6g}" for v in listed), strict=True), right=True))
     else:
@@ -173,6 +175,6 @@ def show_embedding(o: argparse.Namespace, values: Any, **more: Any) -> None:
     """Print an embedding."""
     listed = [int(v) for v in values]
     if o.json:
-        show_json({"embedding": listed, **more})
+        show_json({"embedding": listed, **more, "warnings": warned(o)})
     else:
         print(*listed)

@@ -10,7 +10,7 @@ from typing import Any
 from ..boards.board import Board
 from ..boards.replies import Loaded, Stats
 from ..errors import Error
-from .arguments import add_beams, add_json, add_place, add_sampling, command, then, warn
+from .arguments import add_beams, add_json, add_place, add_sampling, command, then, warn, warned
 from .chat import add_chat, check_chat, converse
 from .describing import SOUND, in_python
 from .doubts import file_of, of_input
@@ -134,7 +134,7 @@ def _write(o: argparse.Namespace) -> None:
             text = board.answer(name, o.context, o.text)
         ms = round(1000 * (time.perf_counter() - start))
     if o.json:
-        show_json({"text": text, "ms": ms, **figures_of(loaded)})
+        show_json({"text": text, "ms": ms, **figures_of(loaded), "warnings": warned(o)})
         return
     print(text)
     print_cost(ms, loaded)
@@ -193,7 +193,7 @@ def _doubt(
     board: Board, o: argparse.Namespace, name: str, given: Any, context: str | None = None
 ) -> None:
     """Say what an input has against it, where the model's file is here."""
-    m = None if o.quiet else file_of(board, name, o.weights)
+    m = None if o.quiet and not o.json else file_of(board, name, o.weights)
     if m is None or bool(m.program[14] or m.frames) == isinstance(given, str):
         return  # what it cannot read, the board refuses
     for doubt in of_input(m, given, context):
@@ -248,7 +248,7 @@ def _report(o: argparse.Namespace, name: str, text: str, loaded: Loaded, stats: 
         "cores": loaded.cores,
     }
     if o.json:
-        show_json({"prompt": o.prompt, "text": text, **figures})
+        show_json({"prompt": o.prompt, "text": text, **figures, "warnings": warned(o)})
         return
     print("\n")
     print(

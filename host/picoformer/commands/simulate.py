@@ -16,6 +16,7 @@ from .arguments import (
     command,
     then,
     warn,
+    warned,
 )
 from .chat import add_chat, check_chat, converse
 from .doubts import of_input
@@ -125,7 +126,7 @@ def _simulate(o: argparse.Namespace) -> None:
         else:
             text = sim.answer(o.context, o.prompt)
         if o.json:
-            show_json({"prompt": o.prompt, "text": text})
+            show_json({"prompt": o.prompt, "text": text, "warnings": warned(o)})
         else:
             print(text)
     then(o, f"picoformer deploy {o.model}")
@@ -138,7 +139,7 @@ def _generate(o: argparse.Namespace, sim: Simulator) -> None:
     if o.chat:
         said = converse(o, sim.model.meta, o.model, lambda p: sim.generate(p, *numbers, True))
         if o.json:
-            show_json({"prompt": o.prompt, "text": said})
+            show_json({"prompt": o.prompt, "text": said, "warnings": warned(o)})
         elif o.prompt:
             print()
         return
@@ -149,7 +150,8 @@ def _generate(o: argparse.Namespace, sim: Simulator) -> None:
     seconds = time.perf_counter() - start
     if o.json:
         text, n = "".join(pieces), len(pieces)
-        show_json({"prompt": o.prompt, "text": text, "tokens": n, "seconds": seconds})
+        found = {"prompt": o.prompt, "text": text, "tokens": n, "seconds": seconds}
+        show_json({**found, "warnings": warned(o)})
     else:
         print(f"\n\n{len(pieces)} tokens in {seconds:.1f} s, on the PC")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_PIECE = 255  # bytes
+FEW = 0.5  # of a model's tokens, that its tokenizer should have
 
 Action = tuple[int, ...]
 """What becomes of a character: an operation of device/tokenizer_lookup.py, then code points."""
@@ -169,8 +170,9 @@ def pad(v: Vocabulary, size: int | None) -> None:
     """Tokens that stand for nothing, where a model has more (`size`) than its tokenizer."""
     more = (size or 0) - len(v.pieces)
     if more > 0:
+        few = ". Is it this model's tokenizer?" if len(v.pieces) < FEW * (size or 0) else ""
         v.notes.append(
             f"the model has {size} tokens and its tokenizer {len(v.pieces)}: the last {more} "
-            "stand for nothing"
+            f"stand for nothing{few}"
         )
         v.pieces = [*v.pieces, *[b""] * more]
