@@ -386,6 +386,11 @@ def test_an_update_in_the_guide(unix, own, tmp_path):
         new.write_bytes(sent)
         assert unix(code + ends, NEW=str(new), OLD=str(old)) == said
         assert old.read_bytes() == kept and not new.exists()
+    new.write_bytes(whole)
+    full = "class Model:\n    def __init__(self, *a, **k):\n"
+    full += "        raise Error('not enough memory: 1 are free')\n"
+    assert unix(code + full + ends, NEW=str(new), OLD=str(old)) == "not e\n"
+    assert old.read_bytes() == whole and new.exists()
 
 
 def test_a_camera_in_the_guide(unix, own, tmp_path):
