@@ -20,6 +20,7 @@ GUIDES = {
     "docs/signals.md": "Signals",
     "docs/sound.md": "Sound",
     "docs/train.md": "Training",
+    "docs/your-commands.md": "Your own commands",
     "docs/product.md": "A product without a PC",
     "docs/page.md": "The page in a browser",
     "docs/troubleshooting.md": "Troubleshooting",

@@ -23,8 +23,10 @@ def load(model, f, path, context, weights, kernels, spare, cores):
         raise Error("cores is %r, expected 1 or 2" % (cores,))
     streamed = weights == "stream"
     if streamed:
-        from .stream import able
-
+        try:
+            from .stream import able
+        except ImportError:  # other boards do not have it
+            raise Error("weights='stream' needs an RP2040 and its thumb kernels: leave it out")
         able(kernels, cores)
         weights = "flash"
     parts = modelfile.sections(f, source)

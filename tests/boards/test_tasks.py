@@ -159,7 +159,7 @@ def board(own, encoder, tmp_path_factory):
 def test_tasks_over_the_link(board, own, encoder):
     intents = own("intents").sim
     with Board(board) as b:
-        with pytest.raises(Error, match="classify first"):
+        with pytest.raises(Error, match="call classify before"):
             b.probabilities([("a", 1)])
         for text in TEXTS:
             assert b.classify("intents", text) == intents.classify(text)

@@ -306,10 +306,37 @@ def test_reset_of_a_board_in_use(product, flash, capsys):
     assert runs(flash, 2)
     reset = "reset", "--port", product.port
     assert main([*reset]) == 0
-    assert "its main.py runs\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "its main.py runs\nwithin a second it printed:\nmain runs\n" in said
     (flash / "main.py").unlink()
     assert main([*reset]) == 0
     assert "it has no main.py, and is at its prompt" in capsys.readouterr().out
+
+
+def test_reset_where_main_ends(product, flash, monkeypatch, capsys):
+    """What it printed is said, and that it has ended."""
+    monkeypatch.setattr(connection, "LISTEN", 20.0)  # or to the prompt
+    (flash / "main.py").write_text("print('hello from main')\n")
+    reset = "reset", "--port", product.port
+    assert main([*reset]) == 0
+    assert capsys.readouterr().out == (
+        "the board was reset: its main.py ran and ended, and it is at its prompt\n"
+        "it printed:\nhello from main\n"
+    )
+    report = run_json(capsys, *reset)
+    assert report["ended"] and report["printed"].strip() == "hello from main"
+    (flash / "main.py").write_text("for i in range(30):\n    print('line', i)\n")
+    assert main([*reset]) == 0
+    said = capsys.readouterr().out
+    assert "it printed, at the end of 30 lines:\nline 10\n" in said and "line 29\n" in said
+    (flash / "main.py").write_text("pass\n")
+    assert main([*reset]) == 0
+    said = capsys.readouterr().out
+    assert "ran and ended" in said and "printed" not in said
+    (flash / "main.py").write_text("print('begun')\n1 // 0\n")
+    assert main([*reset]) == 0
+    said = capsys.readouterr().out
+    assert "ended: ZeroDivisionError: " in said and "before that it printed:\nbegun\n" in said
 
 
 # What is wrong, and the remedy, at once

@@ -53,7 +53,7 @@ def test_most_models_of_images_say_nothing(built):
         ("intents", "will it rain tomorrow?", []),
         ("intents", "Zürich, café", []),
         ("intents", " \n", ["the text is empty"]),
-        ("intents", LONG, ["the text has 160 tokens, the model reads the first 38: the rest is"]),
+        ("intents", LONG, ["the text has 180 tokens, the model reads the first 36: the rest is"]),
         ("intents", "東京 rain", ["characters that the model does not know: 東 京"]),
         ("intents", "x" * 200, ["word that the model does not know: xxxx"]),
         ("intents", "я" + LONG, ["the rest is cut", "character that the model does not know: я"]),

@@ -209,16 +209,16 @@ def test_an_emulated_board_that_runs_already_is_used(tmp_path, stories):
             time.sleep(0.05)
         done = run("deploy", str(stories.path), "--port", "emulator")
         assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith(f"emulator is the one that runs already, on {port}\n")
+        assert done.stderr.startswith("next "), done.stderr  # that it runs already is no news
         assert (tmp_path / "picoformer" / "unix" / "stories.pft").is_file()
         done = run("generate", "--port", "emulator", "-n", "5", "--quiet")
-        assert done.returncode == 0 and "already" not in done.stderr
+        assert done.returncode == 0
         assert emulator.poll() is None  # it is not ours to switch off
     finally:
         emulator.send_signal(signal.SIGTERM)
         assert emulator.communicate(timeout=LIMIT)[1] == ""
     done = run("generate", "--port", "emulator", "-n", "5")  # now one of its own
-    assert done.returncode == 0 and "already" not in done.stderr
+    assert done.returncode == 0
 
 
 def test_a_models_near_name(stories, tmp_path, capsys):

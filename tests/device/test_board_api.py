@@ -841,7 +841,7 @@ def test_what_a_call_allocates(own, built, unix, native):
 
     # Of each of 9 words a list and its bytes; of the result seven tuples.
     fit, logits, whole = costs(own("intents").path, "book a table for two in the old town")
-    assert logits <= 64 and fit <= 1600 and whole <= fit + 600
+    assert logits <= 64 and fit <= 1700 and whole <= fit + 600
     fit, logits, whole = costs(built("minilm").file(), "the tea")
     assert logits <= 64 and whole <= fit + 128
     fit, logits, _ = costs(own("stories").path, "Once upon a time")

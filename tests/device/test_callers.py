@@ -261,6 +261,57 @@ def test_a_threshold_in_the_guide(unix, own):
     assert unix(code) == f"GetWeather {rain[1]!r}\nnone of these {deal[1]!r}\n"
 
 
+PINS = """
+import builtins, sys
+
+lit = []
+
+
+class Pin:
+    OUT = 1
+
+    def __init__(self, name, mode):
+        assert name == "LED" and mode == self.OUT
+
+    def value(self, on):
+        lit.append(int(on))
+
+
+class Machine:
+    pass
+
+
+def typed(prompt):
+    if not LINES:
+        raise KeyboardInterrupt
+    print(end=prompt)
+    return LINES.pop(0)
+
+
+Machine.Pin = Pin
+sys.modules["machine"] = Machine
+builtins.input = typed
+"""
+
+
+def test_a_first_product_in_the_guide(unix, own):
+    """Its main.py: what is typed is answered, and music lights the LED."""
+    (main,) = example("product.md", "The program", own)
+    sim = own("intents").sim
+    texts = ["play some jazz", "will it rain tomorrow?", "a deal is a deal"]
+    answers = []
+    for text in texts:
+        label, share = sim.probabilities(sim.classify(text))[0]
+        answers.append(f"{label if share >= 0.98 else 'none of these'} {share!r}")
+    assert [a.split()[0] for a in answers] == ["PlayMusic", "GetWeather", "none"]
+    ends = "\nexcept KeyboardInterrupt:\n    print(lit)\n"
+    said = unix(f"{PINS}try:\n    exec({main!r}){ends}", LINES=texts)
+    assert said.splitlines() == [*(f"command> {a}" for a in answers), "[1, 0, 0]"]
+    page = (models.ROOT / "docs/product.md").read_text("utf-8")
+    for text, answer in zip(texts[::2], answers[::2], strict=True):
+        assert f"command> {text}\n{answer}\n" in page
+
+
 MACHINE = """
 import sys
 
@@ -301,7 +352,7 @@ sys.modules["machine"] = Machine
 
 def test_a_product_in_the_guide(unix, own, tmp_path):
     """Its main.py: a line that is no text does no harm, and feeds nothing; Ctrl-C ends it."""
-    (main,) = example("product.md", "The program", own)
+    (main,) = example("product.md", "A program that mends itself", own)
     (tell,) = example("product.md", "The watchdog", own)
     assert 'os.listdir("/")' in main
     main = main.replace('os.listdir("/")', f"os.listdir({str(tmp_path)!r})")
@@ -335,6 +386,11 @@ def test_an_update_in_the_guide(unix, own, tmp_path):
         new.write_bytes(sent)
         assert unix(code + ends, NEW=str(new), OLD=str(old)) == said
         assert old.read_bytes() == kept and not new.exists()
+    new.write_bytes(whole)
+    full = "class Model:\n    def __init__(self, *a, **k):\n"
+    full += "        raise Error('not enough memory: 1 are free')\n"
+    assert unix(code + full + ends, NEW=str(new), OLD=str(old)) == "not e\n"
+    assert old.read_bytes() == whole and new.exists()
 
 
 def test_a_camera_in_the_guide(unix, own, tmp_path):

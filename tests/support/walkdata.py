@@ -46,6 +46,8 @@ SAYS = {
         "next   picoformer convert questions -o questions.pft",
     "picoformer deploy questions.pft": "next   picoformer classify",
     'picoformer classify --model questions "some light please"': "light",
+    "picoformer train text docs/files/commands.csv -o commands --columns intent,message "
+    "--minutes 3": "reads   24 tokens\n...\nnext   picoformer convert commands -o commands.pft",
     "picoformer convert words-model -o words.pft": "next   ... picoformer deploy words.pft",
     "picoformer classify --model words --input words/lamp/anna-1.wav": "lamp",
     "picoformer classify --model photos --image photos/screw/1.png": "screw",

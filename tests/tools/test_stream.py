@@ -11,9 +11,7 @@ import pytest
 import models
 from boardscripts import runtime
 from models import Architecture
-from picoformer import Simulator, convert
 from tools.emulation import rp2040
-from tools.emulation.errors import BoardError
 from tools.emulation.stream import CYCLES_A_WORD, Flash
 
 ALONE = "from picoformer import Error, Model\ntry:\n    Model(PATH, weights='stream'{})\n"
@@ -85,82 +83,6 @@ m.close()
         np.testing.assert_array_equal(
             json.loads(result), expected[-1] if expected.ndim > 1 else expected
         )
-
-
-@pico
-@pytest.mark.slow
-def test_a_story_with_what_disturbs_it(tmp_path):
-    """Collections, files, Ctrl-C and soft resets; channels of the DMA come back."""
-    convert(models.STORIES, tmp_path / "stories.pft", context=64)
-    sim = Simulator(tmp_path / "stories.pft")
-    text = "".join(sim.generate("", 20))
-    files = {**runtime(), "/stories.pft": (tmp_path / "stories.pft").read_bytes()}
-    with rp2040.RP2040(files) as board:
-        # The emulator itself has no such stream, which is found out when a model is loaded.
-        script = ALONE.format("").replace("PATH", "'/stories.pft'")
-        assert "does not bring the weights" in board.exec(script)
-        flash = Flash(board, waits=False)
-        said = board.exec("""
-import gc, os
-from picoformer import Error, Model
-m = Model("/stories.pft", weights="stream", spare=60000)
-for i, piece in enumerate(m.generate("", 20)):
-    print(piece, end="")
-    if i % 3 == 0:
-        gc.collect()
-    if i % 5 == 0:
-        with open("/notes.txt", "a") as f:
-            f.write(piece * 100)
-m.close()
-""")
-        assert said == text
-        assert flash.ctr == 0 and not flash.fifo
-        again = """
-import rp2
-for i in range(14):
-    Model("/stories.pft", 32, weights="stream", spare=100000).close()
-held = []
-try:
-    while True:
-        held.append(rp2.DMA())
-except OSError:
-    print(len(held))
-try:
-    Model("/stories.pft", weights="stream")
-except Error as e:
-    print(e)
-for channel in held:
-    channel.close()
-from machine import mem32
-mem32[0x14000014] = 0x10000000
-mem32[0x14000018] = 100
-try:
-    Model("/stories.pft", weights="stream")
-except Error as e:
-    print(e)
-mem32[0x14000018] = 0
-mem32[0x1400001c]
-mem32[0x1400001c]
-try:
-    Model("/stories.pft", weights="stream", cores=2)
-except Error as e:
-    print(e)
-"""
-        channels, none, busy, cores = board.exec(again, timeout=300).splitlines()
-        assert int(channels) >= 10
-        assert none == "no DMA channel is free: close one, or leave weights='stream' out"
-        assert busy.startswith("something else uses the XIP stream")
-        assert cores == "weights='stream' is for one core: leave it out, or cores=2"
-        # Interrupted in the middle of a run, where a channel is at work.
-        board.soft_reset()
-        loaded = 'from picoformer import Model\nm = Model("/stories.pft", weights="stream")\n'
-        board.exec(loaded)
-        with pytest.raises((BoardError, TimeoutError)):
-            board.exec('for p in m.generate("", 60):\n    pass', timeout=0.3)
-        assert flash.ctr == 0 and not flash.fifo, "a chunk is in flight behind the call"
-        assert board.exec('print("".join(m.generate("", 20)), end="")') == text
-        board.soft_reset()
-        assert board.exec(loaded + 'print("".join(m.generate("", 20)), end="")') == text
 
 
 @pico

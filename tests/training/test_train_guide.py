@@ -22,4 +22,6 @@ def test_a_walk_is_four_commands_at_most():
     for lines in walks:
         assert len(lines) == 4 and lines[-1].startswith("picoformer classify ")
     run = [line for lines in walks for line in lines]
+    more = [b for b in Page("docs/your-commands.md").blocks() if b.words == ("sh",)]
+    run += [line for b in more for line in b.code.splitlines()]
     assert set(SAYS) <= set(run), "what is expected of commands that the page has no more"

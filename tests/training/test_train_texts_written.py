@@ -10,6 +10,7 @@ import pytest
 
 from picoformer.errors import Error
 from picoformer.training.pairs import PairJob
+from picoformer.training.shaping import per
 from picoformer.training.stories import StoryJob
 from trainingdata import trained
 
@@ -103,6 +104,7 @@ def test_what_stories_are_checked_for(tmp_path):
     with pytest.raises(Error, match="is a folder; expected a file of text"):
         StoryJob(tmp_path, 1)
     job = StoryJob(tales(tmp_path / "b.txt"), 1)
+    assert per(job) == "a text of 128 tokens"  # as many as the milliseconds are of
     assert not set(job.stories["test"]) & set(job.stories["train"])
 
 

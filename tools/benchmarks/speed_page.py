@@ -15,8 +15,7 @@ from tools.emulation.rp2040 import CLOCK_HZ
 def page(figures: dict[str, Any]) -> str:
     """The page."""
     return f"""\
-{HEAD}
-## In short
+# Speed and memory
 
 {overview(figures)}
 ## The emulated Pico
@@ -42,7 +41,8 @@ Cycles on the emulated Pico, weights and all in SRAM, the call and the requantiz
 {unix_port(figures["unix"])}
 ## On silicon
 
-{on_silicon(figures["rp2040"])}{streamed(figures)}"""
+{on_silicon(figures["rp2040"])}{streamed(figures)}
+{AGAIN}"""
 
 
 BOTH = """\
@@ -65,14 +65,12 @@ by
 
 """
 
-HEAD = """\
-# Speed and memory
+AGAIN = """\
+## Measure it again
 
-Written by `tools/benchmarks/documents.py` from [speed.json](speed.json): change the tool, not
-this page.
-
-All of it again, figures, pictures, this page and the README's section, in half an hour on a quiet
-PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
+`tools/benchmarks/documents.py` writes this page from [speed.json](speed.json): change the tool,
+not the page. All of it again, figures, pictures, this page and README's table, in half an hour on
+a quiet PC with [stories260K](https://huggingface.co/karpathy/tinyllamas/tree/main/stories260K)
 (`stories260K.bin` and `tok512.bin`), MicroPython's official RPI_PICO firmware in
 `~/.cache/picoformer`, and, if you have built them, llama2.c's `run` (`gcc -O3 -o run run.c -lm`)
 and MicroPython's port to QEMU for VIRT_RV32:

@@ -73,7 +73,7 @@ def readme(figures: dict[str, Any]) -> str:
     for name, said in others.items():
         if name in runs:
             rows.append([said, f"{runs[name]['tokens_per_second']:,.0f}", "", ""])
-    return table(["tokens a second", "one core", "both cores", "reading a prompt"], rows)
+    return table(["tokens a second", "one core", "both cores", "a prompt, both cores"], rows)
 
 
 def overview(figures: dict[str, Any]) -> str:

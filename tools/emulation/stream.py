@@ -58,7 +58,10 @@ class Flash:
 
     def advance(self, at: int) -> None:
         """Bring what the stream has brought up to a cycle."""
+        full = len(self.fifo) == FIFO
         self._deliver()
+        if full and len(self.fifo) < FIFO:
+            self._free = max(self._free, at)  # it stood still until now
         while self.ctr and len(self.fifo) < FIFO and self._free + self._cycles <= at:
             self._word()
 
@@ -87,6 +90,12 @@ class Flash:
 
     def pop(self) -> int:
         return self.fifo.popleft() if self.fifo else 0
+
+    def taken(self) -> int:
+        """What the processor reads of the FIFO."""
+        if len(self.fifo) == FIFO:
+            self._free = max(self._free, self.now())
+        return self.pop()
 
     def _miss(self) -> None:
         now = self.now()
@@ -175,7 +184,7 @@ class _Control(_Part):
         if offset == STREAM_CTR:
             return flash.ctr
         if offset == STREAM_FIFO:
-            return flash.pop()
+            return flash.taken()
         return super().read_uint32(offset)
 
     def write_uint32(self, offset: int, value: int) -> None:

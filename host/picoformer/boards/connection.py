@@ -82,10 +82,7 @@ class Connection:
         self.cores = cores
         name = port or find_port()
         self._emulator = _emulated(name)
-        self.found = ""
-        """Which board this is, where the name does not say so."""
-        if isinstance(self._emulator, str):
-            self.found = f"{name} is the one that runs already, on {self._emulator}"
+        if isinstance(self._emulator, str):  # that of `picoformer emulate`, which goes on
             name, self._emulator = self._emulator, None
         self.port: str = self._emulator.port if self._emulator else name
         """The port's name."""

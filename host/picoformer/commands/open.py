@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +20,6 @@ def opened(o: argparse.Namespace) -> Iterator[Board]:
         with Stages(o) as stages:
             stages.say(f"connecting to {o.port}" if o.port else "connecting")
             board = stack.enter_context(Board(o.port, getattr(o, "cores", 1)))
-        if board.connection.found and not o.quiet and not o.json:
-            print(board.connection.found, file=sys.stderr)
         try:
             yield board
         except NoModelError as e:

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ KINDS = {
     "stories": "one text file, with an empty line between two stories",
 }
 LEAST_PIECES = 300  # the letters are among them
+WRONG, LETTERS = 3, 60  # examples that are shown, and letters of each
 SAY = 15  # seconds between two lines where there is no terminal
 
 
@@ -178,6 +180,8 @@ def _train(o: argparse.Namespace) -> int:
     if not o.json:
         labels = f", {len(job.labels)} labels" if job.labels else ""
         print(f"data    {parts}{labels}", flush=True)
+        if job.read():
+            print(f"reads   {job.read()}", flush=True)
     for doubt in job.doubts:
         warn(o, doubt)
     progress = _Progress(o)
@@ -224,6 +228,8 @@ def _again(o: argparse.Namespace) -> str:
 
 
 def _print(r: Result) -> None:
+    from ..training import card
+
     s = r.scores
     assert s
     rows = [
@@ -231,8 +237,11 @@ def _print(r: Result) -> None:
         ("validation", r.job.said(r.validation)),
     ]
     if s.accuracy_float is not None and s.accuracy_int is not None:
-        rows.append(("test", f"{s.accuracy_float:.2%} right in float, {s.accuracy_int:.2%} "
-                             f"in a board's integers, of {s.sequences:,}"))  # fmt: skip
+        error = 100 * (s.accuracy_int * (1 - s.accuracy_int) / s.sequences) ** 0.5
+        rows.append((
+            "test", f"{s.accuracy_float:.2%} right in float, {s.accuracy_int:.2%} in a board's "
+            f"integers, of {s.sequences:,} (+-{error:.1f})",
+        ))  # fmt: skip
     if s.exact_int is not None:
         rows.append((
             "test", f"{s.exact_int:.2%} to the letter, chrF {s.chrf_float:.2f} in float, "
@@ -243,10 +252,25 @@ def _print(r: Result) -> None:
             "test", f"perplexity {s.perplexity_float:.3f} in float, {s.perplexity_int:.3f} in a "
             "board's integers",
         ))  # fmt: skip
+    if r.threshold:
+        rows.append(("act from", r.threshold.said(r.job.what)))
+    elif s.labels and r.job.held():
+        rows.append(("act from", "no share: the surest answers are often wrong; more data help"))
+    count, wrong = card.wrong(r, WRONG)
+    for what, is_, taken in wrong:
+        rows.append(("wrong", f'"{_short(what)}" is {is_}, and was taken for {taken}'))
+    if count > len(wrong):
+        rows.append(("wrong", f"{count - len(wrong):,} more, some of them in the card"))
     rows.append(("card", f"{r.folder / 'README.md'}"))
     print(table(rows))
     if s.confusion_int and s.labels:
         print(confusion(s.labels, s.confusion_int))
+
+
+def _short(text: str) -> str:
+    """A text in a part of a line."""
+    text = " ".join(text.split())
+    return text if len(text) <= LETTERS else text[: LETTERS - 3] + "..."
 
 
 def _dict(r: Result) -> dict[str, Any]:
@@ -270,4 +294,6 @@ def _dict(r: Result) -> dict[str, Any]:
         "seconds": r.seconds,
         "validation": r.validation,
     }
+    if r.threshold:
+        found["threshold"] = asdict(r.threshold)
     return found | ({"scores": r.scores.to_dict()} if r.scores else {})

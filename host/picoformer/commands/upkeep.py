@@ -12,6 +12,9 @@ from .arguments import add_json, add_port, command, then, warn
 from .open import at, opened
 from .printing import Bars, show_json, size
 
+GREETING = 'Type "help()" for more'  # of MicroPython at its prompt
+PRINTED = 20  # lines of what a program printed that are shown
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `picoformer`."""
@@ -126,19 +129,47 @@ def _reset(o: argparse.Namespace) -> None:
     with opened(o) as board:
         program = board.contents().program
         said = board.reset(o.hard)
-    failed = "Traceback" in said
+    printed, ended = _heard(said)
     if o.json:
-        show_json({"port": board.port, "hard": o.hard, "main": program, "said": said})
+        values = {"port": board.port, "hard": o.hard, "main": program}
+        show_json({**values, "said": said, "printed": printed, "ended": ended})
         return
-    if failed:
-        last = said.partition("Traceback")[2].rstrip("> \r\n").splitlines()
+    before, trouble, trace = printed.partition("Traceback")
+    if trouble:
+        last = trace.rstrip().splitlines()
         error = next((line for line in last if line[:1].isalpha()), last[-1])
         print(f"the board was reset, and its program ended: {error}")
+        _show_printed(before, "before that it printed")
         then(o, f"mpremote connect {board.port} resume repl    # Ctrl-D there runs it once more")
-        return
-    if program:
-        print("the board was reset: its main.py runs")
-        then(o, f"mpremote connect {board.port} resume repl    # to see what it says")
-    else:
+    elif not program:
         print("the board was reset: it has no main.py, and is at its prompt")
+        _show_printed(printed, "it printed")
         then(o, f"picoformer boards{at(o)}")
+    elif ended:
+        print("the board was reset: its main.py ran and ended, and it is at its prompt")
+        _show_printed(printed, "it printed")
+        then(o, f"mpremote connect {board.port} resume repl    # Ctrl-D there runs it once more")
+    else:
+        print("the board was reset: its main.py runs")
+        _show_printed(printed, "within a second it printed")
+        then(o, f"mpremote connect {board.port} resume repl    # to see what it says")
+
+
+def _heard(said: str) -> tuple[str, bool]:
+    """What programs printed of what a board said after a reset; whether they have ended.
+
+    Where they have, MicroPython's greeting comes next, and its prompt.
+    """
+    before, ended, _ = said.rpartition(GREETING)
+    if not ended:
+        return said, False
+    start = before.rfind("MicroPython ")
+    return before[: start if start >= 0 else None], True
+
+
+def _show_printed(text: str, what: str) -> None:
+    """The last lines of what a program printed, if it printed anything."""
+    lines = text.strip().splitlines()
+    if lines:
+        cut = f", at the end of {len(lines)} lines" * (len(lines) > PRINTED)
+        print("\n".join([f"{what}{cut}:", *lines[-PRINTED:]]))

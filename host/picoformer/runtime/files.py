@@ -41,6 +41,8 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
     """Those of the sources that a board of an architecture can use; native: with its own code."""
 
     def fits(name: str, text: bytes) -> bool:
+        if "stream" in name and not name.startswith("server"):
+            return architecture == "armv6m"  # of an RP2040, as stream.py says
         if b"@micropython.asm_thumb" in text:
             return architecture in (DSP if name[:11] == "kernels_dsp" else THUMB)
         if b"@micropython.asm_rv32" in text:

@@ -120,26 +120,39 @@ def _scores(r: Result) -> list[str]:
     out = table(rows, ("", ""))
     if s.accuracy_int is not None or s.exact_int is not None:
         out += ["± is the standard error.", ""]
+    if s.labels and job.held():
+        out += [act(r), ""]
     if s.confusion_int and s.labels and len(s.labels) <= WIDE:
         out += ["The integers' answers: true labels (rows) and what was said (columns).", ""]
         pairs = zip(s.labels, s.confusion_int, strict=True)
         out += table([(label, *map(str, row)) for label, row in pairs], ("", *s.labels))
-    if s.said and s.labels:
-        true = job.parts["test"]
-        wrong = [i for i, (_, b) in enumerate(s.said) if s.labels[b] != true[i]]
-        if wrong:
-            picked = [wrong[i] for i in np.linspace(0, len(wrong) - 1, min(WRONG, len(wrong)))
-                      .round().astype(int)]  # fmt: skip
-            out += [f"{len(wrong)} are wrong, among them:", ""]
-            out += table(
-                [(job.shown(i), true[i], s.labels[s.said[i][1]]) for i in picked],
-                (job.what, "is", "was taken for"),
-            )
+    count, examples = wrong(r, WRONG)
+    if examples:
+        out += [f"{count} are wrong, among them:", ""]
+        out += table(examples, (job.what, "is", "was taken for"))
     if s.examples:
         out += ["Some of what was written:", ""]
         names = list(s.examples[0])
         out += table([[e[k] for k in names] for e in s.examples], names)
     return out
+
+
+def act(r: Result) -> str:
+    """From which share to act, as a sentence."""
+    if r.threshold is None:
+        return "No share is good to act from: the surest answers are often wrong. More data help."
+    return f"Act from {r.threshold.said(r.job.what)}."
+
+
+def wrong(r: Result, most: int) -> tuple[int, list[tuple[str, str, str]]]:
+    """How many of the test part the integers get wrong; of so many what, its label, and theirs."""
+    s, true = r.scores, r.job.parts["test"]
+    if s is None or not s.said or not s.labels:
+        return 0, []
+    of = [i for i, (_, b) in enumerate(s.said) if s.labels[b] != true[i]]
+    picked = np.linspace(0, len(of) - 1, min(most, len(of))).round().astype(int)
+    rows = [(r.job.shown(of[i]), true[of[i]], s.labels[s.said[of[i]][1]]) for i in picked]
+    return len(of), rows
 
 
 def next_step(folder: Path, source: Path) -> str:

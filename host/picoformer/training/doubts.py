@@ -8,7 +8,8 @@ from difflib import SequenceMatcher
 
 from ..errors import Error
 
-FEW, LEAST = 10, 8  # examples of a label; of all to train on
+FEW, LEAST = 30, 8  # examples of a label; of all to train on
+TESTED = 20  # examples of a test part: of fewer, one that is wrong moves the figure much
 UNEVEN = 10  # times as many has one label as another
 SHOWN = 3
 LABELS = 1000
@@ -42,7 +43,7 @@ def of_labels(labels: Sequence[str], what: str) -> list[str]:
     few = {label: n for label, n in counts.items() if n < FEW}
     if few:
         out.append(
-            f"few {what}s: {_listed(few)}; expected {FEW} or more of each, a hundred do better"
+            f"few {what}s: {_listed(few)}; take {FEW} or more of each, a hundred do better"
         )
     most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[most] > UNEVEN * counts[least]:
@@ -56,6 +57,16 @@ def of_labels(labels: Sequence[str], what: str) -> list[str]:
             "spelled in two ways"
         )
     return out
+
+
+def of_test(n: int, what: str) -> list[str]:
+    """A test part whose figure says little."""
+    if not 0 < n < TESTED:
+        return []
+    many = "s" * (n > 1)
+    return [
+        f"the test part has {n} {what}{many}: its figure says little; {TESTED} or more would do"
+    ]
 
 
 def of_texts(keys: Sequence[str], labels: Sequence[str]) -> list[str]:

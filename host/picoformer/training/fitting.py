@@ -18,6 +18,7 @@ from ..simulate.scores import Scores
 from .job import Job, Shape, needed
 from .loop import Run, Timed, adamw, take_steps
 from .shaping import Cost, choose, converted, cost, per
+from .sure import Threshold, threshold
 
 CHECKPOINT = "training.pt"
 CHECKS = 25  # looks at the validation part, at most, in the time
@@ -38,7 +39,11 @@ class Progress(Protocol):
 
 @dataclass
 class Result:
-    """What came of it. complete: whether the training was not broken off."""
+    """What came of it.
+
+    complete: whether the training was not broken off. threshold: from which share to act, of a
+    classifier; None where no share is good for it.
+    """
 
     job: Job
     folder: Path
@@ -51,6 +56,7 @@ class Result:
     validation: float
     complete: bool
     scores: Scores | None = None
+    threshold: Threshold | None = None
     command: str = ""
     history: list[tuple[float, float]] = field(default_factory=list)
 
@@ -128,6 +134,8 @@ def train(
             float(run.state["score"] or 0.0), complete, history=run.state["history"],
         )  # fmt: skip
         if complete:
+            progress.say("validation part, in integers")
+            result.threshold = threshold(job, made)
             progress.say("test part, float model and integers")
             held = folder / job.held_out
             result.scores = evaluate(made, job.source(folder), data=held)

@@ -76,6 +76,7 @@ class ImageJob(Job):
             self.wanted[part] = np.array([number[labels[i]] for i in kept], np.int64)
             if part == "test":
                 self.names = [names[i] for i in kept]
+        self.doubts += doubts.of_test(len(self.parts["test"]), self.what)
         train = self.pixels["train"]
         self.side, self.channels = train.shape[1], train.shape[3]
         sample = train[:: max(1, len(train) // 5000)] / 255
@@ -147,6 +148,9 @@ class ImageJob(Job):
                 x = torch.from_numpy(pixels[at : at + 250]).permute(0, 3, 1, 2).float()
                 right += int((model(x).argmax(1).numpy() == wanted[at : at + 250]).sum())
         return right / len(wanted)
+
+    def held(self) -> list[tuple[Any, str]]:
+        return list(zip(self.pixels["validation"], self.parts["validation"], strict=True))
 
     def export(self, folder: Path, shape: Shape, weights: dict[str, torch.Tensor]) -> None:
         config = {

@@ -90,6 +90,14 @@ class Job(ABC):
     def score(self, model: Any) -> float:
         """How good a model is on the validation part; more is better."""
 
+    def held(self) -> list[tuple[Any, str]]:
+        """The validation part as `Simulator.classify` takes it, with labels; empty without."""
+        return []
+
+    def read(self) -> str:
+        """How much of an example the model reads, in words, where longer ones are cut."""
+        return ""
+
     def finished(self, model: Any) -> None:  # noqa: B027
         """Change the weights that are kept, where that makes them say better how sure they are."""
 

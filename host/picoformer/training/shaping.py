@@ -61,8 +61,10 @@ def converted(job: Job, shape: Shape, weights: dict[str, torch.Tensor], folder: 
 
 def per(job: Job) -> str:
     """What the milliseconds are of, in words."""
+    if job.kind == "stories":
+        return f"a text of {job.tokens} tokens"
     unit = f" of {job.tokens} tokens" if job.kind in ("text", "pairs") else ""
-    return "a token" if job.kind == "stories" else f"a {job.what}{unit}"
+    return f"a {job.what}{unit}"
 
 
 def choose(

@@ -60,6 +60,7 @@ class SignalJob(Job):
             if part == "test" or key not in held:
                 self.recordings[part].append(r)
         self.recordings["test"] = spread(self.recordings["test"])
+        self.doubts += doubts.of_test(len(self.recordings["test"]), self.what)
         self.labels = sorted(set(labels))
 
     def _number(self) -> None:
@@ -153,7 +154,15 @@ class SignalJob(Job):
 
     def test_values(self) -> list[NDArray[Any]]:
         """What the test part's file has."""
-        return self.rows_of("test")
+        return self.values_of("test")
+
+    def values_of(self, part: str) -> list[NDArray[Any]]:
+        """The recordings of a part in the sensor's units, as a model file takes them."""
+        return self.rows_of(part)
+
+    def held(self) -> list[tuple[Any, str]]:
+        values = [v.astype(np.float32) for v in self.values_of("validation")]
+        return list(zip(values, self.parts["validation"], strict=True))
 
     def shown(self, i: int) -> str:
         return self.recordings["test"][i].name
@@ -355,9 +364,9 @@ class SensorJob(SignalJob):
             out.append(np.clip(np.rint(v), -32768, 32767))
         return out
 
-    def test_values(self) -> list[NDArray[Any]]:
+    def values_of(self, part: str) -> list[NDArray[Any]]:
         return [np.asarray(v * (1 if self.unit is None else self.unit))
-                for v in self.rows_of("test")]  # fmt: skip
+                for v in self.rows_of(part)]  # fmt: skip
 
     def loss(self, model: Any, step: int) -> torch.Tensor:
         import torch

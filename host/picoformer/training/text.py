@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SIZES = (96, 192, 3), (96, 192, 2), (64, 128, 2), (48, 96, 2), (32, 64, 2), (32, 64, 1)
 # At most so many pieces, and examples for which the first sizes are too large.
 PIECES, FEW = 2000, 2000
-POSITIONS = 128  # at most
+LEAST, POSITIONS = 24, 128  # positions, at least and at most
 LONG = 0.995  # share of the texts that are not cut
 BATCH = 64
 DROPOUT, TOKEN_DROPOUT = 0.1, 0.1
@@ -108,6 +108,7 @@ class TextJob(Job):
         of["test"] = spread(of["test"])
         self.parts = {part: [label for label, _ in some] for part, some in of.items()}
         self.texts = {part: [text for _, text in some] for part, some in of.items()}
+        self.doubts += doubts.of_test(len(of["test"]), self.what)
         self._learn()
 
     def _say(
@@ -139,7 +140,11 @@ class TextJob(Job):
         self.vocab = self.tokenizer.get_vocab_size()
         lengths = [len(e.ids) for e in self.tokenizer.encode_batch(texts)]
         wanted = int(np.quantile(lengths, LONG)) + 2
-        self.positions = min(POSITIONS, max(8, wanted + wanted % 2))
+        # Users write longer texts than who made the table.
+        self.positions = min(POSITIONS, max(LEAST, wanted + wanted % 2))
+        self.seen = min(self.positions, max(lengths))
+        words = sum(len(plain(t).split()) for t in texts)
+        self.words = int(words / sum(lengths) * self.positions)
         cut = sum(n > self.positions for n in lengths)
         if cut > 0.02 * len(lengths):
             said = f"{cut} texts are longer than {self.positions} tokens"
@@ -160,6 +165,7 @@ class TextJob(Job):
 
     def fingerprint(self) -> str:
         own = [] if self.pieces == PIECES else [self.pieces]
+        own += [self.positions] * (self.positions == LEAST)  # once there were fewer
         return digest_of(self.parts, self.texts, *own)
 
     def _numbers(self, part: str) -> np.ndarray:
@@ -211,14 +217,26 @@ class TextJob(Job):
         said = self.predict(model, self.texts["validation"]).argmax(1)
         return float(np.mean(said == self._numbers("validation")))
 
-    def finished(self, model: Any) -> None:
-        """Make the shares true: those of the right labels are likeliest on the validation part.
+    def held(self) -> list[tuple[Any, str]]:
+        return list(zip(self.texts["validation"], self.parts["validation"], strict=True))
 
+    def read(self) -> str:
+        return f"{self.positions} tokens of a text, about {self.words} words; the rest is cut"
+
+    def finished(self, model: Any) -> None:
+        """Finish positions that no text had, and make the shares true.
+
+        Those positions are like the last ones that had a text.
+
+        Shares are true: those of the right labels are likeliest on the validation part.
         Smoothed labels leave a model less sure than it may be. One factor on the logits changes
         no answer.
         """
         import torch
 
+        table = model.distilbert.embeddings.position_embeddings.weight
+        with torch.no_grad():
+            table[self.seen :] = table[self.seen * 3 // 4 : self.seen].mean(0)
         logits = self.predict(model, self.texts["validation"]).astype(np.float64)
         factor = sharpness(logits, self._numbers("validation"))
         with torch.no_grad():
