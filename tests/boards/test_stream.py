@@ -33,6 +33,7 @@ from picoformer.device import server_frames as wire
 from picoformer.device import server_stream as stream
 from picoformer.device.model import Model
 from picoformer.device.server import Server
+from picoformer.planning.profiles import PROFILES
 from tools.benchmarks import link as bench_link
 
 LARGE = models.Shape(128, 384, 8, 8, 2, 1024, 16)  # 1.6 million parameters
@@ -562,7 +563,7 @@ def test_a_file_that_does_not_fit_is_told_what_would(board, stories, monkeypatch
     link = begin(board)
     device._weights, device._asked = {}, ("", 0)
     device._install = lambda progress, section: False
-    device.budget = lambda path: SimpleNamespace(longest=256)
+    device.kind = lambda path=None: PROFILES["unix"]
     device.connection = SimpleNamespace(do=lambda work: work(link))
     device.contents = lambda: Contents(board.server._space(), 1 << 20, False, [])
     count = board.to_board.count

@@ -561,7 +561,7 @@ os.chdir("/")
 
 def test_a_flash_that_is_full_of_models(tmp_path, small, own, capsys, at_once):
     (tmp_path / "boot.py").write_text(DISK.format(str(tmp_path), 110))
-    intents = own("intents").path
+    facts = own("facts").path
     with UnixBoard(tmp_path) as unix:
         port = "--port", unix.port
         with Board(unix.port) as board:
@@ -569,9 +569,9 @@ def test_a_flash_that_is_full_of_models(tmp_path, small, own, capsys, at_once):
             board.exec("with open('/cut.pft.part', 'wb') as f: f.write(bytes(9000))")
             room = board.contents()
             assert room.total == 110 * 4096
-        size, free = intents.stat().st_size, room.free
+        size, free = facts.stat().st_size, room.free
         assert free < size
-        said = failed(capsys, "deploy", intents, *port)
+        said = failed(capsys, "deploy", facts, *port)
         with Board(unix.port) as board:
             free = board.contents().free  # more of the runtime came
         assert f"{size:,} bytes more, {free:,} are free, {size - free:,} are missing" in said

@@ -61,7 +61,8 @@ def test_one_turn(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(given) == 0
     assert capsys.readouterr().out == said + "\n"
     assert main([*given, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"prompt": "Tom was sad.", "text": said}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"prompt": "Tom was sad.", "text": said, "warnings": []}
     assert main([*given, "--system", "One day.", "--stop", "big"]) == 0
     said = turn(model, "<s>One day. Tom was sad. Then")
     assert "big" in said

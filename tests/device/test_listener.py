@@ -271,7 +271,7 @@ def test_what_is_wrong():
     for given in (
         {"hop": 0}, {"threshold": 1.1}, {"threshold": -0.1}, {"smooth": 0}, {"rest": -1},
     ):  # fmt: skip
-        with pytest.raises(Error, match="hop .* ms, expected a hop, threshold 0 to 1"):
+        with pytest.raises(Error, match="hop .* ms: expected a hop, threshold 0 to 1"):
             events(**given)
     for value in float("nan"), float("inf"):
         with pytest.raises(Error, match="expected numbers"):
