@@ -397,7 +397,9 @@ def test_texts_and_results_over_a_line_with_faults(fake):
     assert text["value"]["pieces"] == list(model.generate("p", 300))
     assert text["value"]["stats"]["tokens"] == 300
     assert long["value"]["pieces"] == list(model.generate(prompt, 5))
-    assert len(stopped["value"]["pieces"]) == 5 and stopped["value"]["stats"]["stopped"]
+    # Of a text that was stopped the end may be lost: then nobody waits for its figures.
+    figures = stopped["value"]["stats"]
+    assert len(stopped["value"]["pieces"]) == 5 and (figures is None or figures["stopped"])
     assert alive == {"value": "x"}
     assert labels["value"]["names"] == model.labels and labels["value"]["bits"] == 8
     assert logits["value"] == model.logits(tokens).tolist()
