@@ -11,28 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from picoformer import convert
 from picoformer.planning.planner import Planner
 from picoformer.planning.profiles import PROFILES, Profile
 from tools import ROOT
-from tools.benchmarks.tables import CALLED, READERS, marked
+from tools.benchmarks.tables import CALLED, READERS, marked, table
 from tools.command import finish
 
 PAGE = ROOT / "docs" / "boards.md"
 RAN = ROOT / "docs" / "boards.json"
 README = ROOT / "README.md"
 MODELS = ("stories", *READERS, *CALLED)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table of texts."""
-    head = list(head)
-    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
-    lines.insert(1, "|" + "---|" * len(head))
-    return "\n".join(lines).replace("|  |", "| |") + "\n"
 
 
 def known() -> str:
@@ -48,7 +39,7 @@ def known() -> str:
 
     head = ["board", "", "code", "heap at boot", "largest piece", "filesystem", "kernels",
             "weights"]  # fmt: skip
-    return table(head, map(row, PROFILES.values()))
+    return table(head, map(row, PROFILES.values()), numbers=False)
 
 
 def ran() -> str:
@@ -60,7 +51,7 @@ def ran() -> str:
         return [name, r["firmware"], r["on"], r["kernels"], r["ran"], r["token"]]
 
     head = ["board", "firmware", "on", "kernels", "what ran", "a token of our story model"]
-    return table(head, map(row, records))
+    return table(head, map(row, records), numbers=False)
 
 
 def fits() -> str:
@@ -75,7 +66,7 @@ def fits() -> str:
             cells = [f"{plan.longest()}, {plan.longest(server=True)}" for plan in plans]
             rows.append([f"`{p.name}`", *cells])
         full = [str(Planner(path, PROFILES["unix"]).model.context) for path in paths]
-    return table(["board", *MODELS], [*rows, ["all", *full]])
+    return table(["board", *MODELS], [*rows, ["all", *full]], numbers=False)
 
 
 def short() -> str:
@@ -90,7 +81,7 @@ def short() -> str:
             where = f"{ran['on']}, firmware {ran['firmware'].split()[-1]}" if ran else "not tried"
             rows.append([p.title, f"{p.heap.bytes:,}", p.kernels, str(plan.longest()), where])
     head = ["board", "free memory", "kernels", "our story model: tokens", "tried on"]
-    return table(head, rows)
+    return table(head, rows, numbers=False)
 
 
 TABLES = {"known": known, "ran": ran, "fits": fits}

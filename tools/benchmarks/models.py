@@ -13,7 +13,6 @@ README's milliseconds and heap are those of docs/speed.json. A test compares the
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from picoformer.compile.distill import STEPS
 from picoformer.data.examples import read_examples
 from picoformer.graph.float_model import FloatModel, log_softmax
 from tools import ROOT
+from tools.benchmarks import documents
 from tools.benchmarks.call import on_board
 from tools.benchmarks.figures import save
 from tools.benchmarks.pico import ms
@@ -33,8 +33,6 @@ from tools.benchmarks.tables import marked, table
 from tools.command import finish
 
 FIGURES = ROOT / "docs" / "models.json"
-SPEED = ROOT / "docs" / "speed.json"
-README = ROOT / "README.md"
 FORMS = ROOT / "docs" / "convert.md"
 # What each of our models does, and by which of eval's scores it is judged.
 MODELS = {
@@ -52,11 +50,6 @@ FORM = (("8 bits", 8, None), ("4 bits, rounded", 4, None), ("4 bits, trained", 4
 BOARD = {"8 bits": 8, "4 bits": 4}
 TEXTS = {"intents": 16, "sentiment": 32}  # tokens of the text that is timed, as in docs/speed.json
 SAID = {"accuracy": "{:.2f} % right", "exact": "{:.2f} % exact", "chrf": "chrF {:.2f}"}
-
-
-def figures_of(path: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return figures
 
 
 def measure(name: str, data: Path, learn: Path | None) -> dict[str, Any]:
@@ -154,9 +147,9 @@ def forms(figures: dict[str, Any]) -> str:
 
 def rendered() -> dict[Path, str]:
     """The files that depend on the figures, with what they should contain."""
-    figures, speed = figures_of(FIGURES), figures_of(SPEED)
+    figures, speed = documents.figures_of(FIGURES), documents.figures_of(documents.FIGURES)
     return {
-        README: marked(README, "models", models(figures, speed)),
+        documents.README: marked(documents.README, "models", models(figures, speed)),
         FORMS: marked(FORMS, "forms", forms(figures)),
     }
 
@@ -176,7 +169,7 @@ def run() -> None:
             source, tokens = ROOT / "models" / o.name, TEXTS.get(o.name, 16)
             calls = {form: on_board(source, tokens, weight_bits=n) for form, n in BOARD.items()}
             new["board"] = calls
-        figures = figures_of(FIGURES)  # only now: others may have measured meanwhile
+        figures = documents.figures_of(FIGURES)  # only now: others may have measured meanwhile
         figures[o.name] = {**figures.get(o.name, {}), **new}
         save(FIGURES, figures)
     for path, text in rendered().items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ READERS = ("intents", "sentiment")  # the parts whose models take a text whole
 CALLED = ("fashion", "motions", "digits", "facts", "english-french")
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
+    """A Markdown table; numbers: all columns but the first are, and stand to the right."""
+    side = "---:|" if numbers else "---|"
+    lines = ["| " + " | ".join(head) + " |", "|---|" + side * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines).replace("|  |", "| |").replace("|  |", "| |") + "\n"
 
