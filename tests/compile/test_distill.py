@@ -148,12 +148,21 @@ def test_some_are_set_apart(count):
     """Not more than an eighth, but always one; none is in both parts but the only one."""
     examples = [Example(np.arange(9)) for _ in range(count)]
     learnt, apart = lessons.set_apart(examples, 1000, 1)
-    assert len(apart) == min(max(count // 8, 1), 8 * 64)
+    assert len(apart) == min(max(count // 8, 1), 8 * (1024 // 9))
     both = {id(e) for e in learnt} & {id(e) for e in apart}
     assert len(learnt) + len(apart) == count + len(both) and len(both) == (count == 1)
-    assert len(lessons.set_apart(examples, 5, 1)[1]) <= 64
+    assert len(lessons.set_apart(examples, 5, 1)[1]) <= 1024 // 9
     sizes = [len(b.tokens) for b in lessons.side_by_side(torch, apart)]
-    assert sum(sizes) == len(apart) and max(sizes) <= min(min(sizes) + 1, 64)
+    assert sum(sizes) == len(apart) and max(sizes) <= min(min(sizes) + 1, 1024 // 9)
+
+
+@pytest.mark.parametrize(
+    "lengths, size",
+    [([256] * 9, 4), ([31] * 9, 33), ([8] * 99, 128), ([2] * 9, 128), ([8] * 98 + [96], 42),
+     ([8] * 999 + [4000], 4)],
+)  # fmt: skip
+def test_a_step_takes_about_as_many_tokens_whatever_is_the_longest(lengths, size):
+    assert lessons.batch_size(lengths) == size
 
 
 def test_text_to_judge_by_is_written_besides():

@@ -18,7 +18,8 @@ PASSES = 3  # times that a text comes: one that comes often is learnt by heart
 RANDOM = 2048  # random inputs, for what reads them and has no data
 CHEAP = 8  # times as many, where they are tokens that nothing has to translate
 TOKENS = 1024  # of a step, about
-BATCH = (4, 64)  # sequences of a step, at least and at most
+PADDED = 4 * TOKENS  # with the padding, at most
+BATCH = (4, 128)  # sequences of a step, at least and at most
 WRITTEN = 256  # texts that are written side by side
 # Set apart to see what training gains: one example of so many, batches at most, and steps of
 # training for each of these batches.
@@ -36,7 +37,7 @@ def lessons(
     """
     length = min(LENGTH, graph.context)
     if data is None and graph.task == "generate":
-        size = batch_size(length)
+        size = batch_size([length])
         count = max(-(-steps * size // PASSES), size)
         starts = progress(range(0, count, WRITTEN))
         rows = [sample(graph, min(WRITTEN, count - i), length, seed + i)[0] for i in starts]
@@ -88,7 +89,7 @@ def parts(
 
 def _most(examples: list[Example], steps: int) -> int:
     """Examples to set apart, at most."""
-    return batch_size(_longest(examples)) * min(max(steps // APART_STEPS, 1), APART_BATCHES)
+    return batch_size(_lengths(examples)) * min(max(steps // APART_STEPS, 1), APART_BATCHES)
 
 
 def set_apart(
@@ -103,13 +104,14 @@ def set_apart(
 
 def side_by_side(torch: Any, examples: list[Example]) -> list[Batch]:
     """All the examples, in batches of about the same size."""
-    count = -(-len(examples) // batch_size(_longest(examples)))
+    count = -(-len(examples) // batch_size(_lengths(examples)))
     return [batch(torch, examples[i::count]) for i in range(count)]
 
 
-def batch_size(longest: int) -> int:
-    """Sequences of a step."""
-    return min(max(TOKENS // longest, BATCH[0]), BATCH[1])
+def batch_size(lengths: list[int]) -> int:
+    """Sequences of a step, of sequences of these lengths."""
+    size = min(TOKENS * len(lengths) // sum(lengths), PADDED // max(lengths))
+    return min(max(size, BATCH[0]), BATCH[1])
 
 
 class Batches:
@@ -119,7 +121,7 @@ class Batches:
         self.torch = torch
         self.examples = examples
         self.rng = np.random.default_rng(seed)
-        self.size = min(batch_size(_longest(examples)), len(examples))
+        self.size = min(batch_size(_lengths(examples)), len(examples))
         self.left: list[int] = []
 
     def next(self) -> Batch:
@@ -149,8 +151,8 @@ def _padded(torch: Any, rows: list[Array]) -> tuple[Any, Any]:
     return padded, None if valid.all() else valid
 
 
-def _longest(examples: list[Example]) -> int:
-    return max(max(len(e.tokens), _length(e.source)) for e in examples)
+def _lengths(examples: list[Example]) -> list[int]:
+    return [max(len(e.tokens), _length(e.source)) for e in examples]
 
 
 def _length(row: Array | None) -> int:
