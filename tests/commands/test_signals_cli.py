@@ -183,8 +183,9 @@ def test_on_a_board(files, capsys, tmp_path, monkeypatch):
         assert "made to classify, not to predict" in refused(
             capsys, "predict", *port, "--model", "signal", "--input", signal_data
         )
+        assert words in refused(capsys, "predict", *port, "--model", "forecast")
         assert "give a TEXT, an --image or an --input, one of them" in refused(
-            capsys, "predict", *port, "--model", "forecast"
+            capsys, "predict", *port, "--model", "forecast", "--image", data, "--input", data
         )
         assert main(["boards", *port]) == 0
         assert "--model forecast --input SIGNAL.csv" in capsys.readouterr().err

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable, Generator
 from typing import Any
 
 from ..errors import Error
 from ..tokenizers.chat import Chat, Message
 from .arguments import check_n
+from .texts import typed
 
 Write = Callable[[str], Generator[str, None, None]]
 """Yields what follows a prompt that has all of its special tokens."""
@@ -44,20 +44,13 @@ def converse(o: argparse.Namespace, meta: dict[str, Any], name: str, write: Writ
     if o.prompt:
         messages.append({"role": "user", "content": o.prompt})
         return _answer(chat, messages, write, not o.json)
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 - lines can be edited
     said = ""
-    while True:
-        try:
-            line = input("> ")
-        except EOFError:
-            print()
-            return said
-        if line.strip():
-            messages.append({"role": "user", "content": line})
-            said = _answer(chat, messages, write, alone=False)
-            messages.append({"role": "assistant", "content": said})
-            print("\n")
+    for line in typed():
+        messages.append({"role": "user", "content": line})
+        said = _answer(chat, messages, write, alone=False)
+        messages.append({"role": "assistant", "content": said})
+        print("\n")
+    return said
 
 
 def _answer(

@@ -125,7 +125,7 @@ def _on_board(o: argparse.Namespace) -> None:
         figures = figures_of(loaded)
         ms = _find(o, there, frames, sound(o.input, heard.rate), **figures)
     if not o.json:
-        print_cost(ms, loaded)
+        print_cost([ms], loaded)
         then(o, _program(o, name))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .arguments import warned
+from .texts import lines
 
 CLASSES = 12  # of a confusion matrix in the terminal
 WIDE, SCREEN = 14, 100  # letters of a column's name, and of a line
@@ -111,13 +112,16 @@ def show_labels(
     o: argparse.Namespace, found: list[tuple[str, int]], shares: list[tuple[str, float]],
     **more: Any,
 ) -> None:  # fmt: skip
-    """Print labels, best first, with their probabilities."""
+    """Print labels, best first, with their probabilities; of many texts, the best of each."""
     if o.json:
         rows = [
             {"label": label, "logit": logit, "probability": share}
             for (label, logit), (_, share) in zip(found, shares, strict=True)
         ]
         show_json({"label": found[0][0], "labels": rows, **more, "warnings": warned(o)})
+        return
+    if lines(o) == "piped":
+        print(f"{shares[0][0]}\t{shares[0][1]:.1%}\t{more.get('prompt', '')}")
         return
     width = max(len(label) for label, _ in found)
     for label, share in shares:
@@ -129,6 +133,8 @@ def show_tags(o: argparse.Namespace, found: list[tuple[str, str, int]], **more: 
     if o.json:
         rows = [{"word": word, "label": label, "logit": n} for word, label, n in found]
         show_json({"words": rows, **more, "warnings": warned(o)})
+    elif lines(o) == "piped":
+        print(*(f"{word}/{label}" for word, label, _ in found))
     elif found:
         print(table((word, label) for word, label, _ in found))
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..boards.board import Board
 from ..boards.replies import Loaded, Stats
 from ..errors import Error
+from ..graph.nodes import Array
 from .arguments import add_beams, add_json, add_place, add_sampling, command, then, warn, warned
 from .chat import add_chat, check_chat, converse
 from .describing import SOUND, in_python
@@ -24,6 +25,14 @@ from .printing import (
     show_tags,
     show_values,
 )
+from .texts import LINES, each_text, lines
+
+# What the commands read, in words.
+_ANY = "a TEXT, an --image or an --input, one of them"
+TEXTS = {
+    "classify": _ANY, "embed": _ANY, "predict": _ANY,
+    "tag": "a TEXT", "translate": "a TEXT", "answer": "a QUESTION",
+}  # fmt: skip
 
 
 def add_commands(commands: Any) -> None:
@@ -62,7 +71,7 @@ def add_commands(commands: Any) -> None:
     ):  # fmt: skip
         p = command(commands, name, _read, text, *examples)
         add_json(p)
-        p.add_argument("text", metavar="TEXT", nargs="?", help="text to read")
+        p.add_argument("text", metavar="TEXT", nargs="?", help=f"text to read{LINES}")
         if name != "tag":
             add_image(p, "")
             add_input(p, "")
@@ -74,7 +83,7 @@ def add_commands(commands: Any) -> None:
         '--model english-french "I am tired."', '--model english-french --beams 4 "I am tired."',
     )  # fmt: skip
     add_json(p)
-    p.add_argument("text", metavar="TEXT", help="text to translate")
+    p.add_argument("text", metavar="TEXT", nargs="?", help=f"text to translate{LINES}")
     add_place(p)
     add_beams(p)
     p.set_defaults(task="translate")
@@ -84,7 +93,9 @@ def add_commands(commands: Any) -> None:
         '--model facts --context "Anna lives in Lyon." "Where does Anna live?"',
     )  # fmt: skip
     add_json(p)
-    p.add_argument("text", metavar="QUESTION", help="question to answer")
+    p.add_argument(
+        "text", metavar="QUESTION", nargs="?", help=f"question to answer{LINES}"
+    )
     p.add_argument(
         "--context", required=True, metavar="TEXT", help="text to find the answer in"
     )
@@ -126,49 +137,66 @@ def _generate(o: argparse.Namespace) -> None:
 def _write(o: argparse.Namespace) -> None:
     with opened(o) as board:
         name, loaded = load_model(board, o)
-        _doubt(board, o, name, o.text, o.context if o.task == "answer" else None)
-        start = time.perf_counter()
-        if o.task == "translate":
-            text = board.translate(name, o.text, o.beams, o.length_penalty)
-        else:
-            text = board.answer(name, o.context, o.text)
-        ms = round(1000 * (time.perf_counter() - start))
-    if o.json:
-        show_json({"text": text, "ms": ms, **figures_of(loaded), "warnings": warned(o)})
-        return
-    print(text)
-    print_cost(ms, loaded)
-    _then(o, loaded, in_python(o.task, name))
+
+        def write(given: str) -> int:
+            _doubt(board, o, name, given, o.context if o.task == "answer" else None)
+            start = time.perf_counter()
+            if o.task == "translate":
+                text = board.translate(name, given, o.beams, o.length_penalty)
+            else:
+                text = board.answer(name, o.context, given)
+            ms = round(1000 * (time.perf_counter() - start))
+            if o.json:
+                figures = {"ms": ms, **figures_of(loaded), "warnings": warned(o)}
+                show_json({"prompt": given, "text": text, **figures})
+            else:
+                print(text)
+            return ms
+
+        ms = each_text(o, o.text, write, TEXTS[o.task])
+    _done(o, loaded, ms, in_python(o.task, name))
 
 
 def _read(o: argparse.Namespace) -> None:
-    if sum(given is not None for given in (o.text, o.image, o.input)) != 1:
-        one = "" if o.task == "tag" else ", an --image or an --input, one of them"
-        raise Error(f"give a TEXT{one}")
+    if sum(given is not None for given in (o.text, o.image, o.input)) > 1:
+        raise Error(f"give {TEXTS[o.task]}")
     with opened(o) as board:
         meta = {}
         if o.input or o.task == "predict":
             meta = told(board, o, o.model or only_model(board))
         name, loaded = load_model(board, o)
-        given = on_board(board, o, name, meta)
-        _doubt(board, o, name, given)
-        start = time.perf_counter()
-        found: Any = getattr(board, o.task)(name, given)
-        ms = round(1000 * (time.perf_counter() - start))
-        figures = {"ms": ms, **figures_of(loaded)}
-        if o.task == "classify":
-            show_labels(o, found, board.probabilities(found), **figures)
-        elif o.task == "embed":
-            show_embedding(o, found, **figures)
-        elif o.task == "predict":
-            show_values(o, found, names(meta, len(found)), **figures)
-        else:
-            show_tags(o, found, **figures)
-    if not o.json:
+        given = on_board(board, o, name, meta)  # which says what is missing
+
+        def read(given: str | Array) -> int:
+            _doubt(board, o, name, given)
+            start = time.perf_counter()
+            found: Any = getattr(board, o.task)(name, given)
+            ms = round(1000 * (time.perf_counter() - start))
+            figures = {"ms": ms, **figures_of(loaded)}
+            if isinstance(given, str):
+                figures = {"prompt": given, **figures}
+            if o.task == "classify":
+                show_labels(o, found, board.probabilities(found), **figures)
+            elif o.task == "embed":
+                show_embedding(o, found, **figures)
+            elif o.task == "predict":
+                show_values(o, found, names(meta, len(found)), **figures)
+            else:
+                show_tags(o, found, **figures)
+            return ms
+
+        given = o.text if isinstance(given, str) else given
+        ms = each_text(o, given, read, TEXTS[o.task])
+    heard = o.input and o.input.lower().endswith(".wav")
+    what = SOUND if heard else "signal" if o.input else "pixels" if o.image else '"a text"'
+    _done(o, loaded, ms, in_python(o.task, name, what))
+
+
+def _done(o: argparse.Namespace, loaded: Loaded, ms: list[int], step: str) -> None:
+    """Say what it took, and how a program does it; not to those who typed, and saw it."""
+    if ms and not o.json and lines(o) != "typed":
         print_cost(ms, loaded)
-        heard = o.input and o.input.lower().endswith(".wav")
-        what = SOUND if heard else "signal" if o.input else "pixels" if o.image else '"a text"'
-        _then(o, loaded, in_python(o.task, name, what))
+        _then(o, loaded, step)
 
 
 def load_model(board: Board, o: argparse.Namespace) -> tuple[str, Loaded]:
@@ -223,10 +251,11 @@ def figures_of(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def print_cost(ms: int, loaded: Loaded) -> None:
-    """Say how long it took, and what the model takes."""
+def print_cost(ms: list[int], loaded: Loaded) -> None:
+    """Say how long it took, each of some, and what the model takes."""
+    each = f"{len(ms):,} texts, each " if len(ms) > 1 else ""
     print(
-        f"\n{ms / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
+        f"\n{each}{sum(ms) / len(ms) / 1000:.2f} s with the cable; {loaded.heap:,} bytes of heap "
         f"({loaded.way}), {loaded.free_heap:,} free",
         file=sys.stderr,
     )

@@ -32,6 +32,7 @@ from .printing import (
     show_values,
     table,
 )
+from .texts import LINES, each_text, lines
 
 if TYPE_CHECKING:
     from ..simulate.evaluation import Scores
@@ -64,7 +65,7 @@ def add_commands(commands: Any) -> None:
     add_image(p, " (instead of --prompt)")
     add_input(p, " (instead of --prompt)")
     p.add_argument("--context", metavar="TEXT", help="text to find the answer in")
-    add_sampling(p, "text to continue, classify or translate; or a question to answer")
+    add_sampling(p, "text to continue, classify or translate; or a question to answer" + LINES)
     add_chat(p)
     add_beams(p)
     add_json(p)
@@ -107,30 +108,41 @@ def _simulate(o: argparse.Namespace) -> None:
     task = sim.model.task
     if task == "answer" and o.context is None:
         raise Error("this model answers questions: give the text with --context")
-    given = of_file(o, sim.model)
+    given: Any = of_file(o, sim.model)
+    if task == "generate" or o.chat or not isinstance(given, str) or given:
+        _run(o, sim, given)
+    else:
+        each_text(o, None, lambda line: _run(o, sim, line), "a --prompt")
+    if lines(o) != "typed":
+        then(o, f"picoformer deploy {o.model}")
+
+
+def _run(o: argparse.Namespace, sim: Simulator, given: Any) -> None:
+    """Print what a model makes of a text, a picture, a signal."""
+    task = sim.model.task
     for doubt in of_input(sim.model, given, o.context if task == "answer" else None):
         warn(o, doubt)
+    more = {"prompt": given} if isinstance(given, str) else {}
     if task == "classify":
         found = sim.classify(given)
-        show_labels(o, found, sim.probabilities(found))
+        show_labels(o, found, sim.probabilities(found), **more)
     elif task == "embed":
-        show_embedding(o, sim.embed(given))
+        show_embedding(o, sim.embed(given), **more)
     elif task == "predict":
-        show_values(o, sim.predict(given), sim.labels)
+        show_values(o, sim.predict(given), sim.labels, **more)
     elif task == "tag":
-        show_tags(o, sim.tag(o.prompt))
+        show_tags(o, sim.tag(given), **more)
     elif task == "generate" or o.chat:
         _generate(o, sim)
     else:
         if task == "translate":
-            text = sim.translate(o.prompt, o.beams, o.length_penalty)
+            text = sim.translate(given, o.beams, o.length_penalty)
         else:
-            text = sim.answer(o.context, o.prompt)
+            text = sim.answer(o.context, given)
         if o.json:
-            show_json({"prompt": o.prompt, "text": text, "warnings": warned(o)})
+            show_json({**more, "text": text, "warnings": warned(o)})
         else:
             print(text)
-    then(o, f"picoformer deploy {o.model}")
 
 
 def _generate(o: argparse.Namespace, sim: Simulator) -> None:
