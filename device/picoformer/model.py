@@ -474,10 +474,8 @@ class Model:
             leave()
             self.cores = 1
         if self._stream:
-            from .stream import end
-
-            end(self._stream)
-            self._stream = None
+            self._stream.close()
+            self._stream = self._run = self._sweep = None  # these hold what it had
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None

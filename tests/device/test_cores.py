@@ -47,7 +47,7 @@ def code(kernel):
 def load(path, **given):
     import picoformer.cores
     picoformer.cores._start = start
-    picoformer.cores._code = code
+    picoformer.cores.code = code
     return Model(path, **given)
 """
 RUN = ONE + """

@@ -39,6 +39,7 @@ class Streaming:
         uc, unicorn = core.uc, core.unicorn
         for page in XIP, DMA:
             uc.mem_map(page, 1 << 12)
+        core.write(XIP + 8, b"\2\0\0\0")  # its FIFO is empty
         for kind, seen, at in (
             (unicorn.UC_HOOK_MEM_WRITE, self._started, COUNT_TRIGGER),
             (unicorn.UC_HOOK_MEM_READ, self._looked, CONTROL),

@@ -1,7 +1,7 @@
 """What rp2040py lacks of the RP2040's XIP stream, and what waits for flash cost on its core.
 
     with RP2040(files) as board:
-        flash = Flash(board, waits=True)    # the pure-Python core; waits=False: any
+        flash = Flash(board, waits=True)
 
 One serial bus reads the flash, a word at a time, in CYCLES_A_WORD. The stream (RP2040 datasheet,
 2.6.3.3) uses it when the processor does not: it fetches STREAM_CTR words from STREAM_ADDR on into
@@ -21,7 +21,7 @@ from typing import Any
 
 from picoformer.boards.emulated.rp2040 import FLASH_BASE
 from tools.emulation.rp2040 import RP2040
-from tools.emulation.xip import Cache
+from tools.emulation.xip import READS, Cache
 
 CYCLES_A_WORD = 45
 FIFO = 2
@@ -42,7 +42,6 @@ class Flash:
         self._chip: Any = board._chip
         self._cycles = cycles
         self._free = 0  # when the bus is
-        self._extra = 0  # cycles that the instruction waits which is being executed
         self.addr = self.ctr = 0
         self.fifo: deque[int] = deque()
         self.streamed = self.misses = self.waited = 0
@@ -54,7 +53,7 @@ class Flash:
             self.watch()
 
     def now(self) -> int:
-        return self._board.cycles + self._extra
+        return self._board.cycles
 
     def advance(self, at: int) -> None:
         """Bring what the stream has brought up to a cycle."""
@@ -105,43 +104,24 @@ class Flash:
         self._free = max(self._free, now) + self._cycles
         self.misses += 1
         self.waited += self._free - now
-        self._extra += self._free - now
+        self._chip.core.cycles += self._free - now
 
     def watch(self) -> None:
         """From now on the core's reads of flash pass through the cache, and wait."""
         chip, cache = self._chip, self.cache
-        core = chip.core
-        end = FLASH_BASE + (1 << 24)
-        deep = 0
+        end = FLASH_BASE + len(chip.flash)
 
         def through(plain: Any) -> Any:
             def read(address: int) -> int:
-                nonlocal deep
-                if FLASH_BASE <= address < end and not deep:
-                    before = sum(cache.misses)
-                    cache.read(address - FLASH_BASE)
-                    if sum(cache.misses) != before:
-                        self._miss()
-                deep += 1
-                try:
-                    value: int = plain(address)
-                    return value
-                finally:
-                    deep -= 1
+                if FLASH_BASE <= address < end and cache.read(address - FLASH_BASE):
+                    self._miss()
+                value: int = plain(address)
+                return value
 
             return read
 
-        for name in "read_uint8", "read_uint16", "read_uint32":
+        for name in READS:
             setattr(chip, name, through(getattr(chip, name)))
-        plain = core.execute_instruction
-
-        def execute() -> int:
-            cycles: int = plain()
-            extra, self._extra = self._extra, 0
-            core.cycles += extra
-            return cycles + extra
-
-        core.execute_instruction = execute
 
 
 class _Part:
