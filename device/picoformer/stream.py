@@ -9,7 +9,7 @@ tools/kernels/thumb/stream.py). Nothing is in flight where Python runs: flash ma
 import sys
 
 from .errors import Error
-from .model import allocate_lock
+from .model import allocate_lock, nothing
 
 XIP = 0x14000000  # its STAT, STREAM_ADDR, STREAM_CTR and STREAM_FIFO lie 8, 20, 24 and 28 bytes on
 _FIFO = 0x50400000
@@ -48,18 +48,13 @@ def channel():
     return taken
 
 
-def _none():
-    pass
-
-
 def guard(model, state):
     """Let a run have the stream for itself, and say what went wrong with it."""
-    release = _none, _lock.release
+    release = nothing, _lock.release
 
     def alone(run):
         def runs(*given):
-            # Ctrl-C may come where Python jumps: nowhere before what is taken is given back.
-            mine = _lock.acquire(0)
+            mine = _lock.acquire(0)  # as Model does
             try:
                 if not mine:
                     raise Error("another model is using the XIP stream: wait for it")
