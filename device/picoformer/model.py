@@ -20,10 +20,6 @@ except ImportError:  # no threads: callbacks, which run from their beginning to 
             self.taken = False
 
 
-def nothing():
-    """Gives back what was not taken."""
-
-
 def _alone(run):
     """A method that nobody else may call while it, or another such method, runs."""
 
@@ -73,7 +69,7 @@ class Model:
         self._f = self._mapped = None
         # Whoever runs the model has it: a callback or a thread would write into the same frames.
         self._lock = allocate_lock()
-        self._release = nothing, self._lock.release
+        self._release = bool, self._lock.release  # of what was not taken, and what was
         try:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:

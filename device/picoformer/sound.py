@@ -4,7 +4,6 @@ from array import array
 
 from .errors import Error
 from .frames import numbers
-from .model import nothing
 
 SPARE = 8  # hops of samples that are kept beside a window
 
@@ -35,7 +34,7 @@ class Features:
 
     def __init__(self, model, lock):
         self._lock = lock
-        self._release = nothing, lock.release
+        self._release = bool, lock.release
         self._table = table = model.sound
         self.rate, self.window, _, self.hop, self.bands = table[:5]
         self.length = model.frames[0]

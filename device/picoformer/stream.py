@@ -7,9 +7,9 @@ tools/kernels/thumb/stream.py). Nothing is in flight where Python runs: flash ma
 """
 
 import sys
+from _thread import allocate_lock
 
 from .errors import Error
-from .model import allocate_lock, nothing
 
 XIP = 0x14000000  # its STAT, STREAM_ADDR, STREAM_CTR and STREAM_FIFO lie 8, 20, 24 and 28 bytes on
 _FIFO = 0x50400000
@@ -50,7 +50,7 @@ def channel():
 
 def guard(model, state):
     """Let a run have the stream for itself, and say what went wrong with it."""
-    release = nothing, _lock.release
+    release = bool, _lock.release
 
     def alone(run):
         def runs(*given):

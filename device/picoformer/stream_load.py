@@ -101,15 +101,9 @@ def start(model, memory, words, home, spare):
     model.weights = "stream"
 
 
-def _share(model, memory, words, home, out, table, ring, front, part):
-    runs = memory[regions.RUNS]
-    at_runs, at_table, at_ring, state = map(address, (runs, table, ring, out))
-    held = {}  # by the first word in flash, and how many
-    used = []  # the kernels, of which only addresses tell
-    ends = []
-    last = want = 0
+def _recorder(out, state):
+    """What writes one record behind the other, and says where each is."""
     k = _STATE
-    back = bytearray(1024)  # for what is small and comes when the copies have taken all
 
     def record(*fields):
         nonlocal k
@@ -118,6 +112,37 @@ def _share(model, memory, words, home, out, table, ring, front, part):
             out[k] = regions.signed(field)
             k += 1
         return at
+
+    return record
+
+
+def _series(steps, first, chunks, state, record, called):
+    """From `first` on, behind what is no assembler, the steps of a part become one.
+
+    chunks: of all its matrices, where they begin and end; () if nothing of them is streamed.
+    """
+    if chunks:
+        steps.insert(first, (kernels.begin, record(state, *chunks)))
+        steps.append((kernels.rest, state))
+    at = 0
+    for kernel, rec in steps[first:]:
+        pair = record(rec, called(kernel))
+        at = at or pair
+    record(0, 0)
+    while len(steps) > first:
+        steps.pop()
+    steps.append((kernels.series, at))
+
+
+def _share(model, memory, words, home, out, table, ring, front, part):
+    runs = memory[regions.RUNS]
+    at_runs, at_table, at_ring, state = map(address, (runs, table, ring, out))
+    held = {}  # by the first word in flash, and how many
+    used = []  # the kernels, of which only addresses tell
+    ends = []
+    last = want = 0
+    record = _recorder(out, state)
+    back = bytearray(1024)  # for what is small and comes when the copies have taken all
 
     def called(kernel):
         if kernel not in used:
@@ -162,18 +187,8 @@ def _share(model, memory, words, home, out, table, ring, front, part):
     back = None  # noqa: F841
     gc.collect()
     for steps, first, begins, last in ends:
-        if last > begins:
-            chunks = at_table + 4 * begins, at_table + 4 * last
-            steps.insert(first, (kernels.begin, record(state, *chunks)))
-            steps.append((kernels.rest, state))
-        at = state + 4 * k
-        for kernel, rec in steps[first:]:
-            record(rec, called(kernel))
-        record(0, 0)
-        # One step for all of them, behind what is no assembler.
-        while len(steps) > first:
-            steps.pop()
-        steps.append((kernels.series, at))
+        chunks = (at_table + 4 * begins, at_table + 4 * last) if last > begins else ()
+        _series(steps, first, chunks, state, record, called)
     memory.append(used)
     taken = channel()
     out[6] = at_ring + front

@@ -236,11 +236,11 @@ def test_ctrl_c_leaves_a_model_free():
     """Whenever it comes: also where a run begins or ends, in between two jumps of Python."""
     with rp2040.RP2040(runtime()) as board:
         board.exec("""
-from picoformer.model import _alone, allocate_lock, nothing
+from picoformer.model import _alone, allocate_lock
 class Model:
     def __init__(self):
         self._lock = allocate_lock()
-        self._release = nothing, self._lock.release
+        self._release = bool, self._lock.release
     run = _alone(lambda self: 1)
 m = Model()
 """)
