@@ -49,19 +49,19 @@ def leave():
 
     pairs.users -= 1
     if pairs.users < 1:
-        at = _address(pairs.box)
+        at = address(pairs.box)
         pairs.box[4] = at
         pairs.pair(at + 16, 0)
         pairs.box = None
 
 
-def _address(words):
+def address(words):
     from uctypes import addressof
 
     return addressof(words)
 
 
-def _code(function):
+def code(function):
     """Where the machine code of a function of assembler begins, as a branch has it."""
     from machine import mem32
 
@@ -84,7 +84,7 @@ def _matrix(words, i, four, runs, home):
     ours = unit * (groups - left)
     skip = (groups - left) * size
     left *= size
-    k = home + words[i + 2] - _address(runs) >> 2
+    k = home + words[i + 2] - address(runs) >> 2
     where = []
     while left:
         n = runs[k + 1]
@@ -149,7 +149,7 @@ def prepare(model, words, runs):
     if not pairs:
         return None
     try:
-        start = _address(words)
+        start = address(words)
         n = len(runs)
         for part in (model._encoder, model._body, model._head):
             for _, record in part:
@@ -182,10 +182,10 @@ def _share(model, runs, words, base, pairs, scores, out):
     both = packed = pairs.pair
     if model.kernels == "dsp":
         from .kernels_dsp_pair import packed
-    start = _address(words)
-    box = regions.signed(_address(pairs.box))
-    at = _address(out)
-    far = regions.signed(_address(scores) - base)
+    start = address(words)
+    box = regions.signed(address(pairs.box))
+    at = address(out)
+    far = regions.signed(address(scores) - base)
     k = 0
     for part in (model._encoder, model._body, model._head):
         for n in range(len(part)):
@@ -206,7 +206,7 @@ def _share(model, runs, words, base, pairs, scores, out):
                 if where:
                     theirs[2] = regions.signed(at + 4 * (j + len(theirs)) - base)
                 ours, behind = regions.signed(record), regions.signed(at + 4 * j)
-                for word in (box, _code(kernel), behind, ours):
+                for word in (box, code(kernel), behind, ours):
                     out[k] = word
                     k += 1
                 for some in half:

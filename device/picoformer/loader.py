@@ -112,7 +112,7 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
 
             start(model, memory, words, model._space - kernels.BIAS, spare)
             start = None
-            regions.forget("stream_load")
+            regions.forget("stream_load", "cores")
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
 

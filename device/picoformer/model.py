@@ -24,11 +24,14 @@ def _alone(run):
     """A method that nobody else may call while it, or another such method, runs."""
 
     def alone(self, *given, **named):
-        self._take()
+        # Ctrl-C comes where Python jumps: nowhere between this and `try`, nor before the release.
+        mine = self._lock.acquire(0)
         try:
+            if not mine:
+                self._busy()
             return run(self, *given, **named)
         finally:
-            self._lock.release()
+            self._release[mine]()
 
     return alone
 
@@ -66,6 +69,7 @@ class Model:
         self._f = self._mapped = None
         # Whoever runs the model has it: a callback or a thread would write into the same frames.
         self._lock = allocate_lock()
+        self._release = bool, self._lock.release  # of what was not taken, and what was
         try:
             f = open(path, "rb")  # noqa: SIM115
         except OSError as e:
@@ -103,9 +107,8 @@ class Model:
     def __exit__(self, *_):
         self.close()
 
-    def _take(self):
-        if not self._lock.acquire(0):
-            raise Error("the model is running: wait for it, or load a second one")
+    def _busy(self):
+        raise Error("the model is running: wait for it, or load a second one")
 
     def _run(self, at, end):
         """Run positions at..end of the tokens, and the head behind the last of them."""
@@ -424,15 +427,15 @@ class Model:
 
         Between two pieces the model is free; whoever runs it then ends this text.
         """
-        acquire = self._lock.acquire
         turn = None
         n = 0
         pieces = []  # and not a name: a text that waits for its reader holds none of them
         last = False
         while not last:
-            if not acquire(0):
-                self._take()  # which says so
+            mine = self._lock.acquire(0)  # as `_alone` does
             try:
+                if not mine:
+                    self._busy()
                 if turn is None:
                     tokens = begin()
                     token = tokens[-1]
@@ -459,7 +462,7 @@ class Model:
                     if rest:
                         pieces.append(rest)
             finally:
-                self._lock.release()
+                self._release[mine]()
             while pieces:
                 yield pieces.pop(0)
 
@@ -474,10 +477,8 @@ class Model:
             leave()
             self.cores = 1
         if self._stream:
-            from .stream import end
-
-            end(self._stream)
-            self._stream = None
+            self._stream.close()
+            self._stream = self._run = self._sweep = None  # these hold what it had
         self._f = self._turn = None
         self._encoder = self._body = self._head = ()
         self._arena = self._space = self._memory = self._pick = self._mapped = None

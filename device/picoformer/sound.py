@@ -34,6 +34,7 @@ class Features:
 
     def __init__(self, model, lock):
         self._lock = lock
+        self._release = bool, lock.release
         self._table = table = model.sound
         self.rate, self.window, _, self.hop, self.bands = table[:5]
         self.length = model.frames[0]
@@ -53,12 +54,14 @@ class Features:
 
     def reset(self):
         """Forget all samples and rows."""
-        self._take()
+        mine = self._lock.acquire(0)  # as Model does
         try:
+            if not mine:
+                self._busy()
             self.rows = self._there = self._slot = 0
             self._begin = self._end = 0  # of the samples that no row has begun with
         finally:
-            self._lock.release()
+            self._release[mine]()
 
     def write(self, samples):
         """Take more samples.
@@ -72,15 +75,16 @@ class Features:
         if n != len(samples):
             samples = array("h", bytes(samples))
         samples = memoryview(samples)
-        self._take()
+        mine = self._lock.acquire(0)
         try:
+            if not mine:
+                self._busy()
             return self._write(samples)
         finally:
-            self._lock.release()
+            self._release[mine]()
 
-    def _take(self):
-        if not self._lock.acquire(0):
-            raise Error("samples are being written: wait for them")
+    def _busy(self):
+        raise Error("samples are being written: wait for them")
 
     def _write(self, samples):
         n = len(samples)

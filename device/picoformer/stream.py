@@ -2,18 +2,25 @@
 
 A core that reads flash stands still for each word that the cache lacks. Here DMA fetches the words
 of the next matrices into a ring in RAM, while the core computes with those that came before (see
-tools/kernels/thumb/stream.py). Nothing is in flight between two calls: flash may be written to.
+tools/kernels/thumb/stream.py). Nothing is in flight where Python runs: flash may be written to.
 **Nobody has tried this on silicon**, so what comes first is compared when a model is loaded.
 """
 
 import sys
+from _thread import allocate_lock
 
 from .errors import Error
 
 XIP = 0x14000000  # its STAT, STREAM_ADDR, STREAM_CTR and STREAM_FIFO lie 8, 20, 24 and 28 bytes on
 _FIFO = 0x50400000
 _DREQ = 37
-BROKEN = "the XIP stream does not bring the weights: load the model without weights='stream'"
+_FAULT = 11  # of a model's state
+_lock = allocate_lock()  # there is one stream for all models
+SAID = (  # by the fault
+    None,
+    "the XIP stream does not bring the weights: load the model without weights='stream'",
+    "something else uses the XIP stream: end that, or leave weights='stream' out",
+)
 
 
 def able(kernels, cores):
@@ -31,7 +38,7 @@ def channel():
     from rp2 import DMA
 
     if mem32[XIP + 24] or not mem32[XIP + 8] & 2:
-        raise Error("something else uses the XIP stream: end that, or leave weights='stream' out")
+        raise Error(SAID[2])
     try:
         taken = DMA()
     except OSError:
@@ -41,35 +48,24 @@ def channel():
     return taken
 
 
-def end(taken):
-    """Give the channel back. What is in flight, which only a fault leaves, ends before."""
-    from machine import mem32
+def guard(model, state):
+    """Let a run have the stream for itself, and say what went wrong with it."""
+    release = bool, _lock.release
 
-    mem32[XIP + 24] = 0
-    taken.active(0)
-    while not mem32[XIP + 8] & 2:
-        mem32[XIP + 28]  # its FIFO holds two words
-    taken.close()
+    def alone(run):
+        def runs(*given):
+            mine = _lock.acquire(0)  # as Model does
+            try:
+                if not mine:
+                    raise Error("another model is using the XIP stream: wait for it")
+                state[_FAULT] = 0
+                run(*given)
+            finally:
+                release[mine]()
+                model._filled *= state[_FAULT] == 0
+            if state[_FAULT]:
+                raise Error(SAID[state[_FAULT]])
 
+        return runs
 
-def guard(model, rest, state):
-    """Let a run end with nothing in flight, however it ends."""
-    run, sweep = model._run, model._sweep
-
-    def ended():
-        if rest(state, 0):
-            raise Error(BROKEN)
-
-    def runs(at, end):
-        try:
-            run(at, end)
-        finally:
-            ended()
-
-    def sweeps(tokens, types=None, steps=None):
-        try:
-            sweep(tokens, types, steps)
-        finally:
-            ended()
-
-    model._run, model._sweep = runs, sweeps
+    model._run, model._sweep = alone(model._run), alone(model._sweep)

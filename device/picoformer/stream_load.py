@@ -1,7 +1,8 @@
 """What only loading needs of weights by an RP2040's XIP stream (see stream.py).
 
 A linear becomes `streamed`, an attend `repeated`, with records of their own; `begin` stands in
-front of the first one. What the heap can spare holds a part of each matrix for good.
+front of the first one, `rest` behind the last one, and all are one `series`. What the heap can
+spare holds a part of each matrix for good.
 """
 
 import gc
@@ -9,37 +10,27 @@ from array import array
 
 from . import kernels_stream as kernels
 from . import regions
+from .cores import address, code
 from .errors import Error, free
-from .stream import BROKEN, XIP, channel, end, guard
+from .stream import SAID, XIP, channel, guard
 
 _ATTEND = 5
 _HEADS = 4, _ATTEND  # head by head
 _WHOLE = 2, 6, 8, 9  # norm, gate, layernorm, bias: they take long enough for a chunk to come
 _LINEAR = 3, 10  # of 8 bits, of 4
+_WINDOWS = 12  # no assembler; it comes first
 _DMA = 0x50000000  # 64 bytes a channel
 _BACK, _LEAST = 10240, 4096  # bytes of heap that loading gives back, and what it needs here
 _RING = 8192
 _CHUNK = 2048  # bytes in flight at once, at most, and taken at once
 _STATE = 14  # words
 _RECORD, _OTHER = 9, 8
-
-
-def _address(words):
-    from uctypes import addressof
-
-    return addressof(words)
-
-
-def _code(function):
-    """Where the machine code of a function of assembler begins, as a branch has it."""
-    from machine import mem32
-
-    return mem32[id(function) + 8] | 1
+_PART = 3 + 2 * 3  # the record of a part's `begin`, and in its series that, `rest` and the end
 
 
 def _steps(model, words):
     """(part, place in it, operation, where its fields begin in the words) of each step."""
-    start = _address(words)
+    start = address(words)
     for part in (model._encoder, model._body, model._head):
         for n in range(len(part)):
             i = part[n][1] - start >> 2
@@ -76,10 +67,11 @@ def start(model, memory, words, home, spare):
     """Let a model's matrices be streamed. home: what operands count from; see loader."""
     runs = memory[regions.RUNS]
     gc.collect()
-    at = _address(runs)
+    at = address(runs)
     total = longest = chunks = matrices = 0
-    n = 6  # words of what begins an encoder, and a body with its head
+    n = 3 * _PART
     for _, _, op, i in _steps(model, words):
+        n += 2
         if op in _LINEAR:
             groups, size, _ = _matrix(words, i)
             total += groups * size
@@ -109,21 +101,9 @@ def start(model, memory, words, home, spare):
     model.weights = "stream"
 
 
-def _share(model, memory, words, home, out, table, ring, front, part):
-    runs = memory[regions.RUNS]
-    at_runs, at_table, at_ring, state = map(_address, (runs, table, ring, out))
-    held = {}  # by the first word in flash, and how many
+def _recorder(out, state):
+    """What writes one record behind the other, and says where each is."""
     k = _STATE
-    last = want = first = 0
-    begins = []
-    rest = bytearray(1024)  # for what is small and comes when the copies have taken all
-
-    def began(steps):
-        # Whoever reads groups of positions fetches for the head behind each: there is time for it.
-        nonlocal first
-        if steps and last > first:
-            begins.append((steps, record(state, at_table + 4 * first, at_table + 4 * last)))
-        first = last
 
     def record(*fields):
         nonlocal k
@@ -133,15 +113,51 @@ def _share(model, memory, words, home, out, table, ring, front, part):
             k += 1
         return at
 
+    return record
+
+
+def _series(steps, first, chunks, state, record, called):
+    """From `first` on, behind what is no assembler, the steps of a part become one.
+
+    chunks: of all its matrices, where they begin and end; () if nothing of them is streamed.
+    """
+    if chunks:
+        steps.insert(first, (kernels.begin, record(state, *chunks)))
+        steps.append((kernels.rest, state))
+    at = 0
+    for kernel, rec in steps[first:]:
+        pair = record(rec, called(kernel))
+        at = at or pair
+    record(0, 0)
+    while len(steps) > first:
+        steps.pop()
+    steps.append((kernels.series, at))
+
+
+def _share(model, memory, words, home, out, table, ring, front, part):
+    runs = memory[regions.RUNS]
+    at_runs, at_table, at_ring, state = map(address, (runs, table, ring, out))
+    held = {}  # by the first word in flash, and how many
+    used = []  # the kernels, of which only addresses tell
+    ends = []
+    last = want = 0
+    record = _recorder(out, state)
+    back = bytearray(1024)  # for what is small and comes when the copies have taken all
+
+    def called(kernel):
+        if kernel not in used:
+            used.append(kernel)
+        return code(kernel)
+
     for steps, n, op, i in _steps(model, words):
-        if not n and steps is model._body:
-            began(model._encoder)
+        if not n:
+            ends.append([steps, int(op == _WINDOWS), last, 0])
         kernel, rec = steps[n]
         if op in _HEADS or op in _WHOLE:
             times = 1, 1, 0, 0, 0
             if op in _HEADS:
                 times = _heads(words, i, op == _ATTEND, model.context)
-            steps[n] = kernels.repeated, record(state, _code(kernel), rec, *times)
+            steps[n] = kernels.repeated, record(state, called(kernel), rec, *times)
         elif op in _LINEAR:
             groups, size, unit = _matrix(words, i)
             j = home + words[i + 2] - at_runs >> 2
@@ -158,32 +174,34 @@ def _share(model, memory, words, home, out, table, ring, front, part):
                 except MemoryError:
                     keep = 0
             last = _split(runs, j, home, groups * size, keep * size, block, table, last)
-            where = _address(block) if keep else 0
+            where = address(block) if keep else 0
             total = words[i + 9]
             rows = min(unit * keep, total)
             words[i + 2] = regions.signed(state + 4 * (_STATE - 2) - home)
             most = max(_CHUNK, 4 * size)
             steps[n] = (
                 kernels.streamed,
-                record(state, _code(kernel), rec, 4 * size, unit, total, where, rows, most),
+                record(state, called(kernel), rec, 4 * size, unit, total, where, rows, most),
             )
-    rest = None  # noqa: F841
+        ends[-1][3] = last
+    back = None  # noqa: F841
     gc.collect()
-    began(model._body)
-    for steps, at in begins:
-        steps.insert(0, (kernels.begin, at))
+    for steps, first, begins, last in ends:
+        chunks = (at_table + 4 * begins, at_table + 4 * last) if last > begins else ()
+        _series(steps, first, chunks, state, record, called)
+    memory.append(used)
     taken = channel()
     out[6] = at_ring + front
     out[7] = at_ring + len(ring)
     out[9] = _DMA + 64 * taken.channel
     out[10] = XIP
-    try:
-        if last:
+    if last:
+        try:
             _prove(out, table, state)
-    except Error:
-        end(taken)
-        raise
-    guard(model, kernels.rest, state)
+        except Error:
+            taken.close()
+            raise
+    guard(model, out)
     model._stream = taken
 
 
@@ -222,12 +240,11 @@ def _prove(out, table, state):
     """Let the first chunk come, and compare it. Raises Error."""
     from uctypes import bytearray_at
 
-    first = array("i", (state, _address(table), _address(table) + 8))
-    kernels.begin(_address(first), 0)
-    if (
-        kernels.rest(state, 0)
-        or bytearray_at(out[6], table[1]) != bytearray_at(table[0], table[1])
-    ):
-        raise Error(BROKEN)
-
-
+    begun = array("i", (state, address(table), address(table) + 8))
+    steps = address(begun), code(kernels.begin), state, code(kernels.rest), 0, 0
+    steps = array("i", map(regions.signed, steps))
+    kernels.series(address(steps), 0)
+    # What came lies where the ring begins.
+    same = bytearray_at(out[6], table[1]) == bytearray_at(table[0], table[1])
+    if out[11] or not same:
+        raise Error(SAID[out[11] or 1])

@@ -242,7 +242,7 @@ def test_the_board_in_other_pages(unix, own, name):
 
 def test_callers_in_the_guide(unix, own):
     first, second = example("product.md", "Callbacks, threads and asyncio", own)
-    said = unix(first + "tick(0)\nmodel._take()\ntick(0)\n")
+    said = unix(first + "tick(0)\nmodel._lock.acquire(0)\ntick(0)\n")
     assert said.startswith("('PlayMusic', ") and "\nbusy: the model is running" in said
     said = unix(second)
     assert said.count("*") == 5 and "*" not in said[-20:], said

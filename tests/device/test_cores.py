@@ -10,7 +10,7 @@ import pytest
 import models
 from cores import CODE, DEVICE, KERNELS, MODELS, RAM, STACK, Memory
 from emulatedmodel import BIAS
-from records import packed
+from records import product
 from turns import some
 
 # A pair of cores that are one: the halves of a step, the other core's first, then in turns.
@@ -47,7 +47,7 @@ def code(kernel):
 def load(path, **given):
     import picoformer.cores
     picoformer.cores._start = start
-    picoformer.cores._code = code
+    picoformer.cores.code = code
     return Model(path, **given)
 """
 RUN = ONE + """
@@ -233,16 +233,8 @@ def test_both_cores_leave_what_one_leaves(family, late):
     rng = np.random.default_rng(late)
     for cols, total in (9, 1), (24, 2):
         groups, ours = 5, 3
-        rows = 4 * groups
         memory = Memory(rng)
-        stride = 1 + 4 + cols + rows
-        frames = rng.integers(-(1 << 20), 1 << 20, (total, stride))
-        x = rng.integers(-2047, 2048, (total, cols))
-        frames[:, 1:5] = np.stack([np.full(total, 9000), -x[:, 0] % 3, x.sum(1), x[:, 0]], 1)
-        frames[:, 5 : 5 + cols] = x
-        arena = memory.put([0, total, 32, stride, *[0] * 12, *frames.reshape(-1)])
-        q, m = rng.integers(-127, 128, (rows, cols)), rng.integers(1, 1 << 15, rows)
-        words = packed(q, m)
+        arena, stride, words = product(memory, rng, cols, groups, total)
         records = []
         for start, end, out in (0, groups, 0), (0, ours, 0), (ours, groups, 16 * ours):
             run = memory.put(words[start:end].reshape(-1)) - arena + BIAS

@@ -1,6 +1,6 @@
 """Weights by the XIP stream: the machine code on an emulated core, with registers that are faked.
 
-How it goes on a board, as an emulator has it: tests/tools/test_stream.py.
+How it goes on a board, as an emulator has it: tests/tools/test_stream_model.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pytest
 
 from cores import CODE, KERNELS, MODELS, Memory
 from emulatedmodel import BIAS
-from records import BITS, cached, header, packed, powers, rotations
+from records import BITS, cached, header, powers, product, rotations
 from tools.kernels.thumb.stream import STATE
 
 FLASH = CODE + (3 << 15)  # behind what the core has in it
@@ -39,19 +39,20 @@ class Streaming:
         uc, unicorn = core.uc, core.unicorn
         for page in XIP, DMA:
             uc.mem_map(page, 1 << 12)
+        core.write(XIP + 8, b"\2\0\0\0")  # its FIFO is empty
         for kind, seen, at in (
             (unicorn.UC_HOOK_MEM_WRITE, self._started, COUNT_TRIGGER),
             (unicorn.UC_HOOK_MEM_READ, self._looked, CONTROL),
         ):
             uc.hook_add(kind, seen, None, at, at + 3)
 
-    def _word(self, address: int) -> int:
+    def word(self, address: int) -> int:
         return int.from_bytes(self.core.read(address, 4), "little")
 
     def _started(self, _uc, _kind, _address, _size, value: int, _data) -> None:
         assert self.chunk is None, "a chunk is started while another one is in flight"
-        self.chunk = self._word(STREAM_ADDR), self._word(WRITE), value
-        assert self._word(STREAM_CTR) == value > 0
+        self.chunk = self.word(STREAM_ADDR), self.word(WRITE), value
+        assert self.word(STREAM_CTR) == value > 0
         self.chunks.append(self.chunk)
         self.left = self.slow or 0
         self._count(value)
@@ -89,15 +90,7 @@ def test_a_streamed_matrix_is_the_whole():
         board = Streaming(slow)
         core = board.core
         memory = Memory(rng)
-        rows = 4 * groups
-        stride = 1 + 4 + cols + rows
-        frames = rng.integers(-(1 << 20), 1 << 20, (total, stride))
-        x = rng.integers(-2047, 2048, (total, cols))
-        frames[:, 1:5] = np.stack([np.full(total, 9000), -x[:, 0] % 3, x.sum(1), x[:, 0]], 1)
-        frames[:, 5 : 5 + cols] = x
-        arena = memory.put([0, total, 32, stride, *[0] * 12, *frames.reshape(-1)])
-        q, m = rng.integers(-127, 128, (rows, cols)), rng.integers(1, 1 << 15, rows)
-        w = packed(q, m)
+        arena, stride, w = product(memory, rng, cols, groups, total)
         size = w.size // groups
         flat = w.reshape(-1)
         core.write(FLASH, (flat & 0xFFFFFFFF).astype(np.uint32).tobytes())
@@ -196,11 +189,8 @@ def cache_words(heads: int, size: int, context: int, bits: tuple[int, int]) -> i
     return sum(cached(heads, size, context, bits)) + heads * context
 
 
-def test_what_does_not_come_is_a_fault():
-    rng = np.random.default_rng(1)
-    board = Streaming(None)
-    core = board.core
-    core.seconds = 120
+def waiting(board: Streaming, rng) -> tuple[Memory, int, int, int]:
+    """A core that is to fetch two chunks: its arena, its state, the record of `begin`."""
     memory = Memory(rng)
     arena = memory.put([0, 1, 32, 40, *[0] * 52])
     state = memory.put([0] * len(AT))
@@ -208,10 +198,81 @@ def test_what_does_not_come_is_a_fault():
     memory.set(state + AT["ring"], [ring + 64, ring + 256])
     memory.set(state + AT["channel"], [REGISTERS, XIP])
     table = memory.put([FLASH, 40, FLASH + 40, 40])
-    begin = memory.put([state, table, table + 16])
+    return memory, arena, state, memory.put([state, table, table + 16])
+
+
+def test_what_does_not_come_is_a_fault():
+    board = Streaming(None)
+    core = board.core
+    core.seconds = 120
+    memory, arena, state, begin = waiting(board, np.random.default_rng(1))
     memory.words[:] = core.call("begin", memory, begin, arena)
     record = memory.put([0] * 10)
     step = memory.put([state, core.at["linear"] | 1, record, 40, 1, 2, 0, 0, 64])
     left = core.call("streamed", memory, step, arena)
-    assert left[memory.index(state + AT["fault"])] == 1
+    fault = memory.index(state + AT["fault"])
+    assert left[fault] == 1
     assert len(board.chunks) == 1
+    # What is in flight is stopped then.
+    memory.words[:] = left
+    left = core.call("rest", memory, state, arena)
+    assert left[fault] == 1
+    assert left[memory.index(state + AT["flight"])] == 0
+    assert board.word(STREAM_CTR) == 0
+    assert board.word(DMA + 0x444) == 1 << CHANNEL
+
+
+@pytest.mark.parametrize(
+    "control, left", [(0xE1000000, 0), (0xE0000000, 0), (0, 3)],
+    ids=["an error", "an error, at its end", "stopped"],
+)  # fmt: skip
+def test_a_channel_that_fails(control, left):
+    board = Streaming(None)
+    core = board.core
+    memory, arena, state, begin = waiting(board, np.random.default_rng(1))
+    memory.words[:] = core.call("begin", memory, begin, arena)
+    core.write(CONTROL, control.to_bytes(4, "little"))
+    core.write(COUNT, left.to_bytes(4, "little"))
+    after = core.call("rest", memory, state, arena)
+    assert after[memory.index(state + AT["fault"])] == 1
+    assert board.word(DMA + 0x444) == 1 << CHANNEL
+    assert board.word(REGISTERS + 16) & 3 << 29 == 3 << 29, "its errors are not written off"
+
+
+@pytest.mark.parametrize(
+    "register, value", [(STREAM_CTR, 5), (XIP + 8, 1), (XIP + 8, 4), (CONTROL, BUSY)]
+)
+def test_what_somebody_else_uses_is_left_alone(register, value):
+    board = Streaming(0)
+    core = board.core
+    memory, arena, state, begin = waiting(board, np.random.default_rng(1))
+    core.write(register, value.to_bytes(4, "little"))
+    memory.words[:] = core.call("begin", memory, begin, arena)
+    assert memory.words[memory.index(state + AT["fault"])] == 2
+    core.call("rest", memory, state, arena)
+    assert not board.chunks
+    assert board.word(register) == value
+
+
+def test_steps_in_a_series():
+    """Each has its record and the arena."""
+    board = Streaming(0)
+    core = board.core
+    memory = Memory(np.random.default_rng(2))
+    arena = memory.put([0, 1, 32, 12, *[0] * 12, *range(12)])
+    runs = [memory.put([memory.put([n]) - arena + BIAS, 1]) - arena + BIAS for n in (1, 10)]
+    adds = [memory.put([4 * 17 + BIAS, run, 1, 0]) for run in runs]
+    bias = core.at["bias"] | 1
+    each = memory.put([adds[0], bias, adds[1], bias, 0, 0])
+    one = memory.put([adds[0], bias, 0, 0])
+    before = memory.words.copy()
+    core.call("series", memory, memory.put([0, 0]), arena)
+    for series, records in (one, adds[:1]), (each, adds):
+        memory.words[: len(before)] = before
+        for record in records:
+            memory.words[:] = core.call("bias", memory, record, arena)
+        expected = memory.words.copy()
+        memory.words[: len(before)] = before
+        got = core.call("series", memory, series, arena)
+        at = memory.index(arena)
+        assert got[at : at + 28].tolist() == expected[at : at + 28].tolist()

@@ -232,6 +232,41 @@ def test_kernels_agree_on_extreme_values(bench, name, kernels):
     assert said == f"{sorted({s.op for s in getattr(bench, name).model.steps})}\n"
 
 
+def test_ctrl_c_leaves_a_model_free():
+    """Whenever it comes: also where a run begins or ends, in between two jumps of Python."""
+    with rp2040.RP2040(runtime()) as board:
+        board.exec("""
+from picoformer.model import _alone, allocate_lock
+class Model:
+    def __init__(self):
+        self._lock = allocate_lock()
+        self._release = bool, self._lock.release
+    run = _alone(lambda self: 1)
+m = Model()
+""")
+        sent = 0
+
+        def interrupt(value: int) -> None:
+            nonlocal sent
+            sent += value == 0
+            if value == 0:
+                board.send(b"\x03")
+
+        board.mark_hook = interrupt
+        for wait in range(24):
+            with pytest.raises(BoardError, match="KeyboardInterrupt"):
+                board.exec(f"""
+import machine
+machine.mem32[{rp2040.CYCLES}] = 0
+for i in range({wait}):
+    pass
+while True:
+    m.run()
+""")
+            assert board.exec("print(m.run())") == "1\n"
+        assert sent == 24
+
+
 @pytest.mark.slow
 def test_a_hundred_models_one_after_the_other(tmp_path):
     """Different models, loaded, used and closed in turn, with few bytes more than the largest

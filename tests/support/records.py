@@ -93,6 +93,22 @@ def linear(
     check(memory, left, expected)
 
 
+def product(
+    memory: Memory, rng: np.random.Generator, cols: int, groups: int, total: int
+) -> tuple[int, int, np.ndarray]:
+    """For a linear of assembler: an arena with vectors at word 17 of each frame, results behind
+    them; the words of a frame; a matrix, row group by row group."""
+    rows = 4 * groups
+    stride = 1 + 4 + cols + rows
+    frames = rng.integers(-(1 << 20), 1 << 20, (total, stride))
+    x = rng.integers(-2047, 2048, (total, cols))
+    frames[:, 1:5] = np.stack([np.full(total, 9000), -x[:, 0] % 3, x.sum(1), x[:, 0]], 1)
+    frames[:, 5 : 5 + cols] = x
+    arena = memory.put([0, total, 32, stride, *[0] * 12, *frames.reshape(-1)])
+    q, m = rng.integers(-127, 128, (rows, cols)), rng.integers(1, 1 << 15, rows)
+    return arena, stride, packed(q, m)
+
+
 def like_portable(
     cpu: Core, rng: np.random.Generator, name: str, record: list[int], arena: list[int],
     tables: np.ndarray | list[int] = (), cache: np.ndarray | list[int] = (),

@@ -10,15 +10,12 @@ A miss reads 4 bytes by the command that the firmware's second boot stage sets u
 in the official image these are 40 cycles of the processor, the least a miss can cost; some 50 were
 measured on silicon (oberon-rtk.org/description/flash-memory: about 400 ns a load). See
 docs/speed.md.
-
-It needs the emulator's pure-Python core, and so takes a minute or two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -65,7 +62,6 @@ def run() -> None:
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
     checked()
-    os.environ["RP2040PY_SKIP_CYTHON"] = "1"  # the compiled core's loads cannot be watched
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = convert(o.checkpoint, folder / "model.pft", context=o.context, **bits(o))

@@ -453,12 +453,12 @@ stories260K with keys of 8 bits and a context of {context} on the emulated Pico:
 
 Each word of the flash takes {cycles} cycles, for a miss of the processor and for the stream. A
 miss goes first, but does not break off a word that is on its way. `tools/emulation/stream.py` is
-that model, and says what else it assumes. To save time, these figures come from the emulator's
-compiled core with a hook in its reads of flash. The command below takes the pure-Python core,
-which is meant to give the same and takes far longer.
+that model, and says what else it assumes. Each of the first two commands takes three minutes of a
+PC's processor.
 
-    python -m tools.benchmarks.stream stories260K.bin --key-bits 8 --json > stream.json
-    python -m tools.benchmarks.documents --stream stream.json
+    python -m tools.benchmarks.stream stories260K.bin --key-bits 8 --json > 8.json
+    python -m tools.benchmarks.stream stories260K.bin --key-bits 8 --weight-bits 4 --json > 4.json
+    python -m tools.benchmarks.documents --stream 8.json 4.json
 
 """
 

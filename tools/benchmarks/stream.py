@@ -7,14 +7,13 @@ SOURCE, a checkpoint that generates, runs on an emulated Pico whose flash takes 
 (tools/emulation/stream.py says what is assumed): its weights used where they lie, copied to RAM as
 far as --spare bytes of the heap stay free, and streamed. A prompt of --prompt tokens is read, then
 --tokens are written, with their text; both have to be the simulator's. **None of this was measured
-on silicon.** It needs the emulator's pure-Python core, and so takes some minutes a way.
+on silicon.** It takes a minute a way; tools/emulation/rp2040.py says how to make the emulator faster.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -129,7 +128,6 @@ def run() -> None:
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
     checked()
-    os.environ["RP2040PY_SKIP_CYTHON"] = "1"  # the compiled core's loads cannot be watched
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.pft")

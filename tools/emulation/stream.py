@@ -1,7 +1,7 @@
 """What rp2040py lacks of the RP2040's XIP stream, and what waits for flash cost on its core.
 
     with RP2040(files) as board:
-        flash = Flash(board, waits=True)    # the pure-Python core; waits=False: any
+        flash = Flash(board, waits=True)
 
 One serial bus reads the flash, a word at a time, in CYCLES_A_WORD. The stream (RP2040 datasheet,
 2.6.3.3) uses it when the processor does not: it fetches STREAM_CTR words from STREAM_ADDR on into
@@ -21,45 +21,61 @@ from typing import Any
 
 from picoformer.boards.emulated.rp2040 import FLASH_BASE
 from tools.emulation.rp2040 import RP2040
-from tools.emulation.xip import Cache
+from tools.emulation.xip import READS, Cache
 
 CYCLES_A_WORD = 45
 FIFO = 2
 DREQ = 37
-XIP_CTRL, XIP_AUX, DMA = 0x14000, 0x50400, 0x50000  # keys of the emulator's peripherals
+XIP_CTRL, XIP_AUX, DMA, SSI = 0x14000, 0x50400, 0x50000, 0x18000  # keys of peripherals
 STAT, STREAM_ADDR, STREAM_CTR, STREAM_FIFO = 0x08, 0x14, 0x18, 0x1C
 FLUSH_READY, FIFO_EMPTY, FIFO_FULL = 1, 2, 4
+AHB_ERROR, ITS_KINDS = 1 << 31, 3 << 29  # of a channel
 
 
 class Flash:
     """The bus to the flash of a board, and what goes over it.
 
     streamed: words of the stream so far; misses, waited: of the processor, and its cycles.
+    clashes: how often somebody wrote to the flash chip while it was being streamed, which a real
+    one would not survive.
     """
 
     def __init__(self, board: RP2040, waits: bool, cycles: int = CYCLES_A_WORD) -> None:
         self._board = board
         self._chip: Any = board._chip
+        self._content = self._chip.flash
         self._cycles = cycles
         self._free = 0  # when the bus is
-        self._extra = 0  # cycles that the instruction waits which is being executed
         self.addr = self.ctr = 0
         self.fifo: deque[int] = deque()
-        self.streamed = self.misses = self.waited = 0
+        self.streamed = self.misses = self.waited = self.clashes = 0
         peripherals = self._chip.peripherals
-        for key, made in (XIP_CTRL, _Control), (XIP_AUX, _Port), (DMA, _Channels):
+        parts = (XIP_CTRL, _Control), (XIP_AUX, _Port), (DMA, _Channels), (SSI, _Chip)
+        for key, made in parts:
             peripherals[key] = made(self, peripherals.get(key))
         self.cache = Cache()
         if waits:
             self.watch()
 
     def now(self) -> int:
-        return self._board.cycles + self._extra
+        return self._board.cycles
+
+    @property
+    def active(self) -> list[Any]:
+        """The channels that wait for words of the stream."""
+        return [c for c in self._chip.dma.channels if c.treq == DREQ and c.active]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight."""
+        self.advance(self.now())
+        return not (self.ctr or self.fifo or self.active)
 
     def advance(self, at: int) -> None:
         """Bring what the stream has brought up to a cycle."""
         full = len(self.fifo) == FIFO
-        self._deliver()
+        if self.fifo:
+            self._deliver()
         if full and len(self.fifo) < FIFO:
             self._free = max(self._free, at)  # it stood still until now
         while self.ctr and len(self.fifo) < FIFO and self._free + self._cycles <= at:
@@ -67,17 +83,16 @@ class Flash:
 
     def _word(self) -> None:
         self._free += self._cycles
-        chip = self._chip
         offset = self.addr & 0xFFFFFF
-        self.fifo.append(int.from_bytes(chip.flash[offset : offset + 4], "little"))
+        self.fifo.append(int.from_bytes(self._content[offset : offset + 4], "little"))
         self.addr += 4
         self.ctr -= 1
         self.streamed += 1
         self._deliver()
 
     def _deliver(self) -> None:
-        for channel in self._chip.dma.channels:
-            while self.fifo and channel.treq == DREQ and channel.active:
+        for channel in self.active:
+            while self.fifo and channel.active:
                 before = len(self.fifo)
                 channel.transfer()
                 if len(self.fifo) == before:
@@ -105,43 +120,24 @@ class Flash:
         self._free = max(self._free, now) + self._cycles
         self.misses += 1
         self.waited += self._free - now
-        self._extra += self._free - now
+        self._chip.core.cycles += self._free - now
 
     def watch(self) -> None:
         """From now on the core's reads of flash pass through the cache, and wait."""
         chip, cache = self._chip, self.cache
-        core = chip.core
-        end = FLASH_BASE + (1 << 24)
-        deep = 0
+        end = FLASH_BASE + len(chip.flash)
 
         def through(plain: Any) -> Any:
             def read(address: int) -> int:
-                nonlocal deep
-                if FLASH_BASE <= address < end and not deep:
-                    before = sum(cache.misses)
-                    cache.read(address - FLASH_BASE)
-                    if sum(cache.misses) != before:
-                        self._miss()
-                deep += 1
-                try:
-                    value: int = plain(address)
-                    return value
-                finally:
-                    deep -= 1
+                if FLASH_BASE <= address < end and cache.read(address - FLASH_BASE):
+                    self._miss()
+                value: int = plain(address)
+                return value
 
             return read
 
-        for name in "read_uint8", "read_uint16", "read_uint32":
+        for name in READS:
             setattr(chip, name, through(getattr(chip, name)))
-        plain = core.execute_instruction
-
-        def execute() -> int:
-            cycles: int = plain()
-            extra, self._extra = self._extra, 0
-            core.cycles += extra
-            return cycles + extra
-
-        core.execute_instruction = execute
 
 
 class _Part:
@@ -217,4 +213,15 @@ class _Channels(_Part):
 
     def write_uint32_atomic(self, offset: int, value: int, atomic_type: int) -> None:
         self.flash.advance(self.flash.now())
+        self.plain.write_uint32_atomic(offset, value, atomic_type)
+        for channel in self.plain.channels:
+            if not channel._ctrl & ITS_KINDS:
+                channel._ctrl &= ~AHB_ERROR
+
+
+class _Chip(_Part):
+    """The serial port by which the flash is written to."""
+
+    def write_uint32_atomic(self, offset: int, value: int, atomic_type: int) -> None:
+        self.flash.clashes += not self.flash.idle
         self.plain.write_uint32_atomic(offset, value, atomic_type)

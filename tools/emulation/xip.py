@@ -16,6 +16,7 @@ from picoformer.boards.emulated.rp2040 import FLASH_BASE, FS_OFFSET
 from tools.emulation.rp2040 import RP2040
 
 SETS = 1024
+READS = "read_uint8", "read_uint16", "read_uint32"  # of a chip, by which its core reads
 
 
 class Cache:
@@ -30,8 +31,8 @@ class Cache:
         self.reads = [0, 0]  # firmware, files
         self.misses = [0, 0]
 
-    def read(self, offset: int) -> None:
-        """One read at a byte offset of the flash."""
+    def read(self, offset: int) -> bool:
+        """One read at a byte offset of the flash: whether it misses."""
         files = int(offset >= FS_OFFSET)
         self.reads[files] += 1
         line = offset >> 3
@@ -42,9 +43,11 @@ class Cache:
             if ways[0][0] != line:
                 ways[0][0] = line
                 ways[0][1] = 0
-        if not ways[0][1] & half:
-            ways[0][1] |= half
-            self.misses[files] += 1
+        if ways[0][1] & half:
+            return False
+        ways[0][1] |= half
+        self.misses[files] += 1
+        return True
 
 
 def watch(board: RP2040, cache: Cache) -> Callable[[int], None]:

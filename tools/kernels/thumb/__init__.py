@@ -17,7 +17,7 @@ from .sample import sample
 from .small import bias, pool
 from .sound import logmel
 from .store import store
-from .stream import begin, repeated, rest, streamed
+from .stream import begin, repeated, rest, series, streamed
 
 HEAD = '''"""Kernels for every Cortex-M; see tools/kernels.
 
@@ -30,7 +30,7 @@ BEHIND = "\n\nBIAS = 0x20000000\nlayernorm = norm\n"
 PLACES = {  # the modules of those that not every model needs
     "linear4": "kernels_thumb4", "embed4": "kernels_thumb4",
     "pair": "kernels_pair", "worker": "kernels_pair", "logmel": "kernels_thumb_sound",
-    **dict.fromkeys(("begin", "rest", "streamed", "repeated"), "kernels_stream"),
+    **dict.fromkeys(("begin", "rest", "series", "streamed", "repeated"), "kernels_stream"),
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def made() -> list[Kernel]:
     """The kernels, written anew."""
     made = (
         linear, attend, store, norm, gate, embed, pool, bias, sample, linear4, embed4, pair,
-        worker, logmel, begin, rest, streamed, repeated,
+        worker, logmel, begin, rest, series, streamed, repeated,
     )  # fmt: skip
     return [make() for make in made]
 

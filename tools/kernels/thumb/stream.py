@@ -5,11 +5,15 @@ come, and starts the next where there is room for it: a chunk has DMA write it, 
 count. So a matrix is multiplied by as many row groups as are there. A row group must not be cut by
 the ring's end: its beginning is copied in front of the ring then, where there is room for that.
 
+A chunk is in flight within one call of `series` only, which runs all steps of a model's part: so
+never where Python runs, which collects garbage, writes to flash, is interrupted, or ends.
+
 The words of the state: the next chunk and where they end; where in the ring the next one is put,
 where those that are there end, and the first word that is not used yet. `wrap` is 0, or where the
 words end that lie in front of the ring's end, when the next ones begin at its beginning again.
 Where the ring begins and ends; whether a chunk is in flight; the registers of the DMA channel and
-of the XIP; whether words did not come, for good; the run that `linear` gets.
+of the XIP; a fault (1: words did not come, 2: somebody else uses these registers), which is there
+until Python has seen it, and stops all but the steps; the run that `linear` gets.
 """
 
 from __future__ import annotations
@@ -21,32 +25,43 @@ STATE = "next last put ready get wrap ring end flight channel xip fault run word
 STREAMED = "state kernel record size unit total held in_ram most"
 REPEATED = "state kernel record times share by_vector by_cache by_bias"
 BEGIN = "state chunks behind"
+XIP_STAT, STREAM_ADDR, STREAM_CTR, STREAM_FIFO = 8, 20, 24, 28
+CHAN_ABORT = 0x444  # of the DMA's registers
 PATIENCE = 17  # log2 of how often is looked for words that do not come, before they are given up
 
 
 def pump(k: Kernel) -> None:
     """A function: r4 the state. Changes r0 to r3."""
-    k("""
+    k(f"""
     pump:
         ldr r0, [r4, .flight]
         cmp r0, #0; beq landed
         ldr r2, [r4, .channel]; ldr r1, [r2, #8]; ldr r0, [r2, #12]
-        ldr r2, [r4, .put]
+        cmp r0, #0; bmi broken          @ an error of the bus
         lsls r0, r0, #7; bmi busy
-        movs r0, #0; str r0, [r4, .flight]
-        str r2, [r4, .ready]
+        ldr r0, [r2, #8]
+        cmp r0, #0; beq whole
+    broken:
+        movs r0, #1; str r0, [r4, .fault]
+        bx lr
+    whole:
+        str r0, [r4, .flight]
+        ldr r2, [r4, .put]; str r2, [r4, .ready]
         b landed
     busy:
+        ldr r2, [r4, .put]
         adds r1, #2; lsls r1, r1, #2; subs r2, r2, r1   @ two may be on their way to RAM
         ldr r0, [r4, .ready]
         cmp r2, r0; bls flies
         str r2, [r4, .ready]
         b flies
     landed:
+        ldr r0, [r4, .fault]
+        cmp r0, #0; bne flies
         ldr r1, [r4, .next]; ldr r2, [r4, .last]
         cmp r1, r2; beq flies
-        push {r5-r7}
-        ldmia r1!, {r2, r3}             @ where in flash, bytes
+        push {{r5-r7}}
+        ldmia r1!, {{r2, r3}}             @ where in flash, bytes
         ldr r0, [r4, .put]; adds r6, r0, r3
         ldr r5, [r4, .get]
         ldr r7, [r4, .wrap]
@@ -63,46 +78,39 @@ def pump(k: Kernel) -> None:
     start:
         str r6, [r4, .put]; str r1, [r4, .next]
         ldr r1, [r4, .xip]
-        str r2, [r1, #20]; lsrs r2, r3, #2; str r2, [r1, #24]
+        str r2, [r1, #{STREAM_ADDR}]; lsrs r2, r3, #2; str r2, [r1, #{STREAM_CTR}]
         ldr r1, [r4, .channel]
         str r0, [r1, #4]; str r2, [r1, #28]     @ its count starts it
         str r1, [r4, .flight]
     full:
-        pop {r5-r7}
+        pop {{r5-r7}}
     flies:
         bx lr
     """)
 
 
-def arrived(k: Kernel) -> None:
-    """No chunk is in flight, or there is a fault: r4 the state. Changes r0, r1."""
-    k(f"""
-        ldr r0, [r4, .flight]
-        cmp r0, #0; beq arrived
-        movs r1, #1; lsls r1, r1, #{PATIENCE}
-    arrives:
-        ldr r0, [r4, .channel]; ldr r0, [r0, #12]
-        lsls r0, r0, #7; bpl came
-        subs r1, #1; bne arrives
-        movs r0, #1; str r0, [r4, .fault]
-    came:
-        movs r0, #0; str r0, [r4, .flight]
-    arrived:
-    """)
-
-
 def begin() -> Kernel:
-    """A step in front of those whose matrices are streamed; its record: the chunks of them all."""
+    """A step in front of those whose matrices are streamed; its record: the chunks of them all.
+
+    Nothing may be in flight: whatever is, is somebody else's.
+    """
     k = Kernel("begin", "the first chunk")
     k.fields(STATE)
     k.fields(BEGIN)
-    k("mov r5, r0; ldr r4, [r5, .state]")
-    arrived(k)
-    k("""
+    k(f"""
+        mov r5, r0; ldr r4, [r5, .state]
         ldr r0, [r5, .chunks]; str r0, [r4, .next]
         ldr r0, [r5, .behind]; str r0, [r4, .last]
         ldr r0, [r4, .ring]; str r0, [r4, .put]; str r0, [r4, .ready]; str r0, [r4, .get]
         movs r0, #0; str r0, [r4, .wrap]
+        ldr r1, [r4, .xip]
+        ldr r0, [r1, #{STREAM_CTR}]
+        cmp r0, #0; bne taken
+        ldr r0, [r1, #{XIP_STAT}]; lsrs r0, r0, #2; blo taken     @ its FIFO is not empty
+        ldr r1, [r4, .channel]; ldr r0, [r1, #12]; lsls r0, r0, #7; bpl free
+    taken:
+        movs r0, #2; str r0, [r4, .fault]
+    free:
         bl pump
         b began
     """)
@@ -115,12 +123,70 @@ def begin() -> Kernel:
 
 
 def rest() -> Kernel:
-    """Called with the state: nothing is in flight behind it. Returns whether there is a fault."""
+    """A step behind them; its record: the state. Nothing is in flight any more, come what may.
+
+    Whoever has a fault, or waits too long, stops the channel and the stream.
+    """
     k = Kernel("rest", "the end of what is in flight")
     k.fields(STATE)
-    k("mov r4, r0")
-    arrived(k)
-    k("ldr r0, [r4, .fault]")
+    k(f"""
+        mov r4, r0
+        ldr r0, [r4, .flight]
+        cmp r0, #0; beq done
+        movs r5, #1; lsls r5, r5, #{PATIENCE}
+    wait:
+        ldr r0, [r4, .fault]
+        cmp r0, #0; bne stop
+        ldr r2, [r4, .channel]; ldr r0, [r2, #12]
+        cmp r0, #0; bmi stop
+        lsls r0, r0, #7; bpl came
+        subs r5, #1; bne wait
+        b stop
+    came:
+        ldr r0, [r2, #8]
+        cmp r0, #0; beq landed
+    stop:
+        movs r0, #1; str r0, [r4, .fault]
+        ldr r1, [r4, .xip]; ldr r2, [r4, .channel]
+        movs r0, #0; str r0, [r1, #{STREAM_CTR}]
+        lsls r3, r2, #20; lsrs r3, r3, #26      @ the channel's number
+        movs r0, #1; lsls r0, r3
+        lsrs r3, r2, #12; lsls r3, r3, #12; movs r5, #{CHAN_ABORT >> 6}; lsls r5, r5, #6
+        adds r3, r3, r5; str r0, [r3, #{CHAN_ABORT & 63}]
+        movs r5, #255
+    stops:
+        ldr r0, [r2, #12]
+        lsls r3, r0, #7; bpl stopped
+        subs r5, #1; bne stops
+    stopped:
+        movs r3, #3; lsls r3, r3, #29; orrs r0, r3; str r0, [r2, #16]   @ its errors, written off
+        movs r5, #64                    @ a word may still be on its way to the FIFO
+    drain:
+        ldr r0, [r1, #{STREAM_FIFO}]
+        subs r5, #1; bne drain
+    landed:
+        movs r0, #0; str r0, [r4, .flight]
+    done:
+        movs r0, #0
+    """)
+    return k
+
+
+def series() -> Kernel:
+    """A step that is several; its record: a record and a kernel of each, the last kernel is 0."""
+    k = Kernel("series", "steps without Python between them")
+    k("""
+        mov r4, r0
+        mov r5, r1
+        b first
+    next:
+        mov r1, r5
+        blx r3
+    first:
+        ldmia r4!, {r0, r3}
+        cmp r3, #0; bne next
+        movs r0, #0
+    """)
     return k
 
 
