@@ -27,7 +27,8 @@ WARM = 0.05  # share of the steps over which the rate rises; then it falls to no
 # the model writes text: there each token has a result of its own, and it gained nothing.
 ON_THE_WAY = 1.0
 CHECKS = 10  # of the model on its way, on what was set apart
-SLOWER = 0.5  # times the rate after a check that found it worse than it began
+SLOWER = 0.5  # times the rate after a check that found it so many times as far away as it began;
+WORSE = 2  # a little worse is no harm: it mostly makes up for that as the rate falls
 GAIN = 0.02  # of the difference, that training has to take away: less is chance
 
 
@@ -131,7 +132,7 @@ class _Course:
                 off = self._apart()
                 if off < self.best:
                     self.best, self.state = off, self.student.state()
-                elif not off < self.first:  # as far away as it began: too fast
+                elif not off < WORSE * self.first:  # too fast
                     self.student.load(self.state)
                     optimizer, slower = self._optimizer(), slower * SLOWER
         self.student.load(self.state)
