@@ -22,7 +22,7 @@ _WINDOWS = 12  # no assembler; it comes first
 _DMA = 0x50000000  # 64 bytes a channel
 _BACK, _LEAST = 10240, 4096  # bytes of heap that loading gives back, and what it needs here
 _RING = 8192
-_CHUNK = 2048  # bytes in flight at once, at most, and taken at once
+_CHUNK, _TAKEN = 4096, 2048  # bytes in flight at once, and taken at once, at most
 _STATE = 14  # words
 _RECORD, _OTHER = 9, 8
 _PART = 3 + 2 * 3  # the record of a part's `begin`, and in its series that, `rest` and the end
@@ -178,7 +178,7 @@ def _share(model, memory, words, home, out, table, ring, front, part):
             total = words[i + 9]
             rows = min(unit * keep, total)
             words[i + 2] = regions.signed(state + 4 * (_STATE - 2) - home)
-            most = max(_CHUNK, 4 * size)
+            most = max(_TAKEN, 4 * size)
             steps[n] = (
                 kernels.streamed,
                 record(state, called(kernel), rec, 4 * size, unit, total, where, rows, most),

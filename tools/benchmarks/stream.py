@@ -7,7 +7,8 @@ SOURCE, a checkpoint that generates, runs on an emulated Pico whose flash takes 
 (tools/emulation/stream.py says what is assumed): its weights used where they lie, copied to RAM as
 far as --spare bytes of the heap stay free, and streamed. A prompt of --prompt tokens is read, then
 --tokens are written, with their text; both have to be the simulator's. **None of this was measured
-on silicon.** It takes a minute a way; tools/emulation/rp2040.py says how to make the emulator faster.
+on silicon.** It takes a minute a way; tools/emulation/rp2040.py says how the emulator becomes
+faster.
 """
 
 from __future__ import annotations
