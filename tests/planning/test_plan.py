@@ -181,7 +181,7 @@ def test_narrower_caches_are_proposed(files, tmp_path):
     """With the context that the model has room for once it is converted so."""
     board = profile("pico").with_memory(140_000, None)
     b = Planner(files("stories"), board).budget()
-    assert "at most 124: Model(path, context=124)." in b.advice[0] and len(b.advice) == 3
+    assert "at most 120: Model(path, context=120)." in b.advice[0] and len(b.advice) == 3
     served = Planner(files("stories"), board).budget(server=True)
     assert f"--positions {served.longest}." in served.advice[0]
     found = [b.longest]

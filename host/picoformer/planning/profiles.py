@@ -58,19 +58,19 @@ class Code:
 
 
 # python -m tools.benchmarks.memory pico and unix print these. --check chose `slack`, `running` and
-# 4,500 bytes of check_signal (7,000 of 64 bits), whose proof leaves a heap in pieces.
+# 3,000 bytes of check_signal (7,000 of 64 bits), whose proof leaves a heap in pieces.
 PICO = Code(
     resident={1: 28800, 2: 31744, 3: 34976, 4: 33824, 5: 35200},
     places={"flash": 0, "ram": -2560, "file": -51},
     binding=8467,
     checking=49350,
     modules={
-        "four": 2051, "windows": 1037, "check_signal": 6446, "images": 710, "frames": 1309,
+        "four": 2051, "windows": 1037, "check_signal": 4946, "images": 710, "frames": 1309,
         "spans": 2083, "tokenizer_added": 2330,
     },
     started=22384,
     server=13312,
-    slack={"flash": 3000, "ram": 3000, "file": 3000},
+    slack={"flash": 4500, "ram": 4500, "file": 4500},
     running=2048,
 )
 # What kernels_dsp takes more than kernels_thumb: an emulated Pico 2 W.
@@ -87,7 +87,7 @@ ESP32 = Code(
     binding=6214,
     checking=41043,
     modules={
-        "four": 38, "windows": 118, "check_signal": 6510, "images": 720, "frames": 1309,
+        "four": 38, "windows": 118, "check_signal": 5010, "images": 720, "frames": 1309,
         "spans": 2243, "tokenizer_added": 2355,
     },
     started=20630,
