@@ -77,16 +77,10 @@ def _modules(words, kernels, tiled):
 
 def _four(kernels):
     """The same family's kernels for weights of 4 bits."""
-    name = kernels.__name__[-5:]
-    if name == "s_dsp":
-        from . import kernels_dsp4 as four
-    elif name == "thumb":
-        from . import kernels_thumb4 as four
-    elif name == "viper":
-        from . import kernels_viper4 as four
-    else:
-        four = kernels
-    return four
+    if hasattr(kernels, "linear4"):
+        return kernels
+    name = kernels.__name__.rpartition(".")[2] + "4"
+    return __import__(name, globals(), None, (name,), 1)
 
 
 def _describe(model, f, section, words, tables, context):

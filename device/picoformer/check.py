@@ -232,7 +232,10 @@ class _Memory:
 
 
 class _Steps(_Memory):
-    """The steps in their order: a method for each, whose arguments are the step's fields."""
+    """The steps in their order: a method for each, which takes the step's fields.
+
+    It names them itself: names of arguments would stay in a board's memory.
+    """
 
     def __init__(self, words, tables, weight_words):
         _Memory.__init__(self, words, tables, weight_words)
@@ -292,7 +295,7 @@ class _Steps(_Memory):
         name, letters, _ = OPS[op]
         self.used.clear()
         self.order(op, record)
-        getattr(self, name.rstrip("4"))(*record)
+        getattr(self, name.rstrip("4"))(record)
         k = letters.find("w")
         if k > 0:
             if op in FOUR:
@@ -319,7 +322,7 @@ class _Steps(_Memory):
                         self.number(words[i + k], low, high, names[k])
         self.step = 0
 
-    def order(self, op, r):
+    def order(self, op, record):
         """What the program and its parts begin with."""
         image = self.words[14]
         if self.step == self.body > 0:
@@ -329,24 +332,25 @@ class _Steps(_Memory):
         if image and not self.embedded:
             # The patches are in the frames; `linear`, or a bias and `linear`, make the residual.
             if not self.patched and (op in LINEAR or self.step):
-                first = op in LINEAR and r[0] == image
+                first = op in LINEAR and record[0] == image
                 self.need(first, "an image does not begin with `linear`")
-                residual = self.step == 0 or r[1] == self.residual
+                residual = self.step == 0 or record[1] == self.residual
                 self.need(residual, "patches are not the residual")
-                self.residual = r[1]
+                self.residual = record[1]
                 self.patched = True
             elif self.patched:
                 self.need(op in EMBEDDING, "the patches have no positions")
             else:
                 self.need(op == 9, "an image does not begin with `linear`")
-                self.residual = r[0]
+                self.residual = record[0]
         else:
             begun = self.embedded or op in EMBEDDING or op == WINDOWS
             self.need(begun, "the program does not begin with `embed`")
         if self.step == self.head:
             self.need(OPS[op][0] == "pool", "the head does not begin with `pool`")
 
-    def embed(self, x, weights, n, shift, first, count, base, position, *_):
+    def embed(self, record):
+        x, _, n, _, _, _, _, position = record[:8]
         self.need(not self.single, "embedding in the head")
         if position:
             # Behind windows what is embedded is whatever was made of them, and by position.
@@ -358,16 +362,18 @@ class _Steps(_Memory):
         self.frame(x, n, "result", _CHANGED if position else _MADE)
         self.embedded = (x, n)
 
-    def windows(self, out, *fields):
+    def windows(self, record):
         from .check_signal import check_windows
 
-        n = check_windows(self, out, *fields)
+        n = check_windows(self, record)
+        out = record[0]
         forget("check_signal")
         self.frame(out, n, "output", _MADE)
         self.embedded = out, n
         self.signal = True
 
-    def norm(self, x, out, n, bits, dyn, scale, exponent, gain, lg, *_):
+    def norm(self, record):
+        x, out, n, bits, dyn, _, _, gain, lg = record[:9]
         self.frame(x, n, "input", _READ)
         if dyn:
             self.frame(dyn, 1, "exponent", _READ)
@@ -382,7 +388,9 @@ class _Steps(_Memory):
         self.contents(self.table(gain, n, "gain"), n, -32767, 32767, "gain")
         self.need(n <= 1 << lg, "shift too small for %d elements" % n)
 
-    def linear(self, x, out, weights, cols, groups, shift, room, add, first, count, *span):
+    def linear(self, record):
+        x, out, _, cols, groups, _, _, add, _, count = record[:10]
+        span = record[10:]
         result, task = self.words[5], self.words[12]
         at = self.frame(x, cols + 4, "input", _VECTOR)
         n, bits = self.vectors.get(at, (0, 0))
@@ -401,8 +409,9 @@ class _Steps(_Memory):
             if task in EACH and out == result and 4 * groups == self.padded:
                 self.logits = True
 
-    def cached(self, cache, heads, size, rotation, key_bits, value_bits):
+    def cached(self, cache, shape, rotation):
         """An operand of a cache, with what a `store` and an `attend` say of it."""
+        heads, size, key_bits, value_bits = shape
         known = key_bits in (8, 12) and value_bits in (4, 8)
         wrong = "keys of %d bits, not 8 or 12, or values of %d, not 4 or 8" % (
             key_bits,
@@ -418,29 +427,31 @@ class _Steps(_Memory):
             self.need(size & 1 == 0, "odd head size with rotation")
             self.table(rotation, words[0] * (size >> 1), "rotation table")
 
-    def store(self, k, v, cache, heads, size, rotation, key_bits, value_bits):
+    def store(self, record):
+        k, v, cache, heads, size, rotation, key_bits, value_bits = record
         self.need(not self.single, "cache is stored in the head")
-        self.cached(cache, heads, size, rotation, key_bits, value_bits)
+        shape = heads, size, key_bits, value_bits
+        self.cached(cache, shape, rotation)
         self.frame(k, heads * size, "keys", _CHANGED)
         self.frame(v, heads * size, "values", _CHANGED)
         # The whole input has gone through one attention before the next stores its own;
         # but a translation grows token by token.
         shared = self.words[13] and not self.step >= self.body > 0
         self.need(shared or cache not in self.stored, "cache is stored twice")
-        shape = heads, size, key_bits, value_bits, self.step < self.body
+        shape += (self.step < self.body,)
         self.need(self.stored.setdefault(cache, shape) == shape, "cache is stored in two shapes")
 
-    def attend(
-        self, q, out, cache, heads, kv_heads, size, rotation, exp2, scores, scale, exponent,
-        num, num_e, ps, whole, bias, row, key_bits, value_bits,
-    ):  # fmt: skip
+    def attend(self, record):
+        q, out, cache, heads, kv_heads, size, rotation, exp2 = record[:8]
+        ps, whole, bias, row, key_bits, value_bits = record[13:]
         context, need = self.words[0], self.need
-        self.cached(cache, kv_heads, size, rotation, key_bits, value_bits)
+        shape = kv_heads, size, key_bits, value_bits
+        self.cached(cache, shape, rotation)
         # Of the positions so far, of all, or of a translation's source.
         translating = self.step >= self.body > 0
         self.number(whole, 0, 2 if translating else self.words[13], "whole")
         need(whole != 1 or not translating, "a translation is no whole input")
-        shape = kv_heads, size, key_bits, value_bits, whole == 2 or self.step < self.body
+        shape += (whole == 2 or self.step < self.body,)
         need(self.stored.get(cache) == shape, "cache is not stored before, or otherwise")
         need(heads % kv_heads == 0, "%d heads share %d key heads" % (heads, kv_heads))
         self.frame(q, heads * size, "queries", _CHANGED)
@@ -458,7 +469,8 @@ class _Steps(_Memory):
             self.table(first << 6 | (bias & 63), n, "biases")
             self.contents(first, n, -1 << 24, 1 << 24, "bias")
 
-    def gate(self, g, u, n, table, bits, dyn, odd):
+    def gate(self, record):
+        g, u, n, table, _, dyn, odd = record
         self.frame(g, n, "gate", _CHANGED)
         if u:
             at = self.frame(u, n, "input", _CHANGED)
@@ -471,7 +483,8 @@ class _Steps(_Memory):
             self.table(table, 257, "activation")
         self.number(odd, 0, 1 if table and not u else 0, "odd")
 
-    def pool(self, x, n, how):
+    def pool(self, record):
+        x, n, how = record
         at = self.frame(x, n, "input", _CHANGED)
         self.number(how, 0, 2 if self.words[13] else 0, "how")
         self.need(self.step == self.head, "`pool` in the middle")
@@ -480,7 +493,8 @@ class _Steps(_Memory):
         self.written = [(at, at + n)]
         self.vectors.clear()
 
-    def layernorm(self, x, out, n, scale, exponent, gain, bias, lg, *_):
+    def layernorm(self, record):
+        x, out, n, _, _, gain, bias, lg = record[:8]
         self.frame(x, n, "input", _READ if out != x else _CHANGED)
         if out != x:
             self.frame(out, n, "output", _MADE)
@@ -488,7 +502,8 @@ class _Steps(_Memory):
         if bias:
             self.table(bias, n, "bias")
 
-    def bias(self, out, weights, n, add):
+    def bias(self, record):
+        out, _, n, add = record
         if self.single and out == self.words[5] == HEADER + self.words[2] << 6:
             whole = n == self.padded and not (add or self.biased)
             self.need(whole, "bias is not all the logits'")

@@ -5,11 +5,14 @@ from .program import POOLED
 from .regions import TABLES
 
 
-def check_windows(
-    steps, out, input, rows, length, channels, height, width, down, right, before, behind, tokens,
-    table,
-):  # fmt: skip
-    """Words of a window, of a step that `steps`, check's, have come to. Raises Error."""
+def check_windows(steps, record):
+    """Words of a window, of a step that `steps`, check's, have come to. Raises Error.
+
+    record: the step's fields.
+    """
+    length, channels, height, width = record[3:7]
+    before, behind = record[9:11]
+    table = record[12]
     words, need = steps.words, steps.need
     first = steps.step == 0 and words[12] in POOLED and not words[14]
     # A region more is the input's.

@@ -63,14 +63,8 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
     )
     binder = None
     regions.forget(*_GOING)
-    if place:  # a tokenizer's modules need not lie beside what makes steps
-        gc.collect()
-        from . import reader
-
-        model.tokenizer = reader.read(f, parts[3], model.vocab, place[2])
-        reader = None
-        regions.forget("reader")
-    _reread(f, parts[3], model.tokenizer._s)
+    if not place:
+        regions.reread(f, parts[3], model.tokenizer._s)
     native = kernels.BIAS != 0
     bring = None
     if native and weights == "flash" and spare is not None and not streamed:
@@ -115,22 +109,6 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
             regions.forget("stream_load", "cores")
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
-
-
-def _reread(f, section, tokens):
-    """Collect garbage while a tokenizer's section is not there, and read it again.
-
-    Among its bytes are some that look like an address: of what was dropped, they keep a part.
-    """
-    none = bytes(256)
-    view = memoryview(tokens)
-    for i in range(0, len(tokens), 256):
-        view[i : i + 256] = none[: len(tokens) - i]
-    gc.collect()
-    try:
-        regions.read(f, section, "tokenizer", tokens)
-    except Error:
-        raise Error("the model file has changed while it was read: load it again")
 
 
 def _allocate(model, words, need, native):

@@ -63,9 +63,18 @@ def load(model, f, path, context, weights, kernels, spare, cores):
             room = spare if streamed or not weights else None
             from .loader import fill
 
-            return fill(
-                model, f, parts, context, kernels, source, ample, room, held, cores, streamed
-            )
+            fill(model, f, parts, context, kernels, source, ample, room, held, cores, streamed)
+            fill = None
+            if held:  # a tokenizer's modules need not lie beside what makes steps
+                regions.forget("loader")
+                gc.collect()
+                from .reader import read
+
+                model.tokenizer = read(f, parts[3], model.vocab, held[2][2])
+                read = None
+                regions.forget("reader")
+                regions.reread(f, parts[3], held[2][2])
+            return
         except ImportError as e:
             raise Error(
                 "this model needs more of the runtime: picoformer update sends it (%s)" % e

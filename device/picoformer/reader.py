@@ -3,22 +3,17 @@
 from . import regions
 from .errors import Error
 
+# One text: each name that is imported by itself would stay in a board's memory.
+_READERS = "BytePair WordPiece ByteLevel Unigram Pieces"
+
 
 def reader_of(kind):
     """The class that reads tokenizer sections of a type, None if this version knows none."""
-    if kind == 1:
-        from .tokenizer_bytepair import BytePair as reader
-    elif kind == 2:
-        from .tokenizer_wordpiece import WordPiece as reader
-    elif kind == 3:
-        from .tokenizer_bytelevel import ByteLevel as reader
-    elif kind == 4:
-        from .tokenizer_unigram import Unigram as reader
-    elif kind == 5:
-        from .tokenizer_pieces import Pieces as reader
-    else:
-        reader = None
-    return reader
+    if not 0 < kind < 6:
+        return None
+    name = _READERS.split()[kind - 1]
+    module = __import__("tokenizer_" + name.lower(), globals(), None, (name,), 1)
+    return getattr(module, name)
 
 
 def tokenizer(section):

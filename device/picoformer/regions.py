@@ -126,6 +126,22 @@ def read(f, section, name, into=None):
     return into
 
 
+def reread(f, section, tokens):
+    """Collect garbage while a tokenizer's section is not there, and read it again.
+
+    Among its bytes are some that look like an address: of what was dropped, they keep a part.
+    """
+    none = bytes(256)
+    view = memoryview(tokens)
+    for i in range(0, len(tokens), 256):
+        view[i : i + 256] = none[: len(tokens) - i]
+    gc.collect()
+    try:
+        read(f, section, "tokenizer", tokens)
+    except Error:
+        raise Error("the model file has changed while it was read: load it again")
+
+
 def signed(n):
     """The word of 32 bits that a distance is."""
     n &= 0xFFFFFFFF

@@ -37,7 +37,7 @@ from picoformer.compile.tables import (
     exp2_table,
     float_parts,
 )
-from picoformer.device import beams, loader, probabilities, program, regions, sampling
+from picoformer.device import beams, probabilities, program, regions, sampling
 from picoformer.device import kernels_portable as portable
 from picoformer.device import model as device_model
 from picoformer.errors import Error
@@ -1379,9 +1379,9 @@ def test_a_file_that_changes_while_it_is_loaded():
     for at in (0, 300, 699):
         file = bytearray(section)
         held = bytearray(section)
-        loader._reread(io.BytesIO(file), (0, 700, zlib.crc32(section)), held)
+        regions.reread(io.BytesIO(file), (0, 700, zlib.crc32(section)), held)
         assert held == section
         file[at] ^= 1
         for data in (bytes(file), section[:at]):
             with pytest.raises(Error, match="has changed while it was read"):
-                loader._reread(io.BytesIO(data), (0, 700, zlib.crc32(section)), bytearray(section))
+                regions.reread(io.BytesIO(data), (0, 700, zlib.crc32(section)), bytearray(section))

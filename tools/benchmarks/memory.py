@@ -101,6 +101,7 @@ binder = noted = was = None
 note("resident")
 import picoformer.program  # which is there when check_signal comes
 for name in MODULES:
+    gc.collect()
     before = gc.mem_alloc()
     if name == "four":
         name_of = "kernels_" + model.kernels + "4"

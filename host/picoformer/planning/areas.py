@@ -119,4 +119,4 @@ class _Heap:
         """An area of `size` bytes, or of as many as can be had, unless they have room already."""
         size = min(size, sum(self.free) + max(self.blocks, default=0))
         while size > 0 and all(size > n for n in self.free) and not self.grow(size):
-            size -= (size >> 5) + 1
+            size -= (size >> 6) + 1

@@ -60,7 +60,7 @@ class Plans:
             checking += code.modules["check_signal"]
         if self.board.grows:
             # What is not small is there before.
-            checking, binding = sum(f.large), code.grown + f.pieces["tokenizer"] // 2
+            checking, binding = sum(f.large), code.grown
         elif f.large:
             # What the proof leaves lies in front of the largest block, which comes behind it.
             checking += max(f.large)

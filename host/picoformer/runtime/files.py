@@ -121,7 +121,9 @@ def compiled(mpy: int, architecture: str) -> dict[str, bytes]:
             source, target = Path(folder, name), Path(folder, name.replace(".py", ".mpy"))
             source.write_bytes(text)
             # Without line numbers: 4 KB of flash, and of a model's heap what it takes of that.
-            command = ["-O3", "-s", f"picoformer/{name}", "-o", str(target), str(source)]
+            # A board has the module's dotted name anyway: as that of its file it takes no more.
+            module = f"picoformer.{source.stem}".replace(".__init__", "")
+            command = ["-O3", "-s", module, "-o", str(target), str(source)]
             if architecture:
                 command.insert(0, f"-march={architecture}")
             try:
