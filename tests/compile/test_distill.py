@@ -85,7 +85,7 @@ def test_distilling_gains(kind, quick):
     """On inputs that it was not trained on; the float model stays as it is."""
     graph = graph_of(kind)
     before = [t.copy() for n in graph.encoder + graph.nodes for t in tensors(n)]
-    examples = lessons.lessons(graph, None, 2, 5)[:64]
+    examples = lessons.lessons(graph, None, 40, 5)[:256]
     rounded = round_graph(graph, inputs(graph, None), 16)
     trained, after, found = distill.distill(graph, rounded, 160)
     assert found.kept and found.trained < found.rounded and found.steps == 160

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from picoformer.planning.speed import DSP
 from tools.benchmarks.figures import number
 from tools.benchmarks.pico import HEAP_STEP, ms
 from tools.benchmarks.profile import rows
-from tools.benchmarks.summaries import overview
+from tools.benchmarks.summaries import best, overview, own_waits
 from tools.benchmarks.tables import CALLED, readers, silicon, silicon_ms, table, unix_rows
 from tools.emulation.rp2040 import CLOCK_HZ
 
@@ -41,7 +42,7 @@ Cycles on the emulated Pico, weights and all in SRAM, the call and the requantiz
 {unix_port(figures["unix"])}
 ## On silicon
 
-{on_silicon(figures["rp2040"])}{streamed(figures)}
+{on_silicon(figures["rp2040"])}{pico2_waits(figures)}{streamed(figures)}
 {AGAIN}"""
 
 
@@ -439,6 +440,21 @@ Assumed, not known: that the cache gives up the least recently used way; that no
 a fill; no prefetch of the processor behind a branch; other flash chips and other boot stages
 differ. A board with faster access to its flash, or a model that fits into RAM, has nothing to wait
 for. At {heap["boot"]:,} bytes of heap a Pico has no room for these weights.
+"""
+
+
+def pico2_waits(figures: dict[str, Any]) -> str:
+    """What a Pico 2 waits for, whose weights are in RAM."""
+    found = [best(r) for r in figures.get("cores", []) if "Pico 2" in r["title"]]
+    if not found:
+        return ""
+    one, both = (f"{own_waits(n):.0f}" for n in found[0])
+    before = [f"{n:.0f}" for n in found[0]]
+    return f"""
+A Pico 2 has the weights in RAM. MicroPython's own code waits there, too: `plan` counts
+{DSP.others:,} words a token, {DSP.word} cycles each. With that it writes **{one} tokens a second
+on one core and {both} on both**, {before[0]} and {before[1]} without. That is estimated from the
+Pico's count of words, and not measured.
 """
 
 

@@ -144,12 +144,13 @@ def speed(m: Figures, board: str, context: int, copied: int | None) -> Speed | N
         return None
     position = min(POSITION, context - 1)
     shared, alone = cycles(m, rates, position)
-    waits = 0.0
-    if copied is not None:
-        waits = rates.word * (max(words_swept(m) - copied / 4, 0) + rates.others)
+    waits = 0 if copied is None else rates.word * max(words_swept(m) - copied / 4, 0)
+    alone_waits = 0 if copied is None else rates.word * rates.others
     half = shared / rates.both
-    # One core computes while the other one waits, for some of the time.
-    took = shared, shared + waits, half, half + max(waits - OVERLAP * half, 0)
+    # One core computes while the other one waits, for some of the time; in what one does alone,
+    # nobody does.
+    felt = max(waits - OVERLAP * half, 0) + alone_waits
+    took = shared, shared + waits + alone_waits, half, half + felt
     return Speed(position, *(round(float(rates.hz / (n + alone)), 1) for n in took))
 
 
