@@ -206,7 +206,8 @@ def test_embed_in_the_command(board, encoder, capsys):
     assert main(options) == 0
     assert [int(v) for v in capsys.readouterr().out.split()] == expected
     assert main(["simulate", str(encoder.path), "--prompt", TEXTS[0], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"embedding": expected, "warnings": []}
+    given = {"prompt": TEXTS[0], "warnings": []}
+    assert json.loads(capsys.readouterr().out) == {"embedding": expected, **given}
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def add_commands(commands: Any) -> None:
     add_input(p, " (instead of --prompt)")
     p.add_argument("--context", metavar="TEXT", help="text to find the answer in")
     add_sampling(p, "text to continue, classify or translate; or a question to answer" + LINES)
+    p.set_defaults(prompt=None)
     add_chat(p)
     add_beams(p)
     add_json(p)
@@ -108,11 +109,13 @@ def _simulate(o: argparse.Namespace) -> None:
     task = sim.model.task
     if task == "answer" and o.context is None:
         raise Error("this model answers questions: give the text with --context")
+    lacking = o.prompt is None and not (task == "generate" or o.chat)
+    o.prompt = o.prompt or ""
     given: Any = of_file(o, sim.model)
-    if task == "generate" or o.chat or not isinstance(given, str) or given:
-        _run(o, sim, given)
-    else:
+    if lacking and isinstance(given, str):
         each_text(o, None, lambda line: _run(o, sim, line), "a --prompt")
+    else:
+        _run(o, sim, given)
     if lines(o) != "typed":
         then(o, f"picoformer deploy {o.model}")
 
