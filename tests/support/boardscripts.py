@@ -71,8 +71,10 @@ for i in range(ROUNDS):
         m = None
     gc.collect()
     left[i] = gc.mem_free()
-# The first round imports.
-print(left[-1] > HEAP * 2 // 3 and left[1] == left[-1] or left)
+# The first round imports. What is lost in each round adds up; once, a number that looks like an
+# address may keep a block.
+lost = sum([left[i] < left[i - 1] for i in range(2, ROUNDS)])
+print(left[-1] > HEAP * 2 // 3 and lost <= (ROUNDS > 4) or left)
 """
 
 # Runs the steps of FILE in the kernels NATIVE and in plain Python, each on random and extreme

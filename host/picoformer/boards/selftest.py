@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from binascii import crc32, unhexlify
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,59 +26,61 @@ from .install import Progress
 TOKENS = 16  # of an input at most
 TIMEOUT = 3600.0  # seconds; plain-Python kernels take minutes for a large model
 
-# Runs every step by itself, as Model does, and says a checksum of what it wrote and how long it
-# took. RUNS: (encoder, first position, words of the tokens, pieces of each step); a piece is
-# (first word, words, words from one frame to the next, frames). DUMP: a run and a step whose words
-# are said as well.
-SCRIPT = """
-import gc, time
+STEPS = 16  # that the board is told at once: what it is told takes memory beside the model
+
+# The model comes first, alone, where a heap that is nearly filled has room for it. Then every step
+# is run by itself, as Model does; `steps` says a checksum of what each wrote and how long it took.
+# A piece of what a step wrote is (first word, words, words from one frame to the next, frames).
+# which: the step whose words are said as well.
+LOAD = """
+import gc
+from picoformer import Model
+held = None
+model = Model({path!r}, context={context!r}, kernels={kernels!r})
+gc.collect()
+print([model.kernels, model.weights, gc.mem_free(), gc.mem_alloc()])
+"""
+RUN = """
+import time
 from binascii import crc32, hexlify
-def selftest():
-    from picoformer import Model
-    gc.collect()
-    model = Model({path!r}, context={context!r}, kernels={kernels!r})
-    gc.collect()
-    print([model.kernels, model.weights, gc.mem_free(), gc.mem_alloc()])
+def begin(start, tokens):
+    global held
     arena = model._arena
-    view = memoryview(arena)
-    for r, (encoder, start, tokens, steps) in enumerate({runs!r}):
-        n = len(tokens)
-        arena[0] = start
-        arena[1] = n
-        arena[4] = start + n
-        for i in range(n):
-            arena[16 + i * model._stride] = tokens[i]
-        if model.image:
-            from picoformer.images import place
-            size = model.image[0] * model.image[1] * model.image[2]
-            pixels = bytes([i * 7 % 256 for i in range(size)])
-            place(model, pixels)
-        if model.frames:
-            from array import array
-            from picoformer.frames import place
-            rows, channels = model.frames
-            numbers = array("h", [i * 7919 % 65536 - 32768 for i in range(rows * channels)])
-            held = place(model, numbers)
-        parts = model._encoder if encoder else model._body + model._head
-        for i in range(len(steps)):
-            kernel, record = parts[i]
-            t = time.ticks_us()
-            kernel(record, model._space)
-            t = time.ticks_diff(time.ticks_us(), t)
-            crc = 0
-            for at, size, stride, count in steps[i]:
+    n = len(tokens)
+    arena[0] = start
+    arena[1] = n
+    arena[4] = start + n
+    for i in range(n):
+        arena[16 + i * model._stride] = tokens[i]
+    if model.image:
+        from picoformer.images import place
+        size = model.image[0] * model.image[1] * model.image[2]
+        place(model, bytes([i * 7 % 256 for i in range(size)]))
+    if model.frames:
+        from array import array
+        from picoformer.frames import place
+        rows, channels = model.frames
+        numbers = array("h", [i * 7919 % 65536 - 32768 for i in range(rows * channels)])
+        held = place(model, numbers)
+def steps(encoder, first, pieces, which):
+    view = memoryview(model._arena)
+    parts = model._encoder if encoder else model._body + model._head
+    for i in range(len(pieces)):
+        kernel, record = parts[first + i]
+        t = time.ticks_us()
+        kernel(record, model._space)
+        t = time.ticks_diff(time.ticks_us(), t)
+        crc = 0
+        for at, size, stride, count in pieces[i]:
+            for frame in range(count):
+                crc = crc32(view[at + frame * stride : at + frame * stride + size], crc)
+        print([crc, t])
+        if i == which:
+            for at, size, stride, count in pieces[i]:
                 for frame in range(count):
-                    crc = crc32(view[at + frame * stride : at + frame * stride + size], crc)
-            print([crc, t])
-            if (r, i) == {dump!r}:
-                for at, size, stride, count in steps[i]:
-                    for frame in range(count):
-                        part = view[at + frame * stride : at + frame * stride + size]
-                        print(hexlify(part).decode())
-                return
-        if encoder:
-            arena[5] = n
-selftest()
+                    part = view[at + frame * stride : at + frame * stride + size]
+                    print(hexlify(part).decode())
+            return
 """
 
 
@@ -268,22 +272,54 @@ def selftest(
         raise Error(f"context is {context}, this model has 2 to {m.context}")
     runs = _runs(sim, context or m.context)
 
-    def ask(dump: tuple[int, int]) -> list[str]:
-        given = [(r.encoder, r.start, r.tokens, r.pieces) for r in runs]
-        script = SCRIPT.format(
-            path=f"/{name}.pft", context=context, kernels=kernels, runs=given, dump=dump
-        )
-        try:
-            return board.exec(script, TIMEOUT).splitlines()
-        except ScriptError as e:
-            last = str(e).strip().rpartition("\n")[2]
-            if last.startswith("Error: "):  # the runtime's own: no fault of the script
-                raise Error(last.removeprefix("Error: ")) from None
-            raise
+    load = LOAD.format(path=f"/{name}.pft", context=context, kernels=kernels)
+    try:
+        return _compared(board, m, runs, load, SelfTest(name, info, "", "", 0, 0))
+    finally:
+        with contextlib.suppress(Error):  # what ended the test is to be told
+            board.connection.reset()
 
-    found = iter(ask((-1, -1)))
+
+def _asked(board: Board, code: str) -> list[str]:
+    """The lines that a script printed. Raises Error."""
+    try:
+        return board.exec(code, TIMEOUT).splitlines()
+    except ScriptError as e:
+        last = str(e).strip().rpartition("\n")[2]
+        if last.startswith("Error: "):  # the runtime's own: no fault of the script
+            raise Error(last.removeprefix("Error: ")) from None
+        raise
+
+
+def _said(
+    board: Board, load: str, runs: list[_Run], dump: tuple[int, int] = (-1, -1)
+) -> Iterator[str]:  # fmt: skip
+    """What the board says: of the model, then of each step. dump: the run and the step that end
+    it, with the step's words behind them. Raises Error.
+    """
+    board.connection.stop_server()
+    board.connection.reset()  # what ran before has left the heap in pieces
+    yield from _asked(board, load)
+    _asked(board, RUN)
+    for r, run in enumerate(runs):
+        _asked(board, f"begin({run.start}, {run.tokens})")
+        for at in range(0, len(run.pieces), STEPS):
+            which = dump[1] - at if r == dump[0] else -1
+            some = run.pieces[at : at + STEPS]
+            yield from _asked(board, f"steps({run.encoder}, {at}, {some}, {which})")
+            if 0 <= which < STEPS:
+                return
+        if run.encoder:
+            _asked(board, f"model._arena[5] = {len(run.tokens)}")
+
+
+def _compared(
+    board: Board, m: ModelFile, runs: list[_Run], load: str, result: SelfTest
+) -> SelfTest:  # fmt: skip
+    """Run the steps, and say in the result what they gave. Raises Error."""
+    found = _said(board, load, runs)
     loaded = json.loads(next(found).replace("'", '"'))
-    result = SelfTest(name, info, *loaded)
+    result.kernels, result.weights, result.free_heap, result.taken_heap = loaded
     times: dict[str, StepTime] = {}
     for r, run in enumerate(runs):
         for s, values in enumerate(run.expected):
@@ -296,7 +332,8 @@ def selftest(
             if step.kind == "linear":
                 t.products += step["cols"] * 4 * step["groups"] * len(values[0])
             if crc != crc32(b"".join(v.tobytes() for v in values)):
-                result.difference = _difference(m, run, s, ask((r, s)))
+                lines = list(_said(board, load, runs, (r, s)))
+                result.difference = _difference(m, run, s, lines)
                 break
         if result.difference:
             break
