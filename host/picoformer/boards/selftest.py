@@ -60,7 +60,9 @@ def begin(start, tokens):
         from array import array
         from picoformer.frames import place
         rows, channels = model.frames
-        numbers = array("h", [i * 7919 % 65536 - 32768 for i in range(rows * channels)])
+        numbers = array("h", bytes(2 * rows * channels))
+        for i in range(len(numbers)):
+            numbers[i] = i * 7919 % 65536 - 32768
         held = place(model, numbers)
 def steps(encoder, first, pieces, which):
     view = memoryview(model._arena)
