@@ -65,6 +65,27 @@ def test_every_step_with_a_narrow_cache(board, case):
     assert r.equal and {"store", "attend"} <= {t.op for t in r.times}
 
 
+def test_the_model_has_the_heap_to_itself(board, own, monkeypatch):
+    """It is loaded first, on a new heap; steps are told a few at a time; nothing of it stays."""
+    model = own("stories")
+    free = "import gc\ngc.collect()\nprint(gc.mem_free())"
+    board.exec("held = [bytearray(1000) for _ in range(100)]")
+    told: list[str] = []
+    run = Board.exec
+
+    def spied(b: Board, code: str, *more: float) -> str:
+        told.append(code)
+        return run(b, code, *more)
+
+    monkeypatch.setattr(Board, "exec", spied)
+    r = selftest(board, model.path)
+    monkeypatch.undo()
+    assert r.equal and "Model(" in told[0] and "def " not in told[0]
+    assert r.free_heap + r.taken_heap > int(board.exec(free)) > r.free_heap + 100_000
+    pieces = [eval(code[5:])[2] for code in told if code.startswith("steps(")]
+    assert sum(map(len, pieces)) == r.steps and max(map(len, pieces)) <= 16
+
+
 def test_a_shorter_context(board, own):
     assert selftest(board, own("stories").path, context=32).equal
     with pytest.raises(Error, match="context is 1000, this model has 2 to 256"):
