@@ -107,6 +107,16 @@ def _step(words: list[int], rates: Rates, op: int, i: int, tokens: int, seen: in
     return tokens * n * rates.element[name.removesuffix("4")]
 
 
+def _waits(m: Figures, rates: Rates, copied: int | None) -> tuple[float, float]:
+    """Cycles of a sweep that wait for the flash: for matrices, and for MicroPython's own code.
+
+    copied: as speed's.
+    """
+    if copied is None:
+        return 0.0, 0.0
+    return rates.word * max(words_swept(m) - copied / 4, 0), rates.word * rates.others
+
+
 def milliseconds(m: Figures, board: str, tokens: int, copied: int | None) -> float | None:
     """Of an answer to an input of so many tokens, windows or patches; of a text of so many tokens.
 
@@ -128,9 +138,7 @@ def milliseconds(m: Figures, board: str, tokens: int, copied: int | None) -> flo
     total += rates.python * (1 if reads else tokens)
     if m.task != "generate" and words[4] and not words[14] and not m.rows:
         total += rates.piece * tokens
-    sweeps = 1 if reads else tokens
-    if copied is not None:
-        total += sweeps * rates.word * (max(words_swept(m) - copied / 4, 0) + rates.others)
+    total += (1 if reads else tokens) * sum(_waits(m, rates, copied))
     return round(1000 * total / rates.hz, 1)
 
 
@@ -144,8 +152,7 @@ def speed(m: Figures, board: str, context: int, copied: int | None) -> Speed | N
         return None
     position = min(POSITION, context - 1)
     shared, alone = cycles(m, rates, position)
-    waits = 0 if copied is None else rates.word * max(words_swept(m) - copied / 4, 0)
-    alone_waits = 0 if copied is None else rates.word * rates.others
+    waits, alone_waits = _waits(m, rates, copied)
     half = shared / rates.both
     # One core computes while the other one waits, for some of the time; in what one does alone,
     # nobody does.
