@@ -276,7 +276,7 @@ def selftest(
 
     load = LOAD.format(path=f"/{name}.pft", context=context, kernels=kernels)
     try:
-        return _compared(board, m, runs, load, SelfTest(name, info, "", "", 0, 0))
+        return _compared(board, m, runs, load, name, info)
     finally:
         with contextlib.suppress(Error):  # what ended the test is to be told
             board.connection.reset()
@@ -316,12 +316,12 @@ def _said(
 
 
 def _compared(
-    board: Board, m: ModelFile, runs: list[_Run], load: str, result: SelfTest
+    board: Board, m: ModelFile, runs: list[_Run], load: str, name: str, info: dict[str, Any]
 ) -> SelfTest:  # fmt: skip
-    """Run the steps, and say in the result what they gave. Raises Error."""
+    """What the steps gave. Raises Error."""
     found = _said(board, load, runs)
     loaded = json.loads(next(found).replace("'", '"'))
-    result.kernels, result.weights, result.free_heap, result.taken_heap = loaded
+    result = SelfTest(name, info, *loaded)
     times: dict[str, StepTime] = {}
     for r, run in enumerate(runs):
         for s, values in enumerate(run.expected):
