@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import models
 from picoformer import Board, Error, Simulator
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
+from terminal import says
 
 pytest.importorskip("jinja2")
 STORIES = Path(__file__).resolve().parents[2] / "models" / "stories"
@@ -36,19 +36,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["convert", str(folder / "checkpoint"), "-o", str(path), "--context", "64"]
     assert main(arguments) == 0
     return path
-
-
-def says(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """What a user types, and then Ctrl-D."""
-    left = list(lines)
-
-    def typed(prompt: str) -> str:
-        assert prompt == "> "
-        if not left:
-            raise EOFError
-        return left.pop(0)
-
-    monkeypatch.setattr(builtins, "input", typed)
 
 
 def turn(model: Path, prompt: str, n: int = 9) -> str:

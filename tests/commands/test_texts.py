@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import json
 import sys
@@ -15,6 +14,7 @@ import models
 from picoformer import Simulator, convert
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
+from terminal import says
 
 TEXTS = ["will it rain tomorrow?", "  play some jazz", "a table for two, please"]
 ASKED = "Where does Anna live?"
@@ -48,21 +48,14 @@ def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """What a person types at a terminal, and then Ctrl-D."""
-    left = list(lines)
-
-    def line(prompt: str) -> str:
-        assert prompt == "> "
-        if not left:
-            raise EOFError
-        return left.pop(0)
+    """What a person types where standard input is a terminal, and then Ctrl-D."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr(builtins, "input", line)
+    says(monkeypatch, *lines)
 
 
 def best(path: Path, text: str) -> str:
