@@ -9,6 +9,7 @@ import sys
 from array import array
 
 from . import regions
+from .regions import address, code
 
 _LINEAR, _STORE, _ATTEND, _LINEAR4 = 3, 4, 5, 10
 _SHARED = _LINEAR, _STORE, _ATTEND, _LINEAR4
@@ -53,19 +54,6 @@ def leave():
         pairs.box[4] = at
         pairs.pair(at + 16, 0)
         pairs.box = None
-
-
-def address(words):
-    from uctypes import addressof
-
-    return addressof(words)
-
-
-def code(function):
-    """Where the machine code of a function of assembler begins, as a branch has it."""
-    from machine import mem32
-
-    return mem32[id(function) + 8] | 1
 
 
 def _matrix(words, i, four, runs, home):

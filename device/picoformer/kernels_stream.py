@@ -37,14 +37,6 @@ def rest(r0, r1):
 
 
 @micropython.asm_thumb
-def series(r0, r1):
-    data(
-        2,
-        0x4604, 0x460D, 0xE001, 0x4629, 0x4798, 0xCC09, 0x2B00, 0xD1FA, 0x2000
-    )
-
-
-@micropython.asm_thumb
 def streamed(r0, r1):
     data(
         2,

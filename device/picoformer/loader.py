@@ -88,7 +88,10 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
         memory.append(None)  # where a signal comes
     if native:
         copies = {}
-        shared = share = None
+        fuse = shared = share = None
+        most = 0 if streamed else model._most
+        if most is not None and hasattr(kernels, "series"):
+            from .series import fuse  # before what takes all that the heap can spare
         if cores > 1:
             from .cores import prepare, share
 
@@ -104,9 +107,17 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
         if streamed:
             from .stream_load import start
 
-            start(model, memory, words, model._space - kernels.BIAS, spare)
+            start(model, memory, words, model._space - kernels.BIAS, spare, kernels.series)
             start = None
-            regions.forget("stream_load", "cores")
+            regions.forget("stream_load")
+        if fuse:
+            try:
+                model._encoder, model._body, model._head = fuse(
+                    model, memory, words, kernels.series, most, regions.address, regions.code
+                )
+            except MemoryError:
+                if streamed:
+                    raise
         memory.append(words)
         model._memory = memory  # keeps alive what only addresses tell of
 

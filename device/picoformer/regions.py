@@ -11,7 +11,8 @@ from .errors import Error
 threshold = getattr(gc, "threshold", int)
 # What only loading needs.
 LOADING = (
-    "binder", "check", "copies", "loader", "modelfile", "opening", "program", "reader", "regions"
+    "binder", "check", "copies", "loader", "modelfile", "opening", "program", "reader", "regions",
+    "series",
 )  # fmt: skip
 EARLY, LATER = 4096, 32768
 TILE = 1024  # words of the tile buffer, or one row group if that is longer
@@ -146,6 +147,19 @@ def signed(n):
     """The word of 32 bits that a distance is."""
     n &= 0xFFFFFFFF
     return n - 0x100000000 if n & 0x80000000 else n
+
+
+def address(words):
+    from uctypes import addressof
+
+    return addressof(words)
+
+
+def code(function):
+    """Where the machine code of a function of assembler begins, as a branch has it."""
+    from machine import mem32
+
+    return mem32[id(function) + 8] | 1
 
 
 def forget(*names):

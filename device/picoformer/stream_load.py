@@ -1,8 +1,8 @@
 """What only loading needs of weights by an RP2040's XIP stream (see stream.py).
 
 A linear becomes `streamed`, an attend `repeated`, with records of their own; `begin` stands in
-front of the first one, `rest` behind the last one, and all are one `series`. What the heap can
-spare holds a part of each matrix for good.
+front of the first one, `rest` behind the last one, and `series` makes all of them one step. What
+the heap can spare holds a part of each matrix for good.
 """
 
 import gc
@@ -10,8 +10,8 @@ from array import array
 
 from . import kernels_stream as kernels
 from . import regions
-from .cores import address, code
 from .errors import Error, free
+from .regions import address, code
 from .stream import SAID, XIP, channel, guard
 
 _ATTEND = 5
@@ -25,7 +25,7 @@ _RING = 8192
 _CHUNK, _TAKEN = 4096, 2048  # bytes in flight at once, and taken at once, at most
 _STATE = 14  # words
 _RECORD, _OTHER = 9, 8
-_PART = 3 + 2 * 3  # the record of a part's `begin`, and in its series that, `rest` and the end
+_BEGIN = 3
 
 
 def _steps(model, words):
@@ -63,15 +63,14 @@ def _heads(words, i, attend, context):
     return count, count // keys, 4 * size, cache, bias
 
 
-def start(model, memory, words, home, spare):
+def start(model, memory, words, home, spare, series):
     """Let a model's matrices be streamed. home: what operands count from; see loader."""
     runs = memory[regions.RUNS]
     gc.collect()
     at = address(runs)
     total = longest = chunks = matrices = 0
-    n = 3 * _PART
+    n = 3 * _BEGIN
     for _, _, op, i in _steps(model, words):
-        n += 2
         if op in _LINEAR:
             groups, size, _ = _matrix(words, i)
             total += groups * size
@@ -94,7 +93,7 @@ def start(model, memory, words, home, spare):
     gc.collect()
     room = max(free() - max(spare - _BACK, _LEAST) - 64 * matrices, 0)
     part = min((room << 8) // max(total, 1), 1024)  # of 1024
-    _share(model, memory, words, home, out, table, ring, 4 * longest, part)
+    _share(model, memory, words, home, out, table, ring, 4 * longest, part, series)
     memory.append(out)
     memory.append(table)
     memory.append(ring)
@@ -116,25 +115,7 @@ def _recorder(out, state):
     return record
 
 
-def _series(steps, first, chunks, state, record, called):
-    """From `first` on, behind what is no assembler, the steps of a part become one.
-
-    chunks: of all its matrices, where they begin and end; () if nothing of them is streamed.
-    """
-    if chunks:
-        steps.insert(first, (kernels.begin, record(state, *chunks)))
-        steps.append((kernels.rest, state))
-    at = 0
-    for kernel, rec in steps[first:]:
-        pair = record(rec, called(kernel))
-        at = at or pair
-    record(0, 0)
-    while len(steps) > first:
-        steps.pop()
-    steps.append((kernels.series, at))
-
-
-def _share(model, memory, words, home, out, table, ring, front, part):
+def _share(model, memory, words, home, out, table, ring, front, part, series):
     runs = memory[regions.RUNS]
     at_runs, at_table, at_ring, state = map(address, (runs, table, ring, out))
     held = {}  # by the first word in flash, and how many
@@ -187,8 +168,10 @@ def _share(model, memory, words, home, out, table, ring, front, part):
     back = None  # noqa: F841
     gc.collect()
     for steps, first, begins, last in ends:
-        chunks = (at_table + 4 * begins, at_table + 4 * last) if last > begins else ()
-        _series(steps, first, chunks, state, record, called)
+        if last > begins:  # behind what is no assembler
+            chunks = at_table + 4 * begins, at_table + 4 * last
+            steps.insert(first, (kernels.begin, record(state, *chunks)))
+            steps.append((kernels.rest, state))
     memory.append(used)
     taken = channel()
     out[6] = at_ring + front
@@ -197,7 +180,7 @@ def _share(model, memory, words, home, out, table, ring, front, part):
     out[10] = XIP
     if last:
         try:
-            _prove(out, table, state)
+            _prove(out, table, state, series)
         except Error:
             taken.close()
             raise
@@ -236,14 +219,14 @@ def _split(runs, j, home, left, skip, block, table, last):
     return last
 
 
-def _prove(out, table, state):
+def _prove(out, table, state, series):
     """Let the first chunk come, and compare it. Raises Error."""
     from uctypes import bytearray_at
 
     begun = array("i", (state, address(table), address(table) + 8))
     steps = address(begun), code(kernels.begin), state, code(kernels.rest), 0, 0
     steps = array("i", map(regions.signed, steps))
-    kernels.series(address(steps), 0)
+    series(address(steps), 0)
     # What came lies where the ring begins.
     same = bytearray_at(out[6], table[1]) == bytearray_at(table[0], table[1])
     if out[11] or not same:

@@ -252,27 +252,3 @@ def test_what_somebody_else_uses_is_left_alone(register, value):
     core.call("rest", memory, state, arena)
     assert not board.chunks
     assert board.word(register) == value
-
-
-def test_steps_in_a_series():
-    """Each has its record and the arena."""
-    board = Streaming(0)
-    core = board.core
-    memory = Memory(np.random.default_rng(2))
-    arena = memory.put([0, 1, 32, 12, *[0] * 12, *range(12)])
-    runs = [memory.put([memory.put([n]) - arena + BIAS, 1]) - arena + BIAS for n in (1, 10)]
-    adds = [memory.put([4 * 17 + BIAS, run, 1, 0]) for run in runs]
-    bias = core.at["bias"] | 1
-    each = memory.put([adds[0], bias, adds[1], bias, 0, 0])
-    one = memory.put([adds[0], bias, 0, 0])
-    before = memory.words.copy()
-    core.call("series", memory, memory.put([0, 0]), arena)
-    for series, records in (one, adds[:1]), (each, adds):
-        memory.words[: len(before)] = before
-        for record in records:
-            memory.words[:] = core.call("bias", memory, record, arena)
-        expected = memory.words.copy()
-        memory.words[: len(before)] = before
-        got = core.call("series", memory, series, arena)
-        at = memory.index(arena)
-        assert got[at : at + 28].tolist() == expected[at : at + 28].tolist()

@@ -283,3 +283,44 @@ def test_a_hundred_models_one_after_the_other(tmp_path):
     values = f"FILES, HEAP, ROUNDS = {turns}, {max(needed) * 21 // 20}, 34\n"
     with rp2040.RP2040(files) as board:
         assert board.exec(values + MANY, 3600) == "True\n"
+
+
+def test_steps_in_few_calls(tmp_path):
+    """Prompts and texts are the simulator's, and Ctrl-C ends a call at any time."""
+    folder = tmp_path / "hf"
+    convert(models.write_hf(folder, random_checkpoint(Shape(16, 40, 2, 2, 1, 259, 24))),
+            tmp_path / "m.pft")  # fmt: skip
+    sim = Simulator(tmp_path / "m.pft")
+    tokens = [1, *np.random.default_rng(2).integers(3, 259, 12).tolist()]
+    expected = [sim.logits(tokens)[n - 1].tolist() for n in (1, 9, 13)]
+    with rp2040.RP2040({**runtime(), "/m.pft": (tmp_path / "m.pft").read_bytes()}) as board:
+        lines = board.exec(f"""
+import json
+from picoformer import Model
+loaded = []
+for most in (5000, Model._most):
+    Model._most = most
+    m = Model("m.pft")
+    loaded.append(len(m._body) + len(m._head))
+    print(json.dumps([list(m.logits({tokens}[:n])) for n in (1, 9, 13)]))
+    print(json.dumps("".join(m.generate("a", 5))))
+print(loaded)
+""").splitlines()
+        assert [json.loads(line) for line in lines[:4:2]] == 2 * [expected]
+        assert [json.loads(line) for line in lines[1:4:2]] == 2 * ["".join(sim.generate("a", 5))]
+        some, few = json.loads(lines[4])
+        assert len(sim.model.steps) > some > few == 2
+        board.mark_hook = lambda _: board.send(b"\x03")
+        for wait in range(0, 60, 10):
+            with pytest.raises(BoardError, match="KeyboardInterrupt"):
+                board.exec(f"""
+import machine
+machine.mem32[{rp2040.CYCLES}] = 0
+for i in range({wait}):
+    pass
+while True:
+    m._filled = 0
+    m.logits({tokens})
+""")
+            said = board.exec(f"print([list(m.logits({tokens}[:n])) for n in (1, 9, 13)])")
+            assert json.loads(said) == expected

@@ -265,8 +265,8 @@ def test_texts_have_as_many_tokens_as_asked_for(tmp_path):
 def test_profile_takes_the_probe_out(stories):
     model = load(stories.path)
     steps = len(model.steps)
-    # token, steps, empty, loop, sampler, decode, decode again, generator
-    row = [5000 + 10, *[30] * steps, 10, 10 + steps, 110, 60, 50, 300]
+    # token, steps, empty, loop, sampler, decode, decode again, generator, calls of the loop
+    row = [5000 + 10, *[30] * steps, 10, 10 + steps, 110, 60, 50, 300, steps]
     profile = profiles.profile(model, 1, [row], "cycles")
     assert profile["total"] == 5000
     assert {s["cost"] for s in profile["steps"]} == {20}

@@ -159,6 +159,7 @@ class Unix:
     """MicroPython's unix port with the files of a board in a folder."""
 
     layout = Layout(8)
+    kernels = "viper"
 
     def __init__(self, folder: Path) -> None:
         self.root = f"{folder}/"
@@ -182,6 +183,7 @@ class Pico:
     """An emulated Pico; each script runs on a fresh heap."""
 
     layout = Layout(4)
+    kernels = "thumb"
     root = "/"
 
     def __init__(self, folder: Path) -> None:
@@ -223,7 +225,7 @@ def measured(port: Any, data: bytes, weights: str | None, server: bool) -> dict[
     head += f"MODULES = {MODULES!r}\n"
     seen: dict[str, Any] = json.loads(port.exec(head + MEASURE))
     m = parse(data)
-    objects = footprint(data, m, m.context, seen["weights"], port.layout)
+    objects = footprint(data, m, m.context, seen["weights"], port.layout, port.kernels)
     return {
         "imported": seen["imported"],
         "server": seen.get("server", 0),

@@ -19,7 +19,9 @@ from tools.benchmarks.figures import number
 
 # {now}: the clock as an expression of the local m; {mask}: what its differences are cut to.
 # One round: the whole, every step, an empty probe, the loop around the steps, the parts around
-# them (sampler and tokenizer), and what is left of the whole without steps but the first.
+# them (sampler and tokenizer), what is left of the whole without steps but the first, and how
+# many calls the loop makes. A step of a series is one of its own here, less such a one without
+# steps; calls of these are the loop's.
 _PROFILE = """
 import gc
 
@@ -32,7 +34,27 @@ def _whole(call, argument, m, off, on):
     on(s)
     return (b - a) & {mask}
 
-def _steps(model, pos, tokens, out, m, off, on):
+def _apart(model):
+    import sys
+    from array import array
+    series = getattr(sys.modules["picoformer.kernels_" + model.kernels], "series", None)
+    nothing = array("i", (0, 0))
+    steps, fused, plain = [], [], []
+    for part in (model._body, model._head):
+        for kernel, record in part:
+            if kernel is not series:
+                steps.append((kernel, record, None))
+                plain.append((kernel, record))
+                continue
+            from machine import mem32
+            fused.append((kernel, nothing))
+            while mem32[record + 4]:
+                one = array("i", (mem32[record], mem32[record + 4], 0, 0))
+                steps.append((kernel, one, nothing))
+                record += 8
+    return steps, fused, plain
+
+def _steps(model, pos, tokens, steps, out, m, off, on):
     count = len(tokens)
     arena = model._arena
     space = model._space
@@ -44,25 +66,33 @@ def _steps(model, pos, tokens, out, m, off, on):
     gc.collect()
     i = 0
     s = off()
-    for part in (model._body, model._head):
-        for kernel, record in part:
+    for kernel, record, nothing in steps:
+        a = {now}
+        b = {now}
+        c = d = (b - a) & {mask}
+        if nothing:
             a = {now}
-            kernel(record, space)
+            kernel(nothing, space)
             b = {now}
-            out[i] = (b - a) & {mask}
-            i += 1
+            d = (b - a) & {mask}
+        a = {now}
+        kernel(record, space)
+        b = {now}
+        out[i] = ((b - a) & {mask}) - d + c
+        i += 1
     on(s)
 
-def _loop(model, out, m, off, on):
+def _loop(model, fused, plain, out, m, off, on):
+    space = model._space
     gc.collect()
     s = off()
     a = {now}
     b = {now}
     out[0] = (b - a) & {mask}
     a = {now}
-    for kernel, record in model._body:
-        pass
-    for kernel, record in model._head:
+    for kernel, record in fused:
+        kernel(record, space)
+    for kernel, record in plain:
         pass
     b = {now}
     out[1] = (b - a) & {mask}
@@ -103,8 +133,10 @@ def profile(model, at, rounds, m, off, on):
     generates = model.task == "generate"
     call = next if generates else getattr(model, model.task)
     body, head = model._body, model._head
-    n = len(body) + len(head)
-    out = array("i", bytes(4 * (n + (7 if generates else 5))))
+    steps, fused, plain = _apart(model)
+    n = len(steps)
+    out = array("i", bytes(4 * (n + (8 if generates else 6))))
+    out[len(out) - 1] = len(fused) + len(plain)
     view = memoryview(out)
     for _ in range(rounds):
         what = at
@@ -116,16 +148,16 @@ def profile(model, at, rounds, m, off, on):
         if generates:
             next(what)
         if generates:
-            _steps(model, at, model._tokens[at : at + 1], view[1:], m, off, on)
+            _steps(model, at, model._tokens[at : at + 1], steps, view[1:], m, off, on)
         else:
-            _steps(model, 0, model._encode(at, model.task), view[1:], m, off, on)
-        _loop(model, view[n + 1:], m, off, on)
+            _steps(model, 0, model._encode(at, model.task), steps, view[1:], m, off, on)
+        _loop(model, fused, plain, view[n + 1:], m, off, on)
         (_written if generates else _encoded)(model, at, view[n + 3:], m, off, on)
-        model._body, model._head = body[:1], []
+        model._body, model._head = [steps[0][:2]], []
         if generates:
             what = model.generate("", None)
             next(what)
-        out[len(out) - 1] = _whole(call, what, m, off, on)
+        out[len(out) - 2] = _whole(call, what, m, off, on)
         model._body, model._head = body, head
         model._filled = 0
         print(list(out))
@@ -187,7 +219,7 @@ def profile(
     named = kinds(model, at)
     n = len(named)
     generates = model.task == "generate"
-    length = n + (7 if generates else 5)
+    length = n + (8 if generates else 6)
     if any(len(r) != length for r in rounds):
         raise Error(f"the profile has {len(rounds[0])} numbers, expected {length}")
     # A mean over the calmer half of the rounds; where cycles are counted one is enough.
@@ -195,9 +227,9 @@ def profile(
     column = [statistics.fmean(r[i] / scale for r in calm) for i in range(length)]
     empty = column[n + 1]
     total, *costs = (c - empty for c in column[: n + 1])
-    loop, *around, stripped = (c - empty for c in column[n + 2 :])
+    loop, *around, stripped = (c - empty for c in column[n + 2 : -1])
     # The call without steps, less what it does besides: one step, and the parts around them.
-    rest = stripped - costs[0] - loop / n
+    rest = stripped - costs[0] - loop / rounds[0][-1]
     parts = {"interpreter's loop": loop}
     if generates:
         sampler, decode, again = around

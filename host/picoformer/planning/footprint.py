@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..compile.figures import Figures
-from ..device import binder, flash, loader, modelfile, program, regions, weights
+from ..device import binder, flash, loader, modelfile, program, regions, series, weights
 from ..device import kernels_portable as portable
 from ..device.model import Model
 from .heap import Layout
 
 _BLOCK = 4096  # bytes of a block of littlefs
+ASSEMBLER = "dsp", "thumb"  # the families whose steps become series
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def _mapped(size: int) -> Any:
 def resized(f: Footprint, m: Figures, context: int, layout: Layout) -> Footprint:
     """The footprint of the same model at another context, from that at the file's.
 
-    Only three things change their size: the caches, the arena and the list of tokens.
+    Only three things change their size: the caches, the arena and the list of tokens. (How many
+    steps one call runs changes, too, but not by 100 bytes.)
     """
     words = m.words
     sizes = [4 * regions.cache_words(words, i, context) for i in range(words[11])]
@@ -93,10 +95,13 @@ def resized(f: Footprint, m: Figures, context: int, layout: Layout) -> Footprint
     return replace(f, parts=parts, binding=f.binding + more, pieces=pieces, caches=caches)
 
 
-def footprint(data: bytes, m: Figures, context: int, place: str, layout: Layout) -> Footprint:
+def footprint(
+    data: bytes, m: Figures, context: int, place: str, layout: Layout, kernels: str = "viper"
+) -> Footprint:
     """What a model takes at a context, 2 to the file's.
 
-    data: the bytes of the file `m`; place: of the weights, "flash", "ram" or "file".
+    data: the bytes of the file `m`; place: of the weights, "flash", "ram" or "file"; kernels: the
+    family that runs it.
     """
     f = io.BytesIO(data)
     model: Any = object.__new__(Model)
@@ -115,6 +120,11 @@ def footprint(data: bytes, m: Figures, context: int, place: str, layout: Layout)
     method = type(layout.of)
     lists = [[(k, r if isinstance(k, method) else 0) for k, r in steps] for steps in lists]
     model._encoder, model._body, model._head = lists
+    held: list[Any] = []
+    bound = sum(layout.of(steps, set()) for steps in lists)
+    if kernels in ASSEMBLER:
+        lists = series.fuse(model, held, m.program, portable.linear, model._most, _none, _none)
+    model._encoder, model._body, model._head = lists
     seen: set[int] = {id(model._space)}
     of = layout.of
     parts = {
@@ -124,14 +134,17 @@ def footprint(data: bytes, m: Figures, context: int, place: str, layout: Layout)
         "tokenizer": of(model.tokenizer, seen),
         "tables": of(tables, seen),
         "program": layout.array(4 * len(m.program)),
-        "steps": sum(of(steps, seen) for steps in [*lists, *_tiled(m, source, matrices)]),
+        "steps": sum(of(thing, seen) for thing in [*lists, *held]),
         "labels": layout.texts(model.labels) if model.labels else 0,
     }
+    # While it is bound, each step is there by itself.
+    bound -= parts["steps"]
+    parts["steps"] += sum(of(thing, seen) for thing in _tiled(m, source, matrices))
     seen.add(id(model.labels))
     parts["rest"] = of(model, seen) + layout.listed(len(model._space))
     checking = parts["program"] + parts["tables"]
     operands = program.operands(m.words)
-    binding = sum(parts.values()) + layout.array(4 * operands)
+    binding = sum(parts.values()) + bound + layout.array(4 * operands)
     each = [layout.blocks(4 * len(c)) for c in caches]
     pieces = {
         "arena": layout.blocks(4 * len(arena)),
@@ -146,6 +159,11 @@ def footprint(data: bytes, m: Figures, context: int, place: str, layout: Layout)
         pieces["weights"] = layout.blocks(4 * len(matrices))
     transient = 0 if m.task in ("generate", "translate") else layout.array(4 * m.outputs)
     return Footprint(parts, checking, binding, transient, pieces, each)
+
+
+def _none(_thing: Any) -> int:
+    """An address."""
+    return 0
 
 
 def _tiled(m: Figures, source: Any, buffer: Any) -> list[Any]:

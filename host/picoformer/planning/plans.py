@@ -34,7 +34,9 @@ class Plans:
         layout = self.board.layout
         if weights not in self._loaded:
             m = self.model
-            self._loaded[weights] = footprint(self.data, m, m.context, weights, layout)
+            self._loaded[weights] = footprint(
+                self.data, m, m.context, weights, layout, self.board.kernels
+            )
         return resized(self._loaded[weights], self.model, context, layout)
 
     def _rare(self) -> tuple[int, int]:

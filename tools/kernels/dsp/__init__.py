@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..arm import Kernel
 from ..thumb.embed import embed4
+from ..thumb.series import series
 from .attend import attend
 from .cores import packed
 from .embed import bias, embed
@@ -49,8 +50,8 @@ PLACES = {  # the modules of those that not every model needs
 def made() -> list[Kernel]:
     """The kernels, written anew."""
     every = (
-        linear, attend, gate, norm, store, layernorm, embed, bias, pool, sample, linear4, embed4,
-        packed,
+        linear, attend, gate, norm, store, layernorm, embed, bias, pool, sample, series, linear4,
+        embed4, packed,
     )  # fmt: skip
     return [make() for make in every]
 

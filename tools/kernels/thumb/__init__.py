@@ -14,10 +14,11 @@ from .linear import linear
 from .linear4 import linear4
 from .norm import norm
 from .sample import sample
+from .series import series
 from .small import bias, pool
 from .sound import logmel
 from .store import store
-from .stream import begin, repeated, rest, series, streamed
+from .stream import begin, repeated, rest, streamed
 
 HEAD = '''"""Kernels for every Cortex-M; see tools/kernels.
 
@@ -30,15 +31,15 @@ BEHIND = "\n\nBIAS = 0x20000000\nlayernorm = norm\n"
 PLACES = {  # the modules of those that not every model needs
     "linear4": "kernels_thumb4", "embed4": "kernels_thumb4",
     "pair": "kernels_pair", "worker": "kernels_pair", "logmel": "kernels_thumb_sound",
-    **dict.fromkeys(("begin", "rest", "series", "streamed", "repeated"), "kernels_stream"),
+    **dict.fromkeys(("begin", "rest", "streamed", "repeated"), "kernels_stream"),
 }  # fmt: skip
 
 
 def made() -> list[Kernel]:
     """The kernels, written anew."""
     made = (
-        linear, attend, store, norm, gate, embed, pool, bias, sample, linear4, embed4, pair,
-        worker, logmel, begin, rest, series, streamed, repeated,
+        linear, attend, store, norm, gate, embed, pool, bias, sample, series, linear4, embed4,
+        pair, worker, logmel, begin, rest, streamed, repeated,
     )  # fmt: skip
     return [make() for make in made]
 

@@ -172,24 +172,6 @@ def rest() -> Kernel:
     return k
 
 
-def series() -> Kernel:
-    """A step that is several; its record: a record and a kernel of each, the last kernel is 0."""
-    k = Kernel("series", "steps without Python between them")
-    k("""
-        mov r4, r0
-        mov r5, r1
-        b first
-    next:
-        mov r1, r5
-        blx r3
-    first:
-        ldmia r4!, {r0, r3}
-        cmp r3, #0; bne next
-        movs r0, #0
-    """)
-    return k
-
-
 def there(k: Kernel) -> None:
     """r2 words that are there, r0 bytes of them, or of those that are taken at once; r3 rows left.
 
