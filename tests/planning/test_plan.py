@@ -244,6 +244,21 @@ def test_the_server_takes_more(files):
     assert alone.fits and served.fits
 
 
+@pytest.mark.parametrize(("name", "room"), [("forecast", 2 * 19 * 11), ("vit", 0), ("stories", 0)])
+def test_room_for_an_input(files, name, room):
+    """Of a signal or an image, which comes over the link; in whole blocks of 16 bytes."""
+    path = files(name)
+    m = modelfile.load(path)
+    if name == "vit":
+        height, width, channels = m.meta["image"][:3]
+        room = height * width * channels
+    alone, served = (Planner(path, profile("pico")).budget(server=s) for s in (False, True))
+    room = (room + 15) & ~15
+    code = profile("pico").code.server
+    assert served.running - alone.running - code == room
+    assert sum(served.pieces) - sum(alone.pieces) == room
+
+
 @pytest.mark.parametrize(
     "name", some([*models.ARCHITECTURES, *models.SPECIAL, "english-french"], 4, 1)
 )

@@ -65,7 +65,8 @@ class Plans:
             # What the proof leaves lies in front of the largest block, which comes behind it.
             checking += max(f.large)
         loading = max(checking + code.checking + more, f.binding + binding + stays)
-        return stays, loading, f.resident + stays + once_running + f.transient + code.running
+        running = f.resident + stays + once_running + f.transient + code.running
+        return stays, loading, running + sum(self._given(server))
 
     def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
         """Where the weights are at a context; the footprint there, code, the two peaks, and the
@@ -81,10 +82,16 @@ class Plans:
 
     def _fits(self, f: Footprint, needed: int, server: bool) -> bool:
         board = self.board
+        large = f.large + self._given(server)
         if board.areas:
-            return board.areas.less(board.code.native).holds(self._early(server), f.large, needed)
+            return board.areas.less(board.code.native).holds(self._early(server), large, needed)
         heap = board.heap.bytes
-        return needed <= heap and packs(needed, f.large, heap, board.pieces)
+        return needed <= heap and packs(needed, large, heap, board.pieces)
+
+    def _given(self, server: bool) -> list[int]:
+        """Bytes of the server's place for an image or a signal, if there is one."""
+        n = self.model.input_bytes
+        return [self.board.layout.blocks(n)] if server and n else []
 
     def _early(self, server: bool) -> int:
         """Bytes of code that is there when a heap that grows is to take the large blocks."""
@@ -203,7 +210,7 @@ class Plans:
             flash=flash,
             longest=self.longest(server) if room else 0,
             float_bytes=4 * self._parameters(),
-            pieces=sorted(f.large, reverse=True),
+            pieces=sorted(f.large + self._given(server), reverse=True),
             free_pieces=list(board.pieces),
             in_areas=None if board.areas is None else self._fits(f, needed, server),
             speed=speed(self.model, board.name, context, copies),
