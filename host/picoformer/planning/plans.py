@@ -59,8 +59,9 @@ class Plans:
         if self.model.rows:
             checking += code.modules["check_signal"]
         if self.board.grows:
-            # What is not small is there before.
+            # What is not small is there before; the tokenizer's code comes when the loader goes.
             checking, binding = sum(f.large), code.grown
+            binding -= code.resident[self.tokenizer[0]] - min(code.resident.values())
         elif f.large:
             # What the proof leaves lies in front of the largest block, which comes behind it.
             checking += max(f.large)
@@ -84,7 +85,8 @@ class Plans:
         board = self.board
         large = f.large + self._given(server)
         if board.areas:
-            return board.areas.less(board.code.native).holds(self._early(server), large, needed)
+            early = board.code.early[server]
+            return board.areas.less(board.code.native).holds(early, large, needed)
         heap = board.heap.bytes
         return needed <= heap and packs(needed, large, heap, board.pieces)
 
@@ -92,11 +94,6 @@ class Plans:
         """Bytes of the server's place for an image or a signal, if there is one."""
         n = self.model.input_bytes
         return [self.board.layout.blocks(n)] if server and n else []
-
-    def _early(self, server: bool) -> int:
-        """Bytes of code that is there when a heap that grows is to take the large blocks."""
-        code = self.board.code
-        return code.early + code.server * server
 
     @property
     def reads_all(self) -> bool:
