@@ -67,7 +67,7 @@ class Plans:
             checking += max(f.large)
         loading = max(checking + code.checking + more, f.binding + binding + stays)
         running = f.resident + stays + once_running + f.transient + code.running
-        return stays, loading, running + sum(self._given(server))
+        return stays, loading, running + sum(self._given)
 
     def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
         """Where the weights are at a context; the footprint there, code, the two peaks, and the
@@ -83,17 +83,18 @@ class Plans:
 
     def _fits(self, f: Footprint, needed: int, server: bool) -> bool:
         board = self.board
-        large = f.large + self._given(server)
+        large = f.large + self._given
         if board.areas:
             early = board.code.early[server]
             return board.areas.less(board.code.native).holds(early, large, needed)
         heap = board.heap.bytes
         return needed <= heap and packs(needed, large, heap, board.pieces)
 
-    def _given(self, server: bool) -> list[int]:
-        """Bytes of the server's place for an image or a signal, if there is one."""
+    @property
+    def _given(self) -> list[int]:
+        """Bytes of an image or a signal, if it reads one: the caller has it, or the server."""
         n = self.model.input_bytes
-        return [self.board.layout.blocks(n)] if server and n else []
+        return [self.board.layout.blocks(n)] if n else []
 
     @property
     def reads_all(self) -> bool:
@@ -207,7 +208,7 @@ class Plans:
             flash=flash,
             longest=self.longest(server) if room else 0,
             float_bytes=4 * self._parameters(),
-            pieces=sorted(f.large + self._given(server), reverse=True),
+            pieces=sorted(f.large + self._given, reverse=True),
             free_pieces=list(board.pieces),
             in_areas=None if board.areas is None else self._fits(f, needed, server),
             speed=speed(self.model, board.name, context, copies),
