@@ -113,6 +113,20 @@ def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert seen["perplexity_int"] == pytest.approx(seen["perplexity_float"], rel=0.02)
 
 
+def test_a_report_has_the_checkpoints_names(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "m.pft"
+    report = run_json(capsys, "convert", str(ROOT / "models" / "english-french"), "-o", str(path))
+    assert set(report["tensors"]) == set(report["errors"]) == set(report["bits"])
+    assert report["tensors"]["x"] == "token embedding"
+    names = list(report["tensors"].values())
+    assert len(set(names)) == len(names) and "token embedding of the encoder" in names
+    report = run_json(capsys, "convert", str(ROOT / "models" / "intents"), "-o", str(path))
+    assert report["tensors"]["0.z"] == "transformer.layer.0.ffn.lin2.weight"
+    assert main(["convert", str(ROOT / "models" / "intents"), "-o", str(path), "--report"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in report["tensors"].values())
+
+
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
