@@ -201,7 +201,7 @@ def modules(files: dict[str, bytes]) -> set[str]:
 
 
 ALL = {p.stem for p in (DEVICE / "picoformer").glob("*.py")}
-THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair", "kernels_thumb_sound"}
+THUMB = {"kernels_thumb", "kernels_thumb4", "kernels_pair", "kernels_thumb_sound", "series"}
 DSP = {"kernels_dsp", "kernels_dsp4", "kernels_dsp_pair"}
 RV32 = {"kernels_rv32"}
 STREAM = {"stream", "stream_load", "kernels_stream"}

