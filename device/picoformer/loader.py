@@ -90,7 +90,9 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
         copies = {}
         fuse = shared = share = None
         most = 0 if streamed else model._most
-        if most is not None and hasattr(kernels, "series"):
+        # What takes a whole input gains nothing, and callbacks that read sensors come sooner.
+        some = streamed or most and (model._encoder or not model._whole)
+        if some and hasattr(kernels, "series"):
             from .series import fuse  # before what takes all that the heap can spare
         if cores > 1:
             from .cores import prepare, share

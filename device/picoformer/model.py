@@ -63,7 +63,7 @@ class Model:
     """
 
     cores = 1
-    _most = 1 << 18  # work of steps in one call; None: one step; see series.py
+    _most = 1 << 17  # work of steps in one call; 0: one step; see series.py
     _stream = None  # the DMA channel that brings weights
 
     def __init__(self, path, context=None, weights=None, kernels=None, spare=32768, cores=1):

@@ -83,7 +83,7 @@ print(left[-1] > HEAP * 2 // 3 and lost <= (ROUNDS > 4) or left)
 EXTREMES = """
 from picoformer import Model
 
-Model._most = None  # each step is a call
+Model._most = 0  # each step is a call
 native, plain = (Model(FILE, kernels=k, weights="ram") for k in (NATIVE, "portable"))
 a, b = native._arena, plain._arena
 caches = list(zip(native._memory[4:], plain._space[4:]))

@@ -36,7 +36,7 @@ LOAD = """
 import gc
 from picoformer import Model
 held = None
-Model._most = None  # each step is a call, not several
+Model._most = 0  # each step is a call, not several
 model = Model({path!r}, context={context!r}, kernels={kernels!r})
 gc.collect()
 print([model.kernels, model.weights, gc.mem_free(), gc.mem_alloc()])

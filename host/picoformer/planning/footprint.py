@@ -122,7 +122,7 @@ def footprint(
     model._encoder, model._body, model._head = lists
     held: list[Any] = []
     bound = sum(layout.of(steps, set()) for steps in lists)
-    if kernels in ASSEMBLER:
+    if kernels in ASSEMBLER and (model._encoder or not model._whole):
         lists = series.fuse(model, held, m.program, portable.linear, model._most, _none, _none)
     model._encoder, model._body, model._head = lists
     seen: set[int] = {id(model._space)}
