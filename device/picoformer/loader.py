@@ -88,12 +88,7 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
         memory.append(None)  # where a signal comes
     if native:
         copies = {}
-        fuse = shared = share = None
-        most = 0 if streamed else model._most
-        # What takes a whole input gains nothing, and callbacks that read sensors come sooner.
-        some = streamed or most and (model._encoder or not model._whole)
-        if some and hasattr(kernels, "series"):
-            from .series import fuse  # before what takes all that the heap can spare
+        shared = share = None
         if cores > 1:
             from .cores import prepare, share
 
@@ -103,17 +98,24 @@ def fill(model, f, parts, context, kernels, source, ample, spare=None, held=(), 
         if bring:
             copies = bring(model, memory, matrices, spare)
         model._space = _relocate(model, memory, kernels.BIAS, words, operands, copies)
+        operands = copies = None
         if shared:
             share(model, memory, words, model._space, kernels.BIAS, *shared)
         share = None
         if streamed:
-            from .stream_load import start
+            from . import series  # noqa: F401
+            from .stream_load import start  # which takes all that the heap can spare
 
             start(model, memory, words, model._space - kernels.BIAS, spare, kernels.series)
             start = None
             regions.forget("stream_load")
-        if fuse:
+        most = 0 if streamed else model._most
+        # What takes a whole input gains nothing, and callbacks that read sensors come sooner.
+        some = streamed or most and (model._encoder or not model._whole)
+        if some and hasattr(kernels, "series"):
             try:
+                from .series import fuse
+
                 model._encoder, model._body, model._head = fuse(
                     model, memory, words, kernels.series, most, regions.address, regions.code
                 )

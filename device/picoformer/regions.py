@@ -157,9 +157,9 @@ def address(words):
 
 def code(function):
     """Where the machine code of a function of assembler begins, as a branch has it."""
-    from machine import mem32
+    from uctypes import bytearray_at
 
-    return mem32[id(function) + 8] | 1
+    return int.from_bytes(bytearray_at(id(function) + 8, 4), "little") | 1
 
 
 def forget(*names):

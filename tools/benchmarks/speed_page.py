@@ -154,10 +154,12 @@ By layer:
 
 {profile_table(profile, "layer")}
 The token is measured as a whole; the parts are measured apart from that, with the emulator's cycle
-counter around each call as the interpreter makes it, interrupts off. Reading the counter costs
-{profile["probe"]:,} cycles in Python: an empty pair of readings says so, and it is taken out.
-The "interpreter's loop" fetches a kernel and its record from the list; the "generator" is what
-`generate` does with a step as its whole program, less that step, the sampler and the tokenizer.
+counter around each step, interrupts off. Reading the counter costs {profile["probe"]:,} cycles in
+Python: an empty pair of readings says so, and it is taken out. A token's steps run in few calls
+([architecture.md](architecture.md#steps-in-few-calls)). For this table each is called by itself,
+and such a call without a step is taken out, too. The "interpreter's loop" makes those few calls;
+the "generator" is what `generate` does with a step as its whole program, less that step, the
+sampler and the tokenizer.
 What the parts do not add up to is "not accounted for".
 """
 
@@ -428,7 +430,7 @@ So expect **{silicon(pico, "first")} tokens a second** of {pico["model"]} on a P
 The weights are {x["misses_files"] / (x["misses_files"] + x["misses_firmware"]):.0%} of it; the
 Python around the steps, {python:,.0f} cycles a token as emulated, runs from flash too and waits
 for another {low * x["misses_firmware"]:,.0f} to {high * x["misses_firmware"]:,.0f} cycles, because
-each matrix drives it out of the cache. The kernels themselves lie in RAM. A prompt reads the
+the matrices drive it out of the cache. The kernels themselves lie in RAM. A prompt reads the
 weights once for the positions of a group, so it suffers less. Of a prompt of
 {pico["prompt"]["tokens"]} tokens, if the waits for the weights alone are counted, tokens a second:
 
