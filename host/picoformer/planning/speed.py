@@ -32,7 +32,8 @@ class Rates:
     attend: of a head, of a position that it sees, and of an element of that. element: of one by
     the name of the step. python: of a token, around its steps. both: what two cores do of the
     steps that they share in the time of one. word: of a word that is not in the flash's cache;
-    others: such words of a token that are no weights. piece: of a token of a text that is encoded.
+    others: such words of a token that are no weights. saved: cycles and such words of a step that
+    Python does not call by itself. piece: of a token of a text that is encoded.
     """
 
     hz: int
@@ -44,6 +45,7 @@ class Rates:
     both: float
     word: float
     others: int
+    saved: tuple[int, int]
     piece: int
 
 
@@ -70,16 +72,17 @@ def words_swept(m: Figures) -> int:
 
 def cycles(m: Figures, rates: Rates, position: int) -> tuple[float, float]:
     """Of a token at a position: in the steps that two cores share, and in all else."""
-    shared = alone = 0.0
+    shared, alone = 0.0, float(rates.python)
     words = m.words
     for op, i in program.walk(words):
+        alone -= rates.saved[0]
         name = program.OPS[op][0]
         took = _step(words, rates, op, i, 1, position + 1)
         if op in program.LINEAR or name in ("attend", "store"):
             shared += took
         else:
             alone += took
-    return shared, alone + rates.python + rates.element["sample"] * m.outputs
+    return shared, alone + rates.element["sample"] * m.outputs
 
 
 def _step(words: list[int], rates: Rates, op: int, i: int, tokens: int, seen: int) -> float:
@@ -153,6 +156,8 @@ def speed(m: Figures, board: str, context: int, copied: int | None) -> Speed | N
     position = min(POSITION, context - 1)
     shared, alone = cycles(m, rates, position)
     waits, alone_waits = _waits(m, rates, copied)
+    if alone_waits:
+        alone_waits -= rates.word * rates.saved[1] * len(list(program.walk(m.words)))
     half = shared / rates.both
     # One core computes while the other one waits, for some of the time; in what one does alone,
     # nobody does.
@@ -176,6 +181,7 @@ THUMB = Rates(
     both=1.92,
     word=45,
     others=3500,
+    saved=(690, 14),
     piece=540_000,
 )  # fmt: skip
 # DSP instructions, on an RP2350's Cortex-M33 at 150 MHz, by a model of its timing. Flash comes in
@@ -193,6 +199,7 @@ DSP = Rates(
     both=1.92,
     word=18,
     others=3500,
+    saved=(450, 14),
     piece=340_000,
 )  # fmt: skip
 RATES = {"pico": THUMB, "pico-w": THUMB, "pico2": DSP, "pico2-w": DSP}
