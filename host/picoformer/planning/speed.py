@@ -199,7 +199,7 @@ DSP = Rates(
     both=1.92,
     word=18,
     others=3500,
-    saved=(450, 14),
+    saved=(530, 14),
     piece=340_000,
 )  # fmt: skip
 RATES = {"pico": THUMB, "pico-w": THUMB, "pico2": DSP, "pico2-w": DSP}
