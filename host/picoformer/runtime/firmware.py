@@ -148,7 +148,7 @@ def _rp2(uf2: bytes) -> Firmware:
 
 def _volume(start: int, size: int, prog: int, metadata: int = 0) -> Volume:
     if start % BLOCK or size % BLOCK or size < LEAST:
-        raise Error(f"MicroPython with a filesystem of {size:,} bytes at {start:#x}: it is damaged")
+        raise Error(f"MicroPython with a filesystem of {size:,} bytes at {start:#x}: damaged")
     return Volume(size // BLOCK, prog, metadata)
 
 
