@@ -86,7 +86,7 @@ class Stages:
 
 
 class Bars:
-    """A progress bar for each thing that is sent; in a log, which has none, a line now and then."""
+    """A progress bar for each thing that is sent; in a log, without bars, a line now and then."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
