@@ -114,6 +114,8 @@ def test_what_cannot_be_made(here, capsys):
     uf2(here / "odd.uf2", kind=6)
     esp(here / "odd.bin", chip=77)
     esp(here / "small.bin", vfs=64 << 10)
+    uf2(here / "tiny.uf2", size=4096)
+    esp(here / "tiny.bin", vfs=0)
     (here / "text.uf2").write_text("a text")
     (here / "empty").touch()
     (here / "b").mkdir()
@@ -125,6 +127,8 @@ def test_what_cannot_be_made(here, capsys):
         ([model, "--micropython", "empty", "-o", "a.uf2"], "empty is no firmware"),
         ([model, "--micropython", "odd.uf2", "-o", "a.uf2"], "odd.uf2 is no MicroPython that"),
         ([model, "--micropython", "odd.bin", "-o", "a.bin"], "odd.bin is for chip 77"),
+        ([model, "--micropython", "tiny.uf2", "-o", "a.uf2"], "a filesystem of 4,096 bytes at"),
+        ([model, "--micropython", "tiny.bin", "-o", "a.bin"], "a filesystem of 0 bytes at"),
         ([model, "--micropython", "small.bin", "-o", "a.bin"], "cannot store /"),
         ([model, "--micropython", "base.uf2", "-o", "a.bin"], "it ends in .uf2"),
         ([model, "--micropython", "base.uf2", "-o", "base.uf2"], "is MicroPython's own"),

@@ -260,7 +260,8 @@ def test_an_input_is_counted(files, name, room, monkeypatch):
     found = budgets()
     monkeypatch.setattr(figures.Figures, "input_bytes", 0)
     for b, without in zip(found, budgets(), strict=True):
-        assert b.running - without.running == sum(b.pieces) - sum(without.pieces) == room
+        assert sum(b.pieces) - sum(without.pieces) == room
+        assert b.running - without.running >= room and bool(room) == (b.running > without.running)
 
 
 @pytest.mark.parametrize(

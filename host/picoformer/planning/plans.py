@@ -67,9 +67,13 @@ class Plans:
         elif f.large:
             # What the proof leaves lies in front of the largest block, which comes behind it.
             checking += max(f.large)
-        loading = max(checking + code.checking + more, f.binding + binding + stays)
+        bound = f.binding + binding + stays
+        loading = max(checking + code.checking + more, bound)
         running = f.resident + stays + once_running + f.transient + code.running
-        return stays, loading, running + sum(self._given)
+        if self._given:
+            # What the loader leaves free is in pieces, and an input is one.
+            running = max(running, bound) + sum(self._given)
+        return stays, loading, running
 
     def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
         """Where the weights are at a context; the footprint there, code, the two peaks, and the

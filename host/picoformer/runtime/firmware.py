@@ -18,6 +18,7 @@ from .platforms import SOUND, Platform, mpy_of
 from .volume import BLOCK, Volume
 
 MOST = 16 << 20  # bytes of flash, on any board
+LEAST = 16 << 10  # bytes of a filesystem
 
 # UF2 (github.com/microsoft/uf2): a head, up to 476 bytes, a mark.
 _UF2 = struct.Struct("<8I")
@@ -141,8 +142,14 @@ def _rp2(uf2: bytes) -> Firmware:
         raise Error(f"cut or damaged: {seen} of its {total} blocks are there. Download it again")
     start, size = _drive(bytes(flash))
     data = bytes(flash[:start]).rstrip(b"\xff")
-    volume = Volume(size // BLOCK, _RP2_PROG)
+    volume = _volume(start, size, _RP2_PROG)
     return Firmware(data, 0, start, volume, _platform(data, "rp2", _CORES[family]), family, head)
+
+
+def _volume(start: int, size: int, prog: int, metadata: int = 0) -> Volume:
+    if start % BLOCK or size % BLOCK or size < LEAST:
+        raise Error(f"MicroPython with a filesystem of {size:,} bytes at {start:#x}: damaged")
+    return Volume(size // BLOCK, prog, metadata)
 
 
 def _drive(firmware: bytes) -> tuple[int, int]:
@@ -175,7 +182,7 @@ def _esp(data: bytes) -> Firmware:
         if magic != b"\xaa\x50":
             break
         if label.rstrip(b"\0") == b"vfs" and _PROGRAM < start <= MOST - size:
-            volume = Volume(size // BLOCK, _ESP_PROG, _ESP_FOLDER)
+            volume = _volume(start, size, _ESP_PROG, _ESP_FOLDER)
             own = data[: start - base].rstrip(b"\xff")
             return Firmware(own, base, start, volume, _platform(own, "esp32", core))
     raise Error("for an ESP32, without a table of partitions that has a filesystem")
