@@ -22,7 +22,8 @@ JOBS = {
     "Try it without a board": ("demo", "page", "emulate"),
     "Make a model": ("train", "convert", "inspect", "simulate", "eval", "plan"),
     "Look after your board": (
-        "ports", "boards", "deploy", "update", "remove", "reset", "selftest", "romfs",
+        "ports", "boards", "deploy", "update", "remove", "reset", "selftest", "firmware",
+        "romfs",
     ),
     "Run a model on your board": (
         "generate", "classify", "tag", "translate", "answer", "embed", "predict", "listen",
@@ -36,6 +37,7 @@ MORE = {
     "emulate": ("boards.md",),
     "plan": ("memory.md",),
     "deploy": ("streaming.md",),
+    "firmware": ("product.md",),
     "romfs": ("board.md",),
     "page": ("page.md",),
     "predict": ("signals.md",),

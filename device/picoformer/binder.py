@@ -39,8 +39,12 @@ def bind(model, f, parts, words, tables, context, kernels, source, ample, held):
     if tiled:
         if not source:
             regions.read(f, parts[4], "weights")
-        tiles = _tiles(source, f, parts[4][0], words, model.context, ample, held)
-        memory[3] = tiles.buffer
+        from .weights import File, Tiles
+
+        buffer = _tile(words, model.context, ample, held)
+        source = source or File(f, parts[4][0])
+        tiles = Tiles(source, buffer, 4 if kernels.BIAS else 64)
+        memory[3] = buffer
     model._batch = min(words[1], model.context)
     # What is small now fills the holes that imports have left, so that nothing lies high.
     gc.collect()
@@ -128,14 +132,11 @@ def _describe(model, f, section, words, tables, context):
     model._turn = 0
 
 
-def _tiles(source, f, at, words, context, ample, held):
-    """The buffer for weights that are read from a source, or from byte `at` of the file on."""
-    from .weights import File, Tiles
-
+def _tile(words, context, ample, held):
+    """The buffer for weights that are read piece by piece."""
     tile = _ample(words, context, ample) if ample else regions.TILE
     n = max(tile, _longest(words))
-    buffer = held[3] if held and held[3] and n == regions.TILE else regions.array_of(n)
-    return Tiles(source or File(f, at), buffer)
+    return held[3] if held and held[3] and n == regions.TILE else regions.array_of(n)
 
 
 def _meta(f, section):
@@ -150,7 +151,7 @@ def _meta(f, section):
 
 
 def _longest(words):
-    """Words of the longest row group, or vector, of the weights: a tile holds at least one."""
+    """Words of the longest row group of the weights: a tile holds at least one."""
     longest = 0
     for op, i in program.walk(words):
         if program.OPS[op][1].find("w") > 0:

@@ -84,9 +84,11 @@ def operands(words):
 
 
 def matrix(words, op, i):
-    """(row groups, words of one) of the weights of the step whose fields begin at word i."""
+    """(row groups, words of one) of the weights of the step whose fields begin at word i; of a
+    vector (words, 1).
+    """
     if op == 9:
-        return 1, words[i + 2]  # a vector
+        return words[i + 2], 1
     if op in LINEAR:
         cols, rows = words[i + 3], 4 * words[i + 4]
     else:

@@ -92,7 +92,8 @@ class Server(Frames):
         self._at = 0  # bytes of the upload in flash
         self._model = None
         self._loaded = None  # name, context, header CRC
-        self._argument = b""
+        self._argument = bytearray()  # a signal or an image has its room from loading on
+        self._input = self._kept = 0  # bytes of that room; of the argument
         # Of the text that is being, or was last, generated.
         self._run = -1  # sequence number of its request
         self._pieces = [""] * WINDOW
@@ -373,6 +374,8 @@ class Server(Frames):
         model = self._model
         self._model = self._loaded = self._stream = None
         self._buffer = b""
+        self._argument = bytearray()
+        self._input = self._kept = 0
         if model:
             model.close()
         model = None
@@ -395,7 +398,16 @@ class Server(Frames):
                 from .server_stream import Stream
 
                 self._stream = Stream(self, stamp[2][1])
-            self._model = Model(path, context or None, self._stream, cores=self._cores)
+            self._model = model = Model(path, context or None, self._stream, cores=self._cores)
+            self._input = 1
+            for n in model.image[:3] or model.frames + (2,):
+                self._input *= n
+            try:
+                self._argument = bytearray(self._input)
+            except MemoryError:
+                model = None
+                self._unload()
+                raise
             self._loaded = stamp
             gc.collect()
             self._heap = max(0, before - free())
@@ -412,18 +424,27 @@ class Server(Frames):
     def _keep(self, body):
         """Part of the next request's argument, where that is longer than a frame."""
         at = struct.unpack_from("<H", body)[0]
-        if at > len(self._argument):
-            raise Refused(BAD_OFFSET, len(self._argument), "")
-        self._argument = self._argument[:at] + bytes(body[2:])
-        return struct.pack("<H", len(self._argument))
+        if at > self._kept:
+            raise Refused(BAD_OFFSET, self._kept, "")
+        self._put(at, body[2:])
+        return struct.pack("<H", self._kept)
+
+    def _put(self, at, part):
+        end = at + len(part)
+        self._argument.extend(bytes(max(0, end - len(self._argument))))
+        self._argument[at:end] = part
+        self._kept = end
 
     def _use(self, body):
         """The argument: what was kept, and then `body`."""
-        kept = self._argument
-        self._argument = b""
+        self._put(self._kept, body)
+        given = memoryview(self._argument)[: self._kept]
+        self._kept = 0
+        if len(self._argument) > self._input:
+            self._argument = bytearray(self._input)
         if not self._model:
             raise Refused(BAD_STATE, LOAD, "")
-        return kept + bytes(body)
+        return given
 
     def _logits(self, body):
         tokens = self._use(body)

@@ -24,20 +24,21 @@ class File:
 class Tiles:
     """A buffer, an array of words, through which matrices are swept; at least one row group.
 
-    source: has a method `fill`, as File.
+    source: has a method `fill`, as File. unit: what an operand grows by from word to word.
     """
 
-    def __init__(self, source, buffer):
+    def __init__(self, source, buffer, unit):
         self.fill = source.fill
         self.buffer = buffer
         self.words = len(buffer)
+        self.unit = unit
         self.arena = None
         self.before = None
 
     def step(self, name, kernel, at, groups, size):
         """A kernel that sweeps its matrix through the tiles.
 
-        at: the first of its words in the weights; size: words of a row group, or of a vector. A
+        at: the first of its words in the weights; groups, size: as program.matrix has them. A
         row group is four rows, of 4 bits (the step's name says so) eight.
         """
         tiled = Tiled(kernel, self, 4 * at, groups, size, name[-1] == "4")
@@ -54,8 +55,8 @@ class Tiles:
 class Tiled:
     """One step whose matrix, at byte `at` of the weights, comes through the tiles.
 
-    groups: its row groups, of `size` bytes; some: of them in a tile; next: the step that is swept
-    behind it, or None.
+    groups: its row groups, of `size` bytes, or a vector's words; some: of them in a tile; next:
+    the step that is swept behind it, or None.
     """
 
     def __init__(self, kernel, tiles, at, groups, size, four):
@@ -103,5 +104,14 @@ class Tiled:
 
     def bias(self, rec, memory):
         tiles = self.tiles
-        tiles.fill(tiles.buffer, self.at, self.size, self, 0)
-        self.kernel(rec, memory)
+        out = rec[0]
+        g = 0
+        try:
+            while g < self.groups:
+                rec[2] = n = min(self.some, self.groups - g)
+                rec[0] = out + g * tiles.unit
+                tiles.fill(tiles.buffer, self.at + 4 * g, 4 * n, self, g)
+                self.kernel(rec, memory)
+                g += n
+        finally:
+            rec[0] = out

@@ -2,25 +2,24 @@
 
 import os
 import signal
-import struct
 import sys
 import time
 
 import pytest
 
+from firmwares import VFS, esp, uf2
 from picoformer import Board, Error
 from picoformer.boards import emulated
 from picoformer.boards.emulated import esp32, esp32_process, images, pico2, pico2_process
 from picoformer.boards.emulated.esp32 import ESP32_GENERIC, Esp32Board
-from picoformer.boards.emulated.filesystem import Volume
 from picoformer.boards.emulated.pico import RPI_PICO
 from picoformer.boards.emulated.pico2 import RPI_PICO2, Pico2Board
 from picoformer.commands.main import main
+from picoformer.runtime.firmware import RP2040, read, version
+from picoformer.runtime.volume import Volume
 from turns import some
 
 pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
-
-VFS = 0x200000
 
 
 @pytest.fixture(autouse=True)
@@ -33,39 +32,6 @@ def nothing_installed(request, monkeypatch, tmp_path):
         for name in [n for n in os.environ if n.startswith("PICOFORMER_")]:
             monkeypatch.delenv(name)
         (tmp_path / "cache" / "picoformer").mkdir(parents=True)
-
-
-def partition(label, start, size):
-    return struct.pack("<2sBBII16sI", b"\xaa\x50", 1, 2, start, size, label, 0)
-
-
-def firmware(path, words=b"v1.24.0", chip=0, vfs=2 << 20):
-    """A file like ESP32_GENERIC, of a few words."""
-    data = bytearray(b"\xff" * 0xF200)
-    data[0:16] = bytes([0xE9]) + bytes(11) + bytes([chip, 0, 0, 0])
-    table = partition(b"factory", 0x10000, 0x1F0000) + partition(b"vfs", VFS, vfs)
-    data[0x7000 : 0x7000 + len(table)] = table
-    data[0xF000:] = (b"\0" + words + b" on 2024-10-25\0").ljust(0x200, b"\xea")
-    path.write_bytes(data)
-    return path
-
-
-def uf2(path, family=pico2_process.RP2350, kind=7, size=2 << 20):
-    """A file like RPI_PICO2, of a few words and what says where the filesystem lies."""
-    base, entry, table = 0x10000000, 0x200, 0x240
-    data = bytearray(b"MicroPython v1.26.0 on 2025-08-09\0".ljust(0x300, b"\xee"))
-    ends = [base + table, base + table + 8]
-    struct.pack_into("<5I", data, 0x100, 0x7188EBF2, *ends, 0, 0xE71AA390)
-    struct.pack_into("<2H3I", data, entry, kind, 0x504D, base, base + 0x200000, size)
-    struct.pack_into("<2I", data, table, base + 0x280, base + entry)
-    blocks = [(0x10FFFF00, 0xE48BFF57, bytes(256))]  # RP2350-E10's
-    blocks += [(base + i, family, data[i : i + 256]) for i in range(0, len(data), 256)]
-    out = b""
-    for address, of, part in blocks:
-        words = 0x0A324655, 0x9E5D5157, 0x2000, address, 256, 0, 1, of
-        out += (struct.pack("<8I", *words) + part).ljust(508, b"\0") + b"\x30\x6f\xb1\x0a"
-    path.write_bytes(out)
-    return path
 
 
 def files_of(flash):
@@ -152,7 +118,7 @@ def test_names_of_ports_and_boards(capsys):
 def test_a_new_flash_has_the_firmware_the_runtime_and_what_is_put_there(tmp_path):
     flash, model = tmp_path / "flash", tmp_path / "m.pft"
     model.write_bytes(bytes(range(256)) * 300)
-    first = firmware(tmp_path / "first.bin")
+    first = esp(tmp_path / "first.bin")
     esp32_process.prepare(flash, first, [model])
     data = flash.read_bytes()
     assert len(data) == 4 << 20 and data[:0x1000] == b"\xff" * 0x1000
@@ -169,18 +135,18 @@ def test_a_new_flash_has_the_firmware_the_runtime_and_what_is_put_there(tmp_path
     esp32_process.prepare(flash, first, [])
     assert flash.read_bytes() == image
     model.write_bytes(b"another")
-    second = firmware(tmp_path / "second.bin", b"v1.27.0")
+    second = esp(tmp_path / "second.bin", b"v1.27.0")
     esp32_process.prepare(flash, second, [model])
     assert flash.read_bytes()[0x10000 : 0x1000 + 0xF200] == second.read_bytes()[0xF000:]
     assert files_of(flash) == runtime | {"/m.pft": b"another"}
-    assert images.version(second.read_bytes()) == (1, 27, 0)
+    assert version(second.read_bytes()) == (1, 27, 0)
 
 
 def test_what_is_no_firmware_or_no_flash(tmp_path):
     flash = tmp_path / "flash"
     for name, data in (
-        ("s3", firmware(tmp_path / "s3", chip=9)),
-        ("large", firmware(tmp_path / "large", vfs=6 << 20)),
+        ("s3", esp(tmp_path / "s3", chip=9)),
+        ("large", esp(tmp_path / "large", vfs=6 << 20)),
         ("uf2", tmp_path / "uf2"),
     ):
         if name == "uf2":
@@ -190,11 +156,11 @@ def test_what_is_no_firmware_or_no_flash(tmp_path):
     assert not flash.exists()
     flash.write_bytes(b"?")
     with pytest.raises(Error, match="expected 4194304: it is not the flash of an ESP32; remove"):
-        esp32_process.prepare(flash, firmware(tmp_path / "f"), [])
+        esp32_process.prepare(flash, esp(tmp_path / "f"), [])
     large = tmp_path / "large.pft"
     large.write_bytes(bytes(3 << 20))
     with pytest.raises(Error, match="cannot store /large.pft"):
-        esp32_process.prepare(tmp_path / "new", firmware(tmp_path / "f"), [large])
+        esp32_process.prepare(tmp_path / "new", esp(tmp_path / "f"), [large])
     assert not (tmp_path / "new").exists()
 
 
@@ -206,7 +172,7 @@ def test_the_filesystem_lies_where_the_firmware_says(tmp_path):
     model.write_bytes(bytes(range(256)) * 300)
     image = uf2(tmp_path / "pico2.uf2")
     assert pico2_process.prepare(flash, image, [model]) == 0x200000
-    runtime = images.runtime(pico2_process.program(image.read_bytes()), "pico2")
+    runtime = images.runtime(read(image.read_bytes()).data, "pico2")
     assert Volume(512, 256).read(flash.read_bytes()) == runtime | {"/m.pft": model.read_bytes()}
     model.write_bytes(b"another")
     assert pico2_process.prepare(flash, image, [model]) == 0x200000
@@ -214,14 +180,15 @@ def test_the_filesystem_lies_where_the_firmware_says(tmp_path):
     with pytest.raises(Error, match="expected 1048576: it is not the flash of a Pico 2 with this"):
         pico2_process.prepare(flash, uf2(tmp_path / "other.uf2", size=1 << 20), [])
     for wrong, said in (
-        ({"family": 0xE48BFF56}, "no UF2 file for RP2350"),
-        ({"kind": 6}, "no MicroPython for 4 MB"),
-        ({"size": 4 << 20}, "no MicroPython for 4 MB"),
+        ({"family": RP2040}, "no MicroPython for RP2350 .Arm. with 4 MB"),
+        ({"family": 0xE48BFF57}, "a UF2 file for no chip that is known"),
+        ({"kind": 6}, "no MicroPython that says where its filesystem is"),
+        ({"size": 4 << 20}, "no MicroPython for RP2350 .Arm. with 4 MB"),
     ):
         with pytest.raises(Error, match=f"wrong.uf2 is {said}"):
             pico2_process.prepare(flash, uf2(tmp_path / "wrong.uf2", **wrong), [])
     image.write_bytes(image.read_bytes()[:-600])  # cut
-    with pytest.raises(Error, match="no MicroPython for 4 MB"):
+    with pytest.raises(Error, match="cut or damaged: 1 of its 3 blocks are there"):
         pico2_process.prepare(flash, image, [])
 
 
@@ -250,7 +217,7 @@ def serve():
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
     """fake(body): where the program in the emulator's place does that."""
-    monkeypatch.setenv("PICOFORMER_ESP32_FIRMWARE", str(firmware(tmp_path / "esp32.bin")))
+    monkeypatch.setenv("PICOFORMER_ESP32_FIRMWARE", str(esp(tmp_path / "esp32.bin")))
     monkeypatch.setenv("PICOFORMER_QEMU_XTENSA", str(tmp_path / "node"))
     monkeypatch.setenv("PICOFORMER_RP2350_FIRMWARE", str(uf2(tmp_path / "pico2.uf2")))
     monkeypatch.setenv("PICOFORMER_RP2350JS", str(tmp_path))

@@ -12,6 +12,7 @@ from fakeboard import FakeBoard, begin, drop, flip
 from picoformer import Board, Error
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import BoardError
+from picoformer.compile import modelfile
 from picoformer.device import server_frames as wire
 
 
@@ -96,6 +97,34 @@ def test_a_signal_in_pieces_on_a_bad_line(built, tmp_path, damage):
         board.to_board.damage = dict.fromkeys(itertools.chain([at + 200], [at + 700]), damage)
         expected = a.sim().predict(signal) / a.sim().logit_scale
         np.testing.assert_array_equal(link.read(words(signal), "predict"), expected)
+    finally:
+        board.close()
+
+
+def test_room_for_an_input(built, tmp_path):
+    """An ESP32's heap has no room for a signal that is put together from ever longer parts."""
+    for name in ("forecast", "vit"):
+        (tmp_path / f"{name}.pft").write_bytes(built(name).file().read_bytes())
+    board = FakeBoard(tmp_path)
+    try:
+        link = begin(board, payload=128, credit=256)
+        a = built("forecast")
+        signal = words(a.signal(seed=3))
+        expected = a.sim().predict(a.signal(seed=3)) / a.sim().logit_scale
+        link.load("forecast")
+        room = board.server._argument
+        assert len(room) == len(signal) == modelfile.load(a.file()).input_bytes
+        for _ in range(2):
+            np.testing.assert_array_equal(link.read(signal, "predict"), expected)
+            assert board.server._argument is room
+        with pytest.raises(BoardError, match="expected 1 to 19 rows of 11"):
+            link.read(signal + signal, "predict")
+        assert len(board.server._argument) == len(signal)
+        with pytest.raises(BoardError, match="reads signals"):
+            link.read("a text" * 400, "predict")
+        np.testing.assert_array_equal(link.read(signal, "predict"), expected)
+        link.load("vit")
+        assert len(board.server._argument) == np.prod(link.labels().image)
     finally:
         board.close()
 

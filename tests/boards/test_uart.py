@@ -64,7 +64,7 @@ def test_the_model_is_the_emulated_board_and_an_older_runtime_is_served(made, tm
 
 
 def test_a_heap_without_room_for_long_frames(made, tmp_path, monkeypatch):
-    def full(size):
+    def full(size=0):
         if size == server_module.BLOCK + 256:
             raise MemoryError
         return bytearray(size)

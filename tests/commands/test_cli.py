@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,49 @@ def test_eval(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert {"kl", "top1", "perplexity_float", "perplexity_int"} <= set(seen)
     assert 0 < seen["kl"] < 0.005 and seen["top1"] > 0.9
     assert seen["perplexity_int"] == pytest.approx(seen["perplexity_float"], rel=0.02)
+
+
+def test_a_report_has_the_checkpoints_names(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "m.pft"
+    report = run_json(capsys, "convert", str(ROOT / "models" / "english-french"), "-o", str(path))
+    assert set(report["tensors"]) == set(report["errors"]) == set(report["bits"])
+    assert report["tensors"]["x"] == "token embedding"
+    names = list(report["tensors"].values())
+    assert len(set(names)) == len(names) and "token embedding of the encoder" in names
+    report = run_json(capsys, "convert", str(ROOT / "models" / "intents"), "-o", str(path))
+    assert report["tensors"]["0.z"] == "transformer.layer.0.ffn.lin2.weight"
+    assert main(["convert", str(ROOT / "models" / "intents"), "-o", str(path), "--report"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in report["tensors"].values())
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (("--at-most", "kl=0.005", "--at-least", "top1=0.9", "--at-least", "sequences=1"), "^$"),
+        (("--at-most", "kl=0", "--at-least", "top1=0.5"), r"^kl is \S+, more than 0$"),
+        (("--at-least", "kl=9", "--at-most", "top1=0.1"),
+         r"^kl is \S+, less than 9; top1 is \d\S*, more than 0\.1$"),
+        (("--at-most", "kl=nan"), "^kl is .*, more than nan$"),
+        (("--at-least", "accuracy_int=0.9"), "no figure 'accuracy_int' was measured: .* kl, top1"),
+        (("--at-least", "task=1"), "no figure 'task'"),
+        (("--at-most", "kl"), "argument --at-most: 'kl', expected NAME=VALUE$"),
+        (("--at-most", "kl=a"), "argument --at-most: 'kl=a', expected NAME=VALUE$"),
+    ],
+)  # fmt: skip
+def test_limits_of_eval(model: Path, tmp_path: Path, capsys, limits, said) -> None:
+    """For scripts: the figures come in any case, and the exit status says whether they hold."""
+    text = tmp_path / "held_out.txt"
+    text.write_text("Once upon a time there was a little boy.")
+    argv = ["eval", str(model), "--reference", str(STORIES), "--data", str(text), *limits]
+    status = 2 if "argument" in said else int(said != "^$")
+    assert main(argv) == status
+    out, err = capsys.readouterr()
+    assert re.search(said, err.strip().partition("error: ")[2])
+    assert ("top1" in out) == ("is" in said or said == "^$")
+    assert main([*argv, "--json"]) == status
+    seen = json.loads(capsys.readouterr().out)
+    assert re.search(said, seen.get("error") or "; ".join(seen["beyond"]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import models
+from firmwares import uf2
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import FAMILIES, main
 
@@ -216,3 +217,10 @@ def test_mistakes(
     seen = said(capsys, *arguments, status=status)
     holds(seen, "Errors")
     assert seen["kind"] == kind and capsys.readouterr().err == ""
+
+
+def test_firmware(own, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("littlefs", reason="the Python package littlefs-python is missing")
+    base, out = uf2(tmp_path / "base.uf2"), tmp_path / "all.uf2"
+    more = "--micropython", str(base), "-o", str(out)
+    holds(said(capsys, "firmware", str(own("intents").path), *more), "firmware")

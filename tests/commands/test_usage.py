@@ -20,8 +20,9 @@ from picoformer.boards.emulated.flash import announced, running
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.boards.errors import PortError
 from picoformer.boards.port import find_port
+from picoformer.commands import printing
 from picoformer.commands.main import FAMILIES, main
-from picoformer.commands.printing import Stages
+from picoformer.commands.printing import Bars, Stages
 
 COMMANDS = [name for names in FAMILIES.values() for name in names]
 LIMIT = 30.0  # seconds for an emulated board to be there
@@ -272,3 +273,18 @@ def test_bars_are_for_people(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.startswith("calibrating ...\r") and "calibrating: " in said
     assert said.endswith("compiling ...\r\033[K")
+
+
+def test_a_log_gets_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no bar can be: an upload to a slow board would say nothing for minutes."""
+    now = [100.0]
+    monkeypatch.setattr(printing.time, "monotonic", lambda: now[0])
+    for quiet, said in ((False, "m: 24%\nm: 48%\nm: 72%\nm: 96%\n"), (True, "")):
+        bars = Bars(quiet)
+        for done in range(101):
+            bars("m", 1000 * done, 100_000)
+            now[0] += 0.42
+        bars.close()
+        assert capsys.readouterr() == ("", said)

@@ -596,7 +596,9 @@ except Error as e:
     numbers = r"not enough memory: a context of 256 takes (\d+) bytes.*; (\d+) are free, (\d+) in"
     for line in lines:
         # What is needed, what is free, what of it is in one piece.
-        needed, free, largest = map(int, re.match(numbers, line).groups())
+        found = re.match(numbers, line)
+        assert found, line
+        needed, free, largest = map(int, found.groups())
         assert largest <= free and largest < needed
         # Where not even a context of 2 has room, a smaller one is no help.
         helps = "with the weights" not in line

@@ -14,8 +14,12 @@ LONGEST = {
     "fashion": (50, 50),
     "intents": (38, 38),
     "facts": (64, 64),
-    "stories": (200, 180),
-    "english-french": (28, 26),
+    "stories": (204, 184),
+    "english-french": (32, 28),
+    "sentiment": (48, 48),
+    "digest": (144, 144),
+    "motions": (10, 10),
+    "digits": (20, 20),
 }
 
 

@@ -16,7 +16,7 @@ from models import ROOT
 from picoformer import Board, Error, Simulator, convert
 from picoformer.boards.emulated.unix import UnixBoard
 from picoformer.commands.main import main
-from picoformer.compile import modelfile
+from picoformer.compile import figures, modelfile
 from picoformer.planning.footprint import footprint, littlefs_pieces, resized
 from picoformer.planning.heap import Layout
 from picoformer.planning.lifetimes import buffers, weights
@@ -240,6 +240,26 @@ def test_the_server_takes_more(files):
     alone, served = planner.budget(), planner.budget(server=True)
     assert 8_000 < served.needed - alone.needed < 16_000
     assert alone.fits and served.fits
+
+
+@pytest.mark.parametrize(("name", "room"), [("forecast", 2 * 19 * 11), ("vit", 0), ("stories", 0)])
+def test_an_input_is_counted(files, name, room, monkeypatch):
+    """A signal or an image, the caller's or the server's; in whole blocks of 16 bytes."""
+    path = files(name)
+    m = modelfile.load(path)
+    if name == "vit":
+        height, width, channels = m.meta["image"][:3]
+        room = height * width * channels
+    room = (room + 15) & ~15
+
+    def budgets():
+        return [Planner(path, profile("pico")).budget(server=server) for server in (False, True)]
+
+    found = budgets()
+    monkeypatch.setattr(figures.Figures, "input_bytes", 0)
+    for b, without in zip(found, budgets(), strict=True):
+        assert sum(b.pieces) - sum(without.pieces) == room
+        assert b.running - without.running >= room and bool(room) == (b.running > without.running)
 
 
 @pytest.mark.parametrize(

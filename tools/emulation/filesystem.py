@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from picoformer.boards.emulated.filesystem import BLOCK
 from picoformer.boards.emulated.rp2040 import VOLUME
-from picoformer.boards.errors import EmulatorError
+from picoformer.errors import Error
 from picoformer.runtime.files import FOLDER, compiled
+from picoformer.runtime.volume import BLOCK
 from tools.emulation.errors import RP2040Error
 
 # The last 1408 KB of flash. `os.statvfs("/")` on the board agrees: 352 blocks of 4096.
@@ -25,7 +25,7 @@ def flash_image(files: Mapping[str, bytes]) -> bytes:
     """
     try:
         return VOLUME.image(files)
-    except EmulatorError as e:
+    except Error as e:
         raise RP2040Error(str(e)) from e
 
 
@@ -33,7 +33,7 @@ def read_image(image: bytes | bytearray) -> dict[str, bytes]:
     """The files of a filesystem image (the inverse of `flash_image`), by absolute path."""
     try:
         return VOLUME.read(bytes(image))
-    except EmulatorError as e:
+    except Error as e:
         raise RP2040Error(str(e)) from e
 
 

@@ -225,13 +225,14 @@ def after_convert(r: Report) -> list[str]:
 
 def _print_report(r: Report, every: bool) -> None:
     worst = max(r.errors, key=lambda k: r.errors[k])
+    where = r.tensors.get(worst, worst)
     floats = 4 * r.parameters
     more = "; --report lists all" if 4 in r.bits.values() and not every else ""
     print(f"{r.path}: {size(r.bytes)}, in {r.seconds:.1f} s")
     rows = [
         ("parameters", f"{r.parameters:,}: {size(floats)} as float32"),
         ("weights", f"{size(r.sections['weights'])}, {r.sections['weights'] / floats:.0%}"),
-        ("rounding", f"weights are off by {r.errors[worst]:.2%}, at worst (in {worst}){more}"),
+        ("rounding", f"weights are off by {r.errors[worst]:.2%}, at worst (in {where}){more}"),
         ("calibrated on", r.calibration),
         ("cache", f"{size(r.cache_bytes)} for {r.context} positions"),
         ("arena", size(r.arena_bytes)),
@@ -244,8 +245,12 @@ def _print_report(r: Report, every: bool) -> None:
     print(table(rows))
     if every:
         print("\nrounding, relative to the weights' size")
-        errors = r.errors.items()
-        print(table((name, f"{r.bits[name]} bits", f"{e:6.2%}") for name, e in errors))
+        print(
+            table(
+                (r.tensors.get(k, k), f"{r.bits[k]} bits", f"{e:6.2%}")
+                for k, e in r.errors.items()
+            )
+        )
 
 
 def _gained(t: Training) -> str:

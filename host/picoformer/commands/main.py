@@ -29,6 +29,7 @@ FAMILIES = {
     "boards": ("ports", "boards", "deploy", "selftest"),
     "upkeep": ("update", "remove", "reset"),
     "romfs": ("romfs",),
+    "firmware": ("firmware",),
     "page": ("page",),
     "run": ("generate", "classify", "embed", "predict", "tag", "translate", "answer"),
     "listen": ("listen",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from .arguments import warned
 from .texts import lines
 
 CLASSES = 12  # of a confusion matrix in the terminal
+LOGGED = 10  # seconds between two lines of a log
 WIDE, SCREEN = 14, 100  # letters of a column's name, and of a line
 
 def show_json(value: dict[str, Any]) -> None:
@@ -84,22 +86,28 @@ class Stages:
 
 
 class Bars:
-    """A progress bar for each thing that is sent, where a person can see it."""
+    """A progress bar for each thing that is sent; in a log, without bars, a line now and then."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: Any = None
         self._what = ""
+        self._said = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         from tqdm import tqdm
 
+        if not self._quiet and not sys.stderr.isatty():
+            if time.monotonic() - self._said > LOGGED:
+                self._said = time.monotonic()
+                print(f"{what}: {done / max(total, 1):.0%}", file=sys.stderr, flush=True)
+            return
         if what != self._what:
             self.close()
             self._what = what
             self._bar = tqdm(
                 total=total, desc=what, unit="B", unit_scale=True, leave=False,
-                disable=True if self._quiet else None,
+                disable=self._quiet,
             )  # fmt: skip
         self._bar.update(done - self._bar.n)
 

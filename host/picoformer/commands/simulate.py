@@ -98,7 +98,21 @@ def add_commands(commands: Any) -> None:
         "--plot", metavar="FILE.png",
         help="draw the results (needs matplotlib)",
     )  # fmt: skip
+    for name, least in (("--at-least", "smallest"), ("--at-most", "largest")):
+        p.add_argument(
+            name, action="append", default=[], metavar="NAME=VALUE", type=_limit,
+            help=f"the {least} value of a figure, as accuracy_int=0.95, or else the command fails "
+            "(docs/json.md has the names; more than once for several)",
+        )  # fmt: skip
     add_json(p)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE") from None
 
 
 def _simulate(o: argparse.Namespace) -> None:
@@ -172,10 +186,8 @@ def _generate(o: argparse.Namespace, sim: Simulator) -> None:
         print(f"\n\n{len(pieces)} tokens in {seconds:.1f} s, on the PC")
 
 
-def _eval(o: argparse.Namespace) -> None:
-    from ..compile.modelfile import load
+def _eval(o: argparse.Namespace) -> int:
     from ..simulate.evaluation import evaluate
-    from ..simulate.expected import ALIKE
     from ..simulate.plot import plot, plotter
 
     if o.plot:
@@ -195,9 +207,37 @@ def _eval(o: argparse.Namespace) -> None:
             o, f"the first values are off by {off:.0%}, far more than rounding explains: "
             f"{o.reference} is not the checkpoint that {o.model} was made of",
         )  # fmt: skip
+    beyond = _beyond(o, s)
     if o.json:
-        show_json({**s.to_dict(), "warnings": warned(o)})
-        return
+        show_json({**s.to_dict(), "beyond": beyond, "warnings": warned(o)})
+        return int(bool(beyond))
+    _show_scores(o, s)
+    print(f"in {time.perf_counter() - start:.1f} s")
+    if beyond:
+        raise Error("; ".join(beyond))
+    then(o, f"picoformer plan {o.model}")
+    return 0
+
+
+def _beyond(o: argparse.Namespace, s: Scores) -> list[str]:
+    """The figures that are beyond what was asked for, in words. Raises Error for another name."""
+    found = {k: v for k, v in s.to_dict().items() if type(v) in (int, float)}
+    out = []
+    for name, value, sign, how in (
+        *((*one, 1, "less than") for one in o.at_least),
+        *((*one, -1, "more than") for one in o.at_most),
+    ):
+        if name not in found:
+            raise Error(f"no figure {name!r} was measured: there are {', '.join(found)}")
+        if not sign * (found[name] - value) >= 0:  # nor if it is no number
+            out.append(f"{name} is {found[name]:.6g}, {how} {value:g}")
+    return out
+
+
+def _show_scores(o: argparse.Namespace, s: Scores) -> None:
+    from ..compile.modelfile import load
+    from ..simulate.expected import ALIKE
+
     m = load(o.model)
     unit = "windows" if m.frames else "patches" if m.program[14] else "tokens"
     print(f"{s.tokens:,} {unit}, {s.sequences:,} examples: {s.data}")
@@ -220,8 +260,6 @@ def _eval(o: argparse.Namespace) -> None:
             print(f"  {e.value:12} {e.error:8.3%}  {bar(e.error, widest, 40) if widest else ''}")
     if o.plot:
         print(f"\n{o.plot} shows it")
-    print(f"in {time.perf_counter() - start:.1f} s")
-    then(o, f"picoformer plan {o.model}")
 
 
 def _figures(s: Scores) -> list[tuple[str, str, str]]:

@@ -26,7 +26,7 @@ from .choosing import choose
 from .compiler import BATCH, KEY_BITS, VALUE_BITS, Compiled, compile_graph, legal_bits
 from .matrices import Rounded
 from .metadata import metadata
-from .report import Report, bits, errors
+from .report import Report, bits, errors, tensors
 from .rounding import round_graph
 
 DEFAULT_CONTEXT = 256
@@ -124,6 +124,7 @@ def convert(
         arena_bytes=model.arena_bytes(model.context),
         errors=errors(compiled),
         bits=bits(compiled),
+        tensors=tensors(graph),
         calibration=_calibrated_on(graph, rows, data),
         text=not tokens or any(vocabulary.pieces),
         notes=vocabulary.notes,

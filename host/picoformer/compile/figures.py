@@ -56,6 +56,16 @@ class Figures:
         i = program.signal(words)
         return words[i + 3] if i else 0
 
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of an image or of the longest signal, as it comes over the link; 0 of texts."""
+        words = self.words
+        if words[14]:
+            height, width, channels = program.image(words, self.meta.get("image"))[:3]
+            return int(height * width * channels)
+        i = program.signal(words)
+        return 2 * words[i + 3] * words[i + 4] if i else 0
+
     def cache_bytes(self, context: int) -> int:
         """Bytes of the caches of all layers for a context."""
         words = self.words

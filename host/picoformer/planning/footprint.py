@@ -152,7 +152,7 @@ def _tiled(m: Figures, source: Any, buffer: Any) -> list[Any]:
     """The objects of the steps whose weights come through tiles, which methods stand for."""
     if source is None:
         return []
-    tiles = weights.Tiles(source, buffer)
+    tiles = weights.Tiles(source, buffer, 0)
     count = sum("w" in program.OPS[op][1] for op, _ in program.walk(m.words))
     return [source] + [weights.Tiled(None, tiles, 0, 0, 1, 0) for _ in range(count)]
 

@@ -59,13 +59,19 @@ class Plans:
         if self.model.rows:
             checking += code.modules["check_signal"]
         if self.board.grows:
-            # What is not small is there before.
+            # What is not small is there before; the tokenizer's code comes when the loader goes.
             checking, binding = sum(f.large), code.grown
+            binding -= code.resident[self.tokenizer[0]] - min(code.resident.values())
         elif f.large:
             # What the proof leaves lies in front of the largest block, which comes behind it.
             checking += max(f.large)
-        loading = max(checking + code.checking + more, f.binding + binding + stays)
-        return stays, loading, f.resident + stays + once_running + f.transient + code.running
+        bound = f.binding + binding + stays
+        loading = max(checking + code.checking + more, bound)
+        running = f.resident + stays + once_running + f.transient + code.running
+        if self._given:
+            # What the loader leaves free is in pieces, and an input is one.
+            running = max(running, bound) + sum(self._given)
+        return stays, loading, running
 
     def _at(self, context: int, server: bool) -> tuple[str, Footprint, int, int, int, int]:
         """Where the weights are at a context; the footprint there, code, the two peaks, and the
@@ -87,15 +93,18 @@ class Plans:
 
     def _fits(self, f: Footprint, needed: int, server: bool) -> bool:
         board = self.board
+        large = f.large + self._given
         if board.areas:
-            return board.areas.less(board.code.native).holds(self._early(server), f.large, needed)
+            early = board.code.early[server]
+            return board.areas.less(board.code.native).holds(early, large, needed)
         heap = board.heap.bytes
-        return needed <= heap and packs(needed, f.large, heap, board.pieces)
+        return needed <= heap and packs(needed, large, heap, board.pieces)
 
-    def _early(self, server: bool) -> int:
-        """Bytes of code that is there when a heap that grows is to take the large blocks."""
-        code = self.board.code
-        return code.early + code.server * server
+    @property
+    def _given(self) -> list[int]:
+        """Bytes of an image or a signal, if it reads one: the caller has it, or the server."""
+        n = self.model.input_bytes
+        return [self.board.layout.blocks(n)] if n else []
 
     @property
     def reads_all(self) -> bool:
@@ -213,7 +222,7 @@ class Plans:
             flash=flash,
             longest=self.longest(server) if room else 0,
             float_bytes=4 * self._parameters(),
-            pieces=sorted(f.large, reverse=True),
+            pieces=sorted(f.large + self._given, reverse=True),
             free_pieces=list(board.pieces),
             in_areas=None if board.areas is None else self._fits(f, needed, server),
             speed=speed(self.model, board.name, context, copies),

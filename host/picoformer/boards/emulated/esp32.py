@@ -19,8 +19,8 @@ import shutil
 import subprocess
 from functools import lru_cache
 
+from ...runtime import volume
 from ..errors import EmulatorError
-from . import filesystem
 from .firmware import Firmware
 from .process import ProcessBoard
 from .program import START_LIMIT
@@ -79,4 +79,4 @@ class Esp32Board(ProcessBoard):
             find_qemu()
         except EmulatorError as e:
             return str(e)
-        return filesystem.unsupported()
+        return volume.unsupported()

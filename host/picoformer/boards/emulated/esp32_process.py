@@ -6,55 +6,43 @@
 from __future__ import annotations
 
 import argparse
-import struct
 import sys
 from pathlib import Path
 
+from ...errors import Error
+from ...runtime.firmware import Firmware, read
 from ..errors import EmulatorError
 from .esp32 import MACHINE, find_qemu
-from .filesystem import BLOCK, Volume
 from .images import filled, keep, kept
 from .process import claimed, run
 from .program import free_port, serve_program
 
 FLASH_BYTES = 4 << 20
-FIRMWARE_AT = 0x1000  # the bootloader, the table of partitions, and the program
-TABLE_AT = 0x8000
-PROGRAM_AT = 0x10000
-PARTITION = struct.Struct("<2sBBII16sI")
-MAGIC, CHIP = 0xE9, 0  # how an image of firmware begins, and what its byte 12 says of the chip
-PROG = 32  # ports/esp32 mounts it with the sizes that VfsLfs2 has by itself
-FOLDER_BYTES = 512  # with whole blocks the runtime takes three times as many reads to import
+PROGRAM_AT = 0x10000  # behind the boot loader and the table of partitions
 
 
-def filesystem(firmware: bytes) -> tuple[int, Volume]:
-    """Where the firmware has its filesystem in flash, and of which form. Raises EmulatorError."""
-    if firmware[:1] == bytes([MAGIC]) and firmware[12:13] == bytes([CHIP]):
-        for at in range(TABLE_AT - FIRMWARE_AT, PROGRAM_AT - FIRMWARE_AT, PARTITION.size):
-            magic, _, _, start, size, label, _ = PARTITION.unpack_from(
-                firmware.ljust(PROGRAM_AT, b"\xff"), at
-            )
-            if magic != b"\xaa\x50":
-                break
-            if label.rstrip(b"\0") == b"vfs" and start + size <= FLASH_BYTES:
-                return start, Volume(size // BLOCK, PROG, FOLDER_BYTES)
-    raise EmulatorError("no image of ESP32_GENERIC for 4 MiB of flash")
+def firmware_of(data: bytes) -> Firmware:
+    """What an image of ESP32_GENERIC holds. Raises Error."""
+    found = read(data) if data[12:13] == b"\0" else None
+    if not found or found.family or found.start + found.volume.size > FLASH_BYTES:
+        raise Error("no image of ESP32_GENERIC for 4 MiB of flash")
+    return found
 
 
 def prepare(flash: Path, firmware: Path, put: list[Path]) -> None:
     """Make the flash, or bring a kept one up to date: the firmware, and files to put."""
     program = firmware.read_bytes()
     try:
-        start, volume = filesystem(program)
-    except EmulatorError as e:
+        found = firmware_of(program)
+    except Error as e:
         raise EmulatorError(f"{firmware} is {e}") from e
-    files = slice(start, start + volume.size)
+    base, volume = found.base, found.volume
+    files = slice(found.start, found.start + volume.size)
     before = kept(flash, FLASH_BYTES, "an ESP32")
     data = bytearray(before or b"\xff" * FLASH_BYTES)
     data[files] = filled(volume, before and bytes(data[files]), put, program, "esp32")
-    skip = PROGRAM_AT - FIRMWARE_AT
-    if data[PROGRAM_AT : FIRMWARE_AT + len(program)] != program[skip:]:
-        data[FIRMWARE_AT : FIRMWARE_AT + len(program)] = program
+    if data[PROGRAM_AT : base + len(program)] != program[PROGRAM_AT - base :]:
+        data[base : base + len(program)] = program
     keep(flash, before, bytes(data))
 
 

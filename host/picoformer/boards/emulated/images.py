@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ...compile.modelfile import write
 from ...planning.profiles import profile
 from ...runtime.files import FOLDER, wanted
-from ...runtime.platforms import SOUND, Platform
+from ...runtime.firmware import version
+from ...runtime.platforms import Platform
+from ...runtime.volume import Volume
 from ..errors import EmulatorError
-from .filesystem import Volume
-
-
-def version(firmware: bytes) -> tuple[int, ...]:
-    """MicroPython's version, as the firmware's banner has it."""
-    found = re.search(rb"\bv(\d+)\.(\d+)\.(\d+)[^\0]{0,40} on 20\d\d-", firmware)
-    return tuple(map(int, found.groups())) if found else SOUND
 
 
 def runtime(firmware: bytes, board: str) -> dict[str, bytes]:

@@ -13,8 +13,8 @@ import os
 import shutil
 from pathlib import Path
 
+from ...runtime import volume
 from ..errors import EmulatorError
-from . import filesystem
 from .firmware import Firmware
 from .process import ProcessBoard
 from .program import START_LIMIT
@@ -61,4 +61,4 @@ class Pico2Board(ProcessBoard):
             find_emulator()
         except EmulatorError as e:
             return str(e)
-        return filesystem.unsupported()
+        return volume.unsupported()

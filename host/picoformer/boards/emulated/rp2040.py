@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...runtime.volume import Volume
 from ..errors import EmulatorError
-from .filesystem import Volume
 
 FLASH_BASE = 0x10000000
 FS_OFFSET = 0xA0000  # the filesystem of RPI_PICO: the last 1408 KB of 2 MB

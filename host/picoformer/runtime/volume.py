@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EmulatorError
+from ..errors import Error
 
 BLOCK = 4096
 # Format 2.0, which every firmware mounts; a board itself moves it to 2.1 when it writes.
@@ -17,7 +17,7 @@ FORMAT = 0x00020000
 def unsupported() -> str:
     """Why no filesystem can be written here; empty if one can."""
     if importlib.util.find_spec("littlefs") is None:
-        return "the flash of an emulated board needs littlefs: pip install 'picoformer[emulator]'"
+        return "a board's filesystem needs littlefs to be made: pip install littlefs-python"
     return ""
 
 
@@ -40,18 +40,18 @@ class Volume:
         return self.blocks * BLOCK
 
     def image(self, files: Mapping[str, bytes]) -> bytes:
-        """A new volume that holds files (board path -> content). Raises EmulatorError."""
+        """A new volume that holds files (board path -> content). Raises Error."""
         volume = self._open(FORMAT)
         volume.format()
         volume.mount()
         return self._write(volume, files)
 
     def put(self, image: bytes, files: Mapping[str, bytes]) -> bytes:
-        """An image with files added or replaced. Raises EmulatorError."""
+        """An image with files added or replaced. Raises Error."""
         return self._write(self._mount(image), files)
 
     def read(self, image: bytes) -> dict[str, bytes]:
-        """The files of an image, by absolute path. Raises EmulatorError."""
+        """The files of an image, by absolute path. Raises Error."""
         volume = self._mount(image)
         files = {}
         for folder, _, names in volume.walk("/"):
@@ -83,13 +83,13 @@ class Volume:
         from littlefs import LittleFSError
 
         if len(image) != self.size:
-            raise EmulatorError(f"the image has {len(image)} bytes, expected {self.size}")
+            raise Error(f"the image has {len(image)} bytes, expected {self.size}")
         volume = self._open()
         volume.context.buffer[:] = image
         try:
             volume.mount()
         except LittleFSError as e:
-            raise EmulatorError(f"the image holds no littlefs: {e}") from e
+            raise Error(f"the image holds no littlefs: {e}") from e
         return volume
 
     def _write(self, volume: Any, files: Mapping[str, bytes]) -> bytes:
@@ -106,7 +106,7 @@ class Volume:
                     file.write(content)
             except LittleFSError as e:
                 total = sum(map(len, files.values()))
-                raise EmulatorError(
+                raise Error(
                     f"cannot store {path} ({len(content)} bytes; {total} in all) in the board's "
                     f"{self.size} byte filesystem: {e}"
                 ) from e
