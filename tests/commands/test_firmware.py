@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,14 @@ def test_firmware_that_is_cut_or_damaged(here, cut):
         for bad in (data[:cut], data[:cut] + b"\xff" * 600, data[:cut] + bytes(600)):
             with pytest.raises(Error):
                 read(bad)
+
+
+def test_firmware_of_long_texts(here):
+    """What is looked for in a firmware is short: a long text took a minute, a number failed."""
+    begun = time.monotonic()
+    assert read(uf2(here / "f.uf2", has=b"a" * 200_000).read_bytes()).start == VFS
+    assert read(esp(here / "f.bin", b"v" + b"1" * 5000 + b".1.1").read_bytes()).start == VFS
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.slow
