@@ -92,9 +92,7 @@ def test_prediction_on_the_unix_port(files, unix, model):
     path = files(name)
     planner = Planner(path, PROFILES["unix"])
     context = planner.model.context
-    f = footprint(planner.data, planner.model, context, place, Layout(8))
-    _, loading, running = planner._peaks(f, place, False)
-    needed = max(loading, running) + planner.board.code.slack[place]
+    needed = planner.needed_with(context, place)
     off = max(TOLERANCE[place] * needed, BYTES)
     assert runs(unix, path, int(needed + off), context, place)
     assert not runs(unix, path, int(needed - off), context, place)
