@@ -30,7 +30,7 @@ from turns import some
 
 NAMES = ["gpt2", "minilm", "bart", "vit"]
 # Of the heap, by where the weights are: the larger of a share and bytes.
-TOLERANCE = {"ram": 0.03, "file": 0.05}  # docs/memory.md has what is off
+TOLERANCE = {"ram": 0.03, "file": 0.07}  # docs/memory.md has what is off
 BYTES = 2048
 
 
