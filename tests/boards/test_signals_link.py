@@ -129,6 +129,30 @@ def test_room_for_an_input(built, tmp_path):
         board.close()
 
 
+def test_what_was_interrupted_is_not_part_of_the_next(built, tmp_path, monkeypatch):
+    a = built("forecast")
+    (tmp_path / "forecast.pft").write_bytes(a.file().read_bytes())
+    board = FakeBoard(tmp_path)
+    try:
+        link = begin(board, payload=128, credit=256)
+        link.load("forecast")
+        plain = link.request
+
+        def interrupted(*given):
+            plain(*given)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(link, "request", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            link.read(words(a.signal(seed=3)), "predict")
+        monkeypatch.undo()
+        short = a.signal(4, seed=2)
+        expected = a.sim().predict(short) / a.sim().logit_scale
+        np.testing.assert_array_equal(link.read(words(short), "predict"), expected)
+    finally:
+        board.close()
+
+
 def test_on_a_board(built, tmp_path):
     sims = {}
     with UnixBoard(tmp_path / "flash") as emulated, Board(emulated.port) as board:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,13 @@ def here(own, tmp_path, monkeypatch):
     return tmp_path
 
 
-def flashed(data: bytes, before: int, size: int = 4 << 20) -> bytes:
+def flashed(data: bytes, before: bytes, size: int = 4 << 20) -> bytes:
     """The flash of a board that gets a UF2 file, as its boot ROM writes it: a block of 4,096
     bytes is erased before its first page.
 
-    before: what each of its bytes was.
+    before: what its bytes were, again and again.
     """
-    flash = bytearray([before]) * size
+    flash = bytearray(before * (size // len(before)))
     erased = set()
     for at in range(0, len(data), 512):
         one, two, flags, address, count, _, _, family = struct.unpack_from("<8I", data, at)
@@ -71,21 +72,25 @@ def test_a_uf2_file(here, capsys, family, core):
     assert [b[3] for b in ours] == sorted({b[3] for b in ours})
     # Whatever was on the board: MicroPython, and the files of the volume, are all there is.
     volume = Volume(512, 256)
-    images = []
-    for before in (0xFF, 0xA5):
+    # Of the same folders in the same blocks, later.
+    olds = {f"{at}/old{n}.py": b"1" * 300 for n in range(40) for at in ("", "/lib/picoformer")}
+    old = volume.put(flashed(data, b"\xff")[VFS:], olds)
+    for before in (b"\xff", b"\xa5", bytes(VFS) + old):
         flash = flashed(data, before)
-        assert flash[:0x300] == flashed(base.read_bytes(), before)[:0x300]
-        images.append(flash[VFS:])
+        assert flash[:0x1900] == flashed(base.read_bytes(), b"\xff")[:0x1900]
         files = volume.read(flash[VFS:])
+        assert len(files) == len([n for n in files if n.startswith("/lib/picoformer/")]) + 2
         assert files["/intents.pft"] == Path("intents.pft").read_bytes()
         assert files["/main.py"] == Path("main.py").read_bytes()
         own = "dsp" if core == "armv7emsp" else "rv32" if core == "rv32imc" else "thumb"
         assert any(n.startswith(f"/lib/picoformer/kernels_{own}.") for n in files)
-    assert images[0] == images[1]
+        assert not any("old" in name for name in files)
+    # Each block that is written is erased first, which takes a real board 50 ms and more.
+    assert len({b[3] // BLOCK for b in ours}) < 120
     # What was made is firmware as well.
     assert read(data).data == read(base.read_bytes()).data
     assert main(["firmware", "intents.pft", "--micropython", "all.uf2", "-o", "next.uf2"]) == 0
-    again = volume.read(flashed(Path("next.uf2").read_bytes(), 0)[VFS:])
+    again = volume.read(flashed(Path("next.uf2").read_bytes(), b"\0")[VFS:])
     assert "/main.py" not in again and "/intents.pft" in again
 
 
@@ -108,8 +113,26 @@ def test_a_file_for_an_esp32(here, capsys, chip):
     assert f"esptool write_flash {at:#x} all.bin" in capsys.readouterr().err
 
 
+def test_a_filesystem_that_fills_the_flash(here, capsys):
+    """MicroPython 1.26 and newer have no partition for it: the board makes it when it starts."""
+    esp(here / "base.bin", b"v1.26.1", label=b"")
+    argv = ["firmware", "intents.pft", "--micropython", "base.bin", "-o", "all.bin", "--json"]
+    for mb in (4, 8):
+        assert main([*argv, "--flash", str(mb)]) == 0
+        seen = json.loads(capsys.readouterr().out)
+        size = (mb << 20) - VFS
+        assert seen["filesystem"] == {"offset": VFS, "bytes": size}
+        assert seen["bytes"] == (mb << 20) - 0x1000
+        files = Volume(size // BLOCK, 32).read(Path("all.bin").read_bytes()[VFS - 0x1000 :])
+        assert files["/intents.pft"] == Path("intents.pft").read_bytes()
+
+
 def test_what_cannot_be_made(here, capsys):
     esp(here / "base.bin")
+    esp(here / "new.bin", label=b"")
+    esp(here / "fat.bin", label=b"ffat")
+    esp(here / "old.bin", b"v1.22.2")
+    uf2(here / "fat.uf2", has=b"Board CDC\0Board MSC\0")
     uf2(here / "base.uf2")
     uf2(here / "odd.uf2", kind=6)
     esp(here / "odd.bin", chip=77)
@@ -130,6 +153,12 @@ def test_what_cannot_be_made(here, capsys):
         ([model, "--micropython", "tiny.uf2", "-o", "a.uf2"], "a filesystem of 4,096 bytes at"),
         ([model, "--micropython", "tiny.bin", "-o", "a.bin"], "a filesystem of 0 bytes at"),
         ([model, "--micropython", "small.bin", "-o", "a.bin"], "cannot store /"),
+        ([model, "--micropython", "new.bin", "-o", "a.bin"], "new.bin is for an ESP32 with flash"),
+        ([model, "--micropython", "new.bin", "-o", "a.bin", "--flash", "2"], "for a larger flash"),
+        ([model, "--micropython", "fat.bin", "-o", "a.bin", "--flash", "4"], "a FAT filesystem"),
+        ([model, "--micropython", "fat.uf2", "-o", "a.uf2"], "a FAT filesystem"),
+        ([model, "--micropython", "old.bin", "-o", "a.bin"],
+         "old.bin is MicroPython 1.22: 1.24 or newer is needed"),
         ([model, "--micropython", "base.uf2", "-o", "a.bin"], "it ends in .uf2"),
         ([model, "--micropython", "base.uf2", "-o", "base.uf2"], "is MicroPython's own"),
         ([model, "--micropython", "base.uf2", "-o", "no/a.uf2"], "no/a.uf2: No such file"),
@@ -153,6 +182,14 @@ def test_firmware_that_is_cut_or_damaged(here, cut):
                 read(bad)
 
 
+def test_firmware_of_long_texts(here):
+    """What is looked for in a firmware is short: a long text took a minute, a number failed."""
+    begun = time.monotonic()
+    assert read(uf2(here / "f.uf2", has=b"a" * 200_000).read_bytes()).start == VFS
+    assert read(esp(here / "f.bin", b"v" + b"1" * 5000 + b".1.1").read_bytes()).start == VFS
+    assert time.monotonic() - begun < 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "board"),
@@ -172,7 +209,7 @@ def test_on_an_emulated_board(here, monkeypatch, kind, board):
     flash = here / "flash"
     if found.family:
         end = found.start + found.volume.size
-        flash.write_bytes(flashed(data, 0xA5, end)[found.start : end])
+        flash.write_bytes(flashed(data, b"\xa5", end)[found.start : end])
     else:
         flash.write_bytes((b"\xff" * found.base + data).ljust(4 << 20, b"\xff"))
     monkeypatch.setenv(kind.variable, str(here / name))

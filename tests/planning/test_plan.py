@@ -30,7 +30,7 @@ from turns import some
 
 NAMES = ["gpt2", "minilm", "bart", "vit"]
 # Of the heap, by where the weights are: the larger of a share and bytes.
-TOLERANCE = {"ram": 0.03, "file": 0.04}
+TOLERANCE = {"ram": 0.03, "file": 0.07}  # docs/memory.md has what is off
 BYTES = 2048
 
 
@@ -92,9 +92,7 @@ def test_prediction_on_the_unix_port(files, unix, model):
     path = files(name)
     planner = Planner(path, PROFILES["unix"])
     context = planner.model.context
-    f = footprint(planner.data, planner.model, context, place, Layout(8))
-    _, loading, running = planner._peaks(f, place, False)
-    needed = max(loading, running) + planner.board.code.slack[place]
+    needed = planner.needed_with(context, place)
     off = max(TOLERANCE[place] * needed, BYTES)
     assert runs(unix, path, int(needed + off), context, place)
     assert not runs(unix, path, int(needed - off), context, place)

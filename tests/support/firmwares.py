@@ -26,12 +26,19 @@ def image(chip: int, segment: bytes, digest: bool = False) -> bytes:
     return out + (hashlib.sha256(out).digest() if digest else b"")
 
 
-def esp(path: Path, words: bytes = b"v1.24.0", chip: int = 0, vfs: int = 2 << 20) -> Path:
-    """A file like ESP32_GENERIC; of the chips whose images begin with the flash, without 4 KB."""
+def esp(
+    path: Path, words: bytes = b"v1.24.0", chip: int = 0, vfs: int = 2 << 20, label: bytes = b"vfs"
+) -> Path:
+    """A file like ESP32_GENERIC; of the chips whose images begin with the flash, without 4 KB.
+
+    label: of the filesystem's partition, which there is none of since 1.26.
+    """
     base = 0x1000 if chip in (0, 2) else 0
     data = bytearray(b"\xff" * (0x10200 - base))
     data[0:48] = image(chip, bytes(12))
-    table = partition(b"factory", 0x10000, 0x1F0000) + partition(b"vfs", VFS, vfs)
+    table = partition(b"factory", 0x10000, 0x1F0000)
+    if label:
+        table += partition(label, VFS, vfs)
     data[0x8000 - base : 0x8000 - base + len(table)] = table
     said = b"\0" + words + b" on 2024-10-25\0Generic ESP32 module with ESP32\0"
     data[0x10000 - base :] = image(chip, said.ljust(0x200 - 68, b"\xea"), True)
@@ -39,11 +46,14 @@ def esp(path: Path, words: bytes = b"v1.24.0", chip: int = 0, vfs: int = 2 << 20
     return path
 
 
-def uf2(path: Path, family: int = RP2350, kind: int = 7, size: int = 2 << 20) -> Path:
+def uf2(
+    path: Path, family: int = RP2350, kind: int = 7, size: int = 2 << 20, has: bytes = b""
+) -> Path:
     """A file like RPI_PICO2, with what says where the filesystem lies."""
     entry, table = 0x200, 0x240
     said = b"MicroPython v1.26.0 on 2025-08-09; Raspberry Pi Pico2 with RP2350\0"
-    data = bytearray(said.ljust(0x300, b"\xee"))
+    data = bytearray((said + has).ljust(0x300, b"\xee"))
+    data += b"\xff" * 0x1500 + b"\xee" * 0x100  # a block of nothing is within
     ends = [XIP + table, XIP + table + 8]
     struct.pack_into("<5I", data, 0x100, 0x7188EBF2, *ends, 0, 0xE71AA390)
     struct.pack_into("<2H3I", data, entry, kind, 0x504D, XIP, XIP + VFS, size)

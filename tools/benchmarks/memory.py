@@ -1,17 +1,19 @@
 """What the runtime's own code takes of a board's heap: the table in picoformer.planning.profiles.
 
-    python -m tools.benchmarks.memory [unix|pico] [--check MODEL.pft ...]
+    python -m tools.benchmarks.memory [unix|pico|pico2] [--check MODEL.pft ...] [--weights PLACE]
 
 `picoformer plan` counts a model's objects (picoformer.planning.footprint). Code is measured, here:
-tiny models with a tokenizer of each type are loaded on MicroPython's unix port or the emulated
-Pico, from each place of the weights, alone and by the serial server. At the two moments of
+tiny models with a tokenizer of each type are loaded on MicroPython's unix port, the emulated Pico
+or Pico 2 W, from each place of the weights, alone and by the serial server. At the two moments of
 loading when most is there, and behind it, garbage is collected and the heap's bytes are counted;
 what is left of them without the model's objects is code. Modules that only some models import are
 counted by themselves. Printed is the table, as Python; its last
 two numbers, `slack` and `running`, were chosen by --check.
 
 With --check, models are predicted and measured: the least heap in which each loads and runs, found
-by trying (unix.py, pico.py). The runtime is .mpy, as `picoformer deploy` sends it.
+by trying (unix.py, pico.py). --weights is where they then are: by default in the first place that
+the plan takes; "any" is `Model(path)`, which copies to RAM what it has room for. The runtime is
+.mpy, as `picoformer deploy` sends it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from picoformer import Error, Simulator
+from picoformer import Board, Error, ScriptError, Simulator
+from picoformer.boards.emulated.pico2 import Pico2Board, find_emulator
 from picoformer.boards.emulated.unix import find_micropython
 from picoformer.compile.calibration import calibrate
 from picoformer.compile.compiler import compile_graph
@@ -38,7 +41,7 @@ from picoformer.graph.nodes import Add, Attention, Embedding, Graph, Linear, Nod
 from picoformer.planning.footprint import footprint
 from picoformer.planning.heap import Layout
 from picoformer.planning.planner import Planner
-from picoformer.planning.profiles import PROFILES
+from picoformer.planning.profiles import PROFILES, Profile
 from picoformer.runtime.files import compiled
 from picoformer.runtime.platforms import ARCHITECTURES
 from picoformer.tokenizers.vocabulary import (
@@ -55,7 +58,9 @@ from tools.emulation.errors import BoardError
 from tools.emulation.rp2040 import RP2040, checked
 
 PIECES = [b"", b"a", b"##b", b"c"]
-WHERE = {"pico": ("flash", "ram", "file"), "unix": ("ram", "file")}
+MAPPED = "flash", "ram", "file"
+WHERE = {"pico": MAPPED, "pico2": MAPPED, "unix": ("ram", "file")}
+PROFILE = {"pico2": "pico2-w"}  # of a port, where it has another name
 MOMENTS = "checking", "binding", "resident"
 MODULES = "four", "windows", "check_signal", "images", "frames", "spans", "tokenizer_added"
 
@@ -206,7 +211,49 @@ class Pico:
         self.board = None
 
 
-PORTS: dict[str, type[Unix] | type[Pico]] = {"unix": Unix, "pico": Pico}
+class Pico2:
+    """An emulated Pico 2; each script runs on a fresh heap."""
+
+    layout = Layout(4)
+    root = "/"
+
+    def __init__(self, folder: Path) -> None:
+        find_emulator()
+        self.folder = folder
+        self.files: dict[str, Path] = {}
+        self.emulated: Pico2Board | None = None
+        self.board: Board | None = None
+
+    def exec(self, code: str) -> str:
+        if self.board is None:
+            # The runtime is in a flash that is new.
+            flash = self.folder / "pico2.flash"
+            flash.unlink(missing_ok=True)
+            self.emulated = Pico2Board(flash, put=list(self.files.values()))
+            self.board = Board(self.emulated.port)
+        try:
+            self.board.connection.repl.reset()
+            return self.board.exec(code, timeout=600)
+        except ScriptError as e:
+            raise Error(str(e).strip().rpartition("\n")[2]) from e
+
+    def put(self, name: str, data: bytes) -> None:
+        if "/" in name:
+            return  # the runtime, which is there
+        self.files[name] = self.folder / name
+        self.files[name].write_bytes(data)
+        self.close()
+
+    def close(self) -> None:
+        if self.board and self.emulated:
+            self.board.close()
+            self.emulated.close()
+        self.board = self.emulated = None
+
+
+PORTS: dict[str, type[Unix] | type[Pico] | type[Pico2]] = {
+    "unix": Unix, "pico": Pico, "pico2": Pico2
+}  # fmt: skip
 
 
 def prepared(name: str, folder: Path) -> Any:
@@ -253,9 +300,8 @@ print(free, low)
 EMULATOR_HEAP = 2048 << 10  # of the port `emulator`
 
 
-def table(name: str, folder: Path) -> None:
+def table(name: str, port: Any) -> None:
     """Print the heap at boot, and what code takes, as picoformer.planning.profiles has it."""
-    port = prepared(name, folder)
     boot = port.exec(BOOT, EMULATOR_HEAP) if isinstance(port, Unix) else port.exec(BOOT)
     print("heap free at boot, largest block: " + boot.strip())
     alone: dict[tuple[int, str], dict[str, int]] = {}
@@ -342,7 +388,7 @@ def least(port: Any, script: str, about: int, **arguments: Any) -> int:
                 low = middle
         return free
     boot = int(port.exec("import gc\ngc.collect()\nprint(gc.mem_free())"))
-    low, high, free = about - 16 * HEAP_STEP, about + 48 * HEAP_STEP, boot
+    low, high, free = about - 16 * HEAP_STEP, about + 48 * HEAP_STEP, 0
     while high - low > HEAP_STEP // 2:
         middle = (low + high) // 2
         try:
@@ -353,24 +399,28 @@ def least(port: Any, script: str, about: int, **arguments: Any) -> int:
             if "memory" not in str(e):
                 raise
             low = middle
+    if not free or low == about - 16 * HEAP_STEP:
+        raise Error(f"the least heap is not between {low:,} and {high:,} bytes")
     return high - (boot - free)  # less the script itself
 
 
-def check(name: str, folder: Path, models: list[str]) -> None:
-    """Print what is predicted and what is measured for models."""
-    port = prepared(name, folder)
+def check(port: Any, board: Profile, models: list[str], place: str | None) -> None:
+    """Print what is predicted and what is measured for models, with weights in a place."""
     print(f"{'model':24}{'context':>8}{'predicted':>12}{'measured':>12}{'off':>9}{'':>8}")
     for path in models:
-        planner = Planner(path, PROFILES[name])
+        planner = Planner(path, board)
         port.put("model.pft", planner.data)
         context = min(planner.model.context, planner.longest())
         budget = planner.budget(context)
+        needed, weights = budget.needed, None if place == "any" else place or budget.weights
+        if weights and weights != budget.weights:
+            needed = planner.needed_with(context, weights)
         script = use(Simulator(path)).replace("{", "{{").replace("}", "}}")
-        found = least(port, script, budget.needed, context=context, weights=budget.weights)
-        off = budget.needed - found
+        found = least(port, script, needed, context=context, weights=weights)
+        off = needed - found
         title = Path(path).stem
         print(
-            f"{title:24}{context:>8}{budget.needed:>12,}{found:>12,}{off:>+9,}"
+            f"{title:24}{context:>8}{needed:>12,}{found:>12,}{off:>+9,}"
             f"{off / found:>+8.1%}",
             flush=True,
         )
@@ -380,12 +430,19 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("port", choices=sorted(PORTS), nargs="?", default="unix")
     parser.add_argument("--check", nargs="+", metavar="MODEL.pft")
+    parser.add_argument("--weights", choices=("any", *MAPPED), help="of --check")
     o = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if o.check:
-            check(o.port, Path(folder), o.check)
-        else:
-            table(o.port, Path(folder))
+        port = prepared(o.port, Path(folder))
+        try:
+            if o.check:
+                board = PROFILES[PROFILE.get(o.port, o.port)]
+                check(port, board, o.check, o.weights)
+            else:
+                table(o.port, port)
+        finally:
+            if isinstance(port, Pico2):
+                port.close()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Session(Channel):
         super().__init__(port, clock)
         self.streamer = Streamer(self)
         self.requests = 0  # that were made
+        self.ahead = False  # whether the board has parts of what is not all sent
         self.lag = 0.0
         """Seconds that the board took for the last request that takes no time."""
 
@@ -119,9 +120,13 @@ class Session(Channel):
         """Send ahead what does not fit into one frame beside `fixed` bytes; the rest."""
         at = 0
         room = self.hello.payload - 2
+        if self.ahead:  # an interrupt came in between
+            self.request(wire.ARGUMENT, struct.pack("<H", 0))
         while len(argument) - at > self.hello.payload - fixed:
+            self.ahead = True
             self.request(wire.ARGUMENT, struct.pack("<H", at) + argument[at : at + room])
             at = min(at + room, len(argument))
+        self.ahead = False
         return argument[at:]
 
 

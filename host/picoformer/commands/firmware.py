@@ -26,7 +26,7 @@ def add_commands(commands: Any) -> None:
     p = command(
         commands, "firmware", _firmware, text,
         "stories.pft --micropython RPI_PICO-20250911-v1.26.1.uf2 -o stories.uf2",
-        "intents.pft --micropython ESP32_GENERIC-20250911-v1.26.1.bin --put main.py -o all.bin",
+        "intents.pft --micropython ESP32_GENERIC-20250911-v1.26.1.bin --flash 4 -o all.bin",
     )  # fmt: skip
     p.description = (
         f"{p.description}\nA board that gets the file has MicroPython, the runtime, the models "
@@ -45,6 +45,10 @@ def add_commands(commands: Any) -> None:
         "--put", metavar="FILE", nargs="+", default=[], action="extend",
         help="more files for the board: a main.py runs when it starts",
     )  # fmt: skip
+    p.add_argument(
+        "--flash", metavar="MB", type=int, choices=(2, 4, 8, 16), default=0,
+        help="the board's flash: an ESP32's MicroPython does not say it since 1.26",
+    )  # fmt: skip
     add_json(p)
 
 
@@ -53,7 +57,7 @@ def _firmware(o: argparse.Namespace) -> None:
     if lacking:
         raise Error(lacking)
     files, sections = _files(o)
-    base = _base(o.micropython)
+    base = _base(o.micropython, o.flash)
     output = Path(o.output)
     if output.suffix != base.form:
         raise Error(f"{output} is no name for it: it ends in {base.form}, as {o.micropython} does")
@@ -93,10 +97,10 @@ def _files(o: argparse.Namespace) -> tuple[dict[str, bytes], list[bytes]]:
     return files, sections
 
 
-def _base(path: str) -> Firmware:
-    """What MicroPython's file holds. Raises Error."""
+def _base(path: str, flash: int) -> Firmware:
+    """What MicroPython's file holds, for a flash of that many MB. Raises Error."""
     try:
-        return read(Path(path).read_bytes())
+        return read(Path(path).read_bytes(), flash << 20)
     except OSError as e:
         raise Error(f"cannot read {path}: {e.strerror}; {GET}") from e
     except Error as e:

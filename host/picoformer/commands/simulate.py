@@ -98,10 +98,13 @@ def add_commands(commands: Any) -> None:
         "--plot", metavar="FILE.png",
         help="draw the results (needs matplotlib)",
     )  # fmt: skip
-    for name, least in (("--at-least", "smallest"), ("--at-most", "largest")):
+    for name, least, such in (
+        ("--at-least", "smallest", "accuracy_int=0.95"),
+        ("--at-most", "largest", "kl=0.001"),
+    ):
         p.add_argument(
             name, action="append", default=[], metavar="NAME=VALUE", type=_limit,
-            help=f"the {least} value of a figure, as accuracy_int=0.95, or else the command fails "
+            help=f"the {least} value of a figure, as {such}, or else the command fails "
             "(docs/json.md has the names; more than once for several)",
         )  # fmt: skip
     add_json(p)

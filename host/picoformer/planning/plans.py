@@ -80,12 +80,18 @@ class Plans:
         least heap that will do.
         """
         for weights in ("flash",) if self.board.mapped else ("ram", "file"):
-            f = self._footprint(context, weights)
-            peaks = self._peaks(f, weights, server)
-            needed = max(peaks[1:]) + self.board.code.slack[weights]
-            if self._fits(f, needed, server):
+            at = self._with(weights, context, server)
+            if self._fits(at[1], at[-1], server):
                 break
-        return weights, f, *peaks, needed
+        return at
+
+    def _with(
+        self, weights: str, context: int, server: bool
+    ) -> tuple[str, Footprint, int, int, int, int]:
+        """The same with the weights in a place."""
+        f = self._footprint(context, weights)
+        peaks = self._peaks(f, weights, server)
+        return weights, f, *peaks, max(peaks[1:]) + self.board.code.slack[weights]
 
     def _fits(self, f: Footprint, needed: int, server: bool) -> bool:
         board = self.board
@@ -110,6 +116,10 @@ class Plans:
     def needed(self, context: int, server: bool = False) -> int:
         """The least heap, in bytes, for a context."""
         return self._at(context, server)[-1]
+
+    def needed_with(self, context: int, weights: str, server: bool = False) -> int:
+        """The least heap, in bytes, for a context with `Model(path, context, weights)`."""
+        return self._with(weights, context, server)[-1]
 
     def longest(self, server: bool = False) -> int:
         """The longest context that fits the heap, 0 where none does.

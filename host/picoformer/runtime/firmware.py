@@ -2,7 +2,8 @@
 
 A .uf2 file, for boards with an RP2040 or RP2350, is blocks with an address each; the board's boot
 ROM writes what it is given as a drive. A .bin file, for the ESP32 family, is the flash from the
-boot loader on. Both say themselves where the board's filesystem lies.
+boot loader on. Both say themselves where the board's filesystem lies; but a .bin of MicroPython
+1.26 or newer only where it begins, as the board makes it of what is left of its flash.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import Error
-from .platforms import SOUND, Platform, mpy_of
+from .platforms import OLDEST, SOUND, Platform, mpy_of
 from .volume import BLOCK, Volume
 
 MOST = 16 << 20  # bytes of flash, on any board
@@ -33,6 +34,8 @@ _RP2_PROG = 256  # ports/rp2/modules/_boot.py mounts it so
 # A firmware for rp2 says what is in it in "binary info" (pico-sdk's binary_info/structure.h).
 _INFO_BEGIN, _INFO_END = 0x7188EBF2, 0xE71AA390
 _BLOCK_DEVICE = 7, int.from_bytes(b"MP", "little")
+_DRIVE = b"Board MSC"  # of one that is a drive of the PC, which ports/rp2 mounts as FAT
+_FAT = "for a board with a FAT filesystem, for which none is made: use deploy"
 
 # ESP-IDF's: an image's first byte; by its byte 12, which chip it is for, where in flash it begins
 # and what native code that runs.
@@ -74,7 +77,8 @@ class Firmware:
         """The same file with an image of the filesystem behind the firmware."""
         if not self.family:
             return self.data.ljust(self.start - self.base, b"\xff") + image
-        pages = [*_pages(self.data, 0, False), *_pages(image, self.start, True)]
+        own = range(-(-len(self.data) // BLOCK))
+        pages = [*_pages(self.data, 0, own), *_pages(image, self.start, self.volume.needed(image))]
         blocks = [self.head]
         for n, (at, page) in enumerate(pages):
             head = *_UF2_MARKS, _HAS_FAMILY, _XIP + at, _PAGE, n, len(pages), self.family
@@ -83,23 +87,28 @@ class Firmware:
         return b"".join(blocks)
 
 
-def _pages(data: bytes, start: int, erased: bool) -> Iterator[tuple[int, bytes]]:
-    """The pages of what is written from `start` on, without those that are all 0xFF.
+def _pages(data: bytes, start: int, blocks: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """The pages of blocks of 4,096 bytes of what is written from `start` on.
 
-    erased: with the first of a block of 4,096 bytes in any case, as the boot ROM erases a block
-    with its first page: what lay there before would else be taken for files.
+    Those that are all 0xFF are left out, but for a block's first: the boot ROM erases a block when
+    its first page comes. That takes it 50 ms or more, so only blocks that count are here: else a
+    PC that waits for a large flash would take the drive for dead.
     """
     empty = b"\xff" * _PAGE
-    for at in range(0, len(data), _PAGE):
-        page = data[at : at + _PAGE].ljust(_PAGE, b"\xff")
-        if page != empty or erased and at % BLOCK == 0:
-            yield start + at, page
+    for block in blocks:
+        for at in range(block * BLOCK, min((block + 1) * BLOCK, len(data)), _PAGE):
+            page = data[at : at + _PAGE].ljust(_PAGE, b"\xff")
+            if page != empty or at % BLOCK == 0:
+                yield start + at, page
 
 
-def read(data: bytes) -> Firmware:
-    """What a firmware file holds. Raises Error."""
+def read(data: bytes, flash: int = 0) -> Firmware:
+    """What a firmware file holds. Raises Error.
+
+    flash: bytes of the board's flash, where MicroPython's file does not say it.
+    """
     if data[:1] == bytes([_ESP]) and data[12:13]:
-        return _esp(data)
+        return _esp(data, flash)
     if _UF2.size <= len(data) and _UF2.unpack_from(data)[:2] == _UF2_MARKS:
         return _rp2(data)
     raise Error("no firmware: expected MicroPython's .uf2 of an RP2 board, or .bin of an ESP32")
@@ -107,14 +116,17 @@ def read(data: bytes) -> Firmware:
 
 def version(data: bytes) -> tuple[int, ...]:
     """MicroPython's version, as the firmware's banner has it."""
-    found = re.search(rb"\bv(\d+)\.(\d+)\.(\d+)[^\0]{0,40} on 20\d\d-", data)
+    found = re.search(rb"\bv(\d{1,3})\.(\d{1,3})\.(\d{1,3})[^\0]{0,40} on 20\d\d-", data)
     return tuple(map(int, found.groups())) if found else SOUND
 
 
 def _platform(data: bytes, name: str, core: str) -> Platform:
-    found = re.search(rb"[ -:<-~]+ with (RP2|ESP32)[ -~]*(?=\0)", data)
+    found = re.search(rb"[ -:<-~]{1,80} with (RP2|ESP32)[ -~]{0,80}(?=\0)", data)
     machine = found[0].decode().strip() if found else ""
-    return Platform(version(data), mpy_of(core), name, machine)
+    has = version(data)
+    if has < OLDEST:
+        raise Error(f"MicroPython {has[0]}.{has[1]}: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
+    return Platform(has, mpy_of(core), name, machine)
 
 
 def _rp2(uf2: bytes) -> Firmware:
@@ -142,6 +154,8 @@ def _rp2(uf2: bytes) -> Firmware:
         raise Error(f"cut or damaged: {seen} of its {total} blocks are there. Download it again")
     start, size = _drive(bytes(flash))
     data = bytes(flash[:start]).rstrip(b"\xff")
+    if _DRIVE in data:
+        raise Error(_FAT)
     volume = _volume(start, size, _RP2_PROG)
     return Firmware(data, 0, start, volume, _platform(data, "rp2", _CORES[family]), family, head)
 
@@ -170,22 +184,40 @@ def _drive(firmware: bytes) -> tuple[int, int]:
     raise Error("no MicroPython that says where its filesystem is")
 
 
-def _esp(data: bytes) -> Firmware:
+def _esp(data: bytes, flash: int) -> Firmware:
     if data[12] not in _CHIPS:
         raise Error(f"for chip {data[12]} of the ESP32 family, which is not known")
     base, core = _CHIPS[data[12]]
     _whole(data, 0)
     _whole(data, _PROGRAM - base)
     rows = data[: _PROGRAM - base].ljust(_PROGRAM, b"\xff")
+    parts = {}
     for at in range(_TABLE - base, _PROGRAM - base, _PARTITION.size):
         magic, _, _, start, size, label, _ = _PARTITION.unpack_from(rows, at)
         if magic != b"\xaa\x50":
             break
-        if label.rstrip(b"\0") == b"vfs" and _PROGRAM < start <= MOST - size:
-            volume = _volume(start, size, _ESP_PROG, _ESP_FOLDER)
-            own = data[: start - base].rstrip(b"\xff")
-            return Firmware(own, base, start, volume, _platform(own, "esp32", core))
-    raise Error("for an ESP32, without a table of partitions that has a filesystem")
+        parts[label.rstrip(b"\0")] = start, size
+    if not parts:
+        raise Error("for an ESP32, without a table of partitions")
+    if b"vfs" not in parts:
+        # A board makes it when it starts, of all that is behind the other partitions (main.c).
+        if b"ffat" in parts:
+            raise Error(_FAT)
+        if not flash:
+            raise Error(
+                "for an ESP32 with flash of any size. Say how many MB yours has, which its "
+                "filesystem fills, as --flash 4 (`esptool flash_id` tells)"
+            )
+        end = max(map(sum, parts.values()))
+        if flash - end < LEAST:
+            raise Error(f"for a larger flash than --flash says: {end:,} bytes are MicroPython's")
+        parts[b"vfs"] = end, flash - end
+    start, size = parts[b"vfs"]
+    if not _PROGRAM < start <= MOST - size:
+        raise Error(f"for an ESP32 with a filesystem at {start:#x}, where none can be")
+    volume = _volume(start, size, _ESP_PROG, _ESP_FOLDER)
+    own = data[: start - base].rstrip(b"\xff")
+    return Firmware(own, base, start, volume, _platform(own, "esp32", core))
 
 
 def _whole(data: bytes, at: int) -> None:

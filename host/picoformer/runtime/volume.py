@@ -52,7 +52,18 @@ class Volume:
 
     def read(self, image: bytes) -> dict[str, bytes]:
         """The files of an image, by absolute path. Raises Error."""
-        volume = self._mount(image)
+        return self._files(self._mount(image))
+
+    def needed(self, image: bytes) -> list[int]:
+        """The blocks of an image that count: whatever is in the others, its files are the same.
+
+        A folder has two blocks. One is often empty, and counts, too.
+        """
+        seen: set[int] = set()
+        self._files(self._mount(image, seen))
+        return sorted(seen)
+
+    def _files(self, volume: Any) -> dict[str, bytes]:
         files = {}
         for folder, _, names in volume.walk("/"):
             for name in names:
@@ -79,13 +90,22 @@ class Volume:
             mount=False,
         )
 
-    def _mount(self, image: bytes) -> Any:
+    def _mount(self, image: bytes, seen: set[int] | None = None) -> Any:
+        """seen: gets the blocks that are read from now on."""
         from littlefs import LittleFSError
 
         if len(image) != self.size:
             raise Error(f"the image has {len(image)} bytes, expected {self.size}")
         volume = self._open()
         volume.context.buffer[:] = image
+        if seen is not None:
+            plain = volume.context.read
+
+            def read(config: Any, block: int, offset: int, size: int) -> Any:
+                seen.add(block)
+                return plain(config, block, offset, size)
+
+            volume.context.read = read
         try:
             volume.mount()
         except LittleFSError as e:

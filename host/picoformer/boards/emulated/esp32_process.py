@@ -23,7 +23,7 @@ PROGRAM_AT = 0x10000  # behind the boot loader and the table of partitions
 
 def firmware_of(data: bytes) -> Firmware:
     """What an image of ESP32_GENERIC holds. Raises Error."""
-    found = read(data) if data[12:13] == b"\0" else None
+    found = read(data, FLASH_BYTES) if data[12:13] == b"\0" else None
     if not found or found.family or found.start + found.volume.size > FLASH_BYTES:
         raise Error("no image of ESP32_GENERIC for 4 MiB of flash")
     return found
