@@ -14,7 +14,7 @@ LONGEST = {
     "fashion": (50, 50),
     "intents": (38, 38),
     "facts": (64, 64),
-    "stories": (204, 184),
+    "stories": (200, 180),
     "english-french": (32, 28),
     "sentiment": (48, 48),
     "digest": (144, 144),
