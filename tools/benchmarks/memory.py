@@ -215,6 +215,7 @@ class Pico2:
     """An emulated Pico 2; each script runs on a fresh heap."""
 
     layout = Layout(4)
+    kernels = "dsp"
     root = "/"
 
     def __init__(self, folder: Path) -> None:
