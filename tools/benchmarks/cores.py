@@ -31,12 +31,9 @@ import gc
 from time import ticks_diff, ticks_us
 from picoformer import Error, Model
 gc.collect()
+m = None
 try:
     m = Model({path!r}, {context}, {weights!r}, spare={spare}, cores={cores})
-except Error as e:
-    m = None
-    print("no", e)
-if m:
     gc.collect()
     free = gc.mem_free()
     text = bytearray()
@@ -51,6 +48,9 @@ if m:
     reads = ticks_diff(ticks_us(), start)
     print("is", m.cores, m.kernels, m.weights, m.in_ram, free, writes, reads, len(ids))
     print(text.decode(), end="")
+except (Error, MemoryError) as e:
+    print("no", e)
+if m:
     m.close()
 """
 
