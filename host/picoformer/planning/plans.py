@@ -29,6 +29,9 @@ class Plans:
         at = int.from_bytes(data[68:72], "little")
         self.tokenizer = data[at : at + 8]  # what begins its section
         self._modules = self._rare()
+        n = model.input_bytes
+        # An image or a signal, if it reads one: the caller has it, or the server.
+        self._given = [board.layout.blocks(n)] if n else []
 
     def _footprint(self, context: int, weights: str) -> Footprint:
         layout = self.board.layout
@@ -101,12 +104,6 @@ class Plans:
             return board.areas.less(board.code.native).holds(early, large, needed)
         heap = board.heap.bytes
         return needed <= heap and packs(needed, large, heap, board.pieces)
-
-    @property
-    def _given(self) -> list[int]:
-        """Bytes of an image or a signal, if it reads one: the caller has it, or the server."""
-        n = self.model.input_bytes
-        return [self.board.layout.blocks(n)] if n else []
 
     @property
     def reads_all(self) -> bool:
