@@ -152,7 +152,7 @@ def _rp2(uf2: bytes) -> Firmware:
         raise Error("a UF2 file for no chip that is known: expected RP2040 or RP2350")
     if seen != total:
         raise Error(f"cut or damaged: {seen} of its {total} blocks are there. Download it again")
-    start, size = _drive(bytes(flash))
+    start, size = _filesystem(bytes(flash))
     data = bytes(flash[:start]).rstrip(b"\xff")
     if _DRIVE in data:
         raise Error(_FAT)
@@ -166,7 +166,7 @@ def _volume(start: int, size: int, prog: int, metadata: int = 0) -> Volume:
     return Volume(size // BLOCK, prog, metadata)
 
 
-def _drive(firmware: bytes) -> tuple[int, int]:
+def _filesystem(firmware: bytes) -> tuple[int, int]:
     """Where a firmware for rp2 has its filesystem in flash, and its bytes. Raises Error."""
     begin = firmware.find(struct.pack("<I", _INFO_BEGIN))
     if begin >= 0:
