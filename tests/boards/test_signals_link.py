@@ -26,6 +26,22 @@ def fake(built, tmp_path):
     board.close()
 
 
+@pytest.fixture
+def narrow(built, tmp_path):
+    """A link in payloads of 128 bytes, as a UART takes them, a board with `forecast`, `vit`, and
+    the former, loaded.
+    """
+    for name in ("forecast", "vit"):
+        (tmp_path / f"{name}.pft").write_bytes(built(name).file().read_bytes())
+    board = FakeBoard(tmp_path)
+    try:
+        link = begin(board, payload=128, credit=256)
+        link.load("forecast")
+        yield link, board, built("forecast")
+    finally:
+        board.close()
+
+
 def words(signal) -> bytes:
     return np.asarray(signal).astype("<i2").tobytes()
 
@@ -84,73 +100,51 @@ def test_bytes_of_a_request(fake, built):
 
 
 @pytest.mark.parametrize("damage", [flip, drop])
-def test_a_signal_in_pieces_on_a_bad_line(built, tmp_path, damage):
-    """In payloads of 128 bytes, as a UART takes them, some of which arrive damaged."""
-    a = built("forecast")
-    (tmp_path / "forecast.pft").write_bytes(a.file().read_bytes())
-    board = FakeBoard(tmp_path)
-    try:
-        link = begin(board, payload=128, credit=256)
-        link.load("forecast")
-        signal = a.signal(seed=3)
-        at = board.to_board.count
-        board.to_board.damage = dict.fromkeys(itertools.chain([at + 200], [at + 700]), damage)
-        expected = a.sim().predict(signal) / a.sim().logit_scale
-        np.testing.assert_array_equal(link.read(words(signal), "predict"), expected)
-    finally:
-        board.close()
+def test_a_signal_in_pieces_on_a_bad_line(narrow, damage):
+    """Some of which arrive damaged."""
+    link, board, a = narrow
+    signal = a.signal(seed=3)
+    at = board.to_board.count
+    board.to_board.damage = dict.fromkeys(itertools.chain([at + 200], [at + 700]), damage)
+    expected = a.sim().predict(signal) / a.sim().logit_scale
+    np.testing.assert_array_equal(link.read(words(signal), "predict"), expected)
 
 
-def test_room_for_an_input(built, tmp_path):
+def test_room_for_an_input(narrow):
     """An ESP32's heap has no room for a signal that is put together from ever longer parts."""
-    for name in ("forecast", "vit"):
-        (tmp_path / f"{name}.pft").write_bytes(built(name).file().read_bytes())
-    board = FakeBoard(tmp_path)
-    try:
-        link = begin(board, payload=128, credit=256)
-        a = built("forecast")
-        signal = words(a.signal(seed=3))
-        expected = a.sim().predict(a.signal(seed=3)) / a.sim().logit_scale
-        link.load("forecast")
-        room = board.server._argument
-        assert len(room) == len(signal) == modelfile.load(a.file()).input_bytes
-        for _ in range(2):
-            np.testing.assert_array_equal(link.read(signal, "predict"), expected)
-            assert board.server._argument is room
-        with pytest.raises(BoardError, match="expected 1 to 19 rows of 11"):
-            link.read(signal + signal, "predict")
-        assert len(board.server._argument) == len(signal)
-        with pytest.raises(BoardError, match="reads signals"):
-            link.read("a text" * 400, "predict")
+    link, board, a = narrow
+    signal = words(a.signal(seed=3))
+    expected = a.sim().predict(a.signal(seed=3)) / a.sim().logit_scale
+    room = board.server._argument
+    assert len(room) == len(signal) == modelfile.load(a.file()).input_bytes
+    for _ in range(2):
         np.testing.assert_array_equal(link.read(signal, "predict"), expected)
-        link.load("vit")
-        assert len(board.server._argument) == np.prod(link.labels().image)
-    finally:
-        board.close()
+        assert board.server._argument is room
+    with pytest.raises(BoardError, match="expected 1 to 19 rows of 11"):
+        link.read(signal + signal, "predict")
+    assert len(board.server._argument) == len(signal)
+    with pytest.raises(BoardError, match="reads signals"):
+        link.read("a text" * 400, "predict")
+    np.testing.assert_array_equal(link.read(signal, "predict"), expected)
+    link.load("vit")
+    assert len(board.server._argument) == np.prod(link.labels().image)
 
 
-def test_what_was_interrupted_is_not_part_of_the_next(built, tmp_path, monkeypatch):
-    a = built("forecast")
-    (tmp_path / "forecast.pft").write_bytes(a.file().read_bytes())
-    board = FakeBoard(tmp_path)
-    try:
-        link = begin(board, payload=128, credit=256)
-        link.load("forecast")
-        plain = link.request
+def test_what_was_interrupted_is_not_part_of_the_next(narrow, monkeypatch):
+    link, _, a = narrow
+    plain = link.request
 
-        def interrupted(*given):
-            plain(*given)
-            raise KeyboardInterrupt
+    def interrupted(*given):
+        plain(*given)
+        raise KeyboardInterrupt
 
-        monkeypatch.setattr(link, "request", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            link.read(words(a.signal(seed=3)), "predict")
-        monkeypatch.undo()
-        short = a.signal(4, seed=2)
-        expected = a.sim().predict(short) / a.sim().logit_scale
-        np.testing.assert_array_equal(link.read(words(short), "predict"), expected)
-    finally:
-        board.close()
+    monkeypatch.setattr(link, "request", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        link.read(words(a.signal(seed=3)), "predict")
+    monkeypatch.undo()
+    short = a.signal(4, seed=2)
+    expected = a.sim().predict(short) / a.sim().logit_scale
+    np.testing.assert_array_equal(link.read(words(short), "predict"), expected)
 
 
 def test_on_a_board(built, tmp_path):
